@@ -1,0 +1,41 @@
+"""One execution of a scenario: clock, journal, measures, verdict, and the folder it leaves."""
+
+from harness.trial.clock import TrialClock
+from harness.trial.journal import Journal, read_lines
+from harness.trial.measure import Bound, Direction, Measure, Measures, Pending
+from harness.trial.record import (
+    SCHEMA,
+    EngineFacts,
+    TrialInputs,
+    TrialRecord,
+    digest_files,
+    digest_of,
+    read_record,
+    write_record,
+)
+from harness.trial.trial import Trial
+from harness.trial.verdict import ExpectationFailed, Inconclusive, Verdict, judge
+
+__all__ = [
+    "SCHEMA",
+    "Bound",
+    "Direction",
+    "EngineFacts",
+    "ExpectationFailed",
+    "Inconclusive",
+    "Journal",
+    "Measure",
+    "Measures",
+    "Pending",
+    "Trial",
+    "TrialClock",
+    "TrialInputs",
+    "TrialRecord",
+    "Verdict",
+    "digest_files",
+    "digest_of",
+    "judge",
+    "read_lines",
+    "read_record",
+    "write_record",
+]

@@ -1,0 +1,114 @@
+"""What a trial leaves behind: ``trial.json`` and the folder around it.
+
+A trial's folder::
+
+    trial.json           all inputs, the verdict, the measures, the digest of the rest
+    journal.jsonl        what happened, in order
+    samples/*.jsonl      one file per probe; requests.jsonl is the load's
+    logs/<node>.log      one log per dockerd
+
+``samples/requests.jsonl``: ``t`` (s, start of the request), ``took`` (s), ``code`` (0: none),
+``outcome`` (ok, 4xx, 5xx, refused, reset, timeout, unreachable, client), ``entry`` (node asked),
+``task`` and ``node`` (who answered, "" if nobody).
+``samples/leadership.jsonl``: ``t``, ``by`` (manager asked), ``leader`` (name or null), ``error``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import TrialError
+from harness.trial.measure import Measure
+from harness.trial.verdict import Verdict
+
+SCHEMA = 1
+
+
+class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Which engine ran: ``version`` was read back from its binary."""
+
+    name: str
+    version: str
+    source: str
+    digest: str
+
+
+class TrialInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a trial is a function of."""
+
+    scenario: str
+    control: bool = False
+    engine: EngineFacts
+    topology: str
+    lab: str
+    kernel: str
+    clock: Literal["real", "virtual"]
+    seed: int
+    options: dict[str, str] = {}
+
+
+class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``trial.json``. ``seconds`` is the trial's length on its own clock."""
+
+    schema: int = SCHEMA
+    id: str
+    title: str = ""
+    inputs: TrialInputs
+    verdict: Verdict
+    reason: str = ""
+    seconds: float
+    measures: tuple[Measure, ...] = ()
+    upstream: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    digest: str = ""
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a trial's folder but ``trial.json``, by relative path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "trial.json"
+    }
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """One sha256 over names and digests: equal for trials that are equal to the byte."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def write_record(folder: Path, record: TrialRecord) -> None:
+    """Write ``trial.json``, whole or not at all."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    half = folder / ".trial.json.part"
+    try:
+        half.write_bytes(text)
+        half.replace(folder / "trial.json")
+    except OSError as error:
+        raise TrialError(f"cannot write {folder / 'trial.json'}: {error.strerror}") from error
+
+
+def read_record(folder: Path) -> TrialRecord:
+    """Read ``trial.json``; :class:`TrialError` says what is wrong with one that cannot be."""
+    path = folder / "trial.json"
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise TrialError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        head: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
+        if (schema := head.get("schema")) != SCHEMA:
+            raise TrialError(
+                f"{path} has schema {schema}; this harness reads {SCHEMA}",
+                hint="read it with the version of swarm-chaos that wrote it",
+            )
+        return msgspec.json.decode(raw, type=TrialRecord)
+    except msgspec.DecodeError as error:
+        raise TrialError(f"{path} is no trial record: {error}") from error

@@ -1,0 +1,86 @@
+"""One execution of a scenario: its clock, journal, measures, doubts and folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import TrialError
+from harness.trial.clock import TrialClock
+from harness.trial.journal import Journal
+from harness.trial.measure import Measures
+from harness.trial.record import (
+    TrialInputs,
+    TrialRecord,
+    digest_files,
+    digest_of,
+    write_record,
+)
+from harness.trial.verdict import judge
+
+
+class Trial:
+    """An open trial. :meth:`finish` judges it and leaves a complete folder."""
+
+    def __init__(
+        self, folder: Path, inputs: TrialInputs, *, clock: TrialClock | None = None
+    ) -> None:
+        self.folder = folder
+        self.inputs = inputs
+        self.clock = clock or TrialClock()
+        try:
+            (folder / "samples").mkdir(parents=True)
+            (folder / "logs").mkdir()
+        except OSError as error:
+            raise TrialError(f"cannot make the trial's folder {folder}: {error}") from error
+        self.journal = Journal(folder / "journal.jsonl", self.clock)
+        self.measures = Measures(self.journal)
+        self.doubts: list[str] = []
+        self.journal.write("trial.start", inputs=msgspec.to_builtins(inputs))
+
+    def doubt(self, reason: str) -> None:
+        """Note a reason for not believing this trial; its verdict will be unknown."""
+        self.journal.write("doubt", reason=reason)
+        self.doubts.append(reason)
+
+    def samples(self, name: str) -> Path:
+        """The file for a probe's samples, ``samples/<name>.jsonl``."""
+        return self.folder / "samples" / f"{name}.jsonl"
+
+    def write_samples(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Write a probe's samples, in the order given, one JSON object a line."""
+        with self.samples(name).open("wb") as file:
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+
+    def finish(
+        self,
+        error: BaseException | None,
+        *,
+        title: str = "",
+        upstream: Iterable[str] = (),
+        nodes: Iterable[str] = (),
+    ) -> TrialRecord:
+        """Judge the trial, write ``trial.json``, close the journal; returns the record."""
+        verdict, reason = judge(error, self.measures.all(), self.doubts)
+        seconds = self.journal.write("trial.end", verdict=verdict, reason=reason)
+        self.journal.close()
+        files = digest_files(self.folder)
+        record = TrialRecord(
+            id=self.folder.name,
+            title=title,
+            inputs=self.inputs,
+            verdict=verdict,
+            reason=reason,
+            seconds=seconds,
+            measures=self.measures.all(),
+            upstream=tuple(upstream),
+            nodes=tuple(nodes),
+            files=files,
+            digest=digest_of(files),
+        )
+        write_record(self.folder, record)
+        return record

@@ -1,0 +1,114 @@
+"""Waiting for states, never for time.
+
+Every wait has a deadline and polls a predicate. A predicate answers with a value when the
+state is there, or with :class:`NotYet` and a reason when it is not; on timeout the last reason
+is in the error. The clock is ``time.monotonic`` (in a guest: virtual time).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from harness.errors import WaitTimeout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """The state is not there yet; ``reason`` is what was seen instead."""
+
+    reason: str
+
+
+@dataclass
+class Deadline:
+    """A point on the monotonic clock, ``seconds`` from when it was made."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _start: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._start = self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the deadline was set."""
+        return self.clock() - self._start
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.seconds - self.elapsed)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.elapsed >= self.seconds
+
+
+def wait_for(
+    predicate: Callable[[], T | NotYet],
+    *,
+    state: str,
+    within: float,
+    every: float = 0.1,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Poll ``predicate`` every ``every`` seconds until it answers with a value; return it.
+
+    The predicate is asked at least once, and once more at the deadline. Raises
+    :class:`~harness.errors.WaitTimeout` naming ``state`` and the last reason; what the predicate
+    raises goes through unchanged.
+    """
+    deadline = Deadline(within, clock)
+    while True:
+        expired = deadline.expired
+        answer = predicate()
+        if not isinstance(answer, NotYet):
+            return answer
+        if expired:
+            raise WaitTimeout(state, within=within, waited=deadline.elapsed, last=answer.reason)
+        sleep(min(every, max(deadline.remaining, 0.001)))
+
+
+@dataclass(frozen=True)
+class Elapsed:
+    """How long a state took to come, or that it did not.
+
+    ``seconds`` is the time from the start of the count until the state was seen, or until the
+    watching ended without it; then ``reached`` is False and the true time is only known to be
+    longer (right-censored). ``last`` is what was seen last.
+    """
+
+    seconds: float
+    reached: bool
+    last: str = ""
+
+
+def time_until(
+    predicate: Callable[[], object | NotYet],
+    *,
+    state: str,
+    within: float,
+    every: float = 0.1,
+    since: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Elapsed:
+    """Measure how long ``state`` takes to come, counted from ``since`` (default: now).
+
+    Like :func:`wait_for`, but a state that does not come is an answer and not an error:
+    measures put it on record as "longer than".
+    """
+    start = clock() if since is None else since
+    try:
+        wait_for(predicate, state=state, within=within, every=every, clock=clock, sleep=sleep)
+    except WaitTimeout as timeout:
+        return Elapsed(clock() - start, reached=False, last=timeout.last)
+    return Elapsed(clock() - start, reached=True)
