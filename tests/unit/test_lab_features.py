@@ -1,0 +1,94 @@
+"""Reading what the probe of the kernel answered, and the cgroup layout."""
+
+import pytest
+
+from harness.lab import features
+from harness.lab.features import (
+    NEEDED_BY_NAMESPACES,
+    KernelFeatures,
+    Tried,
+    cgroup_layout,
+    parse_answers,
+    probe_features,
+)
+
+
+def all_of(*names, **otherwise):
+    tried = {name: Tried(True) for name in names}
+    return KernelFeatures(tried | otherwise, "v2")
+
+
+def test_answers_keep_what_was_said_and_tell_untried_from_no():
+    answers = parse_answers(
+        "veth\tyes\t\nnetem\tno\tError: Specified qdisc kind is unknown.\n"
+        "nftables\tuntried\tno program nft\nnoise from somewhere\nx\tmaybe\ty\n"
+    )
+    assert answers == {
+        "veth": Tried(True, ""),
+        "netem": Tried(False, "Error: Specified qdisc kind is unknown."),
+        "nftables": Tried(None, "no program nft"),
+    }
+
+
+def test_a_feature_that_was_not_tried_counts_as_not_there():
+    kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
+    assert not kernel.nftables
+    assert not kernel.netem
+    assert kernel["netem"].works is None
+
+
+@pytest.mark.parametrize("missing", NEEDED_BY_NAMESPACES)
+def test_the_namespaces_lab_needs_each_of_its_features(missing):
+    assert all_of(*NEEDED_BY_NAMESPACES).missing_for_namespaces == ()
+    without = all_of(*(name for name in NEEDED_BY_NAMESPACES if name != missing))
+    assert without.missing_for_namespaces == (missing,)
+
+
+def test_a_host_without_cgroups_carries_no_node():
+    kernel = KernelFeatures({name: Tried(True) for name in NEEDED_BY_NAMESPACES}, "none")
+    assert kernel.missing_for_namespaces == ("cgroup",)
+
+
+@pytest.mark.parametrize(
+    ("there", "mesh"),
+    [(("ip_vs", "ip_forward"), True), (("ip_vs",), False), (("ip_forward",), False)],
+)
+def test_the_mesh_needs_ip_vs_and_forwarding_that_new_namespaces_inherit(there, mesh):
+    assert all_of(*there).mesh is mesh
+
+
+@pytest.mark.parametrize(
+    ("mounts", "layout"),
+    [
+        ("cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n", "v2"),
+        ("cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n", "v1"),
+        (
+            "cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n"
+            "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n",
+            "hybrid",
+        ),
+        # systemd's own v1 hierarchy carries no controller: v2 is what counts.
+        (
+            "cgroup /sys/fs/cgroup/systemd cgroup rw,nosuid,xattr,name=systemd 0 0\n"
+            "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+            "v2",
+        ),
+        ("proc /proc proc rw 0 0\n", "none"),
+        ("", "none"),
+    ],
+)
+def test_cgroup_layouts_are_told_apart(mounts, layout):
+    assert cgroup_layout(mounts) == layout
+
+
+def test_a_machine_without_unshare_is_an_answer_and_no_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(features.shutil, "which", lambda _: None)
+    kernel = probe_features(tmp_path)
+    assert kernel["namespaces"] == Tried(None, "no program unshare")
+    assert not kernel.namespaces
+
+
+def test_a_scratch_folder_that_is_not_there_is_an_answer_and_no_error(tmp_path):
+    kernel = probe_features(tmp_path / "nowhere")
+    assert "nowhere" in kernel["namespaces"].said
+    assert kernel.missing_for_namespaces
