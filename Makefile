@@ -1,0 +1,71 @@
+# Everything a developer types. Each target does its own set-up (.ci/setup): Debian packages
+# through root or sudo, a virtual environment, pinned Python packages. Engines and workload images
+# are built by the harness when they are first needed, into the user's cache.
+#
+#   make scenarios              run the scenarios; ARGS are pytest's and the harness's
+#   make scenarios ARGS='--engine oldest -k failover'
+
+ARGS ?=
+BIN := .venv/bin
+
+# Integration tests need real nodes, and those need root.
+ifeq ($(shell id -u),0)
+TESTS := tests
+else
+TESTS := tests -m 'not integration'
+endif
+
+.PHONY: help setup scenarios test unit lint format types doctor constraints clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make scenarios    break a swarm and measure it; ARGS='--engine oldest' and so on
+scenarios: setup
+	$(BIN)/swarm-chaos run $(ARGS)
+
+## make test         the harness's own tests (integration tests as root)
+test: setup
+	$(BIN)/pytest $(TESTS) $(ARGS)
+
+## make unit         the quick ones only: no root, no network
+unit: setup
+	$(BIN)/pytest tests/unit $(ARGS)
+
+## make lint         ruff: rules and format
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+## make format       let ruff put it right
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make types        mypy, strict
+types: setup
+	$(BIN)/mypy
+
+## make doctor       what this machine can do
+doctor: setup
+	$(BIN)/swarm-chaos doctor $(ARGS)
+
+## make setup        only the set-up
+setup:
+	@.ci/setup
+
+## make constraints  pin the versions that are installed now
+constraints: setup
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.part
+	@mv constraints.txt.part constraints.txt
+
+## make clean        what a power cut could leave, and the tools' own caches
+clean:
+	@if [ -x $(BIN)/swarm-chaos ]; then $(BIN)/swarm-chaos clean; fi
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+
+## make distclean    and the virtual environment
+distclean: clean
+	rm -rf .venv *.egg-info

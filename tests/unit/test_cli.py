@@ -1,0 +1,138 @@
+"""The command line: how calls end, and that nothing is imported before its time."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from harness import __version__, cli
+from harness.errors import LabError, MissingError, UsageError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a command of the test's own into the group; returns a function that takes its body."""
+
+    def put(body, **settings):
+        made = click.command("probe", **settings)(body)
+        monkeypatch.setitem(cli.cli.commands, "probe", made)
+
+    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    return put
+
+
+def raising(error):
+    def body():
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LabError("node m1 did not start", hint="look at its log"), 2),
+        (MissingError("no program nft", hint="apt-get install nftables"), 2),
+        (UsageError("there is no engine 'x'", hint="swarm-chaos engines lists them"), 64),
+        (PermissionError(13, "Permission denied", "/somewhere"), 2),
+        (ZeroDivisionError("oops"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_ends_in_a_sentence_and_its_exit_code(command, capsys, error, code):
+    command(raising(error))
+    assert cli.call(["probe"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert str(error.args[-1] if error.args else "interrupted").split("\n")[0] in err
+
+
+def test_a_hint_is_printed_with_what_was_wrong(command, capsys):
+    command(raising(LabError("the lab is gone", hint="make it again")))
+    cli.call(["probe"])
+    assert "the lab is gone\n  -> make it again" in capsys.readouterr().err
+
+
+def test_who_asks_for_the_traceback_gets_it(command, capsys, monkeypatch):
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    command(raising(LabError("the lab is gone")))
+    assert cli.call(["probe"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["nonsense"], ["--nonsense"], ["bench", "nonsense"]])
+def test_a_wrong_command_line_ends_with_64(argv, capsys):
+    assert cli.call(argv) == 64
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_the_exit_code_of_a_command_is_kept(command):
+    def body():
+        click.get_current_context().exit(2)
+
+    command(body)
+    assert cli.call(["probe"]) == 2
+
+
+def test_a_command_that_returns_nothing_ends_well(command):
+    command(lambda: None)
+    assert cli.call(["probe"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 64), (5, 64), (77, 77)]
+)
+def test_pytests_exit_codes_become_ours(pytest_code, code):
+    assert cli.exit_code_of(pytest_code) == code
+
+
+def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, capsys):
+    called = []
+    monkeypatch.setattr("pytest.main", lambda args: called.append(args) or 4)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "test_x.py").touch()
+    with pytest.raises(SystemExit) as ended:
+        cli.call(["run", "-k", "failover", "--engine", "stable"])
+    assert ended.value.code == 64
+    with pytest.raises(SystemExit):
+        cli.call(["run", "scenarios/test_x.py::test_one", "--help"])
+    assert called == [
+        ["scenarios", "-k", "failover", "--engine", "stable"],
+        ["scenarios/test_x.py::test_one", "--help"],
+    ]
+
+
+def test_help_names_every_command_and_imports_none():
+    script = (
+        "import sys\n"
+        "from harness.cli import call, COMMANDS\n"
+        "assert call(['--help']) == 0\n"
+        "loaded = [c.where for c in COMMANDS.values() if c.where.split(':')[0] in sys.modules]\n"
+        "heavy = {'pytest', 'docker', 'rich', 'matplotlib', 'locust'} & set(sys.modules)\n"
+        "sys.exit(f'{loaded} {heavy}' if loaded or heavy else 0)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    for name, lazy in cli.COMMANDS.items():
+        assert name in ran.stdout
+        assert lazy.summary in ran.stdout
+
+
+@pytest.mark.parametrize("table", [cli.COMMANDS, cli.BENCHES])
+def test_every_lazy_command_is_where_the_table_says(table):
+    context = click.Context(cli.cli)
+    group = cli.LazyGroup(name="all", lazy=table)
+    for name in table:
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str(), f"{name} has no help"
+
+
+def test_the_version_is_the_packages(capsys):
+    assert cli.call(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
