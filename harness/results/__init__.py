@@ -1,0 +1,37 @@
+"""Runs on disk: beginning one, and reading them back wherever they were carried to.
+
+Stands on :mod:`harness.trial` alone; needs neither Linux nor root nor Docker.
+"""
+
+from harness.results.run import (
+    RUN_SCHEMA,
+    Damaged,
+    Run,
+    RunRecord,
+    StoredTrial,
+    as_expected,
+    latest_run,
+    list_runs,
+    read_run,
+    write_run,
+)
+from harness.results.samples import Lines, journal, samples
+from harness.results.writer import RunWriter, trial_id
+
+__all__ = [
+    "RUN_SCHEMA",
+    "Damaged",
+    "Lines",
+    "Run",
+    "RunRecord",
+    "RunWriter",
+    "StoredTrial",
+    "as_expected",
+    "journal",
+    "latest_run",
+    "list_runs",
+    "read_run",
+    "samples",
+    "trial_id",
+    "write_run",
+]

@@ -1,0 +1,215 @@
+"""A run on disk: ``run.json`` and the trials beside it.
+
+A run's folder::
+
+    run.json             which run this is, the command, the trials in the order they were begun
+    trials/<trial id>/   one folder per trial, see :mod:`harness.trial.record`
+    index.html           the report, made from the rest
+    junit.xml            what pytest says
+
+``run.json`` has ``schema``, ``id`` (UTC time stamp, ``-2`` and so on when taken), ``started``
+(ISO wall time), ``command`` (argv), ``harness`` (version), ``trials`` (ids).
+
+Reading is forgiving and says so: what is damaged or half-written becomes :class:`Damaged`, and
+the rest is read all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import TrialError, UsageError
+from harness.results.samples import journal
+from harness.trial import TrialRecord, read_record
+
+RUN_SCHEMA = 1
+RUN_FILE = "run.json"
+TRIALS = "trials"
+LATEST = "latest"
+
+_STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``run.json``."""
+
+    schema: int = RUN_SCHEMA
+    id: str
+    started: str = ""
+    command: tuple[str, ...] = ()
+    harness: str = ""
+    trials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Something of a run that could not be read: where it lies, and what is wrong with it."""
+
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A finished trial, as it lies in its run's folder."""
+
+    folder: Path
+    record: TrialRecord
+
+    @property
+    def id(self) -> str:
+        """The trial's name within its run (its folder's name, whatever the record says)."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back: its record, its finished trials in order, and what could not be read."""
+
+    folder: Path
+    record: RunRecord
+    trials: tuple[StoredTrial, ...]
+    damaged: tuple[Damaged, ...]
+
+
+def as_expected(record: TrialRecord) -> bool | None:
+    """Whether a trial came out as it should; None if it says nothing (verdict unknown).
+
+    A control is a swarm broken on purpose: there the check must fail, and one that passes shows
+    that the check is blind.
+    """
+    if record.verdict == "unknown":
+        return None
+    return record.verdict == ("fail" if record.inputs.control else "pass")
+
+
+def write_run(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json``, whole or not at all."""
+    half = folder / f".{RUN_FILE}.part"
+    try:
+        half.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        half.replace(folder / RUN_FILE)
+    except OSError as error:
+        raise TrialError(f"cannot write {folder / RUN_FILE}: {error.strerror}") from error
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run and all of its trials that can be read.
+
+    Trials come in the order of ``run.json``; those it does not know (the run was cut short)
+    come after, by name. Raises :class:`UsageError` for a folder that is no run at all.
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no run at {folder}",
+            hint="name a folder under reports/, or run `pytest scenarios/` to make one",
+        )
+    if not (folder / RUN_FILE).exists() and not (folder / TRIALS).is_dir():
+        raise UsageError(
+            f"{folder} is not a run: it has neither {RUN_FILE} nor {TRIALS}/",
+            hint="name one of the folders under reports/",
+        )
+    damaged: list[Damaged] = []
+    try:
+        record = _read_run_record(folder)
+    except TrialError as error:
+        damaged.append(Damaged(folder / RUN_FILE, str(error)))
+        record = RunRecord(id=folder.resolve().name)
+    trials: list[StoredTrial] = []
+    for trial_id in _trial_ids(folder, record):
+        found = _read_trial(folder / TRIALS, trial_id)
+        if isinstance(found, Damaged):
+            damaged.append(found)
+        else:
+            trials.append(found)
+    return Run(folder, record, tuple(trials), tuple(damaged))
+
+
+def list_runs(root: Path) -> tuple[Path, ...]:
+    """The folders of the runs under ``root``, oldest first; none if there is no such folder."""
+    if not root.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            (
+                path
+                for path in root.iterdir()
+                if path.is_dir() and not path.is_symlink() and (path / RUN_FILE).is_file()
+            ),
+            key=_age,
+        )
+    )
+
+
+def latest_run(root: Path) -> Path:
+    """The folder of the youngest run under ``root``. :class:`UsageError` if there is none."""
+    if runs := list_runs(root):
+        return runs[-1]
+    raise UsageError(
+        f"there is no run under {root} yet",
+        hint="make one with `pytest scenarios/`, or say where they are with --reports",
+    )
+
+
+def _age(path: Path) -> tuple[str, int]:
+    if match := _STAMP.fullmatch(path.name):
+        return match[1], int(match[2] or 1)
+    return path.name, 1
+
+
+def _read_run_record(folder: Path) -> RunRecord:
+    try:
+        raw = (folder / RUN_FILE).read_bytes()
+    except FileNotFoundError:
+        raise TrialError(
+            f"{RUN_FILE} is missing: the run was cut short or is half copied"
+        ) from None
+    except OSError as error:
+        raise TrialError(f"cannot read {RUN_FILE}: {error.strerror}") from error
+    try:
+        head: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
+        if (schema := head.get("schema")) != RUN_SCHEMA:
+            raise TrialError(f"{RUN_FILE} has schema {schema}; this harness reads {RUN_SCHEMA}")
+        return msgspec.json.decode(raw, type=RunRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TrialError(f"{RUN_FILE} cannot be read: {error}") from error
+
+
+def _trial_ids(folder: Path, record: RunRecord) -> list[str]:
+    ids = list(dict.fromkeys(record.trials))
+    known = set(ids)
+    trials = folder / TRIALS
+    if trials.is_dir():
+        ids += sorted(p.name for p in trials.iterdir() if p.is_dir() and p.name not in known)
+    return ids
+
+
+def _read_trial(trials: Path, trial_id: str) -> StoredTrial | Damaged:
+    folder = trials / trial_id
+    if trial_id in {"", ".", ".."} or Path(trial_id).name != trial_id:
+        return Damaged(trials, f"{RUN_FILE} names a trial {trial_id!r}, which is no folder's name")
+    if not folder.is_dir():
+        return Damaged(folder, f"{RUN_FILE} names this trial, and its folder is missing")
+    if not (folder / "trial.json").exists():
+        return Damaged(folder, _how_far(folder))
+    try:
+        return StoredTrial(folder, read_record(folder))
+    except (TrialError, UnicodeDecodeError) as error:
+        what = error.what if isinstance(error, TrialError) else str(error)
+        return Damaged(folder, what.replace(f"{folder}/", ""))
+
+
+def _how_far(folder: Path) -> str:
+    rows = journal(folder).rows
+    if not rows:
+        return "the trial was begun and left no record"
+    last = rows[-1]
+    return (
+        "the trial never finished; the last entry of its journal is "
+        f"{last.get('kind', '?')} at {last.get('t', '?')} s"
+    )

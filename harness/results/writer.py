@@ -1,0 +1,108 @@
+"""Beginning a run: its folder, its ``run.json``, and names for its trials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import TrialError
+from harness.results.run import LATEST, TRIALS, RunRecord, write_run
+from harness.trial import TrialInputs
+
+
+def trial_id(inputs: TrialInputs) -> str:
+    """A name for a trial's folder: ``<scenario>.<version>.<topology>.s<seed>[.control]``."""
+    scenario = _slug(inputs.scenario.rpartition("::")[2].removeprefix("test_"))
+    parts = [scenario, _slug(inputs.engine.version, keep="."), _slug(inputs.topology)]
+    parts.append(f"s{inputs.seed}")
+    return ".".join(parts + (["control"] if inputs.control else []))
+
+
+class RunWriter:
+    """A run in the making. ``run.json`` on disk is complete after every call."""
+
+    def __init__(self, folder: Path, record: RunRecord) -> None:
+        self.folder = folder
+        self.record = record
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        *,
+        command: Sequence[str],
+        harness: str,
+        started: datetime | None = None,
+    ) -> RunWriter:
+        """Make ``root/<run id>/`` with its ``run.json``, and point ``root/latest`` at it.
+
+        ``started`` is the wall time with its zone (default: now). Raises :class:`TrialError`
+        if the folder cannot be made.
+        """
+        when = (started or datetime.now(UTC)).astimezone(UTC)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            folder = _make_free(root, when.strftime("%Y%m%dT%H%M%SZ"))
+            (folder / TRIALS).mkdir()
+        except OSError as error:
+            raise TrialError(f"cannot make a run's folder in {root}: {error.strerror}") from error
+        record = RunRecord(
+            id=folder.name,
+            started=when.isoformat(timespec="seconds"),
+            command=tuple(command),
+            harness=harness,
+        )
+        write_run(folder, record)
+        _point_latest(root, folder.name)
+        return cls(folder, record)
+
+    def trial_folder(self, inputs: TrialInputs) -> Path:
+        """Reserve a folder for a trial and list it in ``run.json``.
+
+        The folder exists and is empty; :class:`harness.trial.Trial` fills it. A name that is
+        taken gets ``-2`` and so on.
+        """
+        try:
+            folder = _make_free(self.folder / TRIALS, trial_id(inputs))
+        except OSError as error:
+            raise TrialError(
+                f"cannot make a trial's folder in {self.folder / TRIALS}: {error.strerror}"
+            ) from error
+        self.add(folder.name)
+        return folder
+
+    def add(self, trial: str) -> None:
+        """List a trial that another process made (a guest, a worker) in ``run.json``."""
+        if trial in self.record.trials:
+            return
+        self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
+        write_run(self.folder, self.record)
+
+
+def _make_free(parent: Path, name: str) -> Path:
+    for number in count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("unreachable: count() does not end")
+
+
+def _point_latest(root: Path, name: str) -> None:
+    half = root / f".{LATEST}.{name}"
+    # A convenience for people: file systems without symbolic links do without.
+    with suppress(OSError):
+        half.symlink_to(name, target_is_directory=True)
+        half.replace(root / LATEST)
+    with suppress(OSError):
+        half.unlink()
+
+
+def _slug(text: str, *, keep: str = "") -> str:
+    return re.sub(rf"[^a-z0-9{re.escape(keep)}]+", "-", text.lower()).strip("-.") or "x"

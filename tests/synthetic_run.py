@@ -1,0 +1,235 @@
+"""Runs that look real and need no swarm: for the tests of results and report.
+
+Times and rates follow what a five-node swarm does when its leader is killed: ten seconds without
+a leader, some 50x and refused connections in the middle, a tail of slow answers after.
+
+``python tests/synthetic_run.py FOLDER`` writes one to look at.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.results import RunWriter
+from harness.trial import EngineFacts, Trial, TrialClock, TrialInputs
+from harness.wait import Elapsed
+
+STARTED = datetime(2026, 11, 23, 0, 45, tzinfo=UTC)
+MANAGERS = ("m1", "m2", "m3")
+NODES = (*MANAGERS, "w1", "w2")
+KILLED_AT = 30.0
+HEALED_AT = 52.0
+LOAD_FROM, LOAD_TO = 9.5, 69.5
+
+
+class HandClock:
+    """A monotonic clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def engine(version: str = "28.5.2") -> EngineFacts:
+    """Facts of an engine that need not exist."""
+    return EngineFacts(name=version, version=version, source="synthetic", digest="0" * 64)
+
+
+def inputs(
+    scenario: str = "scenarios/test_manager_failover.py::test_leader_killed",
+    *,
+    version: str = "28.5.2",
+    seed: int = 1,
+    control: bool = False,
+) -> TrialInputs:
+    """Inputs of a trial in the namespaces lab."""
+    return TrialInputs(
+        scenario=scenario,
+        control=control,
+        engine=engine(version),
+        topology="3m2w",
+        lab="namespaces",
+        kernel="6.12.0",
+        clock="real",
+        seed=seed,
+    )
+
+
+def failover_trial(
+    writer: RunWriter, given: TrialInputs, *, gap: float = 9.8, limit: float = 20.0
+) -> Path:
+    """One failover: 20 users at 1 request/s each for 60 s, ``gap`` seconds without a leader.
+
+    A control never gets its leader back. Returns the trial's folder.
+    """
+    rng = random.Random(f"{given.engine.version}/{given.seed}/{given.control}")
+    clock = HandClock()
+    trial = Trial(writer.trial_folder(given), given, clock=TrialClock(0.0, clock))
+    rows = list(_requests(rng, gap, given.control))
+    for at, kind, facts in sorted(_story(rng, rows, gap, given.control), key=lambda e: e[0]):
+        clock.seconds = at
+        trial.journal.write(kind, **facts)
+    trial.write_samples("requests", rows)
+    for node in NODES:
+        trial.folder.joinpath("logs", f"{node}.log").write_text(_log(rng, node, gap))
+    clock.seconds = 74.2
+    bad = sum(r["outcome"] == "5xx" for r in rows) / len(rows)
+    broken = sum(r["outcome"] in {"refused", "reset", "timeout"} for r in rows) / len(rows)
+    leader = Elapsed(40.0, reached=False, last="2 of 3 managers do not answer")
+    measure = trial.measures
+    measure(
+        "time to a new leader",
+        leader if given.control else gap,
+        unit="s",
+        note="seen by m2, asked every 0.1 s",
+    ).below(limit, source="moby/swarmkit: election tick 10 x 1 s, and a margin of 2")
+    measure(
+        "time until the API takes a write",
+        None if given.control else gap + 0.41,
+        unit="s",
+        note="no manager answered" if given.control else "",
+    ).below(limit + 5)
+    measure("share of 50x", bad, unit="1").below(0.08)
+    measure("share of connection errors", broken, unit="1").below(0.05)
+    measure("longest gap without a success, m1", 3.94, unit="s").below(15)
+    measure("tasks rescheduled after", 1, unit="1", better="none")
+    trial.finish(
+        None,
+        title="A killed leader costs a loaded service little"
+        + (" (two of three managers killed)" if given.control else ""),
+        upstream=["moby/moby#32841"],
+        nodes=NODES,
+    )
+    return trial.folder
+
+
+def synthetic_run(root: Path) -> Path:
+    """A run of two scenarios on three engines with a control; one fails, one is unknown."""
+    writer = RunWriter.create(
+        root,
+        command=["pytest", "scenarios/", "--engine", "20.10.24,26.1.5,28.5.2"],
+        harness="0.1.0",
+        started=STARTED,
+    )
+    whole_node = "scenarios/test_manager_failover.py::test_leader_node_lost"
+    for version, gap in (("20.10.24", 11.6), ("26.1.5", 10.2), ("28.5.2", 9.8)):
+        failover_trial(writer, inputs(version=version), gap=gap)
+    failover_trial(writer, inputs(whole_node, version="20.10.24"), gap=13.3)
+    failover_trial(writer, inputs(whole_node, version="28.5.2"), gap=14.1, limit=12.0)
+    failover_trial(writer, inputs(version="28.5.2", control=True))
+    clock = HandClock()
+    given = inputs(whole_node, version="26.1.5")
+    trial = Trial(writer.trial_folder(given), given, clock=TrialClock(0.0, clock))
+    clock.seconds = 31.4
+    trial.doubt("the fault 'kill' left no evidence: dockerd of m1 still answers")
+    trial.finish(None, title="A leader's node lost for good", nodes=NODES)
+    return writer.folder
+
+
+def _requests(rng: random.Random, gap: float, control: bool) -> Iterator[dict[str, Any]]:
+    hurt = HEALED_AT + 12 if control else KILLED_AT + gap
+    for second in range(int(LOAD_TO - LOAD_FROM)):
+        for user in range(20):
+            at = LOAD_FROM + second + user / 20 + rng.random() * 0.004
+            entry = NODES[user % 5]
+            took = rng.lognormvariate(-5.1, 0.45)
+            outcome, code = "ok", 200
+            if KILLED_AT <= at < hurt:
+                draw = rng.random()
+                if entry == "m1" and at < HEALED_AT and draw < 0.85:
+                    outcome, code, took = "refused", 0, 0.0007 + rng.random() * 0.001
+                elif draw < 0.20:
+                    outcome, code, took = "5xx", 502 + 2 * (draw < 0.08), 0.002 + draw
+                elif draw < 0.23:
+                    outcome, code, took = "timeout", 0, 2.0
+                else:
+                    took *= 4
+            elif hurt <= at < hurt + 5:
+                took *= 1 + 9 * rng.random()
+            task = f"app.{user % 4 + 1}" if outcome == "ok" else ""
+            yield {
+                "t": round(at, 6), "took": round(took, 6), "code": code, "outcome": outcome,
+                "entry": entry, "task": task, "node": NODES[user % 4 + 1] if task else "",
+            }  # fmt: skip
+
+
+def _story(
+    rng: random.Random, rows: list[dict[str, Any]], gap: float, control: bool
+) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    yield 3.1, "lab.ready", {
+        "nodes": {
+            n: {"address": f"198.18.0.{i}", "engine": "28.5.2",
+                "planned_role": "manager" if n in MANAGERS else "worker"}
+            for i, n in enumerate(NODES, start=11)
+        }
+    }  # fmt: skip
+    yield 5.2, "swarm.formed", {
+        "managers": list(MANAGERS), "workers": ["w1", "w2"], "leader": "m1"
+    }  # fmt: skip
+    yield 5.3, "leader", {"leader": "m1", "by": "m1"}
+    yield 9.1, "workload.deployed", {
+        "workload": "balanced_web", "services": {"balancer": 5, "app": 4},
+        "entries": {n: f"http://198.18.0.{i}:8080" for i, n in enumerate(NODES, start=11)},
+        "mesh": False,
+    }  # fmt: skip
+    yield LOAD_FROM, "load.start", {"users": 20, "users_per_entry": dict.fromkeys(NODES, 4)}
+    targets = ["m1", "m2"] if control else ["m1"]
+    for number, target in enumerate(targets):
+        at = KILLED_AT + number * 0.2
+        fault = {"id": f"kill-{number + 1}", "fault": "kill dockerd", "target": target}
+        yield at, "fault.inject", {**fault, "signal": "SIGKILL"}
+        yield at + 0.03, "fault.evidence", {
+            "id": fault["id"], "proof": "pid 4711 is gone; unix socket refuses"
+        }  # fmt: skip
+        yield HEALED_AT + number, "fault.heal", {"id": fault["id"]}
+        yield HEALED_AT + number + 1.9, "fault.healed", {
+            "id": fault["id"], "proof": "dockerd answers /_ping, pid 5002"
+        }  # fmt: skip
+    yield KILLED_AT + 0.2, "leader", {"leader": None, "by": "m2"}
+    if not control:
+        yield KILLED_AT + gap, "leader", {"leader": "m2", "by": "m2"}
+        yield KILLED_AT + gap + 3.2, "node.state", {"node": "m1", "state": "down", "by": "m2"}
+        yield HEALED_AT + 4.4, "node.state", {"node": "m1", "state": "ready", "by": "m2"}
+        for number in range(6):
+            yield KILLED_AT + gap + 4 + rng.random(), "task.state", {
+                "task": f"app.{number % 4 + 1}", "node": NODES[1 + number % 4],
+                "state": ("pending", "preparing", "running")[number // 2],
+            }  # fmt: skip
+    outcomes: dict[str, int] = {}
+    for row in rows:
+        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
+    yield LOAD_TO, "load.stop", {"requests": len(rows), "outcomes": outcomes}
+    yield LOAD_TO + 0.1, "note", {"text": "scenario's body is over"}
+
+
+def _log(rng: random.Random, node: str, gap: float) -> str:
+    def line(at: float, level: str, msg: str, rest: str = "") -> str:
+        second = int(at) % 60
+        fraction = f"{at % 1:.9f}"[1:]
+        return f'time="2026-11-23T00:45:{second:02d}{fraction}Z" level={level} msg="{msg}"{rest}\n'
+
+    text = line(1.0, "info", "Starting up") + line(2.2, "info", "API listen on docker.sock")
+    if node in MANAGERS[1:]:
+        for second in range(int(gap)):
+            text += line(
+                KILLED_AT + second + rng.random(), "warning",
+                "rpc error: code = Unavailable desc = connection refused",
+                ' module=raft method=\\"(*node).sendAppend\\"',
+            )  # fmt: skip
+        text += line(KILLED_AT + gap, "info", "raft: 2a became leader at term 3")
+    if node == "m1":
+        text += line(
+            HEALED_AT + 1, "error", 'Failed to load container: \\"</script><b>x\\"'
+        )  # hostile on purpose
+    return text
+
+
+if __name__ == "__main__":
+    print(synthetic_run(Path(sys.argv[1])))
