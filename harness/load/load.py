@@ -1,0 +1,433 @@
+"""Load on a deployed workload: started, watched and stopped from here, made by a child process."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+import harness
+from harness.errors import LoadError, UsageError, WaitTimeout
+from harness.load.outcome import Outcome
+from harness.load.plan import PLAN_VARIABLE, Event, Plan
+from harness.load.timetable import Stage, Timetable
+from harness.load.traffic import Account, Request, Requests, account
+from harness.trial import Trial, read_lines
+from harness.wait import NotYet, wait_for
+
+START_WITHIN = 120.0
+"""Seconds Locust gets to import itself and begin: well under 1 s on a host, but an emulated guest
+of some hundred MIPS with a swarm beside it needs many times that."""
+
+STOP_WITHIN = 15.0
+"""Seconds, beyond the requests' own timeout, that Locust gets to stop before it is killed."""
+
+T = TypeVar("T", Request, Event)
+
+MOST_PER_USER = 100.0
+"""Requests a second of one user beyond which a timer's grain shows; take more users instead."""
+
+
+class Place(Protocol):
+    """Where a load comes from: the lab's client site, or anything that can start a process."""
+
+    def popen(self, argv: Sequence[str], **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start ``argv`` there; keyword arguments are those of :class:`subprocess.Popen`."""
+        ...
+
+
+class HttpTarget(Protocol):
+    """What a deployed workload offers to a load."""
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """Base URL by the name of the node that is asked."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path to ask for."""
+        ...
+
+
+class Load:
+    """The fixture ``load``: makes traffic from ``site``, on record in ``trial``."""
+
+    def __init__(self, site: Place, trial: Trial) -> None:
+        self._site = site
+        self._trial = trial
+        self._made = 0
+
+    def http(
+        self,
+        target: HttpTarget,
+        *,
+        users: int = 10,
+        per_user: float = 1.0,
+        shape: Sequence[tuple[float, int]] | None = None,
+        timeout: float = 10.0,
+        path: str | None = None,
+    ) -> Traffic:
+        """HTTP traffic for as long as the ``with`` block lasts.
+
+        ``users`` each ask ``per_user`` times a second, spread evenly, each of one entry node for
+        good (round robin). ``shape`` sets the number of users by (seconds, users) instead; its
+        last stage lasts until the end. ``timeout``, in seconds, is for a whole request,
+        connecting included. Raises :class:`UsageError` for what cannot be meant.
+        """
+        stages = tuple(
+            Stage(float(seconds), count)
+            for seconds, count in (shape if shape is not None else ((1.0, users),))
+        )
+        entries = dict(target.entries)
+        asked = target.path if path is None else path
+        _check(stages, per_user, timeout, entries, asked)
+        self._made += 1
+        plan = Plan(
+            load=self._made,
+            origin=self._trial.clock.origin,
+            timetable=Timetable(stages, float(per_user)),
+            entries=tuple(entries.items()),
+            path=asked,
+            timeout=float(timeout),
+            requests=str(self._trial.samples("requests").absolute()),
+            events=str(self._trial.samples("generator").absolute()),
+        )
+        return Traffic(self._site, self._trial, plan)
+
+
+class Traffic:
+    """One load: a context manager, and afterwards the requests it made.
+
+    Entering returns once every entry node was asked and answered, or failed to. Leaving lets the
+    requests under way have their answers (at most the timeout) and adds the trial's doubts if the
+    generator was not up to its task. All that asks about requests asks, while the load runs, about
+    those written so far (at most half a second old).
+    """
+
+    def __init__(self, site: Place, trial: Trial, plan: Plan) -> None:
+        self._site = site
+        self._trial = trial
+        self._plan = plan
+        self._process: subprocess.Popen[bytes] | None = None
+        self._final: Requests | None = None
+        self._account: Account | None = None
+        self._log = trial.folder / "logs" / "locust.log"
+        self._log_from = 0
+
+    def __enter__(self) -> Self:
+        if self._process is not None:
+            raise UsageError("this load ran already", hint="ask load.http for another one")
+        self._start()
+        try:
+            begun = self._until("Locust to begin", START_WITHIN, self._begun)
+            self._trial.journal.write(
+                "load.start",
+                load=self._plan.load,
+                begun=begun,
+                users=self._plan.timetable.users,
+                per_user=self._plan.timetable.per_user,
+                shape=[[s.seconds, s.users] for s in self._plan.timetable.stages],
+                users_per_entry=self._plan.users_per_entry(),
+                entries=dict(self._plan.entries),
+                path=self._plan.path,
+                timeout=self._plan.timeout,
+            )
+            self._until("every entry to be asked once", self._first_within(), self._all_asked)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def snapshot(self) -> Requests:
+        """The requests that are on disk so far; those under way are not among them."""
+        if self._final is not None:
+            return self._final
+        return Requests(_read(Path(self._plan.requests), Request, self._plan.load))
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The requests, in the order of their start."""
+        return self.snapshot().all
+
+    @property
+    def account(self) -> Account:
+        """Where the requests of the timetable went. Raises :class:`LoadError` before the end."""
+        if self._account is None:
+            raise LoadError(
+                "the load is still running: what it did not send is only known at its end",
+                hint="ask after the with block",
+            )
+        return self._account
+
+    @property
+    def unsent(self) -> int:
+        """How many requests the generator itself failed to send, or failed in by itself."""
+        return self.account.unsent + self.account.client
+
+    @property
+    def count(self) -> int:
+        """See :attr:`Requests.count`."""
+        return self.snapshot().count
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """See :attr:`Requests.outcomes`."""
+        return self.snapshot().outcomes
+
+    def share(self, *outcomes: Outcome) -> float | None:
+        """See :meth:`Requests.share`."""
+        return self.snapshot().share(*outcomes)
+
+    @property
+    def share_of_50x(self) -> float | None:
+        """See :attr:`Requests.share_of_50x`."""
+        return self.snapshot().share_of_50x
+
+    @property
+    def share_of_errors(self) -> float | None:
+        """See :attr:`Requests.share_of_errors`."""
+        return self.snapshot().share_of_errors
+
+    def window(self, t0: float, t1: float) -> Requests:
+        """See :meth:`Requests.window`."""
+        return self.snapshot().window(t0, t1)
+
+    def longest_gap(self, entry: str | None = None) -> float | None:
+        """See :meth:`Requests.longest_gap`. Raises :class:`UsageError` if ``entry`` is none."""
+        if entry is not None and entry not in dict(self._plan.entries):
+            known = ", ".join(name for name, _ in self._plan.entries)
+            raise UsageError(f"{entry!r} is no entry of this load", hint=f"its entries: {known}")
+        return self.snapshot().longest_gap(entry)
+
+    def gaps_by_entry(self) -> dict[str, float]:
+        """See :meth:`Requests.gaps_by_entry`."""
+        return self.snapshot().gaps_by_entry()
+
+    def latency(self, percent: float) -> float | None:
+        """See :meth:`Requests.latency`."""
+        return self.snapshot().latency(percent)
+
+    @property
+    def p50(self) -> float | None:
+        """See :attr:`Requests.p50`."""
+        return self.snapshot().p50
+
+    @property
+    def p99(self) -> float | None:
+        """See :attr:`Requests.p99`."""
+        return self.snapshot().p99
+
+    def _start(self) -> None:
+        # The child may run in another working folder, and pytest may have found the harness in
+        # a way the child would not: both are told by the path of this very package.
+        above = str(Path(harness.__file__).parent.parent)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")])),
+            PLAN_VARIABLE: msgspec.json.encode(self._plan).decode(),
+        }
+        try:
+            with self._log.open("ab") as log:
+                self._log_from = log.tell()
+                self._process = self._site.popen(
+                    [sys.executable, "-P", "-m", "harness.load.locustfile"],
+                    stdin=subprocess.PIPE,  # held open; its end tells the child that we are dead
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                )
+        except OSError as error:
+            raise LoadError(f"cannot start Locust: {error}") from error
+
+    def _until(self, state: str, within: float, predicate: Any) -> Any:
+        """``predicate``'s value; :class:`LoadError`, in Locust's words, if it is not to be had."""
+
+        def alive_and() -> Any:
+            assert self._process is not None
+            code = self._process.poll()
+            if code is not None:
+                raise LoadError(
+                    f"Locust ended with exit code {code} before it could be used: {self._words()}",
+                    hint=f"all it said is in {self._log}",
+                )
+            return predicate()
+
+        try:
+            return wait_for(alive_and, state=state, within=within)
+        except WaitTimeout as timeout:
+            raise LoadError(
+                f"Locust does not get going: {timeout.what}; it said: {self._words()}",
+                hint=f"all it said is in {self._log}",
+            ) from timeout
+
+    def _begun(self) -> float | NotYet:
+        for event in self._events():
+            if event.kind == "begun":
+                return event.t
+        return NotYet("nothing written")
+
+    def _all_asked(self) -> bool | NotYet:
+        missing = self._first_entries() - set(self.snapshot().entries)
+        return NotYet(f"no request yet of {', '.join(sorted(missing))}") if missing else True
+
+    def _first_entries(self) -> set[str]:
+        """The entries that the users of the first stage with any users ask."""
+        return {self._plan.entry_of(user)[0] for user in range(self._first_stage()[1])}
+
+    def _first_within(self) -> float:
+        """Seconds in which each of those has been asked, even if none answers."""
+        idle, _ = self._first_stage()
+        return idle + 1 / self._plan.timetable.per_user + self._plan.timeout + START_WITHIN / 4
+
+    def _first_stage(self) -> tuple[float, int]:
+        """Seconds before the first stage that has users, and how many it has."""
+        idle = 0.0
+        for stage in self._plan.timetable.stages:
+            if stage.users:
+                return idle, stage.users
+            idle += stage.seconds
+        raise UsageError("a load without users")
+
+    def _stop(self) -> None:
+        """End the child, read what it left, and put on record what there is to doubt."""
+        if self._process is None or self._final is not None:
+            return
+        doubts = self._end(self._process)
+        requests = self.snapshot()
+        events = self._events()
+        times = {event.kind: event.t for event in events}
+        last = max((r.done for r in requests.all), default=0.0)
+        begun = times.get("begun")
+        stopped = times.get("stopping", last)
+        self._account = account(
+            requests.all,
+            self._plan.timetable,
+            begun=stopped if begun is None else begun,
+            stopped=stopped,
+            stalls=[event.seconds for event in events if event.kind == "stall"],
+        )
+        self._final = requests
+        ended = [event for event in events if event.kind == "ended"]
+        if ended and ended[0].requests != requests.count:
+            doubts.append(
+                f"Locust counted {ended[0].requests} requests and {requests.count} are on disk"
+            )
+        if begun is not None:
+            self._trial.journal.write(
+                "load.stop",
+                requests=requests.count,
+                outcomes=requests.outcomes,
+                load=self._plan.load,
+                stopped=stopped,
+                cpu=ended[0].cpu if ended else None,
+                **msgspec.structs.asdict(self._account),
+            )
+            doubts += self._account.doubts()
+        for doubt in doubts:
+            self._trial.doubt(doubt)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> list[str]:
+        """Stop the child; returns what was not as it should be."""
+        doubts = []
+        early = process.poll()
+        if early is not None:
+            doubts.append(f"Locust ended early, with exit code {early}: {self._words()}")
+        else:
+            process.terminate()
+            within = self._plan.timeout + STOP_WITHIN
+            try:
+                code = wait_for(lambda: _exit_of(process), state="Locust to stop", within=within)
+            except WaitTimeout:
+                process.kill()
+                process.wait()
+                doubts.append(f"Locust did not stop within {within:g} s and was killed")
+            else:
+                if code != 0:
+                    doubts.append(f"Locust ended with exit code {code}: {self._words()}")
+        if process.stdin is not None:
+            process.stdin.close()
+        if not doubts and "Traceback (most recent call last)" in self._said():
+            doubts.append(f"something fell over inside Locust: {self._words()}")
+        return doubts
+
+    def _events(self) -> list[Event]:
+        return _read(Path(self._plan.events), Event, self._plan.load)
+
+    def _said(self) -> str:
+        try:
+            return self._log.read_bytes()[self._log_from :].decode(errors="replace")
+        except OSError:
+            return ""
+
+    def _words(self) -> str:
+        """The last thing Locust said, in one line."""
+        lines = [line.strip() for line in self._said().splitlines() if line.strip()]
+        return lines[-1] if lines else "(nothing)"
+
+
+def _exit_of(process: subprocess.Popen[bytes]) -> int | NotYet:
+    code = process.poll()
+    return NotYet("still running") if code is None else code
+
+
+def _read(path: Path, kind: type[T], load: int) -> list[T]:
+    """The lines of one load in a samples file that its generator may be writing still."""
+    if not path.exists():
+        return []
+    return [msgspec.convert(line, kind) for line in read_lines(path) if line["load"] == load]
+
+
+def _check(
+    stages: Sequence[Stage],
+    per_user: float,
+    timeout: float,
+    entries: Mapping[str, str],
+    path: str,
+) -> None:
+    """Raise :class:`UsageError` for a load that cannot be meant."""
+    if not stages or any(s.users < 0 or not 0 < s.seconds < math.inf for s in stages):
+        said = [(stage.seconds, stage.users) for stage in stages]
+        raise UsageError(
+            f"a load's shape is a list of (seconds, users), not {said}",
+            hint="seconds above 0, users 0 or more, at least one stage",
+        )
+    most = max(stage.users for stage in stages)
+    if most < 1:
+        raise UsageError("a load needs at least one user")
+    if not 0 < per_user <= MOST_PER_USER:
+        raise UsageError(
+            f"a user cannot ask {per_user:g} times a second",
+            hint=f"more than 0 and at most {MOST_PER_USER:g}; for more load take more users",
+        )
+    if not 0 < timeout < math.inf:
+        raise UsageError(f"a request's timeout is a number of seconds above 0, not {timeout:g}")
+    if not entries:
+        raise UsageError("the target of a load has no entry node to ask")
+    if most < len(entries):
+        raise UsageError(
+            f"{most} users cannot ask {len(entries)} entry nodes",
+            hint="each user asks one node: take at least as many users as there are entries",
+        )
+    for name, url in entries.items():
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or not url.isascii():
+            raise UsageError(f"the entry {name} is no http:// address: {url!r}")
+    if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
+        raise UsageError(f"a path starts with / and has no blanks or controls in it: {path!r}")

@@ -1,0 +1,238 @@
+"""What traffic was like: pure statistics over requests, no process and no file in sight.
+
+Times are seconds of trial time. A share or a gap of no requests at all is None and not 0: it was
+not measured, and a trial that relies on it is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.load.outcome import CONNECTION_ERRORS, Outcome
+from harness.load.timetable import Timetable
+
+LATE = 0.05
+"""Seconds within which a user that is free and has a slot is expected to send."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, as its line in ``samples/requests.jsonl`` has it.
+
+    ``due`` is the slot of the timetable it was sent for. A user waits for its answer before it
+    sends again and never catches up on slots it missed meanwhile, so ``t - due`` is how late the
+    generator itself was. ``task`` and ``node`` are the answer's ``X-Task`` and ``X-Node``, "" if
+    nobody answered. ``load`` numbers the loads of a trial from 1, ``user`` a load's users from 0.
+    """
+
+    t: float
+    took: float
+    code: int
+    outcome: Outcome
+    entry: str
+    task: str
+    node: str
+    due: float
+    user: int
+    load: int
+
+    @property
+    def done(self) -> float:
+        """When the answer was there, or it was clear that none would come."""
+        return self.t + self.took
+
+
+class Requests:
+    """Requests in the order of their start, and the questions they can answer."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self.all: tuple[Request, ...] = tuple(sorted(requests, key=lambda r: (r.t, r.user)))
+
+    @property
+    def count(self) -> int:
+        """How many requests there were, of any outcome."""
+        return len(self.all)
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """How many requests had which outcome; outcomes that did not occur are left out."""
+        return dict(sorted(Counter(r.outcome for r in self.all).items()))
+
+    def share(self, *outcomes: Outcome) -> float | None:
+        """The share (0 to 1) of requests with one of ``outcomes``.
+
+        The whole is all requests but those of outcome ``client``, which the swarm never saw. A
+        hanging swarm gets fewer requests than a healthy one (a user waits for its answer): see
+        :attr:`Account.blocked` for what was not even asked.
+        """
+        seen = [r for r in self.all if r.outcome != "client"]
+        if not seen:
+            return None
+        return sum(r.outcome in outcomes for r in seen) / len(seen)
+
+    @property
+    def share_of_50x(self) -> float | None:
+        """The share of requests answered with a 5xx code."""
+        return self.share("5xx")
+
+    @property
+    def share_of_errors(self) -> float | None:
+        """The share of requests nobody answered: refused, reset, timed out, unreachable."""
+        return self.share(*CONNECTION_ERRORS)
+
+    def window(self, t0: float, t1: float) -> Requests:
+        """The requests that were started at ``t0`` or later and before ``t1``."""
+        return Requests(r for r in self.all if t0 <= r.t < t1)
+
+    def of_entry(self, entry: str) -> Requests:
+        """The requests that were sent to the node ``entry``."""
+        return Requests(r for r in self.all if r.entry == entry)
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The entry nodes that were asked, sorted."""
+        return tuple(sorted({r.entry for r in self.all}))
+
+    def longest_gap(self, entry: str | None = None) -> float | None:
+        """The longest time, in seconds, in which no success came in.
+
+        Watched from the start of the first request to the end of the last one, of ``entry`` or,
+        without one, of all entries taken together (the service is reachable if any entry is). A
+        success comes in when its answer is complete. In a healthy swarm this is about the time
+        between two requests, which is also how exact it is. Requests of outcome ``client`` count
+        for nothing. None without requests.
+        """
+        watched = self if entry is None else self.of_entry(entry)
+        seen = [r for r in watched.all if r.outcome != "client"]
+        if not seen:
+            return None
+        successes = sorted(r.done for r in seen if r.outcome == "ok")
+        edges = [min(r.t for r in seen), *successes, max(r.done for r in seen)]
+        return max(later - earlier for earlier, later in pairwise(edges))
+
+    def gaps_by_entry(self) -> dict[str, float]:
+        """:meth:`longest_gap` of each entry that was asked."""
+        gaps = ((entry, self.longest_gap(entry)) for entry in self.entries)
+        return {entry: gap for entry, gap in gaps if gap is not None}
+
+    def latency(self, percent: float) -> float | None:
+        """A percentile of the time, in seconds, that successes took (nearest rank).
+
+        Only successes: a refused connection is quick, and no latency. None without any. Raises
+        :class:`UsageError` for a percentage outside 0 to 100.
+        """
+        if not 0 < percent <= 100:
+            raise UsageError(f"there is no {percent:g}th percentile", hint="say 0 < percent <= 100")
+        took = sorted(r.took for r in self.all if r.outcome == "ok")
+        if not took:
+            return None
+        return took[math.ceil(percent / 100 * len(took)) - 1]
+
+    @property
+    def p50(self) -> float | None:
+        """The median latency of successes, in seconds."""
+        return self.latency(50)
+
+    @property
+    def p99(self) -> float | None:
+        """The 99th percentile of the latency of successes, in seconds."""
+        return self.latency(99)
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the requests of the timetable went: ``scheduled = sent + blocked + unsent``.
+
+    ``blocked``: not sent because the user was still waiting for an earlier answer, which is the
+    swarm's doing. ``unsent``: the user was free and did not send, which is the generator's.
+    ``client`` is how many of those sent failed in the generator itself. ``latest`` is by how many
+    seconds the generator was late at worst; ``longest_stall`` is the longest time in seconds its
+    event loop did not turn.
+    """
+
+    scheduled: int
+    sent: int
+    blocked: int
+    unsent: int
+    client: int
+    latest: float
+    longest_stall: float
+
+    @property
+    def share_unsent(self) -> float:
+        """The share of the timetable that failed on the generator's side."""
+        return (self.unsent + self.client) / self.scheduled if self.scheduled else 0.0
+
+    def doubts(self) -> list[str]:
+        """Reasons not to believe what this load says about the swarm, as sentences."""
+        found = []
+        if self.longest_stall > MOST_STALL:
+            found.append(
+                f"the load generator stood still for {self.longest_stall:.1f} s"
+                f" (allowed: {MOST_STALL:g} s)"
+            )
+        if self.share_unsent > MOST_UNSENT:
+            found.append(
+                f"the load generator could not send {self.share_unsent:.1%} of its schedule"
+                f" (allowed: {MOST_UNSENT:.0%}): {self.unsent} never sent and {self.client}"
+                f" failed in the client, of {self.scheduled}"
+            )
+        return found
+
+
+MOST_STALL = 1.0
+"""Seconds the generator may stand still before its figures are in doubt."""
+
+MOST_UNSENT = 0.01
+"""The share of the timetable the generator may fail to send before its figures are in doubt."""
+
+
+def account(
+    requests: Sequence[Request],
+    timetable: Timetable,
+    *,
+    begun: float,
+    stopped: float,
+    stalls: Iterable[float] = (),
+) -> Account:
+    """Hold what was sent against the timetable.
+
+    ``begun`` and ``stopped`` are the trial times between which the timetable held; slots so
+    shortly before ``stopped`` that a prompt user could have missed them are not counted.
+    ``stalls`` are the event loop's stalls, in seconds.
+    """
+    by_user: dict[int, list[Request]] = {}
+    for request in sorted(requests, key=lambda r: r.due):
+        by_user.setdefault(request.user, []).append(request)
+    slack = min(LATE, 0.5 / timetable.per_user)
+    sent = blocked = unsent = 0
+    for user in range(timetable.users):
+        ahead = iter(by_user.get(user, ()))
+        following = next(ahead, None)
+        free_at = -math.inf  # since when the user waits for no answer
+        busy_from = math.inf  # since when it waited for the latest one
+        until = stopped - begun - LATE
+        for slot in timetable.slots(user, until):
+            due = begun + slot
+            if following is not None and following.due <= due + 1e-4:
+                sent += 1
+                busy_from, free_at = following.t, following.done
+                following = next(ahead, None)
+            elif busy_from <= due <= free_at + slack:
+                blocked += 1
+            else:
+                unsent += 1
+        sent += (following is not None) + sum(1 for _ in ahead)
+    return Account(
+        scheduled=sent + blocked + unsent,
+        sent=sent,
+        blocked=blocked,
+        unsent=unsent,
+        client=sum(r.outcome == "client" for r in requests),
+        latest=max((r.t - r.due for r in requests), default=0.0),
+        longest_stall=max(stalls, default=0.0),
+    )
