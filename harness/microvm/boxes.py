@@ -1,0 +1,189 @@
+"""The two boxes between host and guest: what goes in before a thaw, what comes out after it.
+
+A box is a pmem device on the guest's side and a plain file on the host's. Its first 4096 bytes
+are a header (magic, length of the body, sha256 of the body), then the body, a tar. The body is
+written first and the header last, so a half-written box never reads as a whole one.
+
+The guest goes past its page cache (``O_DIRECT``): what it cached of the inbox before the freeze
+is not what lies there after the thaw. This module is the guest's and the host's alike and
+needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import mmap
+import os
+import struct
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.errors import MicrovmError
+
+MAGIC = b"swch-box"
+HEADER_SIZE = 4096
+_HEADER = struct.Struct("<8sQ32s")
+_CHUNK = 4 << 20
+
+
+def header(body_length: int, body_sha256: bytes) -> bytes:
+    """The 4096 bytes that stand before a body."""
+    return _HEADER.pack(MAGIC, body_length, body_sha256).ljust(HEADER_SIZE, b"\0")
+
+
+def parse_header(raw: bytes) -> tuple[int, bytes] | None:
+    """Length and sha256 of the body, or None if no box was written here.
+
+    Raises :class:`~harness.errors.MicrovmError` if ``raw`` is shorter than a header's fields.
+    """
+    if len(raw) < _HEADER.size:
+        raise MicrovmError(f"a box of {len(raw)} bytes is too short to hold a header")
+    magic, length, digest = _HEADER.unpack_from(raw)
+    return (length, digest) if magic == MAGIC else None
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A tar of ``files`` (name to content) with nothing in it but names and contents.
+
+    The same files give the same bytes: sorted, no owner, no time.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(files):
+            member = tarfile.TarInfo(name)
+            member.size = len(files[name])
+            tar.addfile(member, io.BytesIO(files[name]))
+    return buffer.getvalue()
+
+
+def pack_folder(
+    folder: Path, *, prefix: str = "", suffixes: tuple[str, ...] | None = None
+) -> bytes:
+    """A tar of the regular files under ``folder``, each name under ``prefix``.
+
+    Byte-code caches are left out; with ``suffixes`` only files that end in one of them are taken.
+    The same contents give the same bytes. Symbolic links are followed.
+    """
+    files: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        if suffixes is not None and not path.name.endswith(suffixes):
+            continue
+        files[str(Path(prefix) / path.relative_to(folder))] = path.read_bytes()
+    return pack(files)
+
+
+def unpack(body: bytes, into: Path) -> None:
+    """Unpack a box's tar into the folder ``into``, which is made.
+
+    Members that point outside, devices and the like are refused.
+    Raises :class:`~harness.errors.MicrovmError` for what is not a sound tar.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            tar.extractall(into, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise MicrovmError(f"the contents of a box do not unpack into {into}: {error}") from error
+
+
+def write_file(path: Path, body: bytes, size: int) -> None:
+    """Write a box into the file ``path``, made ``size`` bytes long (sparse)."""
+    if HEADER_SIZE + len(body) > size:
+        raise MicrovmError(
+            f"the payload has {len(body)} bytes and the inbox holds {size - HEADER_SIZE}",
+            hint="hand in less, or freeze with a larger inbox",
+        )
+    with path.open("wb") as out:
+        out.truncate(size)
+        out.seek(HEADER_SIZE)
+        out.write(body)
+        out.seek(0)
+        out.write(header(len(body), hashlib.sha256(body).digest()))
+
+
+def read_file(path: Path) -> bytes | None:
+    """The body of the box in the file ``path``; None if nothing was ever written to it.
+
+    Raises :class:`~harness.errors.MicrovmError` if the body is not what its header says.
+    """
+    with path.open("rb") as file:
+        found = parse_header(file.read(HEADER_SIZE))
+        if found is None:
+            return None
+        length, digest = found
+        body = file.read(length)
+    _verify(body, length, digest, str(path))
+    return body
+
+
+def read_device(device: str) -> bytes | None:
+    """As :func:`read_file`, from a block device and past the page cache."""
+    with _direct(device, os.O_RDONLY) as (fd, buffer):
+        _read_into(fd, buffer, HEADER_SIZE, 0)
+        found = parse_header(buffer[:HEADER_SIZE])
+        if found is None:
+            return None
+        length, digest = found
+        body = bytearray()
+        while len(body) < length:
+            want = min(_CHUNK, _padded(length - len(body)))
+            _read_into(fd, buffer, want, HEADER_SIZE + len(body))
+            body += buffer[:want]
+    whole = bytes(body[:length])
+    _verify(whole, length, digest, device)
+    return whole
+
+
+def write_device(device: str, body: bytes, size: int) -> None:
+    """Write a box to a block device of ``size`` bytes, past the page cache, header last."""
+    if HEADER_SIZE + len(body) > size:
+        raise MicrovmError(
+            f"the trial left {len(body)} bytes and the outbox holds {size - HEADER_SIZE}",
+            hint="leave less behind, or freeze with a larger outbox",
+        )
+    with _direct(device, os.O_WRONLY) as (fd, buffer):
+        for start in range(0, len(body), _CHUNK):
+            part = body[start : start + _CHUNK]
+            padded = _padded(len(part))
+            buffer[:padded] = part.ljust(padded, b"\0")
+            _write_from(fd, buffer, padded, HEADER_SIZE + start)
+        buffer[:HEADER_SIZE] = header(len(body), hashlib.sha256(body).digest())
+        _write_from(fd, buffer, HEADER_SIZE, 0)
+        os.fsync(fd)
+
+
+def _verify(body: bytes, length: int, digest: bytes, where: str) -> None:
+    if len(body) != length or hashlib.sha256(body).digest() != digest:
+        raise MicrovmError(f"the box in {where} does not hold what its header says")
+
+
+def _padded(length: int) -> int:
+    return -(-length // HEADER_SIZE) * HEADER_SIZE
+
+
+@contextlib.contextmanager
+def _direct(device: str, flags: int) -> Iterator[tuple[int, mmap.mmap]]:
+    """An ``O_DIRECT`` descriptor and a page-aligned buffer to go with it."""
+    fd = os.open(device, flags | os.O_DIRECT | os.O_CLOEXEC)
+    try:
+        with mmap.mmap(-1, _CHUNK) as buffer:
+            yield fd, buffer
+    finally:
+        os.close(fd)
+
+
+def _read_into(fd: int, buffer: mmap.mmap, count: int, offset: int) -> None:
+    with memoryview(buffer) as view, view[:count] as window:
+        if os.preadv(fd, [window], offset) != count:
+            raise MicrovmError(f"a box ends before byte {offset + count}")
+
+
+def _write_from(fd: int, buffer: mmap.mmap, count: int, offset: int) -> None:
+    with memoryview(buffer) as view, view[:count] as window:
+        if os.pwritev(fd, [window], offset) != count:
+            raise MicrovmError(f"a box could not be written up to byte {offset + count}")

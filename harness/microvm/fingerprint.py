@@ -1,0 +1,44 @@
+"""Content hashes of large files, remembered so that nobody pays for them twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def of_file(path: Path, memo: Path | None = None) -> str:
+    """sha256 of a file's contents, hexadecimal.
+
+    With ``memo`` (a folder) the answer is remembered under the file's path, inode, size and
+    modification time, so that a file of some hundred MB is read once and not at every start.
+    """
+    status = path.stat()
+    identity = f"{path.resolve()}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}"
+    note = memo / hashlib.sha256(identity.encode()).hexdigest() if memo else None
+    if note is not None:
+        with contextlib.suppress(OSError):
+            remembered = note.read_text()
+            if len(remembered) == 64:
+                return remembered
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if note is not None:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        draft = note.with_name(f"{note.name}.{os.getpid()}")
+        draft.write_text(digest)
+        draft.replace(note)
+    return digest
+
+
+def of_bytes(data: bytes) -> str:
+    """sha256 of bytes, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_facts(facts: Mapping[str, object]) -> str:
+    """A key for a set of named facts: any change in any of them changes it."""
+    return of_bytes(json.dumps(facts, sort_keys=True, default=str).encode())[:24]

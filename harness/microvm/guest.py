@@ -1,0 +1,302 @@
+"""The guest's side: the program that prepares, freezes the machine it runs on, and wakes up.
+
+The boot command of a freeze calls :func:`serve` with two functions. ``prepare`` brings the guest
+to the state that is worth keeping. Then the machine is frozen, in the middle of this very
+process, with everything it has imported and holds open; each thaw goes on from there with
+``run``, on the payload that the host laid into the inbox meanwhile.
+
+A parent process of few words watches: it gives the virtual time on the console, ends a run that
+is past its deadline, brings the result out and powers the machine off, whatever became of the
+run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import json
+import mmap
+import os
+import random
+import select
+import shutil
+import signal
+import struct
+import sys
+import termios
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness.errors import MicrovmError
+from harness.microvm import boxes
+
+CONTROL_FILE = "microvm.json"
+INPUTS_FILE = "inputs.json"
+PAYLOAD_FILE = "payload.tar"
+OUT_FOLDER = "out"
+HEARTBEAT = "microvm: virtual seconds "
+FIRST_LINE = "microvm: run starts"
+
+_HOME = Path("/var/lib/microvm")
+_PVPANIC_PORT = 0x505
+_RB_POWER_OFF = 0x4321FEDC
+_RNDADDENTROPY = 0x40085203
+_RNDRESEEDCRNG = 0x5207
+_MCL_ALL = 3
+_GRACE = 10.0  # virtual seconds between SIGTERM and SIGKILL of a run past its deadline
+
+Prepare = Callable[[], None]
+Run = Callable[[Path, dict[str, Any], Path], int]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The guest's device nodes of inbox and outbox, and the outbox's size in bytes."""
+
+    inbox: str
+    outbox: str
+    outbox_size: int
+
+
+def say(line: str) -> None:
+    """Write one line to the console, which the host reads while the guest runs."""
+    with Path("/dev/console").open("w") as console:
+        console.write(f"{line}\n")
+
+
+def find_boxes(command_line: str, sizes: Mapping[str, int]) -> Boxes:
+    """Tell the pmem devices apart by their sizes in bytes (their numbers follow no order).
+
+    ``command_line`` is the kernel's, with ``microvm.inbox=`` and ``microvm.outbox=`` in bytes.
+    """
+    words = dict(word.partition("=")[::2] for word in command_line.split())
+    by_size = {size: name for name, size in sizes.items()}
+    try:
+        inbox = int(words["microvm.inbox"])
+        outbox = int(words["microvm.outbox"])
+        return Boxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
+    except (KeyError, ValueError) as error:
+        raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error
+
+
+def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
+    """Prepare, freeze, and for each thaw run once, bring out the result and power off.
+
+    ``run(payload, inputs, out)`` gets the folder of the unpacked payload, the host's inputs, and
+    a folder whose contents go back to the host; it returns an exit code. ``prepare`` and ``run``
+    happen in one and the same process, so what prepare started is run's own child. A ``run``
+    that raises prints its traceback and counts as exit code 70. Never returns.
+
+    With ``zero_memory`` free pages are cleared before the freeze, so that the snapshot does not
+    keep what nobody needs.
+    """
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    worker = os.fork()
+    if worker == 0:
+        os.close(reader)
+        os._exit(_work(prepare, run, writer, zero_memory=zero_memory))
+    os.close(writer)
+    _supervise(worker, reader)
+
+
+def freeze() -> None:
+    """Ask the host to freeze the machine here and now; returns in every guest thawed from it.
+
+    One OUT to the pvpanic device: the virtual CPU stands right behind it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ioperm(_PVPANIC_PORT, 1, 1) != 0:
+        raise MicrovmError(f"no access to the freezing port: {os.strerror(ctypes.get_errno())}")
+    code = b"\x89\xfa\x89\xf0\xee\xc3"  # mov %edi,%edx; mov %esi,%eax; out %al,(%dx); ret
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    ctypes.CFUNCTYPE(None, ctypes.c_uint, ctypes.c_uint)(address)(_PVPANIC_PORT, 1)
+
+
+def reseed(seed: int) -> None:
+    """Make the kernel's random numbers, and this process's, depend on ``seed`` from here on."""
+    noise = hashlib.sha512(f"swarm-chaos {seed}".encode()).digest()
+    request = struct.pack(f"ii{len(noise)}s", 8 * len(noise), len(noise), noise)
+    with Path("/dev/urandom").open("wb", buffering=0) as device:
+        fcntl.ioctl(device, _RNDADDENTROPY, request)
+        fcntl.ioctl(device, _RNDRESEEDCRNG)
+    random.seed(seed)
+
+
+def quiesce(*, zero_memory: bool = True) -> None:
+    """Write back what is dirty, drop what is only cached, and clear free memory."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+    if zero_memory:
+        _clear_free_memory()
+
+
+def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
+    """The worker's whole life; returns its exit code."""
+    try:
+        prepare()
+        devices = _devices()
+        quiesce(zero_memory=zero_memory)
+        say("microvm: freezing")
+        freeze()
+        body = boxes.read_device(devices.inbox)
+        if body is None:
+            raise MicrovmError("the guest was thawed with an empty inbox")
+        folder = _HOME / "trial"
+        boxes.unpack(body, folder)
+        control = json.loads((folder / CONTROL_FILE).read_text())
+        reseed(int(control["seed"]))
+        os.write(pipe, json.dumps(control).encode() + b"\n")
+        inputs = json.loads((folder / INPUTS_FILE).read_text())
+        payload = folder / "payload"
+        boxes.unpack((folder / PAYLOAD_FILE).read_bytes(), payload)
+        out = _HOME / OUT_FOLDER
+        out.mkdir(parents=True, exist_ok=True)
+        say(FIRST_LINE)
+        return run(payload, inputs, out)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:  # a run's own failure must not take the supervisor's report with it
+        traceback.print_exc()
+        return 70
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _supervise(worker: int, pipe: int) -> NoReturn:
+    """Wait for the worker, bring out what it left and power off."""
+    Path("/proc/self/oom_score_adj").write_text("-1000")
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(pipe, 4096)
+        if not piece:  # it ended before it had a trial to run; init says so and powers off
+            status = os.waitpid(worker, 0)[1]
+            sys.exit(os.waitstatus_to_exitcode(status) & 0xFF or 1)
+        line += piece
+    control = json.loads(line)
+    started = time.monotonic()
+    kills = _oom_kills()
+    code, hung = _watch(worker, float(control["virtual_deadline"]), float(control["heartbeat"]))
+    report = {
+        "outcome": _outcome(code, hung=hung, oom=_oom_kills() > kills),
+        "exit_code": code,
+        "virtual_seconds": round(time.monotonic() - started, 6),
+    }
+    _bring_out(report)
+    power_off()
+
+
+def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
+    """The worker's exit code (negative: a signal), and whether it had to be ended."""
+    ended = select.poll()
+    ended.register(os.pidfd_open(worker), select.POLLIN)
+    started = time.monotonic()
+    beats = 0
+    hung = False
+    while True:
+        elapsed = time.monotonic() - started
+        due = deadline + (_GRACE if hung else 0.0)
+        if elapsed >= due:
+            os.kill(worker, signal.SIGKILL if hung else signal.SIGTERM)
+            if hung:
+                break
+            hung = True
+            continue
+        following = min((beats + 1) * heartbeat, due)
+        if ended.poll(max(1.0, 1000 * (following - elapsed))):
+            break
+        if time.monotonic() - started >= (beats + 1) * heartbeat:
+            beats += 1
+            say(f"{HEARTBEAT}{beats * heartbeat:g}")
+    return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]), hung
+
+
+def _outcome(code: int, *, hung: bool, oom: bool) -> str:
+    if hung:
+        return "hung"
+    if code == 0:
+        return "finished"
+    if oom:
+        return "out of memory"
+    for place in ("/", "/tmp", "/run"):
+        room = os.statvfs(place)
+        if room.f_bavail * 100 < room.f_blocks:
+            return "disk full"
+    return "finished"
+
+
+def _bring_out(report: dict[str, Any]) -> None:
+    devices = _devices()
+    files = {}
+    out = _HOME / OUT_FOLDER
+    for path in sorted(out.rglob("*")) if out.exists() else []:
+        if path.is_file() and not path.is_symlink():
+            files[f"{OUT_FOLDER}/{path.relative_to(out)}"] = path.read_bytes()
+    files[CONTROL_FILE] = json.dumps(report).encode()
+    try:
+        boxes.write_device(devices.outbox, boxes.pack(files), devices.outbox_size)
+    except MicrovmError as error:
+        say(f"microvm: {error}")
+        report = {**report, "outcome": "disk full", "detail": error.what}
+        alone = boxes.pack({CONTROL_FILE: json.dumps(report).encode()})
+        boxes.write_device(devices.outbox, alone, devices.outbox_size)
+
+
+def power_off() -> NoReturn:
+    """Let the console drain and turn the machine off."""
+    console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
+    termios.tcdrain(console)
+    ctypes.CDLL(None).reboot(ctypes.c_int(_RB_POWER_OFF))
+    raise SystemExit(1)
+
+
+def _devices() -> Boxes:
+    sizes = {
+        folder.name: int((folder / "size").read_text()) * 512
+        for folder in Path("/sys/block").glob("pmem*")
+    }
+    return find_boxes(Path("/proc/cmdline").read_text(), sizes)
+
+
+def _oom_kills() -> int:
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill":
+            return int(value)
+    return 0
+
+
+def _clear_free_memory() -> None:
+    """Have the kernel hand out (and so clear) almost every free page once, then take them back.
+
+    In a process of its own, first in line should the machine run short.
+    """
+    free = 0
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemFree:"):
+            free = int(line.split()[1]) * 1024
+    wanted = free - (96 << 20)
+    pid = os.fork()
+    if pid == 0:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        held = []
+        while wanted > 0:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+            held.append(mmap.mmap(-1, 32 << 20, flags=flags))
+            wanted -= 32 << 20
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def free_space(path: str = "/") -> int:
+    """Bytes free for files under ``path``."""
+    return shutil.disk_usage(path).free

@@ -1,0 +1,223 @@
+"""The guest's root file system: one ext4 file, assembled by an ordinary user.
+
+Debian's packages as a tar, Python packages from wheels made for the guest's Python (not the
+host's), the kernel's modules, and whatever trees and files the caller wants in it. ``mke2fs -d``
+writes the file system from a folder; for a caller who is not root ``fakeroot`` keeps owners and
+device nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from harness.errors import MicrovmError, MissingError
+from harness.microvm import fingerprint
+from harness.microvm.kernel import Kernel
+
+SITE = "opt/microvm/site"
+"""Where Python packages lie in the guest; init.sh puts it on PYTHONPATH."""
+
+_EPOCH = "1767225600"  # 2026-01-01, where the guest's clock starts
+_UUID = "6d766d00-0000-4000-8000-000000000001"
+_HASH_SEED = "6d766d00-0000-4000-8000-000000000002"
+_WHEELS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+_FORMAT = 2  # raise when what is made from the same inputs changes
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """A guest image on disk: the root file system, and what an initrd for it is made of."""
+
+    root: Path
+    busybox: Path
+    modules: Path
+    modules_dep: Path
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """What goes into a guest's root file system; ``provide`` makes it or finds it made.
+
+    ``base`` is a tar of a Debian root with python3, iproute2, kmod, mount and busybox-static in
+    it. ``requirements`` are pip requirements for the guest's Python (``python_version``), bound by
+    ``constraints``. ``trees`` are tars to unpack at a guest path, ``files`` single files to put
+    at one. ``size_mib`` is the size of the (sparse) file system.
+    """
+
+    base: Path
+    kernel: Kernel
+    requirements: Sequence[str] = ()
+    constraints: Path | None = None
+    python_version: str = "3.13"
+    trees: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    size_mib: int = 3072
+
+    def key(self, memo: Path | None = None) -> str:
+        """Changes with everything that goes in."""
+        return fingerprint.of_facts(
+            {
+                "format": _FORMAT,
+                "base": fingerprint.of_file(self.base, memo),
+                "kernel": [self.kernel.version, fingerprint.of_file(self.kernel.vmlinuz, memo)],
+                "requirements": sorted(self.requirements),
+                "constraints": fingerprint.of_file(self.constraints) if self.constraints else "",
+                "python": self.python_version,
+                "trees": {at: fingerprint.of_file(tar, memo) for at, tar in self.trees.items()},
+                "files": {at: fingerprint.of_file(file, memo) for at, file in self.files.items()},
+                "size": self.size_mib,
+            }
+        )
+
+    def provide(self, cache: Path) -> BuiltImage:
+        """The image under ``cache``, made now if it is not there.
+
+        Whole or not at all: it is assembled beside its place and renamed. Two callers at once
+        make it once. Raises :class:`~harness.errors.MissingError` for a missing host program,
+        :class:`~harness.errors.MicrovmError` for what fails.
+        """
+        cache.mkdir(parents=True, exist_ok=True)
+        key = self.key(cache / "digests")
+        place = cache / "images" / key
+        place.parent.mkdir(exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not place.exists():
+                with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as work:
+                    self._build(Path(work)).rename(place)
+        return BuiltImage(
+            root=place / "root.ext4",
+            busybox=place / "busybox",
+            modules=self.kernel.modules,
+            modules_dep=place / "modules.dep",
+        )
+
+    def _build(self, work: Path) -> Path:
+        tree, site, draft = work / "tree", work / "site", work / "image"
+        tree.mkdir()
+        draft.mkdir()
+        if self.requirements:
+            self._install_python(site)
+        script = work / "assemble.sh"
+        script.write_text(self._script(tree, site, draft))
+        command = ["sh", "-eu", str(script)]
+        if os.geteuid() != 0:
+            command = [_program("fakeroot", "fakeroot"), "--", *command]
+        environment = {
+            **os.environ,
+            "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
+            "LC_ALL": "C",
+            "TZ": "UTC",
+            "SOURCE_DATE_EPOCH": _EPOCH,
+            "E2FSPROGS_FAKE_TIME": _EPOCH,
+        }
+        try:
+            _run(command, "the guest's root file system could not be assembled", environment)
+        finally:
+            # What mmdebstrap's tars hold may be unwritable even for its owner.
+            subprocess.run(
+                ["chmod", "-R", "u+rwX", str(tree)],
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        return draft
+
+    def _install_python(self, site: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
+        command += ["--disable-pip-version-check", "--no-compile", "--target", str(site)]
+        command += ["--only-binary=:all:", "--implementation", "cp"]
+        command += ["--python-version", self.python_version]
+        for platform in _WHEELS:
+            command += ["--platform", platform]
+        if self.constraints is not None:
+            command += ["--constraint", str(self.constraints)]
+        _run(
+            [*command, *self.requirements],
+            "the guest's Python packages could not be fetched",
+            None,
+        )
+
+    def _script(self, tree: Path, site: Path, draft: Path) -> str:
+        """Shell for all that has to happen under one fakeroot."""
+        quote = shlex.quote
+        mke2fs = _program("mke2fs", "e2fsprogs")
+        root = quote(str(tree))
+        lines = [f"tar --numeric-owner -xpf {quote(str(self.base))} -C {root}"]
+        for at, tar in sorted(self.trees.items()):
+            spot = quote(str(tree / at.lstrip("/")))
+            lines += [f"mkdir -p {spot}", f"tar --numeric-owner -xpf {quote(str(tar))} -C {spot}"]
+        for at, file in sorted(self.files.items()):
+            spot = tree / at.lstrip("/")
+            lines += [
+                f"mkdir -p {quote(str(spot.parent))}",
+                f"cp {quote(str(file))} {quote(str(spot))}",
+            ]
+        if site.exists():
+            lines += [
+                f"mkdir -p {quote(str((tree / SITE).parent))}",
+                f"cp -r {quote(str(site))} {quote(str(tree / SITE))}",
+                f"chown -R 0:0 {quote(str(tree / SITE))}",
+            ]
+        version = self.kernel.version
+        modules = quote(str(tree / "usr/lib/modules" / version))
+        lines += [
+            f"mkdir -p {quote(str(tree / 'usr/lib/modules'))}",
+            f"cp -r {quote(str(self.kernel.modules))} {modules}",
+            f"chown -R 0:0 {modules}",
+            # The guest's own depmod: the host may have none, or an older one.
+            f"{root}/lib64/ld-linux-x86-64.so.2 --argv0 depmod "
+            f"--library-path {root}/usr/lib/x86_64-linux-gnu {root}/usr/bin/kmod "
+            f"-b {root} {quote(version)}",
+            f"cp {modules}/modules.dep {root}/usr/bin/busybox {quote(str(draft))}",
+            f"mkdir -p {root}/proc {root}/sys {root}/dev {root}/run {root}/tmp",
+            f"rm -rf {root}/var/cache/apt {root}/var/lib/apt/lists {root}/run/* {root}/dev/*",
+            f": >{root}/etc/machine-id",
+            f"printf 'nameserver 127.0.0.1\\n' >{root}/etc/resolv.conf",
+            f"printf '127.0.0.1 localhost microvm\\n' >{root}/etc/hosts",
+            f"find {root} -newermt @{_EPOCH} -exec touch -h -d @{_EPOCH} {{}} +",
+            f"{quote(mke2fs)} -q -t ext4 -b 4096 -m 0 -N 262144 -L microvm -U {_UUID}"
+            # No journal: nothing here survives a crash, and one thread less writes.
+            " -O ^has_journal,^metadata_csum,^resize_inode"
+            f" -E hash_seed={_HASH_SEED},lazy_itable_init=1,root_owner=0:0"
+            f" -d {root} {quote(str(draft / 'root.ext4'))} {self.size_mib}M",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise MissingError(
+            f"making a guest image needs {name}, which is not on this machine",
+            hint=f"apt-get install {package}",
+        )
+    return found
+
+
+def _run(command: Sequence[str], what: str, environment: Mapping[str, str] | None) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=environment,
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+        hint = None
+        with contextlib.suppress(IndexError):
+            if "No space left" in done.stderr or "Could not allocate block" in done.stderr:
+                hint = "free disk space, or ask for a larger image"
+        raise MicrovmError(f"{what}: {tail}", hint=hint)

@@ -1,0 +1,181 @@
+"""What machine QEMU is asked to be: the switches, in one place.
+
+Virtual clock: the guest's clock counts executed instructions and jumps over idle time. Nothing
+comes in from outside: one virtual CPU, disks that are memory, no device that takes input, a
+seed for QEMU's own random numbers. Every switch here is part of a snapshot's key.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MicrovmError, MissingError
+
+QEMU = "qemu-system-x86_64"
+_MIB = 1 << 20
+
+
+class Clock(StrEnum):
+    """What time is in the guest."""
+
+    VIRTUAL = "virtual"
+    """Executed instructions; the same inputs give the same bytes."""
+    REAL = "real"
+    """The host's time; for absolute speed and heavy load."""
+
+
+class Accelerator(StrEnum):
+    """Who runs the guest's instructions."""
+
+    TCG = "tcg"
+    KVM = "kvm"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A virtual machine's hardware. Sizes in MiB.
+
+    ``icount_shift``: one instruction takes ``2**icount_shift`` virtual nanoseconds (virtual
+    clock only). ``cgroup``: the guest's layout, 2, or 1 for engines that know no other.
+    The two boxes and the root file system must differ in size: the guest knows them by it.
+    """
+
+    clock: Clock = Clock.VIRTUAL
+    accelerator: Accelerator = Accelerator.TCG
+    memory_mib: int = 3000
+    cpus: int = 1
+    icount_shift: int = 0
+    cgroup: int = 2
+    inbox_mib: int = 128
+    outbox_mib: int = 256
+    epoch: str = "2026-01-01T00:00:00"
+    cpu: str = "max"
+
+    def __post_init__(self) -> None:
+        if self.clock is Clock.VIRTUAL and self.accelerator is not Accelerator.TCG:
+            raise MicrovmError("virtual time needs the TCG accelerator")
+        if self.clock is Clock.VIRTUAL and self.cpus != 1:
+            raise MicrovmError("virtual time needs a machine with one virtual CPU")
+        if self.cgroup not in (1, 2):
+            raise MicrovmError(f"there is no cgroup version {self.cgroup}")
+
+    @property
+    def inbox_size(self) -> int:
+        """Bytes of the inbox."""
+        return self.inbox_mib * _MIB
+
+    @property
+    def outbox_size(self) -> int:
+        """Bytes of the outbox."""
+        return self.outbox_mib * _MIB
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that goes into a snapshot's key."""
+        return asdict(self)
+
+    def kernel_command_line(self, root_size: int) -> str:
+        """What the kernel is told; ``root_size`` is the root device's size in bytes."""
+        words = [
+            "console=ttyS0",
+            "loglevel=4",
+            "panic=-1",  # reboot at once, which ends QEMU: a panic is seen, not waited out
+            "random.trust_cpu=on",
+            "mitigations=off",
+            "apparmor=0",
+            "nowatchdog",
+            "net.ifnames=0",
+            "transparent_hugepage=never",
+            f"microvm.root={root_size}",
+            f"microvm.inbox={self.inbox_size}",
+            f"microvm.outbox={self.outbox_size}",
+            f"microvm.cgroup={self.cgroup}",
+        ]
+        if self.accelerator is Accelerator.TCG:
+            words.append("tsc=reliable")  # no watchdog timer twice a second
+        return " ".join(words)
+
+    def switches(self, files: Files, *, seed: int, private: bool) -> list[str]:
+        """QEMU's arguments for this machine on ``files``.
+
+        ``private``: memory, root and inbox are copies on write (a thaw) and not the files
+        themselves (a freeze). The outbox is always the file itself.
+        """
+        share = "off" if private else "on"
+        command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command += ["-machine", "pc,nvdimm=on,memory-backend=ram,usb=off,vmport=off"]
+        command += ["-smp", str(self.cpus), "-seed", str(seed)]
+        if self.clock is Clock.VIRTUAL:
+            command += ["-accel", "tcg,thread=single", "-cpu", self.cpu]
+            command += ["-icount", f"shift={self.icount_shift},sleep=off"]
+            command += ["-rtc", f"base={self.epoch},clock=vm"]
+        elif self.accelerator is Accelerator.KVM:
+            command += ["-accel", "kvm", "-cpu", "host", "-rtc", "base=utc,clock=host"]
+        else:
+            command += ["-accel", "tcg,thread=multi", "-cpu", self.cpu]
+            command += ["-rtc", "base=utc,clock=host"]
+        maximum = self.memory_mib + files.root_mib + self.inbox_mib + self.outbox_mib + 1024
+        command += ["-m", f"{self.memory_mib},slots=4,maxmem={maximum}M"]
+        command += _memory("ram", self.memory_mib, files.ram, share)
+        command += _nvdimm("root", files.root_mib, files.root, share)
+        command += _nvdimm("inbox", self.inbox_mib, files.inbox, share)
+        command += _nvdimm("outbox", self.outbox_mib, files.outbox, "on")
+        command += ["-device", "pvpanic", "-action", "panic=pause"]
+        command += ["-chardev", f"file,id=console,path={_quoted(files.console)}"]
+        command += ["-device", "isa-serial,chardev=console"]
+        command += ["-kernel", str(files.kernel), "-initrd", str(files.initrd)]
+        command += ["-append", self.kernel_command_line(files.root_mib * _MIB)]
+        return command
+
+
+@dataclass(frozen=True)
+class Files:
+    """The host's files behind one machine."""
+
+    ram: Path
+    root: Path
+    root_mib: int
+    inbox: Path
+    outbox: Path
+    console: Path
+    kernel: Path
+    initrd: Path
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace(",", ",,")
+
+
+def _memory(name: str, size_mib: int, path: Path, share: str) -> list[str]:
+    backend = f"memory-backend-file,id={name},size={size_mib}M,mem-path={_quoted(path)}"
+    return ["-object", f"{backend},share={share}"]
+
+
+def _nvdimm(name: str, size_mib: int, path: Path, share: str) -> list[str]:
+    return [*_memory(name, size_mib, path, share), "-device", f"nvdimm,id=nv-{name},memdev={name}"]
+
+
+@functools.cache
+def qemu_version() -> str:
+    """QEMU's version as it says it; :class:`~harness.errors.MissingError` if there is none."""
+    if shutil.which(QEMU) is None:
+        raise MissingError(
+            f"the microVM lab needs {QEMU}, which is not on this machine",
+            hint="apt-get install qemu-system-x86 (no root is needed to run it)",
+        )
+    done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=False)
+    return parse_version(done.stdout)
+
+
+def parse_version(text: str) -> str:
+    """The version in ``qemu --version``'s answer, package revision included."""
+    found = re.search(r"version (\S+)(?: \(([^)]*)\))?", text)
+    if found is None:
+        raise MicrovmError(f"{QEMU} does not say its version but: {text.strip()[:200]!r}")
+    return f"{found[1]} {found[2]}" if found[2] else found[1]

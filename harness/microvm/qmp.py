@@ -1,0 +1,92 @@
+"""A small client for QEMU's machine protocol, over a socket made before QEMU starts."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from harness.errors import MicrovmError
+
+
+class Qmp:
+    """Speaks QMP on one end of a socket pair; QEMU has the other.
+
+    There is no path in the file system and nothing to clean up. Every call has a deadline.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._buffer = b""
+        self.events: list[dict[str, Any]] = []
+
+    def greet(self, within: float) -> None:
+        """Take QEMU's greeting and enter command mode."""
+        deadline = time.monotonic() + within
+        while "QMP" not in self._message(deadline):
+            pass
+        self.ask("qmp_capabilities", within=within)
+
+    def ask(self, command: str, *, within: float = 30.0, **arguments: Any) -> Any:
+        """Run a command and return its answer.
+
+        Underscores in argument names become dashes. Events that arrive meanwhile are kept.
+        Raises :class:`~harness.errors.MicrovmError` for an error answer, a closed channel, or no
+        answer within ``within`` seconds.
+        """
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        request = {"execute": command, "arguments": named}
+        try:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise MicrovmError(f"QEMU does not take the command {command}: {error}") from error
+        deadline = time.monotonic() + within
+        while True:
+            message = self._message(deadline)
+            if "return" in message:
+                return message["return"]
+            if "error" in message:
+                raise MicrovmError(f"QEMU refuses {command}: {message['error'].get('desc')}")
+
+    def wait_event(self, names: set[str], within: float) -> dict[str, Any] | None:
+        """The first event (seen before or coming) named in ``names``; None when time is up."""
+        deadline = time.monotonic() + within
+        while True:
+            for event in self.events:
+                if event["event"] in names:
+                    return event
+            try:
+                self._message(deadline)
+            except TimeoutError:
+                return None
+
+    def drain(self) -> None:
+        """Take in what QEMU has said so far, without waiting; a closed channel is the end."""
+        try:
+            while True:
+                self._message(time.monotonic())
+        except (TimeoutError, MicrovmError):
+            return
+
+    def close(self) -> None:
+        """Let go of the channel."""
+        self._channel.close()
+
+    def _message(self, deadline: float) -> dict[str, Any]:
+        while b"\n" not in self._buffer:
+            self._channel.settimeout(max(deadline - time.monotonic(), 0.0001))
+            try:
+                piece = self._channel.recv(65536)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise MicrovmError(f"the line to QEMU broke: {error}") from error
+            if not piece:
+                raise MicrovmError("QEMU closed its control channel")
+            self._buffer += piece
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        if "event" in message:
+            self.events.append(message)
+        return message

@@ -1,0 +1,297 @@
+"""Freezing: boot a guest, let it prepare, and keep the machine as it then stands.
+
+A snapshot is a folder: the memory and the root file system as sparse files, the state of the
+devices, and a manifest of all that went in. Its name is a key made of the same facts, QEMU's
+version and switches among them, so a stale snapshot cannot be found by mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from harness.errors import MicrovmError, MissingError
+from harness.microvm import boxes, fingerprint, sparse
+from harness.microvm.console import follow, tail
+from harness.microvm.emulator import Emulator
+from harness.microvm.guestimage import BuiltImage, GuestImage
+from harness.microvm.initrd import (
+    character_device,
+    cpio,
+    directory,
+    load_order,
+    module_bytes,
+    parse_modules_dep,
+    regular,
+)
+from harness.microvm.kernel import GUEST_MODULES, PMEM_MODULES
+from harness.microvm.machine import Clock, Files, Machine, qemu_version
+
+_MIB = 1 << 20
+_FORMAT = 1  # raise when the same inputs give another snapshot
+_GUEST_FILES = Path(__file__).parent / "guestfiles"
+_NEEDED_FREE = 4 << 30
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FreezeSpec:
+    """What to freeze.
+
+    ``command`` runs in the guest as root, in the folder where ``payload`` (a tar) was unpacked,
+    which is on PYTHONPATH too; it prepares and then calls
+    :func:`harness.microvm.guest.serve`. ``seed`` is the build's own. ``within`` is in wall
+    seconds.
+    """
+
+    image: GuestImage
+    command: Sequence[str]
+    payload: bytes
+    machine: Machine = field(default_factory=Machine)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 1
+    within: float = 900.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A frozen machine in ``folder``."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """The snapshot's name."""
+        return self.folder.name
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What went in and what the freeze took (``wall_seconds``)."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / _MANIFEST).read_text())
+        except (OSError, ValueError) as error:
+            raise MicrovmError(
+                f"the snapshot {self.key} has no readable manifest: {error}",
+                hint="remove it and freeze again",
+            ) from error
+        return found
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine that was frozen; a thaw needs the same."""
+        facts = dict(self.manifest["facts"]["machine"])
+        return Machine(**{**facts, "clock": Clock(facts["clock"])})
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes on disk (the files are sparse)."""
+        return sparse.disk_use(self.folder)
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since it was frozen."""
+        return time.time() - float(self.manifest["frozen_at"])
+
+    @property
+    def used_at(self) -> float:
+        """When it was last thawed or frozen, seconds since 1970."""
+        return (self.folder / _MANIFEST).stat().st_mtime
+
+    def files(self, run_folder: Path) -> Files:
+        """The files behind a machine thawed from this snapshot into ``run_folder``."""
+        return Files(
+            ram=self.folder / "ram",
+            root=self.folder / "root",
+            root_mib=(self.folder / "root").stat().st_size // _MIB,
+            inbox=run_folder / "inbox",
+            outbox=run_folder / "outbox",
+            console=run_folder / "console.log",
+            kernel=self.folder / "vmlinuz",
+            initrd=self.folder / "initrd",
+        )
+
+    @property
+    def state(self) -> Path:
+        """The file with the state of the devices."""
+        return self.folder / "state"
+
+
+def default_cache() -> Path:
+    """Where guest images and snapshots are kept for this user."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("swarm-chaos") / "microvm"
+
+
+def snapshots(cache: Path) -> list[Snapshot]:
+    """All whole snapshots under ``cache``, the most recently used first."""
+    found = [Snapshot(manifest.parent) for manifest in cache.glob(f"snapshots/*/{_MANIFEST}")]
+    return sorted(found, key=lambda snapshot: snapshot.used_at, reverse=True)
+
+
+def prune(cache: Path, *, keep: int) -> list[str]:
+    """Remove all but the ``keep`` most recently used snapshots; returns the keys removed.
+
+    Guests that run from a removed snapshot go on: they hold its files open.
+    """
+    removed = []
+    for snapshot in snapshots(cache)[keep:]:
+        (snapshot.folder / _MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        removed.append(snapshot.key)
+    return removed
+
+
+def freeze(
+    spec: FreezeSpec, cache: Path, *, progress: Callable[[str], None] | None = None
+) -> Snapshot:
+    """The snapshot of ``spec``: found under ``cache``, or made now.
+
+    ``progress`` gets the console's lines while the guest boots. Whole or not at all, and made
+    once when two ask at once. Raises :class:`~harness.errors.MicrovmError` with the console's
+    end when the guest dies or takes too long, :class:`~harness.errors.MissingError` without QEMU
+    or room on the disk.
+    """
+    version = qemu_version()
+    built = spec.image.provide(cache)
+    facts = {
+        "format": _FORMAT,
+        "qemu": version,
+        "image": spec.image.key(cache / "digests"),
+        "guestfiles": {
+            path.name: fingerprint.of_bytes(path.read_bytes())
+            for path in sorted(_GUEST_FILES.iterdir())
+        },
+        "command_line": spec.machine.kernel_command_line(0),
+        "modules": [*PMEM_MODULES, *GUEST_MODULES],
+        "machine": spec.machine.facts(),
+        "command": list(spec.command),
+        "environment": dict(spec.environment),
+        "payload": fingerprint.of_bytes(spec.payload),
+        "seed": spec.seed,
+    }
+    key = fingerprint.of_facts(facts)
+    store = cache / "snapshots"
+    store.mkdir(parents=True, exist_ok=True)
+    place = store / key
+    with FileLock(store / f"{key}.lock"):
+        if (place / _MANIFEST).exists():
+            return Snapshot(place)
+        shutil.rmtree(place, ignore_errors=True)
+        room = shutil.disk_usage(store).free
+        if room < _NEEDED_FREE:
+            raise MissingError(
+                f"a freeze needs {_NEEDED_FREE >> 30} GiB under {store}, free are {room >> 20} MiB",
+                hint="free disk space, or prune old snapshots",
+            )
+        with tempfile.TemporaryDirectory(prefix="freezing-", dir=store) as work:
+            draft = Path(work) / key
+            draft.mkdir()
+            started = time.monotonic()
+            _boot(spec, built, draft, progress)
+            manifest = {
+                "facts": facts,
+                "frozen_at": time.time(),
+                "wall_seconds": round(time.monotonic() - started, 3),
+            }
+            (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            draft.rename(place)
+    return Snapshot(place)
+
+
+def _boot(
+    spec: FreezeSpec, built: BuiltImage, draft: Path, progress: Callable[[str], None] | None
+) -> None:
+    """Boot the guest on files in ``draft`` and bring it to its freeze."""
+    sparse.copy(built.root, draft / "root")
+    shutil.copyfile(spec.image.kernel.vmlinuz, draft / "vmlinuz")
+    (draft / "initrd").write_bytes(build_initrd(built))
+    boot = boxes.pack({"command.sh": _command_script(spec), "payload.tar": spec.payload})
+    boxes.write_file(draft / "inbox", boot, spec.machine.inbox_size)
+    with (draft / "outbox").open("wb") as outbox:
+        outbox.truncate(spec.machine.outbox_size)
+    files = Snapshot(draft).files(draft)
+    virtual = spec.machine.clock is Clock.VIRTUAL
+    cpu = min(os.sched_getaffinity(0)) if virtual else None
+    emulator = Emulator(
+        spec.machine.switches(files, seed=spec.seed, private=False),
+        log=draft / "qemu.log",
+        cpu=cpu,
+    )
+    try:
+        if virtual:
+            emulator.favour_vcpu()
+        emulator.go()
+        _await_freeze(emulator, files.console, spec.within, progress)
+        emulator.save_state(draft / "state")
+    finally:
+        emulator.close()
+    for name in ("inbox", "outbox"):
+        (draft / name).unlink()
+    for name in ("ram", "root"):
+        sparse.dig_holes(draft / name)
+
+
+def _await_freeze(
+    emulator: Emulator,
+    console: Path,
+    within: float,
+    progress: Callable[[str], None] | None,
+) -> None:
+    deadline = time.monotonic() + within
+    lines = follow(console)
+    while True:
+        event = emulator.qmp.wait_event({"GUEST_PANICKED", "SHUTDOWN"}, 0.2)
+        for line in lines.fresh():
+            if progress is not None:
+                progress(line)
+        if event is not None and event["event"] == "GUEST_PANICKED":
+            return
+        what = None
+        if event is not None or emulator.ended() is not None:
+            what = "the guest ended before it came to its freeze"
+        elif time.monotonic() > deadline:
+            what = f"the guest did not come to its freeze within {within:g} s"
+        if what is not None:
+            raise MicrovmError(f"{what}; the end of its console:\n{tail(console)}")
+
+
+def _command_script(spec: FreezeSpec) -> bytes:
+    exports = [
+        f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())
+    ]
+    return "\n".join(["export PYTHONHASHSEED=0", *exports, shlex.join(spec.command), ""]).encode()
+
+
+def build_initrd(built: BuiltImage) -> bytes:
+    """The initial RAM disk for a guest image."""
+    table = parse_modules_dep(built.modules_dep.read_text())
+    order = load_order(table, PMEM_MODULES)
+    names = [f"{number:02d}.ko" for number, _ in enumerate(order)]
+    init = (_GUEST_FILES / "initrd-init.sh").read_bytes()
+    return cpio(
+        [
+            *(directory(name) for name in ("bin", "dev", "modules")),
+            character_device("dev/console", 5, 1),
+            regular("bin/busybox", built.busybox.read_bytes(), executable=True),
+            regular("init", init, executable=True),
+            regular("init.sh", (_GUEST_FILES / "init.sh").read_bytes()),
+            regular("guest-modules", "".join(f"{name}\n" for name in GUEST_MODULES).encode()),
+            regular("modules/order", "".join(f"{name}\n" for name in names).encode()),
+            *(
+                regular(f"modules/{name}", module_bytes(built.modules / file))
+                for name, file in zip(names, order, strict=True)
+            ),
+        ]
+    )
