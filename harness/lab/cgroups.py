@@ -1,0 +1,77 @@
+"""A node's cgroups, in every hierarchy that the janitor has mounted for the lab.
+
+The mounts are in the janitor's mount namespace and are reached through ``/proc/PID/root``.
+In the unified hierarchy a node's processes sit in the leaf ``init``, so that the group above can
+hand its controllers to the containers' groups (no process may sit in between).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.lab.janitor import CGROUP_ROOT, delegate, inherit_cpuset, remove_group
+
+
+@dataclass(frozen=True)
+class NodeGroups:
+    """The groups of one node: ``unified`` or None, and one per version 1 hierarchy."""
+
+    unified: Path | None
+    v1: tuple[Path, ...]
+
+    @classmethod
+    def under(cls, janitor: int, lab: Path, lab_id: str, node: str) -> NodeGroups:
+        """Where a node's groups are; makes nothing."""
+        mounts = Path(f"/proc/{janitor}/root{lab}/cgroup")
+        unified = mounts / "v2" / CGROUP_ROOT / lab_id
+        v1 = mounts / "v1"
+        return cls(
+            unified / node if unified.is_dir() else None,
+            tuple(
+                mount / CGROUP_ROOT / lab_id / node
+                for mount in (sorted(v1.iterdir()) if v1.is_dir() else ())
+            ),
+        )
+
+    def make(self) -> None:
+        """Make the groups, filled so that they take processes."""
+        if self.unified is not None:
+            (self.unified / "init").mkdir(parents=True, exist_ok=True)
+        for group in self.v1:
+            group.mkdir(parents=True, exist_ok=True)
+            inherit_cpuset(group)
+
+    def entry(self) -> list[Path]:
+        """The groups whose members see them as the root once they unshare: for the node's init."""
+        return [*([self.unified] if self.unified else []), *self.v1]
+
+    def leaves(self) -> list[Path]:
+        """The groups for processes that are started later."""
+        return [*([self.unified / "init"] if self.unified else []), *self.v1]
+
+    def settle(self) -> None:
+        """Move what sits in the unified group to its leaf and hand its controllers down."""
+        if self.unified is None:
+            return
+        for pid in (self.unified / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                (self.unified / "init" / "cgroup.procs").write_text(pid)
+        delegate(self.unified)
+
+    def clear(self) -> None:
+        """Remove the groups, killing what may still be in them."""
+        for group in self.entry():
+            remove_group(group)
+
+    def freeze(self, frozen: bool) -> None:  # noqa: FBT001 - the state is the argument
+        """Stop or continue every process of the node at once (unified hierarchy)."""
+        if self.unified is not None:
+            with contextlib.suppress(OSError):
+                (self.unified / "cgroup.freeze").write_text(str(int(frozen)))
+
+    def exists(self) -> bool:
+        """Whether any of them is there."""
+        return any(os.path.isdir(group) for group in self.entry())  # noqa: PTH112

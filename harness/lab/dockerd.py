@@ -1,0 +1,188 @@
+"""The engine's daemon on a node: start, readiness, signals, log."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.engine import Engine
+from harness.engine.versions import release_key
+from harness.errors import LabError
+from harness.lab.enter import entering, joining
+from harness.lab.processes import Process, children, comm
+from harness.wait import Deadline, NotYet, wait_for
+
+if TYPE_CHECKING:
+    from harness.lab.cgroups import NodeGroups
+
+NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "cgroup")
+SOCKET = "/run/swarm-chaos/docker.sock"
+METRICS_PORT = 9323
+
+#: moby's own tests give a daemon 60 s to answer (internal/testutil/daemon).
+READY_WITHIN = 60.0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, for the one question that needs no SDK: is it there?"""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def environment(engine: Engine) -> dict[str, str]:
+    """The environment of everything that runs on a node."""
+    return {
+        "PATH": engine.path,
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        # Images are loaded, no registry is there: a task must not first wait for a failed pull.
+        "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1",
+    }
+
+
+class Dockerd:
+    """One node's dockerd. It is a child of the node's init, not of this process."""
+
+    def __init__(
+        self, *, node: str, init: int, engine: Engine, address: str, folder: Path, groups: NodeGroups
+    ) -> None:
+        self.node = node
+        self.engine = engine
+        self.socket = folder / "api" / "docker.sock"
+        self.log = folder / "dockerd.log"
+        self._init = init
+        self._address = address
+        self._groups = groups
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its pid on this side; :class:`LabError` if it does not run."""
+        if (process := self._find()) is None:
+            raise LabError(f"dockerd does not run on {self.node}")
+        return process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs (it may not answer yet, or no longer)."""
+        return self._find() is not None
+
+    def command(self, extra: Sequence[str] = ()) -> list[str]:
+        """dockerd's command line on this node."""
+        flags = [
+            "--config-file=/dev/null",
+            f"--host=unix://{SOCKET}",
+            "--group=root",
+            f"--metrics-addr={self._address}:{METRICS_PORT}",
+            "--swarm-default-advertise-addr=eth0",
+        ]
+        if release_key(self.engine.version) < release_key("20.10.0"):
+            flags.append("--experimental")
+        return ["dockerd", *flags, *extra]
+
+    def start(self, extra: Sequence[str] = ()) -> None:
+        """Start it; :meth:`wait_ready` waits until it answers. ``extra``: more flags for it."""
+        if self.alive:
+            raise LabError(f"dockerd runs already on {self.node}")
+        inside = ["/bin/sh", "-c", '"$@" </dev/null & ', "sh", *self.command(extra)]
+        argv = joining(self._groups.leaves(), entering(self._init, NAMESPACES, inside))
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.engine),
+                check=False,
+            )
+        if done.returncode != 0:
+            raise LabError(f"cannot enter {self.node} to start dockerd: {self.tail()}")
+
+    def wait_ready(self, within: float = READY_WITHIN) -> None:
+        """Wait until the API answers; :class:`LabError` with the log's end if dockerd ends."""
+        started = Deadline(2.0)
+
+        def answers() -> bool | NotYet:
+            if not self.alive and started.expired:
+                raise LabError(f"dockerd on {self.node} ended at its start: {self.tail()}")
+            return self.ping() or NotYet("no answer to _ping")
+
+        wait_for(answers, state=f"dockerd's API on {self.node}", within=within, every=0.05)
+        self.socket.chmod(0o600)
+
+    def ping(self, timeout: float = 2.0) -> bool:
+        """Whether the API answers ``/_ping`` with OK."""
+        connection = UnixConnection(self.socket, timeout)
+        try:
+            connection.request("GET", "/_ping")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; :class:`LabError` if it does not run."""
+        process = self._find()
+        if process is None:
+            raise LabError(f"dockerd does not run on {self.node}")
+        process.signal(number)
+
+    def kill(self, within: float = 10.0) -> None:
+        """SIGKILL, and wait until it is gone. Its containers go on under their shims."""
+        process = self._find()
+        if process is None:
+            raise LabError(f"dockerd does not run on {self.node}")
+        process.signal(signal.SIGKILL)
+        process.wait_gone(within)
+        self.forget()
+
+    def stop(self, within: float = 30.0) -> None:
+        """SIGTERM, and wait until it is gone; containers are stopped by it."""
+        process = self._find()
+        if process is None:
+            return
+        process.signal(signal.SIGTERM)
+        process.wait_gone(within)
+        self.forget()
+
+    def tail(self, lines: int = 5) -> str:
+        """The end of its log, for messages."""
+        try:
+            text = self.log.read_bytes().decode(errors="replace")
+        except OSError:
+            return "it has no log"
+        return "\n  ".join(text.splitlines()[-lines:]) or "its log is empty"
+
+    def forget(self) -> None:
+        """Let go of the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _find(self) -> Process | None:
+        if self._process is not None:
+            if self._process.alive:
+                return self._process
+            self.forget()
+        for pid in children(self._init):
+            if comm(pid) == "dockerd":
+                try:
+                    self._process = Process(pid, f"dockerd on {self.node}")
+                except LabError:
+                    return None
+                return self._process
+        return None

@@ -1,0 +1,173 @@
+"""The janitor: one small process that owns a lab and outlives its maker just long enough.
+
+Run as a script with the interpreter's own library alone::
+
+    unshare --mount --propagation private python -I -S janitor.py LAB_DIR LAB_ID
+
+It mounts the cgroup hierarchies of the lab in a mount namespace of its own, starts the *keeper*
+(process 1 of the lab's pid namespace, whose network namespace is the fabric), says
+``ready KEEPER_PID`` and then reads standard input. When that ends, however the maker died, it
+kills the keeper, and with it, by the kernel's own rule, every process of every node; then it
+removes the cgroups and the lab's folder. Mounts, links, rules and namespaces die with the
+processes that held them. If the janitor itself is killed, the keeper goes too (parent-death
+signal) and only files and empty cgroups are left for ``swarm-chaos clean``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CGROUP_ROOT = "swarm-chaos"
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for a SIGKILL when the parent dies (for a child before its exec)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def hierarchies() -> list[str]:
+    """The version 1 hierarchies that the kernel has in use, each as its mount option.
+
+    Only those: mounting an unused controller would take it away from version 2.
+    """
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, _ = line.split(":", 2)
+        if controllers and not controllers.startswith("name="):
+            found.append(controllers)
+    return found
+
+
+def mount_cgroups(lab: Path, lab_id: str) -> list[Path]:
+    """Mount the cgroup hierarchies below the lab's folder; returns the lab's groups in them.
+
+    The unified hierarchy can be mounted on every kernel since 4.5; where the host gives its
+    controllers to version 1, it is empty-handed and still enough to run containers.
+    """
+    groups = []
+    wanted = [("v2", "cgroup2", ""), *((f"v1/{name}", "cgroup", name) for name in hierarchies())]
+    for name, kind, options in wanted:
+        at = lab / "cgroup" / name
+        at.mkdir(parents=True)
+        command = ["mount", "-t", kind, *(["-o", options] if options else []), "none", str(at)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            at.rmdir()
+            continue
+        group = at / CGROUP_ROOT / lab_id
+        group.mkdir(parents=True, exist_ok=True)
+        for each in (at, group.parent, group):
+            delegate(each) if kind == "cgroup2" else inherit_cpuset(each)
+        groups.append(group)
+    return groups
+
+
+def inherit_cpuset(group: Path) -> None:
+    """A version 1 cpuset is born empty and takes no process until it is filled."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        with contextlib.suppress(OSError):
+            if not (group / name).read_text().strip():
+                (group / name).write_text((group.parent / name).read_text())
+
+
+def delegate(group: Path) -> None:
+    """Switch on for a group's children every controller that it has, as far as it can be."""
+    with contextlib.suppress(OSError):
+        for name in (group / "cgroup.controllers").read_text().split():
+            with contextlib.suppress(OSError):
+                (group / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def kill_group(group: Path) -> None:
+    """Kill every process in a group and below."""
+    for procs in group.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):
+            for pid in procs.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    if int(pid) not in (0, os.getpid()):
+                        os.kill(int(pid), signal.SIGKILL)
+
+
+def remove_group(group: Path, seconds: float = 10.0) -> bool:
+    """Kill what is in a group and remove it, depth first; whether it is gone."""
+    give_up = time.monotonic() + seconds
+    while group.is_dir():
+        kill_group(group)
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        if time.monotonic() > give_up:
+            return False
+        if group.is_dir():
+            time.sleep(0.02)
+    return True
+
+
+def start_keeper() -> subprocess.Popen[bytes]:
+    """The lab's process 1: `cat` on a pipe of ours, ignoring SIGCHLD so that orphans are reaped."""
+    return subprocess.Popen(
+        [
+            *("unshare", "--pid", "--net", "--fork", "--kill-child", "--"),
+            *("sh", "-c", "trap '' CHLD INT TERM HUP; exec cat"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
+
+
+def child_of(pid: int, seconds: float = 10.0) -> int:
+    """The first child of a process, waited for."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        with contextlib.suppress(OSError):
+            if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                return int(children[0])
+        time.sleep(0.002)
+    raise TimeoutError("the keeper did not start")
+
+
+def main(lab: Path, lab_id: str) -> int:
+    """Own the lab until standard input ends."""
+    os.setsid()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    lock = os.open(lab / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # `clean` takes a lab whose lock is free for abandoned
+    groups: list[Path] = []
+    keeper = None
+    keep = False
+    try:
+        groups = mount_cgroups(lab, lab_id)
+        keeper = start_keeper()
+        print(f"ready {child_of(keeper.pid)}", flush=True)
+        while line := sys.stdin.buffer.readline():
+            keep = line.strip() == b"keep"
+    finally:
+        if keeper is not None:
+            keeper.kill()  # its child has --kill-child's parent-death signal
+        for group in groups:
+            kill_group(group)
+        if keeper is not None:
+            keeper.wait()
+        left = [group for group in groups if not remove_group(group)]
+        subprocess.run(["umount", "-R", "-l", str(lab / "cgroup")], capture_output=True, check=False)
+        for at in sorted((lab / "cgroup").glob("**/"), reverse=True):
+            subprocess.run(["umount", "-l", str(at)], capture_output=True, check=False)
+        if not keep and not left:
+            shutil.rmtree(lab, ignore_errors=True)
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

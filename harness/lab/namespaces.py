@@ -1,0 +1,379 @@
+"""The namespaces lab: nodes as namespaces of this kernel, over an engine's root file system.
+
+::
+
+    this process -- pipe --> janitor            owns the lab's cgroups and folder
+                               `- keeper        process 1 of the lab's pid namespace;
+                                    |           its network namespace is the fabric
+                                    |- m1 init  process 1 of the node's own pid namespace
+                                    |    |- dockerd, containerd, shims, tasks
+                                    |- w1 init ...
+                                    `- client   a site: a network namespace on the fabric
+
+When this process ends in any way the pipe ends; the janitor kills the keeper, the kernel kills
+all that was in its pid namespace, and mounts, links, rules and qdiscs die with the namespaces
+that held them. Nothing is ever made in the host's own network or mount namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from harness.engine import Engine, engine_at
+from harness.errors import LabError, MissingError
+from harness.lab import janitor as janitor_script
+from harness.lab.cgroups import NodeGroups
+from harness.lab.enter import entering, joining
+from harness.lab.network import PREFIX, mac_of, node_address, site_address
+from harness.lab.node import Node
+from harness.lab.site import Site
+from harness.lab.topology import Place, Topology
+from harness.wait import Deadline
+
+SCRIPTS = Path(__file__).with_name("scripts")
+PROGRAMS = ("unshare", "nsenter", "mount", "ip", "pivot_root")
+
+#: Unix sockets take 107 bytes of path (unix(7)); what a node adds to the lab's folder is less.
+_LONGEST_FOLDER = 107 - len("/nodes/m100/api/docker.sock") - 1
+
+#: Real seconds for a node's namespaces to stand; a loaded machine takes a few tenths.
+_UP_WITHIN = 30.0
+
+
+def labs_folder() -> Path:
+    """Where labs live while they run: $SWARM_CHAOS_LABS, or a folder of root's in /var/tmp."""
+    return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """The running frame of a lab, as pids on this side."""
+
+    lab_id: str
+    lab_dir: Path
+    janitor: int
+    keeper: int
+
+    @property
+    def fabric(self) -> str:
+        """The fabric's network namespace, as a path."""
+        return f"/proc/{self.keeper}/ns/net"
+
+    def in_fabric(self, argv: Sequence[str]) -> None:
+        """Run a program in the fabric's network namespace; :class:`LabError` if it fails."""
+        done = subprocess.run(
+            entering(self.keeper, ("net",), argv), capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            raise LabError(f"on the fabric, `{' '.join(argv)}` failed: {said}")
+
+    def bring_up_node(
+        self, place: Place, address: str, folder: Path, engine: Engine, groups: Sequence[Path]
+    ) -> int:
+        """Start a node's init; its pid on this side."""
+        flags = ("--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid")
+        script = [
+            *("sh", str(SCRIPTS / "node-up.sh"), place.name, str(folder), str(engine.rootfs)),
+            *(self.fabric, f"{address}/{PREFIX}", mac_of(address), engine.cgroups),
+        ]
+        return self._bring_up(place.name, flags, script, groups, folder / "init.log")
+
+    def bring_up_site(self, name: str, address: str, groups: Sequence[Path]) -> int:
+        """Start what holds a site's network namespace; its pid on this side."""
+        script = [
+            *("sh", str(SCRIPTS / "site-up.sh"), name, self.fabric),
+            *(f"{address}/{PREFIX}", mac_of(address)),
+        ]
+        return self._bring_up(name, ("--net",), script, groups, self.lab_dir / f"{name}.log")
+
+    def _bring_up(
+        self, name: str, flags: Sequence[str], script: Sequence[str], groups: Sequence[Path], log: Path
+    ) -> int:
+        # The shell ends at once, so what it started comes to the keeper and not to us.
+        fork = ("--fork", "--kill-child") if "--pid" in flags else ()
+        unshare = ["unshare", *flags, *fork, "--", *script]
+        argv = joining(groups, entering(self.keeper, ("pid",), ["sh", "-c", '"$@" &', "sh", *unshare]))
+        said = []
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+            assert process.stdout is not None
+            with process.stdout as words:
+                for line in _lines(words, Deadline(_UP_WITHIN)):
+                    said.append(line)
+                    if line == "ready":
+                        break
+            process.wait()
+        if "ready" not in said:
+            why = log.read_text(errors="replace").strip() or f"it said only {said}"
+            raise LabError(f"{name} did not come up: {why}")
+        return int(said[0].removeprefix("pid "))
+
+
+def _lines(stream: IO[bytes], deadline: Deadline) -> Iterator[str]:
+    """Lines of a pipe as they come, until its end or the deadline."""
+    rest = b""
+    while not deadline.expired:
+        readable, _, _ = select.select([stream], [], [], deadline.remaining)
+        if not readable or not (chunk := os.read(stream.fileno(), 4096)):
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+class NamespacesLab:
+    """A lab of nodes on this kernel. Needs root. ``with NamespacesLab.build(...) as lab:``."""
+
+    def __init__(self, topology: Topology, keeper: Keeper, nodes: Mapping[str, Node]) -> None:
+        self.topology = topology
+        self.keeper = keeper
+        self.nodes = dict(nodes)
+        self.sites: dict[str, Site] = {}
+        self._janitor: subprocess.Popen[bytes] | None = None
+
+    # -- coming up -----------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        topology: Topology,
+        engine_for: Callable[[str], Engine],
+        *,
+        seed_for: Callable[[Engine], Path | None] = lambda _: None,
+    ) -> Self:
+        """Bring up every node of a topology with its dockerd answering.
+
+        ``engine_for`` gives each node's engine by the node's name. ``seed_for`` may give a folder
+        that a node's ``/var/lib/docker`` starts from (see :mod:`harness.lab.graph`).
+        """
+        _require()
+        lab_id = secrets.token_hex(4)
+        lab_dir = _new_folder(lab_id)
+        janitor, keeper = _start_janitor(lab_dir, lab_id)
+        places = list(topology.places())
+        nodes = {p.name: Node(p, engine_for(p.name), keeper) for p in places}
+        lab = cls(topology, keeper, nodes)
+        lab._janitor = janitor
+        try:
+            lab._cable()
+            lab._each(lambda node: _plant(node, seed_for(node.engine)))
+            lab._each(Node.start)
+            lab.describe()
+        except BaseException:
+            lab.close()
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, lab_dir: Path) -> Self:
+        """Take over a lab that another process has made and described (a thawed guest)."""
+        try:
+            facts = json.loads((lab_dir / "lab.json").read_text())
+        except (OSError, ValueError) as error:
+            raise LabError(f"there is no lab in {lab_dir}: {error}") from error
+        keeper = Keeper(facts["id"], lab_dir, facts["janitor"], facts["keeper"])
+        topology = Topology(**facts["topology"])
+        nodes = {}
+        for place in topology.places():
+            known = facts["nodes"][place.name]
+            engine = engine_at(Path(known["engine"]["rootfs"]))
+            node = Node(place, replace(engine, name=known["engine"]["name"]), keeper)
+            if known["pid"] is not None:
+                node.attach(known["pid"])
+            nodes[place.name] = node
+        lab = cls(topology, keeper, nodes)
+        for name, site in facts["sites"].items():
+            lab.sites[name] = Site(name, site["address"], site["pid"], lab._site_groups())
+        return lab
+
+    def describe(self) -> Path:
+        """Write ``lab.json``, with which another process can attach; its path."""
+        shape = {
+            "managers": self.topology.managers,
+            "workers": self.topology.workers,
+            "spares": self.topology.spares,
+            "engines": self.topology.engines,
+        }
+        facts = {
+            "id": self.keeper.lab_id,
+            "janitor": self.keeper.janitor,
+            "keeper": self.keeper.keeper,
+            "topology": shape,
+            "nodes": {name: node.facts() for name, node in self.nodes.items()},
+            "sites": {
+                name: {"address": site.address, "pid": site.pid}
+                for name, site in self.sites.items()
+            },
+        }
+        path = self.keeper.lab_dir / "lab.json"
+        half = path.with_suffix(".part")
+        half.write_text(json.dumps(facts, indent=1))
+        half.replace(path)
+        return path
+
+    # -- what is in it -------------------------------------------------------------------------
+
+    def node(self, name: str) -> Node:
+        """A node by its name; :class:`LabError` naming those there are."""
+        try:
+            return self.nodes[name]
+        except KeyError:
+            raise LabError(
+                f"there is no node {name!r}; there are {', '.join(self.nodes)}"
+            ) from None
+
+    def site(self, name: str = "client") -> Site:
+        """The site of this name, brought up when first asked for."""
+        if name not in self.sites:
+            address = site_address(len(self.sites))
+            groups = self._site_groups()
+            init = self.keeper.bring_up_site(name, address, groups)
+            self.sites[name] = Site(name, address, init, groups)
+            self.describe()
+        return self.sites[name]
+
+    def collect_logs(self, into: Path) -> None:
+        """Copy every dockerd's log to ``into/<node>.log``."""
+        for node in self.nodes.values():
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(node.dir / "dockerd.log", into / f"{node.name}.log")
+
+    # -- going down ----------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def release(self) -> None:
+        """Let go of sockets, threads and descriptors; the lab goes on (it was attached)."""
+        for site in self.sites.values():
+            site.close()
+        for node in self.nodes.values():
+            node.close()
+
+    def close(self, *, keep_files: bool = False) -> None:
+        """End every process of the lab and remove its files; safe to call twice."""
+        self.release()
+        janitor, self._janitor = self._janitor, None
+        if janitor is None or janitor.stdin is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if keep_files:
+                janitor.stdin.write(b"keep\n")
+            janitor.stdin.close()
+        if janitor.stdout is not None:
+            janitor.stdout.close()
+        if janitor.wait() != 0:
+            raise LabError(
+                f"the lab {self.keeper.lab_id} left something behind",
+                hint="`swarm-chaos clean` lists and removes it",
+            )
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _cable(self) -> None:
+        self.keeper.in_fabric(["ip", "link", "add", "fabric", "type", "bridge"])
+        self.keeper.in_fabric(["ip", "link", "set", "fabric", "up"])
+
+    def _each(self, work: Callable[[Node], None]) -> None:
+        """Do something on every node, as many at once as help; the first error is raised."""
+        workers = min(len(self.nodes), 4 * (os.cpu_count() or 1))
+        with ThreadPoolExecutor(workers) as pool:
+            for done in [pool.submit(work, node) for node in self.nodes.values()]:
+                done.result()
+
+    def _site_groups(self) -> list[Path]:
+        groups = NodeGroups.under(
+            self.keeper.janitor, self.keeper.lab_dir, self.keeper.lab_id, "sites"
+        )
+        groups.make()
+        return groups.leaves()
+
+
+def _require() -> None:
+    if os.geteuid() != 0:
+        raise MissingError(
+            "the namespaces lab needs root",
+            hint="run as root, or take the microvm lab: --lab microvm needs none",
+        )
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise MissingError(
+            f"the namespaces lab needs {', '.join(missing)}",
+            hint="apt-get install util-linux mount iproute2",
+        )
+
+
+def _new_folder(lab_id: str) -> Path:
+    base = labs_folder()
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if base.stat().st_uid != os.geteuid():
+            raise LabError(
+                f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
+            )
+        folder = base / lab_id
+        if len(str(folder)) > _LONGEST_FOLDER:
+            raise LabError(
+                f"the path {base} is too long for unix sockets below it",
+                hint=f"set SWARM_CHAOS_LABS to a folder of at most {_LONGEST_FOLDER - 9} characters",
+            )
+        folder.mkdir(mode=0o700)
+        (folder / "nodes").mkdir()
+    except OSError as error:
+        raise LabError(f"cannot make a folder for the lab in {base}: {error.strerror}") from error
+    return folder
+
+
+def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], Keeper]:
+    with (lab_dir / "janitor.log").open("wb") as log:
+        janitor = subprocess.Popen(
+            [
+                *("unshare", "--mount", "--propagation", "private", "--"),
+                *(sys.executable, "-I", "-S", janitor_script.__file__, str(lab_dir), lab_id),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert janitor.stdout is not None
+    said = next(_lines(janitor.stdout, Deadline(_UP_WITHIN)), "")
+    if not said.startswith("ready "):
+        why = (lab_dir / "janitor.log").read_text(errors="replace").strip().splitlines()
+        if janitor.stdin is not None:
+            janitor.stdin.close()
+        janitor.stdout.close()
+        janitor.wait()
+        shutil.rmtree(lab_dir, ignore_errors=True)
+        raise LabError(f"the lab's frame did not come up: {why[-1] if why else 'no word from it'}")
+    return janitor, Keeper(lab_id, lab_dir, janitor.pid, int(said.split()[1]))
+
+
+def _plant(node: Node, seed: Path | None) -> None:
+    if seed is None:
+        return
+    from harness.lab.graph import plant  # noqa: PLC0415 - only seeded labs need it
+
+    node.dir.mkdir(mode=0o700, exist_ok=True)
+    plant(seed, node.dir / "data")
+
+
+__all__ = ["Keeper", "NamespacesLab", "labs_folder", "node_address"]

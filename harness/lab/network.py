@@ -1,0 +1,75 @@
+"""The lab's addresses, and a way for this process to open sockets inside a namespace.
+
+The fabric is 198.18.0.0/24, of the range that RFC 2544 sets aside for testing networks: it meets
+neither Docker's own address pools nor anybody's real network. Sites have the addresses from .1
+on, nodes those from .101 on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from harness.errors import LabError
+
+T = TypeVar("T")
+
+PREFIX = 24
+_FABRIC = "198.18.0"
+_FIRST_SITE = 1
+_FIRST_NODE = 101
+_CLONE_NEWNET = 0x40000000
+
+
+def site_address(index: int) -> str:
+    """The address of the site with this number (0 to 99)."""
+    return f"{_FABRIC}.{_FIRST_SITE + index}"
+
+
+def node_address(index: int) -> str:
+    """The address of the node with this number (0 to 99)."""
+    return f"{_FABRIC}.{_FIRST_NODE + index}"
+
+
+def mac_of(address: str) -> str:
+    """A locally administered MAC that follows from the address, the same in every lab."""
+    return "02:53:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+
+
+class NetworkDoor:
+    """One thread that lives in another network namespace and runs what it is given there.
+
+    A socket belongs for life to the namespace of the thread that opened it, so a probe that
+    opens its sockets through :meth:`call` is inside, at no cost per request.
+    """
+
+    def __init__(self, pid: int, where: str) -> None:
+        self._namespace = Path(f"/proc/{pid}/ns/net")
+        self._where = where
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=f"net-{where}", initializer=self._enter
+        )
+
+    def _enter(self) -> None:
+        descriptor = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(descriptor)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Run ``work`` inside and return what it returns; what it raises goes through."""
+        try:
+            return self._thread.submit(work).result()
+        except RuntimeError as error:  # the pool is shut, or its thread could not enter
+            raise LabError(f"cannot enter the network of {self._where}: {error}") from error
+
+    def close(self) -> None:
+        """End the thread; sockets it opened stay with whoever holds them."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

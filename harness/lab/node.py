@@ -1,0 +1,234 @@
+"""A node: one member machine, with its own files, network, processes and dockerd."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+from docker import DockerClient
+
+from harness.engine import Engine
+from harness.errors import LabError
+from harness.lab.cgroups import NodeGroups
+from harness.lab.dockerd import METRICS_PORT, NAMESPACES, Dockerd, environment
+from harness.lab.enter import Completed, complete, entering
+from harness.lab.network import NetworkDoor, node_address
+from harness.lab.processes import Process
+from harness.lab.topology import Place
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from harness.lab.namespaces import Keeper
+
+#: Seconds the kernel is given to end all of a node's processes after its init was killed.
+_GONE_WITHIN = 20.0
+
+
+class Node:
+    """One node of a lab. Its folder holds its files, its API's socket and its dockerd's log.
+
+    ``planned_role`` is what the topology wants it to be; what it is in the swarm, ask the swarm.
+    """
+
+    def __init__(self, place: Place, engine: Engine, keeper: Keeper) -> None:
+        self.place = place
+        self.name = place.name
+        self.planned_role = place.role
+        self.address = node_address(place.index)
+        self.engine = engine
+        self.dir = keeper.lab_dir / "nodes" / place.name
+        self._keeper = keeper
+        self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
+        self._init: Process | None = None
+        self._dockerd: Dockerd | None = None
+        self._client: DockerClient | None = None
+        self._door: NetworkDoor | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.address} engine {self.engine.version}>"
+
+    # -- its machine ---------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether the machine is switched on; its dockerd may be running or not."""
+        return self._init is not None and self._init.alive
+
+    @property
+    def pid(self) -> int:
+        """Pid of the node's init on this side; :class:`LabError` when it is off."""
+        if self._init is None or not self._init.alive:
+            raise LabError(f"{self.name} is switched off")
+        return self._init.pid
+
+    def boot(self) -> None:
+        """Switch the machine on, with the files it had; its dockerd is not started by that."""
+        if self.up:
+            raise LabError(f"{self.name} is switched on already")
+        for part in ("upper/etc", "upper/var/lib/docker", "work", "root", "data", "api"):
+            (self.dir / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in ("upper", "upper/etc", "upper/var", "upper/var/lib"):
+            (self.dir / part).chmod(0o755)
+        self._write_identity()
+        (self.dir / "api" / "docker.sock").unlink(missing_ok=True)
+        self._groups.clear()
+        self._groups.make()
+        self._adopt(
+            self._keeper.bring_up_node(
+                self.place, self.address, self.dir, self.engine, self._groups.entry()
+            )
+        )
+        self._groups.settle()
+
+    def attach(self, init: int) -> None:
+        """Take over a machine that stands already (a thawed lab)."""
+        self._adopt(init)
+
+    def kill(self) -> None:
+        """The power goes: every process of the node gets SIGKILL at once. Its files stay."""
+        if self._init is None or not self._init.alive:
+            raise LabError(f"{self.name} is switched off already")
+        self._init.signal(signal.SIGKILL)
+        self._init.wait_gone(_GONE_WITHIN)
+        self._let_go()
+
+    # -- its dockerd ---------------------------------------------------------------------------
+
+    @property
+    def dockerd(self) -> Dockerd:
+        """The node's dockerd, running or not; :class:`LabError` when the node is off."""
+        if self._dockerd is None or not self.up:
+            raise LabError(f"{self.name} is switched off")
+        return self._dockerd
+
+    def start(self, extra: Sequence[str] = ()) -> None:
+        """Switch the machine on if it is off, start its dockerd, and wait until it answers."""
+        if not self.up:
+            self.boot()
+        self.dockerd.start(extra)
+        self.dockerd.wait_ready()
+
+    @property
+    def docker(self) -> DockerClient:
+        """A Docker SDK client on the node's own API socket (timeout 15 s a request)."""
+        if self._client is None:
+            self._client = self.client(timeout=15)
+        return self._client
+
+    def client(self, timeout: float) -> DockerClient:
+        """A client of one's own with another timeout in seconds; close it."""
+        socket = self.dir / "api" / "docker.sock"
+        try:
+            return docker.DockerClient(base_url=f"unix://{socket}", version="auto", timeout=timeout)
+        except docker.errors.DockerException as error:
+            raise LabError(f"dockerd on {self.name} does not answer: {error}") from error
+
+    def metrics(self, timeout: float = 5.0) -> str:
+        """dockerd's metrics in Prometheus' text form, asked for inside the lab."""
+        url = f"http://{self.address}:{METRICS_PORT}/metrics"
+        return self.network.call(lambda: _get(url, timeout))
+
+    # -- being inside --------------------------------------------------------------------------
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed:
+        """Run a program on the node to its end (seconds of real patience: ``timeout``).
+
+        Raises :class:`LabError` when it does not end in time or, with ``check``, not with 0.
+        """
+        done = complete(
+            entering(self.pid, NAMESPACES, argv),
+            shown=argv,
+            where=self.name,
+            stdin=stdin,
+            env=environment(self.engine),
+            timeout=timeout,
+        )
+        return done.check(self.name) if check else done
+
+    def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
+        """Start a program on the node; it dies with the node."""
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            entering(self.pid, NAMESPACES, argv), env=environment(self.engine), **popen
+        )
+
+    @cached_property
+    def host(self) -> Host:
+        """A testinfra Host: ``node.host.process.filter(comm="dockerd")``."""
+        from harness.lab.host_view import host_of  # noqa: PLC0415 - testinfra is slow to import
+
+        return host_of(self.name, lambda argv: self.run(argv, check=False))
+
+    @property
+    def network(self) -> NetworkDoor:
+        """A door into the node's network namespace for this process's own sockets."""
+        if self._door is None:
+            self._door = NetworkDoor(self.pid, self.name)
+        return self._door
+
+    def close(self) -> None:
+        """Let go of sockets, threads and descriptors; the node itself goes on."""
+        self._let_go()
+
+    # -- within --------------------------------------------------------------------------------
+
+    def facts(self) -> Mapping[str, object]:
+        """What another process needs to attach to this node."""
+        return {
+            "pid": self.pid if self.up else None,
+            "engine": {"name": self.engine.name, "rootfs": str(self.engine.rootfs)},
+        }
+
+    def _adopt(self, init: int) -> None:
+        self._init = Process(init, f"init of {self.name}")
+        self._dockerd = Dockerd(
+            node=self.name,
+            init=init,
+            engine=self.engine,
+            address=self.address,
+            folder=self.dir,
+            groups=self._groups,
+        )
+
+    def _let_go(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        if self._dockerd is not None:
+            self._dockerd.forget()
+            self._dockerd = None
+        if self._init is not None:
+            self._init.close()
+            self._init = None
+
+    def _write_identity(self) -> None:
+        etc = self.dir / "upper" / "etc"
+        (etc / "hostname").write_text(f"{self.name}\n")
+        (etc / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n")
+        # No name server: what is not in the swarm cannot be resolved, and says so at once.
+        (etc / "resolv.conf").write_text("")
+        (etc / "machine-id").write_text(f"{self.place.index + 1:032x}\n")
+
+
+def _get(url: str, timeout: float) -> str:
+    import urllib.request  # noqa: PLC0415 - only the metrics need it
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=timeout) as answer:
+        text: str = answer.read().decode()
+        return text

@@ -1,0 +1,46 @@
+"""A site: a place on the fabric that is no node, for clients and outside services."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.lab.enter import entering, joining
+from harness.lab.network import NetworkDoor
+from harness.lab.processes import Process
+
+
+class Site:
+    """A network namespace with an address; files and user are those of this side."""
+
+    def __init__(self, name: str, address: str, init: int, groups: Sequence[Path]) -> None:
+        self.name = name
+        self.address = address
+        self.pid = init
+        self._groups = tuple(groups)
+        self._init = Process(init, f"site {name}")
+        self._door: NetworkDoor | None = None
+
+    def __repr__(self) -> str:
+        return f"<Site {self.name} {self.address}>"
+
+    def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
+        """Start a program in the site's network; it dies with the lab."""
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            joining(self._groups, entering(self.pid, ("net",), argv)), **popen
+        )
+
+    @property
+    def network(self) -> NetworkDoor:
+        """A door into the site's network namespace for this process's own sockets."""
+        if self._door is None:
+            self._door = NetworkDoor(self.pid, self.name)
+        return self._door
+
+    def close(self) -> None:
+        """Let go of threads and descriptors; the site itself goes on."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        self._init.close()

@@ -1,0 +1,99 @@
+"""Topology: how many managers, workers and spares, and which engine runs on which node.
+
+A topology is written ``3m2w1s``: three managers, two workers, one spare. A spare runs its
+dockerd but has not joined the swarm. Nodes are named ``m1 m2 m3 w1 w2 s1``, in that order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.errors import UsageError
+
+PlannedRole = Literal["manager", "worker", "spare"]
+
+#: The fabric is one /24 and keeps the low addresses for clients and outside services.
+MOST_NODES = 100
+
+_WRITTEN = re.compile(r"(?:(\d+)m)(?:(\d+)w)?(?:(\d+)s)?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One node's place in a topology: its name, what it is planned to be, its number from 0."""
+
+    name: str
+    role: PlannedRole
+    index: int
+
+
+@dataclass(frozen=True)
+class Topology:
+    """``engines`` names another engine for single nodes: ``{"w1": "20.10.24"}``."""
+
+    managers: int = 1
+    workers: int = 0
+    spares: int = 0
+    engines: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.managers < 1:
+            raise UsageError(
+                f"a swarm of {self.managers} managers cannot be", hint="ask for at least 1 manager"
+            )
+        if self.workers < 0 or self.spares < 0:
+            raise UsageError(f"a negative number of nodes: {self.workers}w{self.spares}s")
+        if (total := self.managers + self.workers + self.spares) > MOST_NODES:
+            raise UsageError(
+                f"{total} nodes are more than the fabric carries", hint=f"at most {MOST_NODES}"
+            )
+        names = {place.name for place in self.places()}
+        if strangers := sorted(self.engines.keys() - names):
+            raise UsageError(
+                f"engines are given for nodes that are not there: {', '.join(strangers)}",
+                hint=f"the nodes of {self} are {', '.join(sorted(names))}",
+            )
+
+    @classmethod
+    def parse(cls, written: str) -> Topology:
+        """Read ``3m2w1s``; :class:`UsageError` for anything else."""
+        match = _WRITTEN.fullmatch(written.strip().lower())
+        if not match:
+            raise UsageError(
+                f"{written!r} is no topology",
+                hint="write it like 3m2w or 3m2w1s: managers, workers, spares",
+            )
+        managers, workers, spares = (int(part or 0) for part in match.groups())
+        return cls(managers, workers, spares)
+
+    def places(self) -> Iterator[Place]:
+        """Every node's place, managers first, then workers, then spares."""
+        index = 0
+        counts: tuple[tuple[PlannedRole, int], ...] = (
+            ("manager", self.managers),
+            ("worker", self.workers),
+            ("spare", self.spares),
+        )
+        for role, count in counts:
+            for number in range(1, count + 1):
+                yield Place(f"{role[0]}{number}", role, index)
+                index += 1
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a swarm operator would want to be told about this shape."""
+        if self.managers % 2 == 0:
+            tolerated = (self.managers - 1) // 2
+            return (
+                f"{self.managers} managers tolerate the loss of {tolerated}, no more than "
+                f"{self.managers - 1} would: an even number of managers buys nothing",
+            )
+        return ()
+
+    def __str__(self) -> str:
+        text = f"{self.managers}m"
+        text += f"{self.workers}w" if self.workers else ""
+        text += f"{self.spares}s" if self.spares else ""
+        return text
