@@ -1,0 +1,83 @@
+"""Which labs follow from the checks, and which of them ``--lab auto`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.doctor.check import Check
+from harness.lab.features import NEEDED_BY_NAMESPACES
+
+LabName = Literal["microvm", "namespaces", "dind", "vagrant"]
+
+NEEDS: Mapping[LabName, Sequence[str]] = {
+    "microvm": ("QEMU", "mmdebstrap", "fakeroot", "mke2fs", "memory", "disk for the cache"),
+    "namespaces": (
+        "user",
+        *NEEDED_BY_NAMESPACES,
+        "cgroups",
+        *("mmdebstrap", "unshare", "nsenter", "mount", "ip"),
+        "disk for the cache",
+    ),
+}
+"""The checks a lab stands on, for the labs that this version has."""
+
+ONLY_ORDINARY_USERS: Mapping[LabName, Sequence[str]] = {
+    "microvm": ("user namespaces", "subordinate ids"),
+}
+"""What a lab needs beside that when it is not root who builds it."""
+
+NOT_BUILT: Mapping[LabName, str] = {
+    "dind": "this version has no such lab",
+    "vagrant": "not a lab of its own in this version: vagrant/ brings up a machine that has the "
+    "namespaces and microVM labs",
+}
+
+
+@dataclass(frozen=True)
+class LabFinding:
+    """Whether a lab can run here; ``because`` and ``todo`` say why not and what helps."""
+
+    name: LabName
+    works: bool
+    because: str
+    todo: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks, the labs that follow, and the one ``auto`` takes (None: no lab can run)."""
+
+    checks: tuple[Check, ...]
+    labs: tuple[LabFinding, ...]
+    auto: LabName | None
+
+
+def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
+    """Draw the conclusions. ``auto`` is the first lab of the list that can run."""
+    by_name = {check.name: check for check in checks}
+    labs: list[LabFinding] = []
+    for name, needs in NEEDS.items():
+        extra = () if root else ONLY_ORDINARY_USERS.get(name, ())
+        lacking = [
+            check
+            for need in (*needs, *extra)
+            if not _serves(check := by_name[need], strict=need == "user")
+        ]
+        labs.append(
+            LabFinding(
+                name,
+                works=not lacking,
+                because="; ".join(f"{check.name}: {check.seen}" for check in lacking),
+                todo=tuple(dict.fromkeys(check.todo for check in lacking if check.todo)),
+            )
+        )
+    labs += [LabFinding(name, works=False, because=why) for name, why in NOT_BUILT.items()]
+    auto = next((lab.name for lab in labs if lab.works), None)
+    return Diagnosis(tuple(checks), tuple(labs), auto)
+
+
+def _serves(check: Check, *, strict: bool) -> bool:
+    # Degraded is good enough to run on, but an ordinary user is no root.
+    return check.state == "ok" or (check.state == "degraded" and not strict)

@@ -1,0 +1,87 @@
+"""What the kernel can carry, as :mod:`harness.lab.features` found it by trying."""
+
+from __future__ import annotations
+
+from harness.doctor.check import Finding, Look, check
+from harness.doctor.machine import Machine
+from harness.doctor.packages import apt_line_for
+
+FEATURES = {
+    "namespaces": "the namespaces lab",
+    "veth": "the namespaces lab: a node's cable",
+    "bridge": "the namespaces lab: the fabric",
+    "vxlan": "the namespaces lab: overlay networks",
+    "overlayfs": "the namespaces lab: a node's root file system",
+    "iptables": "the namespaces lab: dockerd's own rules",
+    "br_netfilter": "rules between containers of one node",
+    "nftables": "partitions and loss by rules",
+    "statistic": "random loss on a kernel without netem",
+    "netem": "delay, jitter, bursts of loss, reordering (the microVM has it)",
+    "tbf": "rate limits",
+    "htb": "faults on some packets only",
+    "ip_vs": "virtual IPs and the routing mesh (the microVM has it)",
+}
+"""Feature and who needs it, in the order shown."""
+
+_MODULES = {
+    "br_netfilter": "br_netfilter",
+    "ip_vs": "ip_vs",
+    "netem": "sch_netem",
+    "tbf": "sch_tbf",
+    "htb": "sch_htb",
+    "vxlan": "vxlan",
+    "overlayfs": "overlay",
+}
+
+
+def _look_at(feature: str) -> Look:
+    def look(machine: Machine) -> Finding:
+        tried = machine.kernel[feature]
+        if tried.works:
+            return Finding("ok", "works")
+        if tried.works is None:
+            if tried.said.startswith("no program "):
+                return Finding("unknown", tried.said, apt_line_for(tried.said.split()[-1]))
+            return Finding("unknown", _why_untried(machine) or tried.said)
+        module = _MODULES.get(feature)
+        if module and _can_be_loaded(machine, module):
+            return Finding(
+                "degraded", f"a module that is not loaded ({module})", f"as root: modprobe {module}"
+            )
+        return Finding("missing", tried.said or "the kernel refused")
+
+    return look
+
+
+def _why_untried(machine: Machine) -> str:
+    namespaces = machine.kernel["namespaces"]
+    return "" if namespaces.works else f"no namespaces to try it in: {namespaces.said}"
+
+
+def _can_be_loaded(machine: Machine, module: str) -> bool:
+    modprobe = machine.find("modprobe")
+    # A dry run: it looks for the module and loads nothing.
+    return modprobe is not None and machine.ask([modprobe, "-n", "-q", module], within=5).code == 0
+
+
+for _name, _use in FEATURES.items():
+    check(_name, "kernel", needed_for=_use)(_look_at(_name))
+
+
+@check("ip_forward", "kernel", needed_for="the routing mesh in the namespaces lab")
+def look_at_ip_forward(machine: Machine) -> Finding:
+    if machine.kernel.ip_forward:
+        return Finding("ok", "new network namespaces inherit 1")
+    return Finding(
+        "degraded",
+        "new network namespaces inherit 0: requests to the mesh would hang",
+        "as root: sysctl -w net.ipv4.ip_forward=1",
+    )
+
+
+@check("cgroups", "kernel", needed_for="the namespaces lab: containers, memory, freezing")
+def look_at_cgroups(machine: Machine) -> Finding:
+    layout = machine.kernel.cgroup
+    if layout == "none":
+        return Finding("missing", "no cgroup file system is mounted", "mount -t cgroup2 ...")
+    return Finding("ok", layout)

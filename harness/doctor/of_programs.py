@@ -1,0 +1,35 @@
+"""The programs the harness calls, and the packages that bring them."""
+
+from __future__ import annotations
+
+from harness.doctor.check import Finding, Look, check
+from harness.doctor.machine import Machine
+from harness.doctor.packages import apt_line_for
+
+PROGRAMS = {
+    "mmdebstrap": "building engines, guests and workload images",
+    "fakeroot": "the microVM's root file system",
+    "mke2fs": "the microVM's root file system",
+    "unshare": "the namespaces lab",
+    "nsenter": "the namespaces lab",
+    "mount": "the namespaces lab",
+    "ip": "the namespaces lab",
+    "tc": "link faults",
+    "nft": "partitions and loss by rules",
+    "ps": "looking at a node's processes",
+}
+"""Program and who needs it, in the order shown."""
+
+
+def _look_for(program: str) -> Look:
+    def look(machine: Machine) -> Finding:
+        where = machine.find(program)
+        if where is None:
+            return Finding("missing", "not on this machine", apt_line_for(program))
+        return Finding("ok", where)
+
+    return look
+
+
+for _name, _use in PROGRAMS.items():
+    check(_name, "programs", needed_for=_use)(_look_for(_name))

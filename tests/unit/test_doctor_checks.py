@@ -1,0 +1,232 @@
+"""The doctor's single checks, on machines made up for them."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.doctor import Finding, Machine, diagnose, make_checks
+from harness.doctor.check import REGISTRY, Check, Entry
+from harness.doctor.labs import NEEDS, ONLY_ORDINARY_USERS
+from harness.doctor.machine import Answer, nearest_folder
+from harness.doctor.of_kernel import FEATURES
+from harness.doctor.of_machine import has_range
+from harness.doctor.of_programs import PROGRAMS
+from harness.doctor.packages import PACKAGE_OF
+from harness.doctor.show import render
+from harness.errors import MissingError
+from harness.lab.features import KernelFeatures, Tried
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class MadeUp(Machine):
+    """A machine with the programs and answers a test gives it, and no others."""
+
+    programs = frozenset(PACKAGE_OF)
+    answers = {}  # noqa: RUF012
+
+    def find(self, program):
+        return f"/usr/bin/{program}" if program in self.programs else None
+
+    def ask(self, argv, *, within):
+        name = argv[0].rpartition("/")[2]
+        return self.answers.get(name, Answer(1, "refused"))
+
+
+def made_up(*, root=True, programs=frozenset(PACKAGE_OF), answers=None, lacking=(), said=""):
+    tried = {name: Tried(name not in lacking, said) for name in FEATURES}
+    kind = type("Kind", (MadeUp,), {"programs": programs, "answers": answers or {}})
+    home = Path(__file__).parent
+    return kind(root, "someone", home, home, KernelFeatures(tried, "v2"))
+
+
+def one(name, machine):
+    [found] = make_checks(machine, [entry for entry in REGISTRY if entry.name == name])
+    return found
+
+
+def healthy():
+    """Every check, ok."""
+    return [Check(e.name, e.group, e.needed_for, "ok", "") for e in REGISTRY]
+
+
+def with_state(name, state, todo="do this"):
+    return [
+        Check(c.name, c.group, c.needed_for, state, "seen", todo) if c.name == name else c
+        for c in healthy()
+    ]
+
+
+def works(diagnosis):
+    return {lab.name for lab in diagnosis.labs if lab.works}
+
+
+def test_names_are_unique_and_every_check_says_who_needs_it():
+    names = [entry.name for entry in REGISTRY]
+    assert len(names) == len(set(names))
+    assert all(entry.needed_for for entry in REGISTRY)
+
+
+def test_labs_stand_only_on_checks_that_exist():
+    names = {entry.name for entry in REGISTRY}
+    for needs in [*NEEDS.values(), *ONLY_ORDINARY_USERS.values()]:
+        assert set(needs) <= names
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_missing_program_comes_with_the_package_that_brings_it(program):
+    assert one(program, made_up()).state == "ok"
+    found = one(program, made_up(programs=frozenset(PACKAGE_OF) - {program}))
+    assert (found.state, found.todo) == ("missing", f"apt-get install {PACKAGE_OF[program]}")
+
+
+def test_every_package_named_is_one_that_the_set_up_installs():
+    lines = (REPOSITORY / ".ci" / "apt-packages.txt").read_text().splitlines()
+    installed = {line.split("#")[0].strip() for line in lines}
+    assert set(PACKAGE_OF.values()) <= installed
+
+
+def test_a_kernel_feature_that_is_refused_shows_what_the_kernel_said():
+    machine = made_up(lacking={"netem"}, said="Error: Specified qdisc kind is unknown.")
+    found = one("netem", machine)
+    assert (found.state, found.seen) == ("missing", "Error: Specified qdisc kind is unknown.")
+
+
+def test_a_module_that_could_be_loaded_is_no_lack_but_a_line_to_type():
+    found = one("ip_vs", made_up(lacking={"ip_vs"}, answers={"modprobe": Answer(0, "")}))
+    assert (found.state, found.todo) == ("degraded", "as root: modprobe ip_vs")
+
+
+def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing():
+    kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
+    found = one("nftables", Machine(True, "root", Path("/"), Path("/"), kernel))
+    assert (found.state, found.todo) == ("unknown", "apt-get install nftables")
+
+
+def test_without_namespaces_the_rest_says_why_it_was_not_tried():
+    kernel = KernelFeatures({"namespaces": Tried(False, "Operation not permitted")}, "v2")
+    found = one("veth", Machine(True, "root", Path("/"), Path("/"), kernel))
+    assert found.state == "unknown"
+    assert "Operation not permitted" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (Answer(0, "QEMU emulator version 7.2.22 (Debian 1:7.2)\n"), "ok"),
+        (Answer(0, "something else"), "unknown"),
+        (Answer(None, "no answer within 10 s"), "unknown"),
+    ],
+)
+def test_qemu_is_believed_only_when_it_tells_its_version(answer, state):
+    found = one("QEMU", made_up(answers={"qemu-system-x86_64": answer}))
+    assert found.state == state
+    assert ("7.2.22" in found.seen) is (state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("text", "enough"),
+    [
+        ("someone:100000:65536\n", True),
+        ("1000:100000:65536\n", True),
+        ("someone:100000:1000\n", False),
+        ("other:100000:65536\n", False),
+        ("someone:100000\nsomeone:x:y\n\n", False),
+        ("", False),
+    ],
+)
+def test_ranges_of_subordinate_ids(text, enough):
+    assert has_range(text, "someone", 1000) is enough
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (MissingError("no such thing", hint="get it"), "no such thing"),
+        (ValueError("odd"), "the check itself broke: ValueError: odd"),
+    ],
+)
+def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
+    def breaks(_machine):
+        raise error
+
+    entries = [
+        Entry("breaks", "machine", "x", breaks),
+        Entry("fine", "machine", "x", lambda _machine: Finding("ok", "yes")),
+    ]
+    broken, fine = make_checks(made_up(), entries)
+    assert (broken.state, broken.seen) == ("unknown", seen)
+    assert fine.state == "ok"
+
+
+def test_a_healthy_machine_has_both_labs_and_auto_takes_the_microvm():
+    diagnosis = diagnose(healthy(), root=True)
+    assert works(diagnosis) == {"microvm", "namespaces"}
+    assert diagnosis.auto == "microvm"
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "auto"),
+    [
+        ("QEMU", {"namespaces"}, "namespaces"),
+        ("veth", {"microvm"}, "microvm"),
+        ("mmdebstrap", set(), None),
+        ("netem", {"microvm", "namespaces"}, "microvm"),
+    ],
+)
+def test_what_is_missing_takes_the_labs_that_stand_on_it(name, left, auto):
+    diagnosis = diagnose(with_state(name, "missing"), root=True)
+    assert works(diagnosis) == left
+    assert diagnosis.auto == auto
+    for lab in diagnosis.labs:
+        if lab.name in NEEDS and not lab.works:
+            assert name in lab.because
+            assert lab.todo == ("do this",)
+
+
+def test_degraded_is_enough_to_run_on_but_an_ordinary_user_is_no_root():
+    assert works(diagnose(with_state("memory", "degraded"), root=True)) == {"microvm", "namespaces"}
+    assert works(diagnose(with_state("user", "degraded"), root=False)) == {"microvm"}
+
+
+def test_an_ordinary_user_needs_a_range_of_ids_and_root_does_not():
+    checks = with_state("subordinate ids", "missing")
+    assert "microvm" in works(diagnose(checks, root=True))
+    assert "microvm" not in works(diagnose(checks, root=False))
+
+
+def test_the_nearest_folder_is_on_the_same_way(tmp_path):
+    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
+    assert nearest_folder(tmp_path) == tmp_path
+
+
+def render_to_text(diagnosis):
+    from rich.console import Console
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(diagnosis))
+    return console.export_text()
+
+
+def test_the_terminal_shows_every_check_its_state_in_words_and_the_way_out():
+    text = render_to_text(diagnose(with_state("QEMU", "missing", "apt-get install q"), root=True))
+    for entry in REGISTRY:
+        assert entry.name in text
+    assert "missing" in text
+    assert "-> apt-get install q" in text
+    assert "--lab auto takes namespaces" in text
+
+
+@pytest.mark.parametrize(("missing", "code"), [("QEMU", 0), ("mmdebstrap", 2)])
+def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing, code):
+    from harness import doctor
+    from harness.cli import call
+
+    diagnosis = diagnose(with_state(missing, "missing"), root=True)
+    monkeypatch.setattr(doctor, "examine", lambda: diagnosis)
+    assert call(["doctor", "--json"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["auto"] == diagnosis.auto
+    assert {c["name"]: c["state"] for c in told["checks"]}[missing] == "missing"
