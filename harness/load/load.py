@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -34,6 +35,10 @@ T = TypeVar("T", Request, Event)
 
 MOST_PER_USER = 100.0
 """Requests a second of one user beyond which a timer's grain shows; take more users instead."""
+
+
+_made: WeakKeyDictionary[Trial, int] = WeakKeyDictionary()
+"""How many loads each trial has had: they share its files, whichever site they come from."""
 
 
 class Place(Protocol):
@@ -64,7 +69,6 @@ class Load:
     def __init__(self, site: Place, trial: Trial) -> None:
         self._site = site
         self._trial = trial
-        self._made = 0
 
     def http(
         self,
@@ -90,9 +94,8 @@ class Load:
         entries = dict(target.entries)
         asked = target.path if path is None else path
         _check(stages, per_user, timeout, entries, asked)
-        self._made += 1
         plan = Plan(
-            load=self._made,
+            load=_next_number(self._trial),
             origin=self._trial.clock.origin,
             timetable=Timetable(stages, float(per_user)),
             entries=tuple(entries.items()),
@@ -382,6 +385,12 @@ class Traffic:
         return lines[-1] if lines else "(nothing)"
 
 
+def _next_number(trial: Trial) -> int:
+    number = _made.get(trial, 0) + 1
+    _made[trial] = number
+    return number
+
+
 def _exit_of(process: subprocess.Popen[bytes]) -> int | NotYet:
     code = process.poll()
     return NotYet("still running") if code is None else code
@@ -392,6 +401,16 @@ def _read(path: Path, kind: type[T], load: int) -> list[T]:
     if not path.exists():
         return []
     return [msgspec.convert(line, kind) for line in read_lines(path) if line["load"] == load]
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no port
+    except ValueError:
+        return False
+    plain = url.isascii() and not any(c <= " " for c in url)
+    return plain and parts.scheme == "http" and bool(parts.hostname) and not parts.query
 
 
 def _check(
@@ -426,8 +445,7 @@ def _check(
             hint="each user asks one node: take at least as many users as there are entries",
         )
     for name, url in entries.items():
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or not url.isascii():
+        if not _is_base_url(url):
             raise UsageError(f"the entry {name} is no http:// address: {url!r}")
     if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
         raise UsageError(f"a path starts with / and has no blanks or controls in it: {path!r}")

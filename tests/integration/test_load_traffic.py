@@ -248,16 +248,16 @@ def test_unreachable_is_told_apart_in_a_namespace_without_a_route(trial: Trial) 
 
 
 def test_two_loads_share_a_file_and_keep_their_own(server: Server, trial: Trial) -> None:
-    load = Load(Here(), trial)
     with (
-        load.http(Target(m1=server.url), users=2, per_user=5) as one,
-        load.http(Target(m2=server.url), users=2, per_user=5, path="/other") as two,
+        Load(Here(), trial).http(Target(m1=server.url), users=2, per_user=5) as one,
+        Load(Here(), trial).http(Target(m2=server.url), users=2, per_user=5, path="/other") as two,
     ):
         until(lambda: one.count >= 5 and two.count >= 5, "requests of both")
     assert {r.entry for r in one.requests} == {"m1"}
     assert {r.entry for r in two.requests} == {"m2"}
     lines = list(read_lines(trial.samples("requests")))
     assert len(lines) == one.count + two.count == server.asked
+    assert trial.doubts == []
 
 
 def test_a_shape_sets_how_many_users_ask_when(server: Server, trial: Trial) -> None:
@@ -309,6 +309,17 @@ def test_a_generator_that_will_not_stop_is_killed(
         place.started[0].send_signal(signal.SIGSTOP)
     assert place.started[0].returncode == -9
     assert any("was killed" in doubt for doubt in trial.doubts)
+
+
+def test_a_disk_that_is_full_ends_the_generator_and_is_a_doubt(
+    server: Server, trial: Trial
+) -> None:
+    place = Here("prlimit", "--fsize=8000")
+    with Load(place, trial).http(Target(m1=server.url), users=5, per_user=10) as traffic:
+        until(lambda: place.started[0].poll() is not None, "Locust to give up")
+    assert traffic.count > 0
+    assert any("exit code 1" in doubt for doubt in trial.doubts)
+    assert any("File too large" in doubt for doubt in trial.doubts)
 
 
 def test_a_locust_that_cannot_start_says_why_in_its_own_words(trial: Trial) -> None:

@@ -1,0 +1,117 @@
+"""Loads that cannot be meant are refused before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from harness.errors import LoadError, UsageError
+from harness.load import Load
+from harness.load.plan import Plan
+from harness.load.timetable import Stage, Timetable
+from harness.trial import EngineFacts, Trial, TrialInputs
+
+
+class Nowhere:
+    def popen(self, argv: Any, **kwargs: Any) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+
+class Target:
+    def __init__(self, entries: dict[str, str] | None = None, path: str = "/") -> None:
+        self.entries = {"m1": "http://198.18.0.11:8080"} if entries is None else entries
+        self.path = path
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    engine = EngineFacts(name="none", version="0", source="", digest="")
+    made = Trial(
+        tmp_path / "trial",
+        TrialInputs(
+            scenario="s", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+        ),
+    )
+    yield made
+    made.journal.close()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"users": 0},
+        {"users": -1},
+        {"per_user": 0},
+        {"per_user": 1000},
+        {"per_user": float("nan")},
+        {"timeout": 0},
+        {"timeout": float("inf")},
+        {"shape": []},
+        {"shape": [(0, 5)]},
+        {"shape": [(10, 0)]},
+        {"shape": [(10, -2), (10, 5)]},
+        {"path": "no-slash"},
+        {"path": "/a b"},
+        {"path": "/a\r\nX-Smuggled: 1"},
+    ],
+)
+def test_what_cannot_be_meant_is_refused(trial: Trial, asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Load(Nowhere(), trial).http(Target(), **asked)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        {"m1": "https://198.18.0.11"},
+        {"m1": "198.18.0.11:8080"},
+        {"m1": "http://"},
+        {"m1": "http://198.18.0.11:99999"},
+        {"m1": "http://[::1"},
+        {"m1": "http://198.18.0.11/?a=b"},
+        {f"m{n}": f"http://198.18.0.{n}" for n in range(11)},  # more than there are users
+    ],
+)
+def test_a_target_that_cannot_be_asked_is_refused(trial: Trial, entries: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        Load(Nowhere(), trial).http(Target(entries))
+
+
+def test_the_path_is_the_targets_unless_another_is_said(trial: Trial) -> None:
+    with pytest.raises(UsageError):
+        Load(Nowhere(), trial).http(Target(path="bad"))
+    Load(Nowhere(), trial).http(Target(path="bad"), path="/good")
+
+
+def test_a_site_that_starts_nothing_is_trouble_of_the_loads(trial: Trial) -> None:
+    traffic = Load(Nowhere(), trial).http(Target())
+    with pytest.raises(LoadError, match="Permission denied"):
+        traffic.__enter__()
+    assert traffic.count == 0
+    assert traffic.share_of_50x is None
+
+
+def test_an_unknown_entry_is_a_mistake_and_not_a_short_gap(trial: Trial) -> None:
+    traffic = Load(Nowhere(), trial).http(Target())
+    assert traffic.longest_gap("m1") is None
+    with pytest.raises(UsageError, match="'m7' is no entry"):
+        traffic.longest_gap("m7")
+
+
+def test_users_are_given_to_entries_in_turn() -> None:
+    plan = Plan(
+        load=1,
+        origin=0,
+        timetable=Timetable((Stage(1, 5),), 1),
+        entries=(("m1", "http://a"), ("w1", "http://b")),
+        path="/",
+        timeout=1,
+        requests="",
+        events="",
+    )
+    assert [plan.entry_of(user)[0] for user in range(4)] == ["m1", "w1", "m1", "w1"]
+    assert plan.users_per_entry() == {"m1": 3, "w1": 2}
