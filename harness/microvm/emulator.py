@@ -62,10 +62,10 @@ class Emulator:
         one way in which equal guests were seen to differ.
         """
         vcpus = {int(cpu["thread-id"]) for cpu in self.qmp.ask("query-cpus-fast")}
-        for entry in os.listdir(f"/proc/{self.process.pid}/task"):
-            if int(entry) not in vcpus:
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            if int(task.name) not in vcpus:
                 with contextlib.suppress(ProcessLookupError):
-                    os.sched_setscheduler(int(entry), os.SCHED_IDLE, os.sched_param(0))
+                    os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
 
     def go(self) -> None:
         """Let the virtual CPUs run."""

@@ -147,11 +147,8 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         quiesce(zero_memory=zero_memory)
         say("microvm: freezing")
         freeze()
-        body = boxes.read_device(devices.inbox)
-        if body is None:
-            raise MicrovmError("the guest was thawed with an empty inbox")
         folder = _HOME / "trial"
-        boxes.unpack(body, folder)
+        boxes.unpack(_inbox(devices), folder)
         control = json.loads((folder / CONTROL_FILE).read_text())
         reseed(int(control["seed"]))
         os.write(pipe, json.dumps(control).encode() + b"\n")
@@ -170,6 +167,13 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _inbox(devices: Boxes) -> bytes:
+    body = boxes.read_device(devices.inbox)
+    if body is None:
+        raise MicrovmError("the guest was thawed with an empty inbox")
+    return body
 
 
 def _supervise(worker: int, pipe: int) -> NoReturn:

@@ -157,10 +157,10 @@ class GuestImage:
             spot = quote(str(tree / at.lstrip("/")))
             lines += [f"mkdir -p {spot}", f"tar --numeric-owner -xpf {quote(str(tar))} -C {spot}"]
         for at, file in sorted(self.files.items()):
-            spot = tree / at.lstrip("/")
+            place = tree / at.lstrip("/")
             lines += [
-                f"mkdir -p {quote(str(spot.parent))}",
-                f"cp {quote(str(file))} {quote(str(spot))}",
+                f"mkdir -p {quote(str(place.parent))}",
+                f"cp {quote(str(file))} {quote(str(place))}",
             ]
         if site.exists():
             lines += [

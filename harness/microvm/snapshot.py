@@ -7,6 +7,7 @@ version and switches among them, so a stale snapshot cannot be found by mistake.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -36,7 +37,7 @@ from harness.microvm.initrd import (
     regular,
 )
 from harness.microvm.kernel import GUEST_MODULES, PMEM_MODULES
-from harness.microvm.machine import Clock, Files, Machine, qemu_version
+from harness.microvm.machine import Accelerator, Clock, Files, Machine, qemu_version
 
 _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
@@ -91,7 +92,9 @@ class Snapshot:
     def machine(self) -> Machine:
         """The machine that was frozen; a thaw needs the same."""
         facts = dict(self.manifest["facts"]["machine"])
-        return Machine(**{**facts, "clock": Clock(facts["clock"])})
+        facts["clock"] = Clock(facts["clock"])
+        facts["accelerator"] = Accelerator(facts["accelerator"])
+        return Machine(**facts)
 
     @property
     def disk_bytes(self) -> int:
@@ -107,6 +110,11 @@ class Snapshot:
     def used_at(self) -> float:
         """When it was last thawed or frozen, seconds since 1970."""
         return (self.folder / _MANIFEST).stat().st_mtime
+
+    def touch(self) -> None:
+        """Note that it was used now."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / _MANIFEST)
 
     def files(self, run_folder: Path) -> Files:
         """The files behind a machine thawed from this snapshot into ``run_folder``."""

@@ -1,0 +1,289 @@
+"""Thawing: a frozen machine wakes up with a payload in its hands, works, and is read out.
+
+Memory and root file system are copies on write of the snapshot's, so any number of guests share
+what none of them has changed. Nothing reaches a running guest from outside: what it needs lies
+in its inbox before it wakes, what it leaves is read when QEMU has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.errors import MicrovmError
+from harness.microvm import boxes
+from harness.microvm.console import follow, tail
+from harness.microvm.emulator import Emulator
+from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
+from harness.microvm.machine import Clock
+from harness.microvm.snapshot import Snapshot
+
+_POLL = 0.02
+_PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
+_OOM = re.compile(r"Out of memory: Killed|Out of memory and no killable")
+_FULL = re.compile(r"No space left on device")
+
+
+class Outcome(StrEnum):
+    """How a guest came to its end."""
+
+    FINISHED = "finished"
+    """The run returned or failed by itself; see the exit code."""
+    HUNG = "hung"
+    """It was past one of its deadlines."""
+    PANICKED = "panicked"
+    """The guest's kernel panicked."""
+    OUT_OF_MEMORY = "out of memory"
+    """The run failed and the kernel had killed something for want of memory."""
+    DISK_FULL = "disk full"
+    """The run failed on a full file system, or left more than the outbox holds."""
+    DIED = "died"
+    """QEMU ended without a result: it crashed, was killed, or the guest powered off early."""
+
+
+@dataclass(frozen=True)
+class GuestResult:
+    """What a guest left.
+
+    ``exit_code`` is the run's (negative: the signal that ended it), None if it left none.
+    ``folder`` holds the files the run put into its out folder. ``virtual_seconds`` is the
+    guest's own time from its thaw to its end; of a guest that brought out no result it is the
+    last that its console told, 0 if none. ``wall_seconds`` is the host's, from the order.
+    ``console`` is the whole console as a file, ``console_tail`` its end. ``detail`` says in
+    words what went wrong, empty for a finished guest.
+    """
+
+    outcome: Outcome
+    exit_code: int | None
+    folder: Path
+    console: Path
+    console_tail: str
+    virtual_seconds: float
+    wall_seconds: float
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run came to its own end with exit code 0."""
+        return self.outcome is Outcome.FINISHED and self.exit_code == 0
+
+
+class Guest:
+    """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
+
+    def __init__(self, emulator: Emulator, scratch: Path, ordered: float) -> None:
+        self._emulator = emulator
+        self._scratch = scratch
+        self._ordered = ordered
+        self.thaw_seconds = time.monotonic() - ordered
+        """Wall seconds from the order to the guest running."""
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._emulator.process.pid
+
+    @property
+    def console(self) -> Path:
+        """The console's file while the guest is open."""
+        return self._scratch / "console.log"
+
+    def console_lines(self) -> Iterator[str]:
+        """The console's lines as they come, until QEMU has ended."""
+        lines = follow(self.console)
+        while True:
+            over = self._emulator.ended() is not None
+            yield from lines.fresh()
+            if over:
+                return
+            time.sleep(_POLL)
+
+    def wait(
+        self, folder: Path, *, wall_deadline: float, virtual_deadline: float | None = None
+    ) -> GuestResult:
+        """Wait for the guest's end and put what it left into ``folder`` (made if need be).
+
+        ``wall_deadline`` is in seconds from the order. ``virtual_deadline`` (guest seconds) is a
+        second look, by the console's word, at the one that the guest itself keeps: it ends
+        a guest whose supervisor is stuck. The folder gets the run's files and ``console.log``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        hung = ""
+        lines = follow(self.console)
+        virtual = 0.0
+        while self._emulator.ended() is None:
+            for line in lines.fresh():
+                virtual = max(virtual, told_seconds(line))
+            if time.monotonic() - self._ordered > wall_deadline:
+                hung = f"the guest was still running after {wall_deadline:g} wall seconds"
+            elif virtual_deadline is not None and virtual > virtual_deadline:
+                hung = f"the guest was still running after {virtual:g} virtual seconds"
+            if hung:
+                self._emulator.kill()
+                break
+            time.sleep(_POLL)
+        for line in lines.fresh():
+            virtual = max(virtual, told_seconds(line))
+        wall = time.monotonic() - self._ordered
+        kept = folder / "console.log"
+        shutil.copyfile(self.console, kept)
+        result = GuestResult(
+            outcome=Outcome.HUNG,
+            exit_code=None,
+            folder=folder,
+            console=kept,
+            console_tail=tail(kept),
+            virtual_seconds=virtual,
+            wall_seconds=wall,
+            detail=hung,
+        )
+        return result if hung else self._read_out(result)
+
+    def _read_out(self, result: GuestResult) -> GuestResult:
+        """``result`` completed with what lies in the outbox, or with why nothing does."""
+        try:
+            body = boxes.read_file(self._scratch / "outbox")
+            if body is not None:
+                return _told(result, body)
+            complaint = ""
+        except MicrovmError as error:
+            complaint = error.what
+        outcome = judge_console(result.console.read_bytes().decode(errors="replace"))
+        complaint = complaint or self._emulator.complaint()
+        code = self._emulator.ended()
+        detail = f"the guest left no result ({outcome}); QEMU ended with {code}"
+        return replace(
+            result, outcome=outcome, detail=f"{detail}: {complaint}" if complaint else detail
+        )
+
+    def close(self) -> None:
+        """End QEMU if it still runs, and remove the scratch files. Safe to call twice."""
+        self._emulator.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def told_seconds(line: str) -> float:
+    """The virtual seconds a console line tells, 0 if it tells none (or not a sane number)."""
+    _, found, number = line.partition(HEARTBEAT)
+    if found:
+        with contextlib.suppress(ValueError):
+            value = float(number)
+            return value if math.isfinite(value) else 0.0
+    return 0.0
+
+
+def judge_console(text: str) -> Outcome:
+    """Why a guest left no result, by the words on its console."""
+    if _PANIC.search(text):
+        return Outcome.OUT_OF_MEMORY if _OOM.search(text) else Outcome.PANICKED
+    if _OOM.search(text):
+        return Outcome.OUT_OF_MEMORY
+    return Outcome.DISK_FULL if _FULL.search(text) else Outcome.DIED
+
+
+def thaw(
+    snapshot: Snapshot,
+    payload: bytes,
+    inputs: Mapping[str, Any],
+    *,
+    seed: int,
+    virtual_deadline: float,
+    cpu: int | None = None,
+    heartbeat: float = 10.0,
+    scratch: Path | None = None,
+) -> Guest:
+    """Wake ``snapshot`` with ``payload`` (a tar) and ``inputs`` (what JSON can say).
+
+    ``virtual_deadline`` and ``heartbeat`` are in guest seconds: when the guest ends its run, and
+    how often it tells the time on the console. ``seed`` decides everything random from the thaw
+    on. With the virtual clock QEMU is held on the one CPU ``cpu`` (any of the caller's if None);
+    take it from a :class:`~harness.microvm.pool.Pool`. ``scratch`` is the folder for the run's
+    files, which are removed again; memory-backed by default where there is such a place.
+    """
+    ordered = time.monotonic()
+    machine = snapshot.machine
+    control = {"seed": seed, "virtual_deadline": virtual_deadline, "heartbeat": heartbeat}
+    body = boxes.pack(
+        {
+            CONTROL_FILE: json.dumps(control, sort_keys=True).encode(),
+            INPUTS_FILE: json.dumps(dict(inputs), sort_keys=True).encode(),
+            PAYLOAD_FILE: payload,
+        }
+    )
+    folder = Path(tempfile.mkdtemp(prefix="swarm-chaos-guest-", dir=scratch or scratch_root()))
+    try:
+        files = snapshot.files(folder)
+        boxes.write_file(files.inbox, body, machine.inbox_size)
+        with files.outbox.open("wb") as outbox:
+            outbox.truncate(machine.outbox_size)
+        virtual = machine.clock is Clock.VIRTUAL
+        if virtual and cpu is None:
+            cpu = min(os.sched_getaffinity(0))
+        emulator = Emulator(
+            [*machine.switches(files, seed=seed, private=True), "-incoming", "defer"],
+            log=folder / "qemu.log",
+            cpu=cpu,
+        )
+        try:
+            emulator.load_state(snapshot.state)
+            if virtual:
+                emulator.favour_vcpu()
+            emulator.go()
+        except BaseException:
+            emulator.close()
+            raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    snapshot.touch()
+    return Guest(emulator, folder, ordered)
+
+
+def scratch_root() -> Path | None:
+    """Where guests' scratch files go: memory if it is there, else the usual temporary folder."""
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK | os.X_OK) else None
+
+
+def _told(result: GuestResult, body: bytes) -> GuestResult:
+    unpacked = result.folder / ".outbox"
+    boxes.unpack(body, unpacked)
+    try:
+        report = json.loads((unpacked / CONTROL_FILE).read_text())
+        outcome = Outcome(report["outcome"])
+        code, seconds = int(report["exit_code"]), float(report["virtual_seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MicrovmError(f"the guest's report makes no sense: {error}") from error
+    out = unpacked / OUT_FOLDER
+    for entry in sorted(out.iterdir()) if out.exists() else []:
+        entry.rename(result.folder / entry.name)
+    shutil.rmtree(unpacked)
+    detail = str(report.get("detail", ""))
+    if not detail and outcome is Outcome.HUNG:
+        detail = f"the run was still going after its deadline, {seconds:g} virtual seconds"
+    elif not detail and outcome is not Outcome.FINISHED:
+        detail = f"the run failed with exit code {code}: {outcome}"
+    return replace(result, outcome=outcome, exit_code=code, virtual_seconds=seconds, detail=detail)
