@@ -1,0 +1,19 @@
+"""The syntax of what no CI can run: it has no boxes to run it on."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "vagrant"
+
+
+@pytest.mark.parametrize(
+    "argv", [["ruby", "-c", "Vagrantfile"], ["bash", "-n", "provision.sh"]], ids=lambda a: a[0]
+)
+def test_the_syntax_is_right(argv):
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"no program {argv[0]} here")
+    ran = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
