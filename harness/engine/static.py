@@ -1,0 +1,128 @@
+"""``dir:PATH`` engines: a folder of binaries laid out as Docker's static archives are.
+
+Either today's names (``dockerd docker containerd containerd-shim-runc-v2 ctr runc docker-proxy
+docker-init``) or those of 2017 (``docker-containerd docker-runc ...``), in PATH itself or in the
+``docker/`` that unpacking an archive makes there. All files of the folder go into the root's
+/usr/local/bin, ahead of Debian's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import EngineError
+from harness.images.cache import file_sha256
+from harness.images.debian import SOURCE_DATE_EPOCH
+
+_NEEDED = (
+    ("dockerd",),
+    ("containerd", "docker-containerd"),
+    ("runc", "docker-runc"),
+)
+_HINT = "unpack one of Docker's static archives there: dockerd, containerd, runc and so on"
+_RUN_WITHIN = 30.0  # seconds for `--version`
+
+
+@dataclass(frozen=True)
+class StaticArchive:
+    """A folder of engine binaries that has all that a node needs."""
+
+    folder: Path
+    """Where the binaries lie."""
+    binaries: tuple[str, ...]
+    """Their file names, sorted."""
+    digest: str
+    """sha256 over names and contents."""
+
+    def install(self, target: Path) -> None:
+        """Copy the binaries into the existing folder ``target``, owner root, mode 0755."""
+        for name in self.binaries:
+            shutil.copyfile(self.folder / name, target / name)
+            (target / name).chmod(0o755)
+
+    def append_to(self, tar: Path, folder: str) -> None:
+        """Append the binaries to an uncompressed tar, below ``folder``."""
+        with tarfile.open(tar, "a") as archive:
+            for name in self.binaries:
+                path = self.folder / name
+                member = tarfile.TarInfo(f"{folder}/{name}")
+                member.size = path.stat().st_size
+                member.mode = 0o755
+                member.mtime = SOURCE_DATE_EPOCH
+                with path.open("rb") as file:
+                    archive.addfile(member, file)
+
+    def read_back(self, rootfs: Path | None) -> str:
+        """What the binaries say to ``--version``, one after the other; dockerd's comes first.
+
+        They run inside ``rootfs`` (root only; they lie in its /usr/local/bin), or where they are.
+        :class:`EngineError` with dockerd's own words when it does not run on this machine.
+        """
+        said = [self._version("dockerd", rootfs, must=True)]
+        for names in (("containerd", "docker-containerd"), ("docker",)):
+            said += [self._version(n, rootfs, must=False) for n in names if n in self.binaries]
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in said if line)
+
+    def _version(self, name: str, rootfs: Path | None, *, must: bool) -> str:
+        if rootfs is None:
+            command = [str(self.folder / name), "--version"]
+        else:
+            command = ["chroot", str(rootfs), f"/usr/local/bin/{name}", "--version"]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_RUN_WITHIN,
+                env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"},
+                check=False,
+            )
+            code, words = done.returncode, (done.stderr or done.stdout).strip()
+        except subprocess.TimeoutExpired:
+            code, words = -1, f"no answer to --version within {_RUN_WITHIN:g} s"
+        except OSError as error:
+            code, words = -1, error.strerror or str(error)
+        if code == 0:
+            return done.stdout
+        if must:
+            raise EngineError(
+                f"{self.folder / name} does not run here: {words or f'it ended with {code}'}",
+                hint=f"is it built for this machine ({os.uname().machine})?",
+            )
+        return ""
+
+
+def open_static(folder: Path) -> StaticArchive:
+    """Look at ``folder``; :class:`EngineError` when it lacks a binary or one is not executable."""
+    inner = folder / "docker"
+    if not (folder / "dockerd").exists() and (inner / "dockerd").exists():
+        folder = inner
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise EngineError(
+            f"engine folder {folder} cannot be read: {error.strerror}", hint=_HINT
+        ) from error
+    for choices in _NEEDED:
+        found = [name for name in choices if name in names]
+        if not found:
+            raise EngineError(f"engine folder {folder} has no {' or '.join(choices)}", hint=_HINT)
+        if not (folder / found[0]).stat().st_mode & 0o111:
+            raise EngineError(f"{folder / found[0]} is not executable", hint=f"chmod +x {folder}/*")
+    digest = hashlib.sha256()
+    try:
+        for name in names:
+            digest.update(f"{name}\0{file_sha256(folder / name)}\n".encode())
+    except OSError as error:
+        raise EngineError(
+            f"engine folder {folder} cannot be read: {error.strerror}", hint=_HINT
+        ) from error
+    return StaticArchive(folder, tuple(names), digest.hexdigest())
