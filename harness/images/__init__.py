@@ -9,15 +9,18 @@ from harness.images.debian import (
     root_tar,
     root_tree,
 )
+from harness.images.kernel import DebianKernel, debian_kernel
 
 __all__ = [
     "Cache",
     "DebianBuild",
+    "DebianKernel",
     "DebianRecipe",
     "Entry",
     "Manifest",
     "Part",
     "Say",
+    "debian_kernel",
     "extracted_tar",
     "installed_packages",
     "root_tar",
