@@ -1,0 +1,197 @@
+"""The first look at a run: what ran, how it came out, and scenario by engine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from harness.report.words import bound_of, quantity, standing_of, value_of
+from harness.results import Run, StoredTrial, as_expected
+from harness.trial import Measure, TrialInputs
+
+_MOST_KEY_MEASURES = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial came out: ``tone`` good, bad or unknown, and the words for it."""
+
+    tone: str
+    mark: str
+    word: str
+    long: str
+
+
+_GOOD = Outcome("good", "✓", "pass", "passed")
+_BAD = Outcome("bad", "✗", "fail", "failed")
+_UNKNOWN = Outcome("unknown", "?", "unknown", "says nothing")
+_GOOD_CONTROL = Outcome("good", "✓", "fails, as it must", "failed, as a control must")
+_BAD_CONTROL = Outcome("bad", "✗", "passes: blind", "passed: the check is blind")
+
+
+def outcome_of(trial: StoredTrial) -> Outcome:
+    """How a trial came out, a control being good when it fails."""
+    control = trial.record.inputs.control
+    match as_expected(trial.record):
+        case None:
+            return _UNKNOWN
+        case True:
+            return _GOOD_CONTROL if control else _GOOD
+        case False:
+            return _BAD_CONTROL if control else _BAD
+
+
+@dataclass(frozen=True)
+class KeyMeasure:
+    """A measure in the overview: of one trial its value, of several their median and range."""
+
+    name: str
+    value: str
+    bound: str
+    standing: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All trials of one scenario on one engine, and what is most worth knowing of them."""
+
+    trials: tuple[StoredTrial, ...]
+    measures: tuple[KeyMeasure, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scenario (or its control) over the engines; a cell is None where nothing ran."""
+
+    scenario: str
+    name: str
+    title: str
+    control: bool
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Scenarios by engines."""
+
+    engines: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def name_of(scenario: str) -> str:
+    """A scenario's short name: that of its test function."""
+    return scenario.rpartition("::")[2]
+
+
+def title_of(trial: StoredTrial) -> str:
+    """What a trial is called in headings."""
+    return trial.record.title or name_of(trial.record.inputs.scenario)
+
+
+def rerun_command(inputs: TrialInputs) -> str:
+    """The command line that runs a trial again from its inputs."""
+    return shlex.join(
+        [
+            "pytest",
+            inputs.scenario,
+            *("--engine", inputs.engine.name),
+            *("--seed", str(inputs.seed)),
+            *("--lab", inputs.lab),
+        ]
+    )
+
+
+def headline_of(run: Run) -> str:
+    """The run in a few words, the worst first."""
+    tones = [outcome_of(t).tone for t in run.trials]
+    total, bad, unknown = len(tones), tones.count("bad"), tones.count("unknown")
+    parts = []
+    if bad:
+        parts.append(
+            f"{bad} of {total} {_trials(total)} {'is' if bad == 1 else 'are'} not as expected"
+        )
+    if unknown:
+        parts.append(f"{unknown} {'says' if unknown == 1 else 'say'} nothing")
+    if run.damaged:
+        parts.append(f"{len(run.damaged)} could not be read")
+    if parts:
+        return ", ".join(parts)
+    if not total:
+        return "No trial ran"
+    return f"All {total} trials are as expected" if total > 1 else "The one trial is as expected"
+
+
+def matrix_of(run: Run) -> Matrix:
+    """Scenarios in the order they ran, engines from the oldest to the newest."""
+    engines = sorted({t.record.inputs.engine.version for t in run.trials}, key=_version)
+    cells: dict[tuple[str, bool], dict[str, list[StoredTrial]]] = {}
+    for trial in run.trials:
+        given = trial.record.inputs
+        row = cells.setdefault((given.scenario, given.control), {})
+        row.setdefault(given.engine.version, []).append(trial)
+    # A control stands right below what it is the control of.
+    order = list(dict.fromkeys(scenario for scenario, _ in cells))
+    rows = []
+    for scenario, control in sorted(cells, key=lambda c: (order.index(c[0]), c[1])):
+        by_engine = cells[scenario, control]
+        first = next(iter(by_engine.values()))[0]
+        rows.append(
+            Row(
+                scenario,
+                name_of(scenario),
+                first.record.title,
+                control,
+                tuple(_cell(by_engine[e]) if e in by_engine else None for e in engines),
+            )
+        )
+    return Matrix(tuple(engines), tuple(rows))
+
+
+def distinct(values: Iterable[str]) -> str:
+    """Different values in order of appearance, in one string."""
+    return ", ".join(dict.fromkeys(v for v in values if v))
+
+
+def _trials(count: int) -> str:
+    return "trial" if count == 1 else "trials"
+
+
+def _version(text: str) -> tuple[int, Version | str]:
+    try:
+        return 0, Version(text)
+    except InvalidVersion:
+        return 1, text
+
+
+def _cell(trials: Sequence[StoredTrial]) -> Cell:
+    by_name: dict[str, list[Measure]] = {}
+    for trial in trials:
+        for measure in trial.record.measures:
+            by_name.setdefault(measure.name, []).append(measure)
+    ranked = sorted(by_name.values(), key=_interest)
+    return Cell(tuple(trials), tuple(_key_measure(m) for m in ranked[:_MOST_KEY_MEASURES]))
+
+
+def _interest(measures: Sequence[Measure]) -> int:
+    # Broken first, then undecided, then those with a bound; else in the order they were taken.
+    if any(m.ok is False for m in measures):
+        return 0
+    if any(m.value is None or (m.bound and m.ok is None) for m in measures):
+        return 1
+    return 2 if any(m.bound for m in measures) else 3
+
+
+def _key_measure(measures: Sequence[Measure]) -> KeyMeasure:
+    worst = min(measures, key=lambda m: _interest([m]))
+    values = [m.value for m in measures if m.value is not None]
+    value = value_of(worst)
+    if len(measures) > 1 and values:
+        middle = msgspec.structs.replace(worst, value=median(values), censored=False)
+        low, high = (quantity(v, worst) for v in (min(values), max(values)))
+        value = f"{value_of(middle)} ({low} to {high})"
+    return KeyMeasure(worst.name, value, bound_of(worst), standing_of(worst))

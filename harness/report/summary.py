@@ -1,0 +1,82 @@
+"""A run in the terminal: trials, measures against bounds, reasons, and where the page is."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.overview import headline_of, name_of, outcome_of
+from harness.report.page import REPORT_FILE
+from harness.report.words import bound_of, plain, standing_of, value_of
+from harness.results import Run, StoredTrial
+from harness.trial import Measure
+
+_STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow"}
+_STANDING = {"holds": "✓", "broken": "✗", "no bound": "", "undecided": "?", "not measured": "?"}
+
+
+def render_summary(run: Run) -> RenderableType:
+    """The run as something that rich prints: fits 80 columns, says nothing by colour alone."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("trial", overflow="fold", ratio=3)
+    table.add_column("measure", overflow="fold", ratio=4)
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("bound", justify="right", overflow="fold")
+    table.add_column("", width=1)
+    reasons: list[Text] = []
+    for trial in run.trials:
+        _add_trial(table, trial)
+        if reason := _reason(trial):
+            reasons.append(reason)
+    parts: list[RenderableType] = [table] if run.trials else []
+    parts += reasons
+    parts += [
+        Text(f"! {plain(d.path.name)}: {plain(d.sentence)}", style=_STYLES["unknown"])
+        for d in run.damaged
+    ]
+    parts.append(Text(headline_of(run), style="bold"))
+    page = run.folder / REPORT_FILE
+    if page.exists():
+        parts.append(Text(f"report: {page}", no_wrap=True, overflow="ignore"))
+    return Group(*parts)
+
+
+def _add_trial(table: Table, trial: StoredTrial) -> None:
+    given = trial.record.inputs
+    outcome = outcome_of(trial)
+    head = Text()
+    head.append(f"{outcome.mark} {outcome.word}\n", style=_STYLES[outcome.tone])
+    head.append(plain(name_of(given.scenario)).removeprefix("test_"))
+    control = ", control" if given.control else ""
+    head.append(f"\n{given.engine.version}, {given.topology}, seed {given.seed}{control}", "dim")
+    measures = trial.record.measures
+    if not measures:
+        table.add_row(head, Text("nothing measured", style="dim"), "", "", "", end_section=True)
+        return
+    # The trial's lines and its measures run side by side; the last row takes what lines are left.
+    lines = list(head.split("\n"))
+    for number, measure in enumerate(measures):
+        last = number == len(measures) - 1
+        table.add_row(
+            Text("\n").join(lines[number:] if last else lines[number : number + 1]),
+            *(_cell(measure, text) for text in (plain(measure.name), value_of(measure))),
+            _cell(measure, bound_of(measure)),
+            _cell(measure, _STANDING[standing_of(measure)]),
+            end_section=last,
+        )
+
+
+def _cell(measure: Measure, text: str) -> Text:
+    style = {"broken": _STYLES["bad"], "undecided": _STYLES["unknown"]}
+    style["not measured"] = _STYLES["unknown"]
+    return Text(text, style=style.get(standing_of(measure), ""))
+
+
+def _reason(trial: StoredTrial) -> Text | None:
+    outcome = outcome_of(trial)
+    if not trial.record.reason or outcome.tone == "good":
+        return None
+    words = Text(f"{outcome.mark} {plain(trial.id)}: ", style=_STYLES[outcome.tone])
+    return words.append(plain(trial.record.reason), "not bold default")
