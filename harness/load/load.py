@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ T = TypeVar("T", Request, Event)
 MOST_PER_USER = 100.0
 """Requests a second of one user beyond which a timer's grain shows; take more users instead."""
 
+
+_ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
 
 _made: WeakKeyDictionary[Trial, int] = WeakKeyDictionary()
 """How many loads each trial has had: they share its files, whichever site they come from."""
@@ -380,9 +383,11 @@ class Traffic:
             return ""
 
     def _words(self) -> str:
-        """The last thing Locust said, in one line."""
+        """The one line to quote of what Locust said: the last error's, else the last."""
         lines = [line.strip() for line in self._said().splitlines() if line.strip()]
-        return lines[-1] if lines else "(nothing)"
+        # gevent says which greenlet fell over after it has said what it fell over.
+        errors = [line for line in lines if _ERROR_LINE.match(line)]
+        return (errors or lines or ["(nothing)"])[-1]
 
 
 def _next_number(trial: Trial) -> int:

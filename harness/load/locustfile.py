@@ -179,6 +179,10 @@ def user_class(generator: Generator) -> type[locust.User]:
             """One request, and its line."""
             if self.slot is None:  # Locust runs a task before it first waits
                 return
+            # A user whose timer goes off just when Locust kills it for waiting would begin a
+            # request and die in it, and nobody would have it on record.
+            if generator.stopping.is_set():
+                return
             answer, error = NOBODY, None
             outcome: Outcome
             started = generator.now()

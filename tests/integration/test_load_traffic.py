@@ -45,6 +45,7 @@ class Server:
     def __init__(self) -> None:
         self.mood = "well"
         self.asked = 0
+        self.lock = threading.Lock()
         self.connections = 0
         self.released = threading.Event()
         outer = self
@@ -57,7 +58,8 @@ class Server:
                 super().setup()
 
             def do_GET(self) -> None:
-                outer.asked += 1
+                with outer.lock:
+                    outer.asked += 1
                 if outer.mood == "hang":
                     outer.released.wait(20)
                 if outer.mood == "reset":
@@ -89,6 +91,7 @@ class Server:
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 256  # else the kernel drops what many users begin with
 
             def handle_error(self, *args: object) -> None:
                 pass
@@ -258,6 +261,15 @@ def test_two_loads_share_a_file_and_keep_their_own(server: Server, trial: Trial)
     lines = list(read_lines(trial.samples("requests")))
     assert len(lines) == one.count + two.count == server.asked
     assert trial.doubts == []
+
+
+def test_no_request_dies_unrecorded_when_a_busy_load_is_stopped(
+    server: Server, trial: Trial
+) -> None:
+    with Load(Here(), trial).http(Target(m1=server.url), users=100, per_user=4) as traffic:
+        until(lambda: traffic.count >= 300, "300 requests")
+    assert traffic.outcomes == {"ok": traffic.count}
+    assert traffic.count == server.asked
 
 
 def test_a_shape_sets_how_many_users_ask_when(server: Server, trial: Trial) -> None:
