@@ -17,8 +17,9 @@ NEEDS: Mapping[LabName, Sequence[str]] = {
         "user",
         *NEEDED_BY_NAMESPACES,
         "cgroups",
-        *("mmdebstrap", "unshare", "nsenter", "mount", "ip"),
+        *("mmdebstrap", "unshare", "nsenter", "mount", "pivot_root", "ip"),
         "disk for the cache",
+        "disk for labs",
     ),
 }
 """The checks a lab stands on, for the labs that this version has."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.images import Cache
-from harness.lab.features import KernelFeatures, probe_features
+from harness.lab import KernelFeatures, labs_folder, probe_features
 
 # Programs of the system's administration are not on every ordinary user's path.
 _ADMIN_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -38,6 +38,7 @@ class Machine:
     user: str
     cache: Path
     reports: Path
+    labs: Path
     kernel: KernelFeatures = field(default_factory=KernelFeatures)
 
     def find(self, program: str) -> str | None:
@@ -67,14 +68,15 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine this runs on; features are tried where the cache's overlays would lie."""
-    cache = Cache().root
-    scratch = nearest_folder(cache)
+    """The machine this runs on; features are tried where nodes' overlays would lie."""
+    labs = labs_folder()
+    scratch = nearest_folder(labs)
     return Machine(
         root=os.geteuid() == 0,
         user=_user_name(),
-        cache=cache,
+        cache=Cache().root,
         reports=Path("reports").resolve(),
+        labs=labs,
         kernel=probe_features(scratch if os.access(scratch, os.W_OK) else None),
     )
 

@@ -22,6 +22,8 @@ CACHE_NEEDED = 3 * GIB
 """Bytes for one engine in both its forms, the guest and one snapshot."""
 CACHE_ADVISED = 12 * GIB
 """Bytes for all engines of the default set."""
+LABS_NEEDED = 2 * GIB
+"""Bytes for the files of a lab of twenty nodes."""
 REPORTS_NEEDED = GIB // 4
 
 
@@ -54,6 +56,11 @@ def look_at_memory(_machine: Machine) -> Finding:
 @check("disk for the cache", "machine", needed_for="engines, guests and snapshots")
 def look_at_cache_disk(machine: Machine) -> Finding:
     return _disk(machine.cache, CACHE_NEEDED, CACHE_ADVISED, "set SWARM_CHAOS_CACHE elsewhere")
+
+
+@check("disk for labs", "machine", needed_for="the files of nodes while a lab runs")
+def look_at_labs_disk(machine: Machine) -> Finding:
+    return _disk(machine.labs, LABS_NEEDED, LABS_NEEDED, "set SWARM_CHAOS_LABS elsewhere")
 
 
 @check("disk for reports", "machine", needed_for="what a run leaves behind")

@@ -13,6 +13,7 @@ PROGRAMS = {
     "unshare": "the namespaces lab",
     "nsenter": "the namespaces lab",
     "mount": "the namespaces lab",
+    "pivot_root": "the namespaces lab",
     "ip": "the namespaces lab",
     "tc": "link faults",
     "nft": "partitions and loss by rules",

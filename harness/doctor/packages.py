@@ -14,6 +14,7 @@ PACKAGE_OF = {
     "newuidmap": "uidmap",
     "nft": "nftables",
     "nsenter": "util-linux",
+    "pivot_root": "util-linux",
     "ps": "procps",
     "qemu-system-x86_64": "qemu-system-x86",
     "unshare": "util-linux",

@@ -39,7 +39,7 @@ def made_up(*, root=True, programs=frozenset(PACKAGE_OF), answers=None, lacking=
     tried = {name: Tried(name not in lacking, said) for name in FEATURES}
     kind = type("Kind", (MadeUp,), {"programs": programs, "answers": answers or {}})
     home = Path(__file__).parent
-    return kind(root, "someone", home, home, KernelFeatures(tried, "v2"))
+    return kind(root, "someone", home, home, home, KernelFeatures(tried, "v2"))
 
 
 def one(name, machine):
@@ -101,13 +101,13 @@ def test_a_module_that_could_be_loaded_is_no_lack_but_a_line_to_type():
 
 def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing():
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
-    found = one("nftables", Machine(True, "root", Path("/"), Path("/"), kernel))
+    found = one("nftables", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))
     assert (found.state, found.todo) == ("unknown", "apt-get install nftables")
 
 
 def test_without_namespaces_the_rest_says_why_it_was_not_tried():
     kernel = KernelFeatures({"namespaces": Tried(False, "Operation not permitted")}, "v2")
-    found = one("veth", Machine(True, "root", Path("/"), Path("/"), kernel))
+    found = one("veth", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))
     assert found.state == "unknown"
     assert "Operation not permitted" in found.seen
 

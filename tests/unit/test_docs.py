@@ -1,0 +1,103 @@
+"""The documents keep step with the code, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import cli, errors
+from harness.doctor.labs import NEEDS
+from harness.engine.catalogue import KNOWN
+from harness.load.outcome import OUTCOMES
+from harness.trial import Measure, TrialInputs, TrialRecord
+
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [
+        REPOSITORY / "README.md",
+        REPOSITORY / "CHANGELOG.md",
+        *(REPOSITORY / "docs").glob("*.md"),
+        REPOSITORY / "vagrant" / "README.md",
+        REPOSITORY / "reports" / "README.md",
+    ]
+)
+REFERENCE = (REPOSITORY / "docs" / "reference.md").read_text()
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_JOURNALLED = re.compile(r'(?:journal\.write|\.note|_journal\.write)\(\s*"([a-z][a-z0-9_.]*)"')
+
+
+def anchors(text):
+    """The anchors that the headings of a Markdown ``text`` make."""
+    for heading in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(document):
+    for link in _LINK.findall(document.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in set(anchors(target.read_text())), link
+
+
+def test_every_command_is_in_the_reference():
+    commands = {*cli.COMMANDS, *cli.cli.commands}
+    assert {name for name in commands if f"`swarm-chaos {name}" not in REFERENCE} == set()
+
+
+def test_every_exit_code_is_in_the_reference():
+    codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    for code in codes | {cli.EXIT_INTERRUPTED}:
+        assert f"\n| {code} | " in REFERENCE
+
+
+def test_every_kind_of_journal_entry_is_in_the_reference():
+    written = {
+        kind
+        for path in (REPOSITORY / "harness").rglob("*.py")
+        for kind in _JOURNALLED.findall(path.read_text())
+    }
+    assert "trial.start" in written
+    assert {kind for kind in written if f"`{kind}`" not in REFERENCE} == set()
+
+
+OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_LOAD"}
+"""How the harness hands its own children what they need; nobody else sets them."""
+
+
+def test_every_environment_variable_is_in_the_reference():
+    named = {
+        name
+        for path in (REPOSITORY / "harness").rglob("*.py")
+        for name in re.findall(r"\"(SWARM_CHAOS_[A-Z_]+)\"", path.read_text())
+    }
+    named -= OF_THE_HARNESS_ITSELF
+    assert {name for name in named if f"`{name}`" not in REFERENCE} == set()
+
+
+@pytest.mark.parametrize("kind", [TrialRecord, TrialInputs, Measure])
+def test_every_key_of_the_record_is_in_the_reference(kind):
+    assert {key for key in kind.__struct_fields__ if f"`{key}`" not in REFERENCE} == set()
+
+
+def test_every_engine_and_outcome_is_in_the_reference():
+    for known in KNOWN:
+        assert f"| {known.version} | Debian {known.suite} |" in REFERENCE
+        assert all(f"`{alias}`" in REFERENCE for alias in known.aliases)
+    assert all(f"`{outcome}`" in REFERENCE for outcome in OUTCOMES)
+
+
+def test_every_lab_is_in_the_architecture():
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    assert all(f"`{lab}`" in text for lab in NEEDS)
+
+
+def test_every_make_target_explains_itself():
+    text = (REPOSITORY / "Makefile").read_text()
+    [phony] = re.findall(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)
+    explained = set(re.findall(r"^## make (\w+)", text, flags=re.MULTILINE))
+    assert explained == set(phony.split()) - {"help"}
