@@ -136,6 +136,7 @@ def test_percentiles_are_of_successes_and_nearest_rank() -> None:
     )
     assert (seen.p50, seen.p99, seen.latency(100)) == (0.5, 0.99, 1.0)
     assert Requests([request(0, took=0.3)]).p99 == 0.3
+    assert Requests(request(t, took=t) for t in (1.0, 2.0, 3.0)).p50 == 2
     with pytest.raises(UsageError):
         seen.latency(0)
 
