@@ -66,7 +66,7 @@ class NodeGroups:
         for group in self.entry():
             remove_group(group)
 
-    def freeze(self, frozen: bool) -> None:  # noqa: FBT001 - the state is the argument
+    def freeze(self, frozen: bool) -> None:
         """Stop or continue every process of the node at once (unified hierarchy)."""
         if self.unified is not None:
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import signal
 import socket
@@ -57,7 +58,14 @@ class Dockerd:
     """One node's dockerd. It is a child of the node's init, not of this process."""
 
     def __init__(
-        self, *, node: str, init: int, engine: Engine, address: str, folder: Path, groups: NodeGroups
+        self,
+        *,
+        node: str,
+        init: int,
+        engine: Engine,
+        address: str,
+        folder: Path,
+        groups: NodeGroups,
     ) -> None:
         self.node = node
         self.engine = engine
@@ -179,10 +187,12 @@ class Dockerd:
                 return self._process
             self.forget()
         for pid in children(self._init):
-            if comm(pid) == "dockerd":
-                try:
-                    self._process = Process(pid, f"dockerd on {self.node}")
-                except LabError:
-                    return None
-                return self._process
+            if comm(pid) != "dockerd":
+                continue
+            with contextlib.suppress(LabError):  # it ended just now
+                found = Process(pid, f"dockerd on {self.node}")
+                if found.alive:
+                    self._process = found
+                    return found
+                found.close()
         return None

@@ -11,7 +11,7 @@ from testinfra.host import Host
 from harness.lab.enter import Completed
 
 
-class NodeBackend(base.BaseBackend):
+class NodeBackend(base.BaseBackend):  # type: ignore[misc]  # testinfra is untyped
     """Runs testinfra's commands in a node's namespaces, on its own files."""
 
     NAME = "swarm-chaos"

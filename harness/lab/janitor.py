@@ -63,12 +63,19 @@ def mount_cgroups(lab: Path, lab_id: str) -> list[Path]:
         if subprocess.run(command, capture_output=True, check=False).returncode != 0:
             at.rmdir()
             continue
-        group = at / CGROUP_ROOT / lab_id
-        group.mkdir(parents=True, exist_ok=True)
+        group = make_group(at / CGROUP_ROOT / lab_id)
         for each in (at, group.parent, group):
             delegate(each) if kind == "cgroup2" else inherit_cpuset(each)
         groups.append(group)
     return groups
+
+
+def make_group(group: Path) -> Path:
+    """Make a lab's group; the group of all labs above it may be going away just now."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            group.mkdir(parents=True, exist_ok=True)
+            return group
 
 
 def inherit_cpuset(group: Path) -> None:
@@ -117,7 +124,7 @@ def start_keeper() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *("unshare", "--pid", "--net", "--fork", "--kill-child", "--"),
-            *("sh", "-c", "trap '' CHLD INT TERM HUP; exec cat"),
+            *("env", "--ignore-signal=CHLD,INT,TERM,HUP", "cat"),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -161,7 +168,12 @@ def main(lab: Path, lab_id: str) -> int:
         if keeper is not None:
             keeper.wait()
         left = [group for group in groups if not remove_group(group)]
-        subprocess.run(["umount", "-R", "-l", str(lab / "cgroup")], capture_output=True, check=False)
+        for group in groups:
+            with contextlib.suppress(OSError):  # other labs may be in it
+                group.parent.rmdir()
+        subprocess.run(
+            ["umount", "-R", "-l", str(lab / "cgroup")], capture_output=True, check=False
+        )
         for at in sorted((lab / "cgroup").glob("**/"), reverse=True):
             subprocess.run(["umount", "-l", str(at)], capture_output=True, check=False)
         if not keep and not left:

@@ -55,7 +55,7 @@ _UP_WITHIN = 30.0
 
 def labs_folder() -> Path:
     """Where labs live while they run: $SWARM_CHAOS_LABS, or a folder of root's in /var/tmp."""
-    return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))  # noqa: S108
+    return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,19 @@ class Keeper:
         return self._bring_up(name, ("--net",), script, groups, self.lab_dir / f"{name}.log")
 
     def _bring_up(
-        self, name: str, flags: Sequence[str], script: Sequence[str], groups: Sequence[Path], log: Path
+        self,
+        name: str,
+        flags: Sequence[str],
+        script: Sequence[str],
+        groups: Sequence[Path],
+        log: Path,
     ) -> int:
         # The shell ends at once, so what it started comes to the keeper and not to us.
         fork = ("--fork", "--kill-child") if "--pid" in flags else ()
         unshare = ["unshare", *flags, *fork, "--", *script]
-        argv = joining(groups, entering(self.keeper, ("pid",), ["sh", "-c", '"$@" &', "sh", *unshare]))
+        argv = joining(
+            groups, entering(self.keeper, ("pid",), ["sh", "-c", '"$@" &', "sh", *unshare])
+        )
         said = []
         with log.open("wb") as errors:
             process = subprocess.Popen(
@@ -259,7 +266,10 @@ class NamespacesLab:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -334,7 +344,7 @@ def _new_folder(lab_id: str) -> Path:
         if len(str(folder)) > _LONGEST_FOLDER:
             raise LabError(
                 f"the path {base} is too long for unix sockets below it",
-                hint=f"set SWARM_CHAOS_LABS to a folder of at most {_LONGEST_FOLDER - 9} characters",
+                hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
             )
         folder.mkdir(mode=0o700)
         (folder / "nodes").mkdir()
@@ -370,7 +380,7 @@ def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes],
 def _plant(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
-    from harness.lab.graph import plant  # noqa: PLC0415 - only seeded labs need it
+    from harness.lab.graph import plant
 
     node.dir.mkdir(mode=0o700, exist_ok=True)
     plant(seed, node.dir / "data")

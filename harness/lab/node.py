@@ -6,7 +6,6 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
@@ -121,7 +120,7 @@ class Node:
             self._client = self.client(timeout=15)
         return self._client
 
-    def client(self, timeout: float) -> DockerClient:
+    def client(self, timeout: int) -> DockerClient:
         """A client of one's own with another timeout in seconds; close it."""
         socket = self.dir / "api" / "docker.sock"
         try:
@@ -167,7 +166,7 @@ class Node:
     @cached_property
     def host(self) -> Host:
         """A testinfra Host: ``node.host.process.filter(comm="dockerd")``."""
-        from harness.lab.host_view import host_of  # noqa: PLC0415 - testinfra is slow to import
+        from harness.lab.host_view import host_of
 
         return host_of(self.name, lambda argv: self.run(argv, check=False))
 
@@ -226,7 +225,7 @@ class Node:
 
 
 def _get(url: str, timeout: float) -> str:
-    import urllib.request  # noqa: PLC0415 - only the metrics need it
+    import urllib.request
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=timeout) as answer:

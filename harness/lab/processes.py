@@ -54,7 +54,9 @@ class Process:
 def children(pid: int) -> list[int]:
     """Pids of a process's children, oldest first; empty when it is gone."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except OSError:
         return []
 

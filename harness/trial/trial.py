@@ -39,6 +39,7 @@ class Trial:
         self.journal = Journal(folder / "journal.jsonl", self.clock)
         self.measures = Measures(self.journal)
         self.doubts: list[str] = []
+        self.faults = 0  # injected so far; numbers them in the journal
         self.journal.write("trial.start", inputs=msgspec.to_builtins(inputs))
 
     def doubt(self, reason: str) -> None:

@@ -79,7 +79,6 @@ umount -l /mnt
 
 echo ready >&3
 exec 3>&-
-# Orphans come to process 1; with SIGCHLD ignored the kernel reaps them. Stop signals from
-# within are not for an init.
-trap '' CHLD INT TERM HUP
-exec chroot . /bin/sleep infinity </dev/null >/dev/null 2>&1
+# Orphans come to process 1: with SIGCHLD ignored the kernel reaps them (a shell's own trap does
+# not reach that far). Stop signals from within are not for an init.
+exec chroot . env --ignore-signal=CHLD,INT,TERM,HUP /bin/sleep infinity </dev/null >/dev/null 2>&1

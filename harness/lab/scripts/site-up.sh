@@ -17,5 +17,4 @@ ip link set eth0 up
 nsenter --net="$fabric" ip link set "$name" master fabric up
 echo ready >&3
 exec 3>&-
-trap '' CHLD INT TERM HUP
-exec sleep infinity </dev/null >/dev/null 2>&1
+exec env --ignore-signal=CHLD,INT,TERM,HUP sleep infinity </dev/null >/dev/null 2>&1

@@ -1,0 +1,22 @@
+"""Labs: where nodes live. Knows engines and kernels, and nothing of swarms."""
+
+from harness.lab.dockerd import Dockerd
+from harness.lab.enter import Completed
+from harness.lab.features import KernelFeatures, probe_features
+from harness.lab.namespaces import NamespacesLab, labs_folder
+from harness.lab.node import Node
+from harness.lab.site import Site
+from harness.lab.topology import Place, Topology
+
+__all__ = [
+    "Completed",
+    "Dockerd",
+    "KernelFeatures",
+    "NamespacesLab",
+    "Node",
+    "Place",
+    "Site",
+    "Topology",
+    "labs_folder",
+    "probe_features",
+]

@@ -1,0 +1,206 @@
+"""A workload on a swarm: created, converged, asked about its tasks."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from docker.types import (
+    EndpointSpec,
+    NetworkAttachmentConfig,
+    RestartPolicy,
+    ServiceMode,
+)
+
+from harness.errors import SwarmError, WaitTimeout
+from harness.lab import Node, Site, probe_features
+from harness.swarm.asking import NoAnswer
+from harness.swarm.workload import IDENTITY, Service, Workload
+from harness.wait import Deadline, NotYet, wait_for
+
+if TYPE_CHECKING:
+    from harness.swarm.swarm import Swarm
+
+#: Seconds between a task's end and its replacement's start; swarm's default is 5 s.
+_RESTART_DELAY = 5.0
+
+_NANO = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as a manager's API lists it."""
+
+    id: str
+    service: str
+    slot: int | None
+    node: str
+    state: str
+    desired: str
+    created: str
+    error: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs and is meant to."""
+        return self.state == "running" and self.desired == "running"
+
+
+class Deployment:
+    """A workload that has been created on a swarm."""
+
+    def __init__(self, swarm: Swarm, workload: Workload, *, mesh: bool) -> None:
+        self.swarm = swarm
+        self.workload = workload
+        self.mesh = mesh
+        self.path = workload.path
+        self.services: dict[str, str] = {}
+        self.networks: dict[str, str] = {}
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """Where the outside enters: node name -> base URL."""
+        if self.workload.entry is None:
+            return {}
+        port = self.workload.service(self.workload.entry).published
+        return {
+            node.name: f"http://{node.address}:{port}"
+            for node in self.swarm.lab.nodes.values()
+            if node.planned_role != "spare"
+        }
+
+    def tasks(self, service: str | None = None, by: Node | None = None) -> list[Task]:
+        """Its tasks, those that are over too; :class:`NoAnswer` when no manager answers."""
+        names = {id_: name for name, id_ in self.services.items()}
+        nodes = {m.id: m.name for m in self.swarm.members(by)}
+        listed = self.swarm.ask(lambda api: api.api.tasks(), by=by)
+        tasks = [
+            Task(
+                id=attrs["ID"],
+                service=names[attrs["ServiceID"]],
+                slot=attrs.get("Slot"),
+                node=nodes.get(attrs.get("NodeID", ""), ""),
+                state=attrs["Status"]["State"],
+                desired=attrs["DesiredState"],
+                created=attrs["CreatedAt"],
+                error=attrs["Status"].get("Err", ""),
+            )
+            for attrs in listed
+            if attrs.get("ServiceID") in names
+        ]
+        wanted = [task for task in tasks if service is None or task.service == service]
+        return sorted(wanted, key=lambda t: (t.service, t.slot or 0, t.created, t.id))
+
+    def running(self, service: str, *, avoiding: Node | None = None) -> bool | NotYet:
+        """Whether a service has all its replicas running, none counted on ``avoiding``."""
+        try:
+            tasks = self.tasks(service)
+        except NoAnswer as error:
+            return NotYet(error.what)
+        here = [t for t in tasks if t.running and not (avoiding and t.node == avoiding.name)]
+        wanted = self._wanted(service)
+        if len(here) >= wanted:
+            return True
+        late = [t for t in tasks if t.desired == "running" and not t.running]
+        states = ", ".join(f"{t.state}{f' ({t.error})' if t.error else ''}" for t in late)
+        return NotYet(f"{service}: {len(here)} of {wanted} running; {states or 'none under way'}")
+
+    def wait_running(self, within: float) -> None:
+        """Wait until every service has all its replicas running."""
+        deadline = Deadline(within)
+        for name in self.services:
+            wait_for(
+                partial(self.running, name),
+                state=f"all tasks of {name} to run",
+                within=deadline.remaining,
+                every=0.25,
+            )
+
+    def wait_serving(self, site: Site, within: float) -> None:
+        """Wait until every entry answers 200, asked from ``site``."""
+        deadline = Deadline(within)
+        for name, url in self.entries.items():
+            wait_for(
+                partial(site.network.call, partial(_answers, url, self.path)),
+                state=f"{self.workload.name} to answer at {name} ({url})",
+                within=deadline.remaining,
+                every=0.2,
+            )
+
+    def _wanted(self, service: str) -> int:
+        replicas = self.workload.service(service).replicas
+        if replicas is not None and not self._is_global(self.workload.service(service)):
+            return replicas
+        return sum(1 for node in self.swarm.lab.nodes.values() if node.planned_role != "spare")
+
+    def _is_global(self, service: Service) -> bool:
+        return service.replicas is None or (service.published is not None and not self.mesh)
+
+
+def deploy(swarm: Swarm, workload: Workload, *, within: float) -> Deployment:
+    """Create networks and services, wait until all tasks run and every entry answers.
+
+    Raises :class:`SwarmError` with what was missing when it does not come to serve in time.
+    """
+    mesh = probe_features().mesh
+    made = Deployment(swarm, workload, mesh=mesh)
+    deadline = Deadline(within)
+    try:
+        for name in workload.networks:
+            network = swarm.ask(
+                lambda api, name=name: api.networks.create(name, driver="overlay", attachable=True)
+            )
+            made.networks[name] = network.id
+        for service in workload.services:
+            made.services[service.name] = _create(swarm, service, made)
+        made.wait_running(deadline.remaining)
+        if workload.entry is not None:
+            made.wait_serving(swarm.lab.site(), deadline.remaining)
+    except (NoAnswer, WaitTimeout) as error:
+        raise SwarmError(f"the workload {workload.name} did not come to serve: {error}") from error
+    swarm.note(
+        "workload.deployed",
+        workload=workload.name,
+        services={s.name: made._wanted(s.name) for s in workload.services},
+        entries=dict(made.entries),
+        mesh=mesh,
+    )
+    return made
+
+
+def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
+    ports: Any = None
+    if service.published is not None:
+        publish = "ingress" if made.mesh else "host"
+        ports = {service.published: (service.port, "tcp", publish)}
+    everywhere = made._is_global(service)
+    kwargs: dict[str, Any] = {
+        "image": service.image,
+        "name": service.name,
+        "env": [f"{key}={value}" for key, value in {**IDENTITY, **service.env}.items()],
+        "mode": ServiceMode("global")
+        if everywhere
+        else ServiceMode("replicated", replicas=service.replicas),
+        "networks": [NetworkAttachmentConfig(made.networks[name]) for name in service.networks],
+        "endpoint_spec": EndpointSpec(mode="vip" if made.mesh else "dnsrr", ports=ports),
+        "restart_policy": RestartPolicy(condition="any", delay=int(_RESTART_DELAY * _NANO)),
+        "stop_grace_period": int(service.stop_grace * _NANO),
+    }
+    created = swarm.ask(lambda api: api.services.create(**kwargs))
+    return str(created.id)
+
+
+def _answers(url: str, path: str) -> bool | NotYet:
+    host = url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=3)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return NotYet(f"{type(error).__name__}: {error}")
+    finally:
+        connection.close()
+    return True if status == http.HTTPStatus.OK else NotYet(f"it answers {status}")

@@ -1,0 +1,48 @@
+"""Nodes with the workload images in place: loaded once per engine, then planted on every node."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.engine import Engine
+from harness.errors import SwarmError
+from harness.images import Cache, Say, silent, workload_archive
+from harness.lab import NamespacesLab, Topology
+from harness.lab.graph import harvest
+
+KIND = "graph-seed"
+
+_NEED = 600 << 20  # bytes: the archive, loaded, and the room to copy it
+
+
+def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | None]:
+    """A function from an engine to the seed its nodes' ``/var/lib/docker`` start from.
+
+    A seed is made once per engine and set of images: a node of its own loads the images with
+    ``docker load``, is stopped, and what it left is kept.
+    """
+    archive = workload_archive(cache, say=say)
+    images = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+
+    def seed(engine: Engine) -> Path:
+        def recipe(folder: Path) -> None:
+            say(f"loading the workload images into engine {engine.version} (once)")
+            _load(engine, archive, folder / "seed")
+
+        key = f"{engine.version}-{engine.digest[:16]}-{images}"
+        return cache.build(KIND, key, recipe, lambda _: {"engine": engine.version}, need=_NEED) / "seed"
+
+    return seed
+
+
+def _load(engine: Engine, archive: Path, seed: Path) -> None:
+    with NamespacesLab.build(Topology(), lambda _: engine) as lab:
+        node = lab.node("m1")
+        with archive.open("rb") as tar:
+            loaded = node.client(timeout=600).images.load(tar)
+        if not loaded:
+            raise SwarmError(f"engine {engine.version} loaded nothing from {archive}")
+        node.dockerd.stop()
+        harvest(node.dir / "data", seed)

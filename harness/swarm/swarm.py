@@ -1,0 +1,275 @@
+"""A swarm: forming it, asking it, waiting for its states, choosing members by role."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from harness.errors import SwarmError
+from harness.lab import NamespacesLab, Node
+from harness.swarm.asking import NoAnswer, ask
+from harness.trial import Journal
+from harness.wait import Elapsed, NotYet, time_until, wait_for
+
+if TYPE_CHECKING:
+    from harness.swarm.deployment import Deployment
+    from harness.swarm.workload import Workload
+
+_CLUSTER_PORT = 2377
+
+#: Seconds for all joins; one gives up after 20 (moby daemon/cluster, swarmConnectTimeout).
+_FORMED_WITHIN = 60.0
+
+#: Joins that are under way at once: each is a TLS handshake and a certificate from the leader.
+_JOINS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node as a manager's API lists it. ``reachability`` is "" for workers."""
+
+    id: str
+    name: str
+    role: str
+    state: str
+    availability: str
+    leader: bool
+    reachability: str
+
+    @classmethod
+    def of(cls, attrs: Mapping[str, Any]) -> Self:
+        """From an element of ``GET /nodes``."""
+        manager = attrs.get("ManagerStatus") or {}
+        return cls(
+            id=attrs["ID"],
+            name=attrs.get("Description", {}).get("Hostname", ""),
+            role=attrs["Spec"]["Role"],
+            state=attrs["Status"]["State"],
+            availability=attrs["Spec"].get("Availability", "active"),
+            leader=bool(manager.get("Leader")),
+            reachability=manager.get("Reachability", ""),
+        )
+
+
+class Swarm:
+    """The swarm on a lab's nodes. Members are chosen as :class:`~harness.lab.Node`."""
+
+    def __init__(
+        self, lab: NamespacesLab, *, journal: Journal | None = None, seed: int = 0
+    ) -> None:
+        self.lab = lab
+        self.journal = journal
+        self.random = random.Random(seed)
+        self._ids: dict[str, str] = {}
+
+    # -- forming it ----------------------------------------------------------------------------
+
+    @classmethod
+    def form(cls, lab: NamespacesLab, *, journal: Journal | None = None, seed: int = 0) -> Self:
+        """Init on the first manager and join the rest; spares stay outside.
+
+        Managers join one after the other, each a change of raft's membership; workers join
+        together. Returns when every member is listed as ready.
+        """
+        swarm = cls(lab, journal=journal, seed=seed)
+        first, *managers = swarm._planned("manager")
+        workers = swarm._planned("worker")
+        try:
+            ask(first, lambda api: api.swarm.init(advertise_addr=first.address))
+            tokens = ask(first, lambda api: api.api.inspect_swarm())["JoinTokens"]
+            for node in managers:
+                swarm.join(node, token=tokens["Manager"], through=first)
+            with ThreadPoolExecutor(_JOINS_AT_ONCE) as pool:
+                for done in [
+                    pool.submit(swarm.join, node, token=tokens["Worker"], through=first)
+                    for node in workers
+                ]:
+                    done.result()
+            swarm.wait_for_ready([first, *managers, *workers], within=_FORMED_WITHIN)
+        except NoAnswer as error:
+            raise SwarmError(f"the swarm could not be formed: {error.what}") from error
+        return swarm
+
+    def join(self, node: Node, *, token: str, through: Node) -> None:
+        """Have a node join; :class:`NoAnswer` when its engine says no."""
+        address = f"{through.address}:{_CLUSTER_PORT}"
+        ask(
+            node,
+            lambda api: api.swarm.join(
+                remote_addrs=[address], join_token=token, advertise_addr=node.address
+            ),
+        )
+
+    # -- asking it -----------------------------------------------------------------------------
+
+    def members(self, by: Node | None = None) -> list[Member]:
+        """Who is in the swarm, as a manager lists it: ``by``, or the first that answers.
+
+        Raises :class:`NoAnswer` when none does (there is no leader, say).
+        """
+        return [Member.of(attrs) for attrs in self.ask(lambda api: api.api.nodes(), by=by)]
+
+    def ask(self, question: Any, by: Node | None = None) -> Any:
+        """Put a question to a manager's client: to ``by``, or to each in turn till one answers."""
+        asked = [by] if by else [n for n in self._planned("manager") if n.up and n.dockerd.alive]
+        refusals = []
+        for node in asked:
+            try:
+                return ask(node, question)
+            except NoAnswer as error:
+                refusals.append(error)
+        if not refusals:
+            raise NoAnswer("the swarm", "refused", "no manager is running")
+        raise (
+            refusals[0]
+            if len(refusals) == 1
+            else NoAnswer("the swarm", refusals[0].kind, "; ".join(r.what for r in refusals))
+        )
+
+    def member(self, node: Node, by: Node | None = None) -> Member:
+        """A node's entry in the swarm's list; :class:`SwarmError` if it is in none."""
+        for member in self.members(by):
+            if member.name == node.name:
+                return member
+        raise SwarmError(f"{node.name} is not in the swarm")
+
+    @property
+    def leader(self) -> Node:
+        """The manager that leads now; :class:`SwarmError` when none does."""
+        for member in self.members():
+            if member.leader:
+                return self.lab.node(member.name)
+        raise SwarmError("the swarm has no leader")
+
+    @property
+    def managers(self) -> list[Node]:
+        """All managers, as the swarm lists them."""
+        return [self.lab.node(m.name) for m in self.members() if m.role == "manager"]
+
+    @property
+    def followers(self) -> list[Node]:
+        """The managers that do not lead."""
+        return [
+            self.lab.node(m.name) for m in self.members() if m.role == "manager" and not m.leader
+        ]
+
+    @property
+    def workers(self) -> list[Node]:
+        """All workers, as the swarm lists them."""
+        return [self.lab.node(m.name) for m in self.members() if m.role == "worker"]
+
+    def a_follower(self) -> Node:
+        """One manager that does not lead; which one, the seed decides."""
+        return self._one_of(self.followers, "follower")
+
+    def a_worker(self) -> Node:
+        """One worker; which one, the seed decides."""
+        return self._one_of(self.workers, "worker")
+
+    def minority(self, *, of: Sequence[Node] | None = None) -> list[Node]:
+        """As many managers as the swarm can lose: (n - 1) // 2, chosen by the seed."""
+        nodes = list(of) if of is not None else self.managers
+        return self.random.sample(nodes, (len(nodes) - 1) // 2)
+
+    def all_but(self, *out: Node) -> list[Node]:
+        """Every member but these."""
+        names = {node.name for node in out}
+        return [self.lab.node(m.name) for m in self.members() if m.name not in names]
+
+    @property
+    def quorum(self) -> int:
+        """How many managers must be there for a decision: n // 2 + 1."""
+        return len(self.managers) // 2 + 1
+
+    # -- waiting for it ------------------------------------------------------------------------
+
+    def has_leader(self, *, other_than: Node | None = None) -> str | NotYet:
+        """The leader's name by the first manager that answers, or why there is none yet."""
+        try:
+            members = self.members()
+        except NoAnswer as error:
+            return NotYet(error.what)
+        for member in members:
+            if member.leader:
+                if other_than is not None and member.name == other_than.name:
+                    return NotYet(f"{member.name} still leads")
+                return member.name
+        return NotYet("no manager leads")
+
+    def wait_for_leader(self, *, other_than: Node | None = None, within: float = 30.0) -> Node:
+        """Wait until a manager (other than one) leads; deadline in seconds."""
+        name = wait_for(
+            lambda: self.has_leader(other_than=other_than),
+            state="a leader" + (f" other than {other_than.name}" if other_than else ""),
+            within=within,
+        )
+        return self.lab.node(name)
+
+    def wait_for_ready(self, nodes: Iterable[Node], *, within: float = 60.0) -> None:
+        """Wait until all of these are members in state ready (managers: reachable)."""
+        wanted = {node.name for node in nodes}
+
+        def ready() -> bool | NotYet:
+            try:
+                members = {m.name: m for m in self.members()}
+            except NoAnswer as error:
+                return NotYet(error.what)
+            late = []
+            for name in sorted(wanted):
+                member = members.get(name)
+                if member is None:
+                    late.append(f"{name} not listed")
+                elif member.state != "ready":
+                    late.append(f"{name} {member.state}")
+                elif member.role == "manager" and member.reachability != "reachable":
+                    late.append(f"{name} {member.reachability or 'no manager yet'}")
+            return NotYet(", ".join(late)) if late else True
+
+        wait_for(ready, state=f"{', '.join(sorted(wanted))} to be ready", within=within)
+
+    def time_to_write(self, *, within: float, since: float | None = None) -> Elapsed:
+        """How long until some manager takes a write: a secret, created and removed.
+
+        ``since`` is a reading of the monotonic clock (default: now).
+        """
+        attempts = 0
+
+        def written() -> bool | NotYet:
+            nonlocal attempts
+            attempts += 1
+            try:
+                made = self.ask(
+                    lambda api: api.api.create_secret(f"write-probe-{attempts}", b"x"),
+                )
+                self.ask(lambda api: api.api.remove_secret(made["ID"]))
+            except NoAnswer as error:
+                return NotYet(error.what)
+            return True
+
+        return time_until(written, state="a write", within=within, every=0.25, since=since)
+
+    # -- using it ------------------------------------------------------------------------------
+
+    def deploy(self, workload: Workload, *, within: float = 120.0) -> Deployment:
+        """Create a workload's networks and services and wait until it serves."""
+        from harness.swarm.deployment import deploy
+
+        return deploy(self, workload, within=within)
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Write to the trial's journal, if the swarm is part of one."""
+        if self.journal is not None:
+            self.journal.write(kind, **facts)
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _planned(self, role: str) -> list[Node]:
+        return [node for node in self.lab.nodes.values() if node.planned_role == role]
+
+    def _one_of(self, nodes: Sequence[Node], what: str) -> Node:
+        if not nodes:
+            raise SwarmError(f"the swarm has no {what}")
+        return self.random.choice(nodes)

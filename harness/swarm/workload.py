@@ -1,0 +1,97 @@
+"""Workloads: what is deployed on a swarm, as descriptions. Nothing here talks to an engine.
+
+Whether a service is reached by VIP and routing mesh or by ``dnsrr`` and host-mode ports follows
+from what the lab's kernel can do; scenarios do not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.errors import UsageError
+
+APP_IMAGE = "swarm-chaos/app:1"
+BALANCER_IMAGE = "swarm-chaos/balancer:1"
+APP_PORT = 8000
+BALANCER_PORT = 8080
+
+#: What every task is told about itself, by swarm's own templates.
+IDENTITY = {
+    "TASK_NAME": "{{.Task.Name}}",
+    "SERVICE_NAME": "{{.Service.Name}}",
+    "NODE_NAME": "{{.Node.Hostname}}",
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service. ``replicas`` None: global. ``published``: the port that the outside uses."""
+
+    name: str
+    image: str
+    networks: tuple[str, ...]
+    replicas: int | None = 1
+    port: int | None = None
+    published: int | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    stop_grace: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.replicas is not None and self.replicas < 0:
+            raise UsageError(f"service {self.name}: {self.replicas} replicas cannot be")
+        if self.published is not None and not 0 < self.published < 65536:
+            raise UsageError(f"service {self.name}: port {self.published} is none")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Networks, services, and the service through which it is used (None: nobody uses it)."""
+
+    name: str
+    networks: tuple[str, ...]
+    services: tuple[Service, ...]
+    entry: str | None = None
+    path: str = "/"
+
+    def __post_init__(self) -> None:
+        names = [service.name for service in self.services]
+        if len(set(names)) != len(names):
+            raise UsageError(f"workload {self.name}: service names must differ: {names}")
+        ports = [s.published for s in self.services if s.published is not None]
+        if len(set(ports)) != len(ports):
+            raise UsageError(f"workload {self.name}: two services publish one port: {ports}")
+        for service in self.services:
+            if unknown := set(service.networks) - set(self.networks):
+                raise UsageError(
+                    f"service {service.name} wants networks the workload has not: {sorted(unknown)}"
+                )
+        if self.entry is not None and self.entry not in names:
+            raise UsageError(f"workload {self.name} has no service {self.entry!r} to enter by")
+
+    def service(self, name: str) -> Service:
+        """One of its services by name."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise UsageError(f"workload {self.name} has no service {name!r}")
+
+
+def balanced_web(
+    *, replicas: int = 4, balancers: int = 2, port: int = BALANCER_PORT, name: str = "web"
+) -> Workload:
+    """An nginx balancer in front of an HTTP app, over an overlay network of its own.
+
+    ``balancers`` is their number where the routing mesh serves every node; where there is no
+    mesh, one balancer runs on each node, behind a host-mode port.
+    """
+    app = Service("app", APP_IMAGE, (name,), replicas=replicas, port=APP_PORT)
+    balancer = Service(
+        "balancer",
+        BALANCER_IMAGE,
+        (name,),
+        replicas=balancers,
+        port=BALANCER_PORT,
+        published=port,
+        env={"UPSTREAM": "app", "UPSTREAM_PORT": str(APP_PORT)},
+    )
+    return Workload(name, (name,), (app, balancer), entry="balancer")
