@@ -58,8 +58,7 @@ GUEST_MODULES = (
     "act_mirred",
 )
 """What guests load before anything else starts: containers and faults would otherwise pull
-modules in at moments of their own. A kernel that lacks one (Debian's 6.1 has no ``dummy`` in its
-cloud flavour, say) goes on without it and says so on the console."""
+modules in at moments of their own. What a kernel has not, or has built in, is left out."""
 
 
 @dataclass(frozen=True)

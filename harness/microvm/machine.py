@@ -89,6 +89,7 @@ class Machine:
             "random.trust_cpu=on",
             "mitigations=off",
             "apparmor=0",
+            "clearcpuid=112",  # rep_good: string instructions are slow under emulation
             "nowatchdog",
             "net.ifnames=0",
             "transparent_hugepage=never",

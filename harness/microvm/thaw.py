@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from harness.errors import MicrovmError
 from harness.microvm import boxes
@@ -28,7 +28,7 @@ from harness.microvm.console import follow, tail
 from harness.microvm.emulator import Emulator
 from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.microvm.machine import Clock
-from harness.microvm.snapshot import Snapshot
+from harness.microvm.snapshot import Snapshot, scratch_root
 
 _POLL = 0.02
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
@@ -90,7 +90,7 @@ class Guest:
         self.thaw_seconds = time.monotonic() - ordered
         """Wall seconds from the order to the guest running."""
 
-    def __enter__(self) -> Guest:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -260,12 +260,6 @@ def thaw(
         raise
     snapshot.touch()
     return Guest(emulator, folder, ordered)
-
-
-def scratch_root() -> Path | None:
-    """Where guests' scratch files go: memory if it is there, else the usual temporary folder."""
-    shared = Path("/dev/shm")
-    return shared if os.access(shared, os.W_OK | os.X_OK) else None
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:

@@ -41,11 +41,6 @@ else
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 
-# One at a time: a kernel that lacks one of them still gets the others.
-while read -r module; do
-    modprobe -q "$module" || say "no module $module"
-done </run/microvm/modules
-
 # Copied into every network namespace made from here on; without it no routing mesh.
 echo 1 >/proc/sys/net/ipv4/ip_forward
 

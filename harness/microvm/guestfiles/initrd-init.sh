@@ -18,7 +18,13 @@ done
 
 while read -r module; do
     busybox insmod "/modules/$module" || fail "cannot load $module"
-done </modules/order
+done </modules/first
+
+# Whatever the guest's containers and faults will want, before anything else runs; one that this
+# kernel refuses is said and done without.
+while read -r module; do
+    busybox insmod "/modules/$module" || echo "microvm: no module $module" >/dev/console
+done </modules/then
 
 [ -n "$root_size" ] || fail "no root on the command line"
 tries=0
@@ -42,7 +48,6 @@ busybox mount -t ext4 -o noatime,noinit_itable "$root" /root || fail "cannot mou
 busybox mount -t tmpfs -o mode=0755 run /root/run
 busybox mkdir -p /root/run/microvm
 busybox cp /init.sh /root/run/microvm/init.sh
-busybox cp /guest-modules /root/run/microvm/modules
 busybox mount --move /dev /root/dev
 busybox mount --move /proc /root/proc
 busybox mount --move /sys /root/sys
