@@ -25,6 +25,11 @@ NODES = (*MANAGERS, "w1", "w2")
 KILLED_AT = 30.0
 HEALED_AT = 52.0
 LOAD_FROM, LOAD_TO = 9.5, 69.5
+TITLES = {
+    ("test_leader_killed", False): "A killed leader costs a loaded service little",
+    ("test_leader_killed", True): "Two of three managers killed: no leader, and it shows",
+    ("test_leader_node_lost", False): "A leader's node lost for good costs it little more",
+}
 
 
 class HandClock:
@@ -102,8 +107,7 @@ def failover_trial(
     measure("tasks rescheduled after", 1, unit="1", better="none")
     trial.finish(
         None,
-        title="A killed leader costs a loaded service little"
-        + (" (two of three managers killed)" if given.control else ""),
+        title=TITLES[given.scenario.rpartition("::")[2], given.control],
         upstream=["moby/moby#32841"],
         nodes=NODES,
     )
@@ -129,7 +133,7 @@ def synthetic_run(root: Path) -> Path:
     trial = Trial(writer.trial_folder(given), given, clock=TrialClock(0.0, clock))
     clock.seconds = 31.4
     trial.doubt("the fault 'kill' left no evidence: dockerd of m1 still answers")
-    trial.finish(None, title="A leader's node lost for good", nodes=NODES)
+    trial.finish(None, title=TITLES["test_leader_node_lost", False], nodes=NODES)
     return writer.folder
 
 

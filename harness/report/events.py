@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.report.words import plain
+from harness.report.plain import plain
 
 MOST_EVENTS = 2000
 _MOST_TEXT = 500

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.words import plain
+from harness.report.plain import plain
 
 _PAIR = re.compile(r'([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|\S*)')
 _LEVELS = {"warning": "warning", "warn": "warning", "error": "error", "fatal": "fatal"}

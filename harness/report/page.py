@@ -27,6 +27,7 @@ from harness.report.overview import (
     rerun_command,
     title_of,
 )
+from harness.report.plain import plain
 from harness.report.series import Timeline, read_requests, timeline_of
 from harness.results import Run, StoredTrial, journal, read_run, samples
 from harness.trial import Measure
@@ -120,7 +121,7 @@ def _view(trial: StoredTrial, anchor: str) -> TrialView:
     damage = [d for d in (entries.damage, rows.damage) if d]
     if strange:
         damage.append(f"requests.jsonl: {strange:,} rows are no requests and are left out")
-    title = words.plain(title_of(trial))
+    title = plain(title_of(trial))
     picture = ""
     if timeline.requests or timeline.faults or timeline.members or timeline.leaders:
         picture = timeline_svg(
@@ -206,9 +207,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    return (
-        words.plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-    )
+    return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _text(name: str) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from harness.report.plain import one_line
+
 # In the order in which they are stacked: what worked at the bottom, then what the swarm answered
 # wrongly, what it did not answer, and last what the load generator itself could not send.
 OUTCOMES = ("ok", "4xx", "5xx", "refused", "reset", "timeout", "unreachable", "client")
@@ -143,33 +145,35 @@ def timeline_of(
     start = max(0.0, math.floor(min(begun) - _LEAD_IN)) if begun else 0.0
     width = next((w for w in _BIN_WIDTHS if (end - start) / w <= _MOST_BINS), _BIN_WIDTHS[-1])
     managers, members = _members(entries, end)
+    faults = _faults(entries, end)
     return Timeline(
         start=start,
         end=end,
         width=width,
-        bins=_bins(requests, start, width),
+        bins=_bins(requests, width, edge=faults[0].start if faults else start),
         requests=tuple(requests),
         counts=Counter(r.outcome for r in requests),
-        faults=_faults(entries, end),
+        faults=faults,
         leaders=_leaders(entries, end),
         members=members,
         managers=managers,
     )
 
 
-def _bins(requests: Sequence[Request], start: float, width: float) -> tuple[Bin, ...]:
+def _bins(requests: Sequence[Request], width: float, *, edge: float) -> tuple[Bin, ...]:
     if not requests:
         return ()
+    # With an edge at the first fault no bin mixes what was before it with what came of it.
     slices: dict[int, list[Request]] = {}
     for request in requests:
-        slices.setdefault(math.floor((request.t - start) / width), []).append(request)
+        slices.setdefault(math.floor((request.t - edge) / width), []).append(request)
     bins = []
     for number in range(min(slices), max(slices) + 1):
         inside = slices.get(number, [])
         took = sorted(r.took for r in inside if r.outcome == "ok")
         bins.append(
             Bin(
-                start + number * width,
+                round(edge + number * width, 3),
                 Counter(r.outcome for r in inside),
                 percentile(took, 0.50),
                 percentile(took, 0.99),
@@ -187,7 +191,7 @@ def _faults(entries: Sequence[Mapping[str, Any]], end: float) -> tuple[FaultWind
             case "fault.inject":
                 open_faults[str(entry.get("id"))] = {
                     "start": at,
-                    "fault": str(entry.get("fault", "fault")),
+                    "fault": one_line(entry.get("fault", "fault")),
                     "target": _names(entry.get("target")),
                 }
             case "fault.evidence" if known:
@@ -211,7 +215,7 @@ def _leaders(entries: Sequence[Mapping[str, Any]], end: float) -> tuple[Span, ..
     seen: list[tuple[float, str]] = []
     for entry in entries:
         if entry["kind"] in {"leader", "swarm.formed"} and "leader" in entry:
-            name = str(entry["leader"] or "")
+            name = one_line(entry["leader"] or "")
             if not seen or seen[-1][1] != name:
                 seen.append((float(entry["t"]), name))
     return _spans(seen, end)
@@ -225,13 +229,13 @@ def _members(
     for entry in entries:
         at = float(entry["t"])
         if entry["kind"] == "swarm.formed":
-            chosen = [str(n) for n in _list(entry.get("managers"))]
+            chosen = [one_line(n) for n in _list(entry.get("managers"))]
             managers.update(chosen)
-            for name in (*chosen, *(str(n) for n in _list(entry.get("workers")))):
+            for name in (*chosen, *(one_line(n) for n in _list(entry.get("workers")))):
                 seen.setdefault(name, []).append((at, "ready"))
         elif entry["kind"] == "node.state" and entry.get("node"):
-            states = seen.setdefault(str(entry["node"]), [])
-            state = str(entry.get("state", "unknown"))
+            states = seen.setdefault(one_line(entry["node"]), [])
+            state = one_line(entry.get("state", "unknown"))
             if not states or states[-1][1] != state:
                 states.append((at, state))
     ordered = sorted(seen, key=lambda n: (n not in managers, n))
@@ -244,7 +248,7 @@ def _spans(seen: Sequence[tuple[float, str]], end: float) -> tuple[Span, ...]:
 
 
 def _names(value: Any) -> str:
-    return ", ".join(str(v) for v in _list(value))
+    return ", ".join(one_line(v) for v in _list(value))
 
 
 def _list(value: Any) -> list[Any]:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from harness.report.overview import headline_of, name_of, outcome_of
 from harness.report.page import REPORT_FILE
-from harness.report.words import bound_of, plain, standing_of, value_of
+from harness.report.plain import plain
+from harness.report.words import bound_of, standing_of, value_of
 from harness.results import Run, StoredTrial
 from harness.trial import Measure
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 _NAMES = (
     "ink", "muted", "grid", "paper", "fault", "fault-ink", "leader", "leader-ink", "ready",
-    "down", "no-leader", "p50", "p99",
+    "down", "no-leader", "p50", "p99", "ok-dot",
     "ok", "4xx", "5xx", "refused", "reset", "timeout", "unreachable", "client",
 )  # fmt: skip
 

@@ -10,10 +10,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from harness.report.plain import plain
 from harness.report.series import FaultWindow, Request, Span, Timeline
 from harness.report.svg import RC, inline_svg
 from harness.report.theme import HATCHES, colour
-from harness.report.words import duration, plain
+from harness.report.words import duration
 
 WIDTH = 8.4  # inches; the page scales it to its own width
 _LEFT, _RIGHT = 0.72, 0.12
@@ -121,7 +122,7 @@ def _faults(panel: Axes, timeline: Timeline) -> None:
 
 
 def _beside_or_inside(panel: Axes, timeline: Timeline, fault: FaultWindow, y: float) -> None:
-    words = f"{fault.label}, {duration(fault.end - fault.start)}"
+    words = f"{plain(fault.label, 70)}, {duration(fault.end - fault.start)}"
     words += "" if fault.healed else ", not healed"
     needed = len(words) * _CHARACTER + 0.1
     start = max(fault.start, timeline.start)
@@ -154,7 +155,7 @@ def _load(panel: Axes, timeline: Timeline) -> None:
         )  # fmt: skip
         floor = [low + rate for low, rate in zip(floor, rates, strict=True)]
     panel.set_ylim(0, max(floor) * 1.06)
-    panel.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     panel.grid(axis="y", color=colour("grid"), linewidth=0.5)
     _legend(panel, len(timeline.outcomes))
 
@@ -193,8 +194,9 @@ def _dots(panel: Axes, requests: Sequence[Request], outcome: str) -> None:
         xs += [request.t, request.t, float("nan")]
         ys += [max(request.took, 1e-5), max(request.took, 1e-5), float("nan")]
     panel.plot(
-        xs, ys, color=colour(outcome), linewidth=1.5 if outcome == "ok" else 2.6,
-        solid_capstyle="round", alpha=0.5 if outcome == "ok" else 0.95,
+        xs, ys, color=colour("ok-dot" if outcome == "ok" else outcome),
+        linewidth=1.5 if outcome == "ok" else 2.6,
+        solid_capstyle="round", alpha=0.7 if outcome == "ok" else 0.95,
         zorder=2 if outcome == "ok" else 2.5, label="_dots",
     )  # fmt: skip
 
@@ -212,7 +214,7 @@ def _members(panel: Axes, timeline: Timeline) -> None:
             if span.label == name:
                 panel.broken_barh(
                     [(span.start, span.seconds)], (len(names) + 0.26, 0.48),
-                    facecolor=colour("leader"), linewidth=0,
+                    facecolor=colour("leader"), linewidth=0, zorder=3,
                 )  # fmt: skip
         names.append(name)
     panel.set_ylim(len(names), 0)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
+from harness.report.plain import plain
 from harness.report.series import FaultWindow, Timeline
 from harness.trial import Measure
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SIGNS = {"below": "≤", "above": "≥", "equals": "="}
-
-
-def plain(text: str, most: int | None = None) -> str:
-    """Text from a log or record without control characters, cut to ``most`` characters."""
-    text = _CONTROL.sub("", text)
-    return text if most is None or len(text) <= most else text[: most - 1] + "…"
 
 
 def number(value: float) -> str:
