@@ -43,12 +43,22 @@ def _words(kind: str, facts: dict[str, Any]) -> str:
             return f"{leader or 'nobody'} leads{_seen_by(rest)}"
         case "node.state", {"node": node, "state": state, **rest}:
             return f"{node} is {state}{_seen_by(rest)}"
+        case "trial.start", {"inputs": _}:
+            return "with the inputs above"
+        case "lab.ready", {"nodes": dict() as nodes}:
+            return "; ".join(f"{name}: {_node(facts)}" for name, facts in nodes.items())
         case "note", {"text": text}:
             return str(text)
         case "doubt", {"reason": reason}:
             return str(reason)
         case _:
             return ", ".join(f"{key}: {_fact(value)}" for key, value in facts.items())
+
+
+def _node(facts: Any) -> str:
+    if not isinstance(facts, dict):
+        return _fact(facts)
+    return ", ".join(str(value) for value in facts.values() if value)
 
 
 def _seen_by(facts: Mapping[str, Any]) -> str:

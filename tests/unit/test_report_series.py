@@ -235,6 +235,8 @@ def test_events_in_words():
         e.text
         for e in events_of(
             [
+                entry(0, "trial.start", inputs={"seed": 1}),
+                entry(1, "lab.ready", nodes={"m1": {"address": "198.18.0.11"}, "m2": None}),
                 entry(1, "leader", leader=None, by="m2"),
                 entry(1, "node.state", node="m1", state="down", by="m2"),
                 entry(1, "fault.inject", id="f", target="m1", signals=["a", "b"], env={"x": 1}),
@@ -242,6 +244,8 @@ def test_events_in_words():
         )
     ]
     assert told == [
+        "with the inputs above",
+        "m1: 198.18.0.11; m2: null",
         "nobody leads (seen by m2)",
         "m1 is down (seen by m2)",
         "id: f, target: m1, signals: a b, env: x=1",
