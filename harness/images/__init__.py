@@ -10,8 +10,10 @@ from harness.images.debian import (
     root_tree,
 )
 from harness.images.kernel import DebianKernel, debian_kernel
+from harness.images.workloads import WORKLOAD_TAGS, workload_archive
 
 __all__ = [
+    "WORKLOAD_TAGS",
     "Cache",
     "DebianBuild",
     "DebianKernel",
@@ -26,4 +28,5 @@ __all__ = [
     "root_tar",
     "root_tree",
     "silent",
+    "workload_archive",
 ]

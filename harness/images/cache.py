@@ -330,7 +330,10 @@ def remove_tree(path: Path) -> None:
             f"{path} cannot be removed: something is still mounted there",
             hint=f"unmount it: umount --recursive {path}",
         )
-    shutil.rmtree(path, onerror=_make_removable)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_make_removable)
+    else:
+        path.unlink()
 
 
 def _make_removable(function: Callable[[str], object], name: str, _error: object) -> None:

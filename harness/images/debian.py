@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import HarnessError, ImageError, MissingError
-from harness.images.cache import Say, disk_full, silent
+from harness.images.cache import Say, disk_full, remove_tree, silent
 
 SOURCE_DATE_EPOCH = 1_767_225_600
 """Time stamp for all that a build makes itself (2026-01-01T00:00:00Z, the guests' birthday)."""
@@ -135,10 +135,11 @@ def _with_release_of_any_age(
         _run(recipe, switches, target, mirror)
     except _ReleaseExpiredError as error:
         say(
-            f"the mirror's Release file of {recipe.suite} is past its date ({error.what}); "
-            "its signature is good, going on with it"
+            f"the mirror's Release file of {recipe.suite} is past its Valid-Until date; "
+            f"going on with it, its signature is verified all the same ({error.what})"
         )
         expired = True
+        remove_tree(target)  # a failed run leaves its folder
         _run(recipe, [*switches, f"--aptopt={_IGNORE_AGE}"], target, mirror)
     return DebianBuild(recipe, mirror or "mmdebstrap's default", expired)
 
