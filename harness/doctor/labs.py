@@ -12,7 +12,12 @@ from harness.lab.features import NEEDED_BY_NAMESPACES
 LabName = Literal["microvm", "namespaces", "dind", "vagrant"]
 
 NEEDS: Mapping[LabName, Sequence[str]] = {
-    "microvm": ("QEMU", "mmdebstrap", "fakeroot", "mke2fs", "memory", "disk for the cache"),
+    "microvm": (
+        "QEMU",
+        *("mmdebstrap", "fakeroot", "mke2fs", "depmod", "setpriv", "taskset"),
+        "memory",
+        "disk for the cache",
+    ),
     "namespaces": (
         "user",
         *NEEDED_BY_NAMESPACES,

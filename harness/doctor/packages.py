@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 PACKAGE_OF = {
+    "depmod": "kmod",
     "fakeroot": "fakeroot",
     "ip": "iproute2",
+    "setpriv": "util-linux",
+    "taskset": "util-linux",
     "tc": "iproute2",
     "iptables": "iptables",
     "mke2fs": "e2fsprogs",
