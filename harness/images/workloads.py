@@ -17,6 +17,7 @@ tag                               port   what it is
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -33,7 +34,7 @@ ARCHIVE_KIND = "workload"
 BASE_KIND = "workload-base"
 
 _SUITE = "trixie"
-_REVISION = 1
+_REVISION = 2
 """Part of the cache keys: raise it when the recipe below changes."""
 _NEED = 400 << 20  # bytes: packages, their tar, the layer
 _PACKAGES = ("nginx", "python3-minimal", "libpython3-stdlib", "base-files")
@@ -86,9 +87,9 @@ def workload_archive(cache: Cache, *, say: Say = silent) -> Path:
     digest = hashlib.sha256(repr((_REVISION, _WORKLOADS)).encode())
     for name in sorted(sources):
         digest.update(f"{name}\0".encode() + sources[name])
-    base = _base(cache, say)
 
     def recipe(work: Path) -> None:
+        base = _base(cache, say)
         say("packing the workload images")
         with tempfile.TemporaryDirectory() as scratch:
             compiled = _compiled(base / "layer.tar", sources, Path(scratch))
@@ -104,7 +105,7 @@ def workload_archive(cache: Cache, *, say: Say = silent) -> Path:
             write_archive(work / "images.tar", images)
 
     key = f"r{_REVISION}-{digest.hexdigest()[:16]}"
-    note = {"tags": list(WORKLOAD_TAGS.values()), "base": base.name}
+    note = {"tags": list(WORKLOAD_TAGS.values()), "base": f"{_SUITE}-r{_REVISION}"}
     return cache.build(ARCHIVE_KIND, key, recipe, note, need=_NEED // 4) / "images.tar"
 
 
@@ -171,8 +172,12 @@ def _folders(names: set[str]) -> list[LayerFile]:
         str(parent) for name in names for parent in Path(name).parents if str(parent) != "."
     } - {"bin", "lib", "lib64", "sbin"}
     found |= {"dev", "proc", "sys", "run", "var", "var/log", "var/log/nginx", "root", _HOME}
+    # empty, but without it Python says at each start that it misses it
+    found |= {
+        f"{name}/lib-dynload" for name in found if re.fullmatch(r"usr/lib/python3\.\d+", name)
+    }
     plain = [LayerFile(name, mode=0o755) for name in sorted(found)]
-    return [*plain, LayerFile("tmp", mode=0o1777), LayerFile("var/lib", mode=0o755)]
+    return [*plain, LayerFile("tmp", mode=0o1777)]
 
 
 def _compile(files: list[LayerFile], scratch: Path, folders: tuple[str, ...]) -> list[LayerFile]:
