@@ -41,6 +41,13 @@ NOT_BUILT: Mapping[LabName, str] = {
 }
 
 
+AUTO: Sequence[LabName] = ("namespaces",)
+"""What ``--lab auto`` takes, in this order. The microVM is not in it as long as pytest sends no
+trial there."""
+
+_NOT_SERVED = "the machine can, but pytest sends no trial there yet"
+
+
 @dataclass(frozen=True)
 class LabFinding:
     """Whether a lab can run here; ``because`` and ``todo`` say why not and what helps."""
@@ -61,7 +68,7 @@ class Diagnosis:
 
 
 def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
-    """Draw the conclusions. ``auto`` is the first lab of the list that can run."""
+    """Draw the conclusions. ``auto`` is the first lab of :data:`AUTO` that can run."""
     by_name = {check.name: check for check in checks}
     labs: list[LabFinding] = []
     for name, needs in NEEDS.items():
@@ -75,12 +82,13 @@ def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
             LabFinding(
                 name,
                 works=not lacking,
-                because="; ".join(f"{check.name}: {check.seen}" for check in lacking),
+                because="; ".join(f"{check.name}: {check.seen}" for check in lacking)
+                or ("" if name in AUTO else _NOT_SERVED),
                 todo=tuple(dict.fromkeys(check.todo for check in lacking if check.todo)),
             )
         )
     labs += [LabFinding(name, works=False, because=why) for name, why in NOT_BUILT.items()]
-    auto = next((lab.name for lab in labs if lab.works), None)
+    auto = next((name for name in AUTO for lab in labs if lab.name == name and lab.works), None)
     return Diagnosis(tuple(checks), tuple(labs), auto)
 
 

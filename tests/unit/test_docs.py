@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, errors
+from harness import cli, errors, fixtures, options, plugin
 from harness.doctor.labs import NEEDS
 from harness.engine.catalogue import KNOWN
 from harness.load.outcome import OUTCOMES
@@ -49,6 +49,35 @@ def test_every_command_is_in_the_reference():
     assert {name for name in commands if f"`swarm-chaos {name}" not in REFERENCE} == set()
 
 
+class Parser:
+    """Takes what the harness declares, as pytest's parser does."""
+
+    def __init__(self):
+        self.shown = []
+
+    def getgroup(self, *_):
+        return self
+
+    def addoption(self, name, **settings):
+        if settings.get("help") != "(internal)":
+            self.shown.append(name)
+
+
+def test_every_option_of_the_scenarios_is_in_the_reference():
+    parser = Parser()
+    options.declare(parser)
+    assert "--engine" in parser.shown
+    assert {name for name in parser.shown if f"| `{name}" not in REFERENCE} == set()
+
+
+def test_every_fixture_and_mark_of_the_scenarios_is_in_the_reference():
+    names = set(plugin.__all__) - {"point"}
+    assert all(hasattr(fixtures, name) for name in names)
+    marks = {re.match(r"\w+", mark)[0] for mark in plugin.MARKERS}
+    assert {n for n in names if f"| `{n}`" not in REFERENCE} == set()
+    assert {m for m in marks if f"`@pytest.mark.{m}(" not in REFERENCE} == set()
+
+
 def test_every_exit_code_is_in_the_reference():
     codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
     for code in codes | {cli.EXIT_INTERRUPTED}:
@@ -65,7 +94,7 @@ def test_every_kind_of_journal_entry_is_in_the_reference():
     assert {kind for kind in written if f"`{kind}`" not in REFERENCE} == set()
 
 
-OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_LOAD"}
+OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_LOAD", "SWARM_CHAOS_CLOCK"}
 """How the harness hands its own children what they need; nobody else sets them."""
 
 
