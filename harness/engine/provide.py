@@ -232,7 +232,7 @@ def _base(
 def _facts(
     spec: EngineSpec, archive: StaticArchive | None, versions: str, dpkg_status: str
 ) -> EngineFacts:
-    version = _version_of("Docker version", versions, last=False)
+    version = _version_of("Docker version", versions)
     if version is None:
         raise EngineError(
             f"the dockerd of engine {spec.name} does not say its version: "
@@ -247,7 +247,8 @@ def _facts(
     else:
         source = f"dir:{archive.folder}"
         digest.update(archive.digest.encode())
-    has_cli = archive is None or "docker" in archive.binaries
+    # dockerd and the docker CLI introduce themselves alike, in this order
+    cli = [line for line in versions.splitlines() if line.startswith("Docker version")][1:]
     return EngineFacts(
         name=spec.name,
         version=version,
@@ -256,15 +257,15 @@ def _facts(
         dockerd="/usr/sbin/dockerd" if archive is None else "/usr/local/bin/dockerd",
         path=_PATH,
         cgroups="v1" if release_key(version) < release_key("20.10.0") else "v2",
-        containerd=_version_of("containerd", versions, last=False) or "unknown",
-        cli=(_version_of("Docker version", versions, last=True) or "none") if has_cli else "none",
+        containerd=_version_of("containerd", versions) or "unknown",
+        cli=(release_in(cli[0]) if cli else None) or "none",
     )
 
 
-def _version_of(program: str, versions: str, *, last: bool) -> str | None:
-    """The release on the first (or last) line that begins with ``program``."""
+def _version_of(program: str, versions: str) -> str | None:
+    """The release on the first line that begins with ``program``."""
     lines = [line for line in versions.splitlines() if line.startswith(program)]
-    return release_in(lines[-1 if last else 0]) if lines else None
+    return release_in(lines[0]) if lines else None
 
 
 _Facts = TypeVar("_Facts", bound=EngineFacts)
