@@ -1,0 +1,42 @@
+"""A machine of our own: boot a kernel, freeze it, thaw it with a payload, bring back a folder.
+
+    image = GuestImage(base_tar(cache), debian_kernel("trixie", cache), requirements, constraints)
+    snapshot = freeze(FreezeSpec(image, ["python3", "agent.py"], payload), cache)
+    with Pool().slot() as cpu, thaw(snapshot, code, {"x": 1}, seed=7, ...) as guest:
+        result = guest.wait(folder, wall_deadline=600)
+
+Knows nothing of Docker or of tests. In the guest ``agent.py`` calls
+:func:`harness.microvm.guest.serve`.
+"""
+
+from harness.microvm.boxes import pack, pack_folder
+from harness.microvm.guestimage import BuiltImage, GuestImage, base_tar
+from harness.microvm.kvm import KvmVerdict, kvm_boots
+from harness.microvm.machine import Accelerator, Clock, Machine, qemu_version
+from harness.microvm.pool import Pool
+from harness.microvm.snapshot import FreezeSpec, Snapshot, freeze, prune, snapshots
+from harness.microvm.thaw import Guest, GuestResult, Outcome, thaw
+
+__all__ = [
+    "Accelerator",
+    "BuiltImage",
+    "Clock",
+    "FreezeSpec",
+    "Guest",
+    "GuestImage",
+    "GuestResult",
+    "KvmVerdict",
+    "Machine",
+    "Outcome",
+    "Pool",
+    "Snapshot",
+    "base_tar",
+    "freeze",
+    "kvm_boots",
+    "pack",
+    "pack_folder",
+    "prune",
+    "qemu_version",
+    "snapshots",
+    "thaw",
+]

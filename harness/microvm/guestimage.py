@@ -19,20 +19,55 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.errors import MicrovmError, MissingError
+from harness.images import Cache, DebianKernel, DebianRecipe, Say, root_tar, silent
 from harness.microvm import fingerprint
-from harness.microvm.kernel import Kernel
 
 SITE = "opt/microvm/site"
 """Where Python packages lie in the guest; init.sh puts it on PYTHONPATH."""
 
-_EPOCH = "1767225600"  # 2026-01-01, where the guest's clock starts
+KIND = "guest-image"
+"""The cache's word for these."""
+
+BASE_PACKAGES = (
+    "busybox-static",
+    "ca-certificates",
+    "conntrack",
+    "iproute2",
+    "ipvsadm",
+    "iptables",
+    "kmod",
+    "mount",
+    "nftables",
+    "procps",
+    "python3",
+    "tcpdump",
+    "util-linux",
+)
+"""What a guest needs of Debian beside the essential packages."""
+
+_EPOCH = 1_767_225_600  # 2026-01-01, where the guest's clock starts
+_NEED = 3 << 30  # bytes: tree and image side by side
 _UUID = "6d766d00-0000-4000-8000-000000000001"
 _HASH_SEED = "6d766d00-0000-4000-8000-000000000002"
 _WHEELS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 _FORMAT = 4  # raise when what is made from the same inputs changes
+
+
+def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
+    """The tar of a Debian root with all that a guest needs, cached.
+
+    As root, or as a user with a subordinate id range; errors as in :mod:`harness.images.debian`.
+    """
+    recipe = DebianRecipe(suite, BASE_PACKAGES)
+    note: dict[str, object] = {}
+
+    def make(work: Path) -> None:
+        say(f"installing Debian {suite} for the guest (once)")
+        note.update(root_tar(recipe, work / "root.tar", say=say).note())
+
+    key = f"{suite}-{fingerprint.of_facts({'packages': BASE_PACKAGES})[:12]}"
+    return cache.build("guest-base", key, make, lambda _: note, need=1 << 30) / "root.tar"
 
 
 @dataclass(frozen=True)
@@ -56,7 +91,7 @@ class GuestImage:
     """
 
     base: Path
-    kernel: Kernel
+    kernel: DebianKernel
     requirements: Sequence[str] = ()
     constraints: Path | None = None
     python_version: str = "3.13"
@@ -64,8 +99,9 @@ class GuestImage:
     files: Mapping[str, Path] = field(default_factory=dict)
     size_mib: int = 3072
 
-    def key(self, memo: Path | None = None) -> str:
-        """Changes with everything that goes in."""
+    def key(self, cache: Cache) -> str:
+        """Changes with everything that goes in; large files are read once and remembered."""
+        memo = cache.root / "digests"
         return fingerprint.of_facts(
             {
                 "format": _FORMAT,
@@ -80,21 +116,27 @@ class GuestImage:
             }
         )
 
-    def provide(self, cache: Path) -> BuiltImage:
-        """The image under ``cache``, made now if it is not there.
+    def provide(self, cache: Cache, *, say: Say = silent) -> BuiltImage:
+        """The image in the cache, made now if it is not there.
 
-        Whole or not at all: it is assembled beside its place and renamed. Two callers at once
-        make it once. Raises :class:`~harness.errors.MissingError` for a missing host program,
+        Whole or not at all; two callers at once make it once. Raises
+        :class:`~harness.errors.MissingError` for a missing host program,
         :class:`~harness.errors.MicrovmError` for what fails.
         """
-        cache.mkdir(parents=True, exist_ok=True)
-        key = self.key(cache / "digests")
-        place = cache / "images" / key
-        place.parent.mkdir(exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
-            if not place.exists():
-                with tempfile.TemporaryDirectory(prefix="building-", dir=place.parent) as work:
-                    self._build(Path(work)).rename(place)
+
+        def recipe(work: Path) -> None:
+            say("assembling the guest's root file system (once)")
+            with tempfile.TemporaryDirectory(prefix="guest-image-", dir=work.parent) as scratch:
+                self._build(Path(scratch), work)
+
+        key = self.key(cache)
+        note = {
+            "kernel": self.kernel.version,
+            "requirements": sorted(self.requirements),
+            "trees": sorted(self.trees),
+            "files": sorted(self.files),
+        }
+        place = cache.build(KIND, key, recipe, note, need=_NEED)
         return BuiltImage(
             root=place / "root.ext4",
             busybox=place / "busybox",
@@ -102,14 +144,14 @@ class GuestImage:
             modules_dep=place / "modules.dep",
         )
 
-    def _build(self, work: Path) -> Path:
-        tree, site, draft = work / "tree", work / "site", work / "image"
+    def _build(self, scratch: Path, target: Path) -> None:
+        """Fill ``target`` with what :class:`BuiltImage` names, by way of ``scratch``."""
+        tree, site = scratch / "tree", scratch / "site"
         tree.mkdir()
-        draft.mkdir()
         if self.requirements:
             self._install_python(site)
-        script = work / "assemble.sh"
-        script.write_text(self._script(tree, site, draft))
+        script = scratch / "assemble.sh"
+        script.write_text(self._script(tree, site, target))
         command = ["sh", "-eu", str(script)]
         if os.geteuid() != 0:
             command = [_program("fakeroot", "fakeroot"), "--", *command]
@@ -118,19 +160,17 @@ class GuestImage:
             "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
             "LC_ALL": "C",
             "TZ": "UTC",
-            "SOURCE_DATE_EPOCH": _EPOCH,
-            "E2FSPROGS_FAKE_TIME": _EPOCH,
+            "SOURCE_DATE_EPOCH": str(_EPOCH),
+            "E2FSPROGS_FAKE_TIME": str(_EPOCH),
         }
+        environment.pop("PYTHONPATH", None)
         try:
             _run(command, "the guest's root file system could not be assembled", environment)
         finally:
-            # What mmdebstrap's tars hold may be unwritable even for its owner.
+            # Debian has folders that not even their owner may write to.
             subprocess.run(
-                ["chmod", "-R", "u+rwX", str(tree)],
-                stderr=subprocess.DEVNULL,
-                check=False,
+                ["chmod", "-R", "u+rwX", str(tree)], stderr=subprocess.DEVNULL, check=False
             )
-        return draft
 
     def _install_python(self, site: Path) -> None:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
@@ -152,6 +192,7 @@ class GuestImage:
         quote = shlex.quote
         mke2fs = _program("mke2fs", "e2fsprogs")
         root = quote(str(tree))
+        python = _by_loader(root, "python3", f"bin/python{self.python_version}")
         lines = [f"tar --numeric-owner -xpf {quote(str(self.base))} -C {root}"]
         for at, tar in sorted(self.trees.items()):
             spot = quote(str(tree / at.lstrip("/")))
@@ -168,7 +209,7 @@ class GuestImage:
                 f"cp -r {quote(str(site))} {quote(str(tree / SITE))}",
                 f"chown -R 0:0 {quote(str(tree / SITE))}",
                 # Byte code by the guest's own Python: compiling under emulation takes long.
-                f"PYTHONHOME={root}/usr {_by_loader(root, 'python3', f'bin/python{self.python_version}')}"
+                f"PYTHONHOME={root}/usr {python}"
                 f" -m compileall -q --invalidation-mode unchecked-hash -s {root}"
                 # Some packages carry templates that are no Python: those are no reason to stop.
                 f" {quote(str(tree / SITE))} >/dev/null || test $? = 1",

@@ -56,7 +56,7 @@ class Machine:
     inbox_mib: int = 128
     outbox_mib: int = 256
     epoch: str = "2026-01-01T00:00:00"
-    cpu: str = "max"
+    cpu: str = "max,-erms,-fsrm"  # emulated string instructions are slow, so say there are none
 
     def __post_init__(self) -> None:
         if self.clock is Clock.VIRTUAL and self.accelerator is not Accelerator.TCG:

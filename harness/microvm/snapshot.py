@@ -20,9 +20,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
+from harness.images import Cache
 from harness.microvm import boxes, fingerprint, sparse
 from harness.microvm.console import follow, tail
 from harness.microvm.emulator import Emulator
@@ -36,14 +37,15 @@ from harness.microvm.initrd import (
     parse_modules_dep,
     regular,
 )
-from harness.microvm.kernel import GUEST_MODULES, PMEM_MODULES
 from harness.microvm.machine import Accelerator, Clock, Files, Machine, qemu_version
+from harness.microvm.modules import GUEST_MODULES, PMEM_MODULES
 
 _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
 _GUEST_FILES = Path(__file__).parent / "guestfiles"
 _NEEDED_FREE = 4 << 30
 _MANIFEST = "manifest.json"
+_FREEZING = ".freezing-"
 
 
 @dataclass(frozen=True)
@@ -135,36 +137,48 @@ class Snapshot:
         return self.folder / "state"
 
 
-def default_cache() -> Path:
-    """Where guest images and snapshots are kept for this user."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("swarm-chaos") / "microvm"
-
-
-def snapshots(cache: Path) -> list[Snapshot]:
-    """All whole snapshots under ``cache``, the most recently used first."""
-    found = [Snapshot(manifest.parent) for manifest in cache.glob(f"snapshots/*/{_MANIFEST}")]
+def snapshots(cache: Cache) -> list[Snapshot]:
+    """All whole snapshots in the cache, the most recently used first."""
+    found = [Snapshot(manifest.parent) for manifest in _store(cache).glob(f"[!.]*/{_MANIFEST}")]
     return sorted(found, key=lambda snapshot: snapshot.used_at, reverse=True)
 
 
-def prune(cache: Path, *, keep: int) -> list[str]:
+def prune(cache: Cache, *, keep: int) -> list[str]:
     """Remove all but the ``keep`` most recently used snapshots; returns the keys removed.
 
-    Guests that run from a removed snapshot go on: they hold its files open.
+    Guests that run from a removed snapshot go on: they hold its files open. What killed freezes
+    left behind goes too.
     """
     removed = []
     for snapshot in snapshots(cache)[keep:]:
-        (snapshot.folder / _MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        with FileLock(_lock(_store(cache), snapshot.key)):
+            (snapshot.folder / _MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(snapshot.folder, ignore_errors=True)
         removed.append(snapshot.key)
+    for leftover in _store(cache).glob(f".*{_FREEZING}*"):
+        _sweep(_store(cache), leftover)
     return removed
 
 
+def _store(cache: Cache) -> Path:
+    return cache.root / "snapshot"
+
+
+def _lock(store: Path, key: str) -> Path:
+    return store / f".{key}.lock"
+
+
+def _sweep(store: Path, leftover: Path) -> None:
+    """Remove what a freeze left, unless that freeze is still at it."""
+    key = leftover.name.removeprefix(".").partition(_FREEZING)[0]
+    with contextlib.suppress(Timeout), FileLock(_lock(store, key), timeout=0):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def freeze(
-    spec: FreezeSpec, cache: Path, *, progress: Callable[[str], None] | None = None
+    spec: FreezeSpec, cache: Cache, *, progress: Callable[[str], None] | None = None
 ) -> Snapshot:
-    """The snapshot of ``spec``: found under ``cache``, or made now.
+    """The snapshot of ``spec``: found in the cache, or made now.
 
     ``progress`` gets the console's lines while the guest boots. Whole or not at all, and made
     once when two ask at once. Raises :class:`~harness.errors.MicrovmError` with the console's
@@ -176,7 +190,7 @@ def freeze(
     facts = {
         "format": _FORMAT,
         "qemu": version,
-        "image": spec.image.key(cache / "digests"),
+        "image": spec.image.key(cache),
         "guestfiles": {
             path.name: fingerprint.of_bytes(path.read_bytes())
             for path in sorted(_GUEST_FILES.iterdir())
@@ -190,20 +204,22 @@ def freeze(
         "seed": spec.seed,
     }
     key = fingerprint.of_facts(facts)
-    store = cache / "snapshots"
+    store = _store(cache)
     store.mkdir(parents=True, exist_ok=True)
     place = store / key
-    with FileLock(store / f"{key}.lock"):
+    with FileLock(_lock(store, key)):
         if (place / _MANIFEST).exists():
             return Snapshot(place)
         shutil.rmtree(place, ignore_errors=True)
+        for leftover in store.glob(f".{key}{_FREEZING}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         room = shutil.disk_usage(store).free
         if room < _NEEDED_FREE:
             raise MissingError(
                 f"a freeze needs {_NEEDED_FREE >> 30} GiB under {store}, free are {room >> 20} MiB",
                 hint="free disk space, or prune old snapshots",
             )
-        with tempfile.TemporaryDirectory(prefix="freezing-", dir=store) as work:
+        with tempfile.TemporaryDirectory(prefix=f".{key}{_FREEZING}", dir=store) as work:
             draft = Path(work) / key
             draft.mkdir()
             started = time.monotonic()
@@ -322,7 +338,7 @@ def build_initrd(built: BuiltImage) -> bytes:
     # several seconds faster than modprobe on the compressed ones.
     order = load_order(table, [*PMEM_MODULES, *GUEST_MODULES])
     pmem = set(load_order(table, PMEM_MODULES))
-    names = [f"{number:03d}-{Path(file).name.split('.ko')[0]}" for number, file in enumerate(order)]
+    names = [f"{number:03d}.ko" for number, _ in enumerate(order)]
     init = (_GUEST_FILES / "initrd-init.sh").read_bytes()
     return cpio(
         [

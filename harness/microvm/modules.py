@@ -1,9 +1,4 @@
-"""A kernel to boot, and the modules that guests need from it."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
+"""The kernel modules that guests need."""
 
 PMEM_MODULES = ("libnvdimm", "nfit", "nd_btt", "nd_pmem")
 """What the initrd loads so that the NVDIMMs become ``/dev/pmemN``."""
@@ -59,13 +54,3 @@ GUEST_MODULES = (
 )
 """What guests load before anything else starts: containers and faults would otherwise pull
 modules in at moments of their own. What a kernel has not, or has built in, is left out."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A bootable kernel: ``version`` as ``uname -r`` says it, the image, and the folder that
-    becomes ``/lib/modules/<version>``."""
-
-    version: str
-    vmlinuz: Path
-    modules: Path

@@ -1,0 +1,242 @@
+"""A bare guest: frozen once, thawed many times."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.errors import HarnessError, MicrovmError
+from harness.images import Cache, debian_kernel
+from harness.microvm import (
+    FreezeSpec,
+    GuestImage,
+    GuestResult,
+    Machine,
+    Outcome,
+    Pool,
+    Snapshot,
+    base_tar,
+    freeze,
+    pack,
+    snapshots,
+    thaw,
+)
+from harness.wait import NotYet, wait_for
+
+pytestmark = pytest.mark.integration
+
+REPOSITORY = Path(harness.__file__).parent.parent
+AGENT = Path(__file__).with_name("microvm_agent.py")
+WORD = pack({"word": b"hello"})
+
+
+def spec(cache: Cache) -> FreezeSpec:
+    """The guest of these tests; its code is all of the harness, for that is what guests carry."""
+    image = GuestImage(
+        base_tar(cache),
+        debian_kernel("trixie", cache),
+        requirements=["filelock", "msgspec", "packaging", "platformdirs"],
+        constraints=REPOSITORY / "constraints.txt",
+        size_mib=1024,
+    )
+    code = pack({
+        **{
+            f"harness/{path.relative_to(REPOSITORY / 'harness')}": path.read_bytes()
+            for room in ("images", "microvm")
+            for path in (REPOSITORY / "harness" / room).rglob("*.py")
+        },
+        **{
+            f"harness/{name}.py": (REPOSITORY / "harness" / f"{name}.py").read_bytes()
+            for name in ("__init__", "errors", "wait")
+        },
+        "agent.py": AGENT.read_bytes(),
+    })  # fmt: skip
+    return FreezeSpec(image, ["python3", "agent.py"], code, Machine(memory_mib=512), within=300)
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    return freeze(spec(cache := Cache()), cache)
+
+
+@pytest.fixture
+def slot() -> Iterator[int]:
+    with Pool().slot() as cpu:
+        yield cpu
+
+
+def trial(
+    snapshot: Snapshot, folder: Path, cpu: int, *, seed: int = 1, deadline: float = 60, **inputs
+) -> GuestResult:
+    with thaw(snapshot, WORD, inputs, seed=seed, virtual_deadline=deadline, cpu=cpu) as guest:
+        return guest.wait(folder, wall_deadline=60)
+
+
+def digest(result: GuestResult) -> str:
+    assert result.ok, result
+    told = (result.folder / "fingerprint.txt").read_bytes() + result.console.read_bytes()
+    return hashlib.sha256(told).hexdigest()
+
+
+def test_snapshot_is_found_again_and_listed_with_size_and_age(snapshot):
+    cache = Cache()
+    started = time.monotonic()
+    assert freeze(spec(cache), cache) == snapshot
+    assert time.monotonic() - started < 2
+    assert snapshot in snapshots(cache)
+    assert 50 << 20 < snapshot.disk_bytes < 2048 << 20
+    assert snapshot.age_seconds >= 0
+
+
+def test_result_comes_back_with_folders_and_console(snapshot, tmp_path, slot):
+    result = trial(snapshot, tmp_path / "out", slot, do="fingerprint", seconds=1)
+    assert result.ok
+    assert (tmp_path / "out/folder/digest").read_text()
+    assert "payload says hello" in result.console.read_text()
+    assert 1 < result.virtual_seconds < 5
+
+
+def test_guests_are_equal_exactly_when_their_seeds_are_even_on_crowded_cpus(snapshot, tmp_path):
+    cpus = sorted(os.sched_getaffinity(0))
+
+    def one(number: int) -> tuple[int, str]:
+        seed = number % 3
+        result = trial(
+            snapshot, tmp_path / str(number), cpus[number % len(cpus)],
+            seed=seed, do="fingerprint", seconds=20,
+        )  # fmt: skip
+        return seed, digest(result)
+
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(len(cpus))]
+    try:
+        with ThreadPoolExecutor(2 * len(cpus)) as threads:
+            found = set(threads.map(one, range(12)))
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert len(found) == 3, found
+    assert len({told for _, told in found}) == 3
+
+
+def test_idle_time_is_jumped_over(snapshot, tmp_path, slot):
+    result = trial(snapshot, tmp_path, slot, do="sleep", seconds=600, deadline=1000)
+    assert result.ok
+    assert result.virtual_seconds >= 600
+    assert result.wall_seconds < 30
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outcome", "code"),
+    [
+        ({"do": "exit", "code": 3}, Outcome.FINISHED, 3),
+        ({"do": "raise"}, Outcome.FINISHED, 70),
+        ({"do": "die"}, Outcome.FINISHED, -9),
+        ({"do": "sleep", "seconds": 100}, Outcome.HUNG, -15),
+        ({"do": "ignore"}, Outcome.HUNG, -9),
+        ({"do": "panic"}, Outcome.PANICKED, None),
+        ({"do": "eat"}, Outcome.OUT_OF_MEMORY, -9),
+        ({"do": "fill"}, Outcome.DISK_FULL, 70),
+        ({"do": "leave", "bytes": 300 << 20}, Outcome.DISK_FULL, 0),
+        ({"do": "poweroff"}, Outcome.DIED, None),
+    ],
+    ids=lambda value: value["do"] if isinstance(value, dict) else None,
+)
+def test_every_end_is_told_apart(snapshot, tmp_path, slot, inputs, outcome, code):
+    result = trial(snapshot, tmp_path, slot, deadline=30, **inputs)
+    assert (result.outcome, result.exit_code) == (outcome, code), result
+    assert not result.ok
+    if outcome is not Outcome.FINISHED:
+        assert result.detail
+    if inputs["do"] == "sleep":
+        assert (tmp_path / "before").read_text() == "slept"
+    if inputs["do"] == "raise":
+        assert "RuntimeError: as asked" in result.console_tail
+
+
+def test_wall_deadline_ends_a_guest_that_spins(snapshot, tmp_path, slot):
+    with thaw(
+        snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot
+    ) as guest:  # fmt: skip
+        result = guest.wait(tmp_path, wall_deadline=3)
+    assert result.outcome is Outcome.HUNG
+    assert "3 wall seconds" in result.detail
+    assert 3 <= result.wall_seconds < 6
+
+
+def test_console_is_told_while_the_guest_runs(snapshot, tmp_path, slot):
+    with thaw(
+        snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot
+    ) as guest:  # fmt: skip
+        assert any("payload says hello" in line for line in guest.console_lines())
+
+
+def test_payload_too_large_is_refused_and_leaves_nothing(snapshot, tmp_path):
+    with pytest.raises(MicrovmError, match="the inbox holds"):
+        thaw(
+            snapshot, bytes(200 << 20), {}, seed=1, virtual_deadline=1, scratch=tmp_path
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_ends_qemu_and_removes_its_files(snapshot, tmp_path, slot):
+    with thaw(
+        snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot, scratch=tmp_path
+    ) as guest:
+        pid = guest.pid
+        assert list(tmp_path.iterdir())
+    assert not Path(f"/proc/{pid}").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_qemu_dies_with_its_parent_killed(snapshot, tmp_path, slot):
+    program = f"""
+import threading, time
+from pathlib import Path
+from harness.microvm import Snapshot, pack, thaw
+
+def start():
+    guest = thaw(Snapshot(Path({str(snapshot.folder)!r})), pack({{"word": b"x"}}), {{"do": "spin"}},
+                 seed=1, virtual_deadline=1e6, cpu={slot}, scratch=Path({str(tmp_path)!r}))
+    print(guest.pid, flush=True)
+    keep.append(guest)
+
+keep = []
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    time.sleep(0.5)
+    assert Path(f"/proc/{pid}").exists(), "QEMU ended with the thread that asked for it"
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_for(
+        lambda: not Path(f"/proc/{pid}").exists() or NotYet("QEMU runs on"),
+        state="QEMU gone after its parent's kill -9", within=5,
+    )  # fmt: skip
+
+
+def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(tmp_path):
+    cache = Cache()
+    before = snapshots(cache)
+    good = spec(cache)
+    bad = FreezeSpec(
+        good.image, ["sh", "-c", "echo so it goes; exit 5"], good.payload, good.machine
+    )
+    with pytest.raises(HarnessError, match=r"(?s)before it came to its freeze.*so it goes.*with 5"):
+        freeze(bad, cache)
+    assert snapshots(cache) == before
+    assert not list((cache.root / "snapshot").glob(".*freezing*"))
