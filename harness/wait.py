@@ -103,12 +103,15 @@ def time_until(
 ) -> Elapsed:
     """Measure how long ``state`` takes to come, counted from ``since`` (default: now).
 
+    The watching ends ``within`` seconds after ``since``; the predicate is asked at least once.
+
     Like :func:`wait_for`, but a state that does not come is an answer and not an error:
     measures put it on record as "longer than".
     """
     start = clock() if since is None else since
     try:
-        wait_for(predicate, state=state, within=within, every=every, clock=clock, sleep=sleep)
+        left = max(0.0, within - (clock() - start))
+        wait_for(predicate, state=state, within=left, every=every, clock=clock, sleep=sleep)
     except WaitTimeout as timeout:
         return Elapsed(clock() - start, reached=False, last=timeout.last)
     return Elapsed(clock() - start, reached=True)

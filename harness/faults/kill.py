@@ -10,7 +10,6 @@ from harness.faults.life import Fault
 from harness.lab import Node
 from harness.trial import Trial
 
-
 _F = TypeVar("_F", bound=Fault)
 
 

@@ -77,17 +77,6 @@ class Run:
     damaged: tuple[Damaged, ...]
 
 
-def as_expected(record: TrialRecord) -> bool | None:
-    """Whether a trial came out as it should; None if it says nothing (verdict unknown).
-
-    A control is a swarm broken on purpose: there the check must fail, and one that passes shows
-    that the check is blind.
-    """
-    if record.verdict == "unknown":
-        return None
-    return record.verdict == ("fail" if record.inputs.control else "pass")
-
-
 def write_run(folder: Path, record: RunRecord) -> None:
     """Write ``run.json``, whole or not at all."""
     half = folder / f".{RUN_FILE}.part"

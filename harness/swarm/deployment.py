@@ -19,7 +19,7 @@ from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Node, Site, probe_features
 from harness.swarm.asking import NoAnswer
 from harness.swarm.workload import IDENTITY, Service, Workload
-from harness.wait import Deadline, NotYet, wait_for
+from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 
 if TYPE_CHECKING:
     from harness.swarm.swarm import Swarm
@@ -107,6 +107,23 @@ class Deployment:
         late = [t for t in tasks if t.desired == "running" and not t.running]
         states = ", ".join(f"{t.state}{f' ({t.error})' if t.error else ''}" for t in late)
         return NotYet(f"{service}: {len(here)} of {wanted} running; {states or 'none under way'}")
+
+    def time_to_running(
+        self,
+        service: str,
+        *,
+        within: float,
+        avoiding: Node | None = None,
+        since: float | None = None,
+    ) -> Elapsed:
+        """How long until a service has all its replicas running, none counted on ``avoiding``."""
+        return time_until(
+            partial(self.running, service, avoiding=avoiding),
+            state=f"all tasks of {service} to run",
+            within=within,
+            every=0.5,
+            since=since,
+        )
 
     def wait_running(self, within: float) -> None:
         """Wait until every service has all its replicas running."""

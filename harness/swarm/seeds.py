@@ -32,7 +32,10 @@ def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | No
             _load(engine, archive, folder / "seed")
 
         key = f"{engine.version}-{engine.digest[:16]}-{images}"
-        return cache.build(KIND, key, recipe, lambda _: {"engine": engine.version}, need=_NEED) / "seed"
+        return (
+            cache.build(KIND, key, recipe, lambda _: {"engine": engine.version}, need=_NEED)
+            / "seed"
+        )
 
     return seed
 

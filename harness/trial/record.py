@@ -53,7 +53,11 @@ class TrialInputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``trial.json``. ``seconds`` is the trial's length on its own clock."""
+    """``trial.json``. ``seconds`` is the trial's length on its own clock.
+
+    ``verdict`` is what the check says of this swarm. For a control, a swarm broken on purpose,
+    that must be "fail", by the measures in ``must_break``; see :func:`as_expected`.
+    """
 
     schema: int = SCHEMA
     id: str
@@ -65,8 +69,23 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     measures: tuple[Measure, ...] = ()
     upstream: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    must_break: tuple[str, ...] = ()
     files: dict[str, str] = {}
     digest: str = ""
+
+
+def as_expected(record: TrialRecord) -> bool | None:
+    """Whether a trial came out as it should; None if it says nothing (verdict unknown).
+
+    A control must fail, by every measure that it names: one that passes, or fails by something
+    else, shows that the check is blind.
+    """
+    if record.verdict == "unknown":
+        return None
+    if not record.inputs.control:
+        return record.verdict == "pass"
+    broken = {measure.name for measure in record.measures if measure.ok is False}
+    return record.verdict == "fail" and broken.issuperset(record.must_break)
 
 
 def digest_files(folder: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,12 @@ class Trial:
         title: str = "",
         upstream: Iterable[str] = (),
         nodes: Iterable[str] = (),
+        must_break: Sequence[str] = (),
     ) -> TrialRecord:
-        """Judge the trial, write ``trial.json``, close the journal; returns the record."""
+        """Judge the trial, write ``trial.json``, close the journal; returns the record.
+
+        ``must_break`` is for controls: the measures whose bounds must not hold.
+        """
         verdict, reason = judge(error, self.measures.all(), self.doubts)
         seconds = self.journal.write("trial.end", verdict=verdict, reason=reason)
         self.journal.close()
@@ -80,6 +84,7 @@ class Trial:
             measures=self.measures.all(),
             upstream=tuple(upstream),
             nodes=tuple(nodes),
+            must_break=tuple(must_break),
             files=files,
             digest=digest_of(files),
         )

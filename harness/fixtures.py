@@ -1,0 +1,219 @@
+"""What a scenario gets in its hands; the one place that wires the rooms together.
+
+``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
+``faults``, ``leadership`` and ``measure`` act on it. All of them belong to one trial.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.engine import Engine, provide, resolve
+from harness.faults import Faults
+from harness.images import Cache
+from harness.lab import NamespacesLab, Topology, probe_features
+from harness.load import Load
+from harness.probes import Leadership
+from harness.swarm import Swarm, seed_for
+from harness.trial import EngineFacts, Measures, Trial, TrialInputs
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of what a scenario is multiplied by."""
+
+    engine: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.engine}-s{self.seed}"
+
+
+@dataclass
+class Shelf:
+    """Engines and seeds at hand for a whole session: each is provided once."""
+
+    cache: Cache
+    say: Say
+    _engines: dict[str, Engine] = field(default_factory=dict)
+
+    def engine(self, name: str) -> Engine:
+        """The engine of this name, built if it must be."""
+        if name not in self._engines:
+            self._engines[name] = provide(resolve(name), self.cache, say=self.say)
+        return self._engines[name]
+
+    def seed(self, engine: Engine) -> Path | None:
+        """What nodes with this engine start from: the workload images, loaded."""
+        return seed_for(self.cache, say=self.say)(engine)
+
+
+@dataclass
+class Scene:
+    """All of one trial that must be ended in order: made by the plugin, filled by fixtures."""
+
+    point: Point
+    shelf: Shelf
+    topology: Topology
+    lab_name: str
+    attach: Path | None
+    scenario: str
+    control: bool
+    options: dict[str, str]
+    clock: str
+    new_folder: Callable[[TrialInputs], Path]
+    watch: Callable[[Trial], None]
+    trial: Trial | None = None
+    lab: NamespacesLab | None = None
+    faults: Faults | None = None
+    leadership: Leadership | None = None
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def open_trial(self) -> Trial:
+        """Open the record; the engine is provided first, for its version belongs to the inputs."""
+        engine = self.shelf.engine(self.point.engine)
+        inputs = TrialInputs(
+            scenario=self.scenario,
+            control=self.control,
+            engine=EngineFacts(
+                name=self.point.engine,
+                version=engine.version,
+                source=engine.source,
+                digest=engine.digest,
+            ),
+            topology=str(self.topology),
+            lab=self.lab_name,
+            kernel=platform.release(),
+            clock="virtual" if self.clock == "virtual" else "real",
+            seed=self.point.seed,
+            options=self.options,
+        )
+        self.trial = Trial(self.new_folder(inputs), inputs)
+        self.watch(self.trial)
+        return self.trial
+
+    def open_lab(self) -> NamespacesLab:
+        """Bring up the nodes, or find them in a guest that was thawed with them."""
+        if self.attach is not None:
+            lab = NamespacesLab.attach(self.attach)
+            self.stack.callback(lab.release)
+        else:
+            engines = {place.name: self.point.engine for place in self.topology.places()}
+            engines.update(self.topology.engines)
+            lab = NamespacesLab.build(
+                self.topology,
+                lambda node: self.shelf.engine(engines[node]),
+                seed_for=self.shelf.seed,
+            )
+            self.stack.callback(lab.close)
+        self.lab = lab
+        assert self.trial is not None
+        self.trial.journal.write(
+            "lab.ready",
+            nodes={
+                node.name: {
+                    "address": node.address,
+                    "engine": node.engine.version,
+                    "planned_role": node.planned_role,
+                }
+                for node in lab.nodes.values()
+            },
+        )
+        for warning in self.topology.warnings():
+            self.trial.journal.write("note", text=warning)
+        return lab
+
+    def wind_down(self) -> None:
+        """Heal what is still injected and collect what the trial leaves, before it is judged."""
+        if self.faults is not None:
+            self.faults.heal_all()
+        if self.trial is None or self.lab is None:
+            return
+        if self.leadership is not None:
+            self.leadership.save()
+        self.lab.collect_logs(self.trial.folder / "logs")
+
+
+SCENE = pytest.StashKey[Scene]()
+
+
+@pytest.fixture
+def point() -> Point:
+    """Engine and seed of this trial; the plugin multiplies scenarios by it."""
+    raise pytest.UsageError("a scenario's `point` comes from the plugin harness.plugin")
+
+
+def scene_of(request: pytest.FixtureRequest) -> Scene:
+    """The scene that the plugin has set for a test."""
+    here: Scene = request.node.stash[SCENE]
+    return here
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest, point: Point) -> Trial:  # noqa: ARG001 - multiplies it
+    """The open trial: its clock, journal, doubts and folder."""
+    return scene_of(request).open_trial()
+
+
+@pytest.fixture
+def lab(
+    request: pytest.FixtureRequest,
+    trial: Trial,  # noqa: ARG001 - the record is open before anything happens
+) -> Iterator[NamespacesLab]:
+    """The nodes, each with its dockerd answering."""
+    scene = scene_of(request)
+    with scene.stack:
+        yield scene.open_lab()
+
+
+@pytest.fixture
+def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Swarm:
+    """The swarm of the scenario's topology, formed and ready."""
+    if scene_of(request).attach is not None:
+        swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
+    else:
+        swarm = Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
+    trial.journal.write(
+        "swarm.formed",
+        leader=swarm.leader.name,
+        managers=[node.name for node in swarm.managers],
+        workers=[node.name for node in swarm.workers],
+        mesh=probe_features().mesh,
+    )
+    return swarm
+
+
+@pytest.fixture
+def load(lab: NamespacesLab, trial: Trial) -> Load:
+    """Locust, at a place of its own on the fabric."""
+    return Load(lab.site("client"), trial)
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest, trial: Trial) -> Faults:
+    """Makes faults; what a scenario leaves injected is healed after it."""
+    scene = scene_of(request)
+    scene.faults = Faults(trial)
+    return scene.faults
+
+
+@pytest.fixture
+def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Leadership:
+    """Who leads, by each manager's own view."""
+    scene = scene_of(request)
+    scene.leadership = Leadership(swarm.managers, trial)
+    return scene.leadership
+
+
+@pytest.fixture
+def measure(trial: Trial) -> Measures:
+    """Puts numbers on record: ``measure("failover", 9.7, unit="s").below(20)``."""
+    return trial.measures

@@ -1,0 +1,102 @@
+"""The harness's own pytest options: declared, read, and held against what can be meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.engine import resolve
+from harness.errors import UsageError
+from harness.lab import Topology
+
+LABS = ("auto", "microvm", "namespaces")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller asked for."""
+
+    engines: tuple[str, ...]
+    seeds: tuple[int, ...]
+    lab: str
+    topology: Topology | None
+    controls: bool
+    reports: Path
+    attach: Path | None
+    into: Path | None
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Add the options to pytest's own."""
+    group = parser.getgroup("swarm-chaos", "swarm chaos")
+    group.addoption(
+        "--engine",
+        action="append",
+        metavar="NAME",
+        help="Docker Engine: a version, stable, oldest, newest, or dir:PATH; may be repeated or "
+        "a list with commas (default: stable; `swarm-chaos engines` lists them)",
+    )
+    group.addoption("--seed", metavar="N", default="1", help="seed of the first trial (default: 1)")
+    group.addoption(
+        "--trials",
+        metavar="N",
+        default="1",
+        help="trials of each scenario, with seeds counting up (default: 1)",
+    )
+    group.addoption(
+        "--lab", metavar="LAB", default="auto", help=f"where nodes live: {', '.join(LABS)}"
+    )
+    group.addoption(
+        "--topology",
+        metavar="3m2w1s",
+        help="managers, workers, spares, instead of what each scenario asks for",
+    )
+    group.addoption(
+        "--controls",
+        action="store_true",
+        help="run the controls too: swarms broken on purpose, in which the check must fail",
+    )
+    group.addoption(
+        "--reports", metavar="DIR", default="reports", help="where runs land (default: reports)"
+    )
+    # How the outer pytest speaks to the one in a guest; nothing for people.
+    group.addoption("--lab-attach", metavar="DIR", help="(internal)")
+    group.addoption("--trial-into", metavar="DIR", help="(internal)")
+
+
+def read(config: pytest.Config) -> Options:
+    """The options as meant; :class:`UsageError` for what cannot be."""
+    written = config.getoption("--engine") or ["stable"]
+    engines = tuple(dict.fromkeys(n.strip() for each in written for n in each.split(",")))
+    for name in engines:
+        resolve(name)
+    lab = config.getoption("--lab")
+    if lab not in LABS:
+        raise UsageError(f"there is no lab {lab!r}", hint=f"labs are: {', '.join(LABS)}")
+    first = _whole("--seed", config.getoption("--seed"), least=0)
+    trials = _whole("--trials", config.getoption("--trials"), least=1)
+    topology = config.getoption("--topology")
+    attach = config.getoption("--lab-attach")
+    into = config.getoption("--trial-into")
+    return Options(
+        engines=engines,
+        seeds=tuple(range(first, first + trials)),
+        lab=lab,
+        topology=Topology.parse(topology) if topology else None,
+        controls=config.getoption("--controls"),
+        reports=Path(config.rootpath, config.getoption("--reports")),
+        attach=Path(attach) if attach else None,
+        into=Path(into) if into else None,
+    )
+
+
+def _whole(option: str, written: str, *, least: int) -> int:
+    try:
+        number = int(written)
+    except ValueError:
+        raise UsageError(f"{option} {written!r} is no whole number") from None
+    if number < least:
+        raise UsageError(f"{option} {number} is too small", hint=f"at least {least}")
+    return number

@@ -1,0 +1,302 @@
+"""The pytest plugin: collect scenarios, multiply them, run each as a trial, judge it, report.
+
+A scenario is a test that uses the fixture ``trial`` or one that stands on it. Its outcome comes
+from the trial's verdict, so a fault without evidence cannot pass, and a broken bound does not
+keep the other measures from being taken.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import __version__
+from harness.errors import EXIT_TROUBLE, EXIT_USAGE, HarnessError, MissingError, UsageError
+from harness.fixtures import (
+    SCENE,
+    Point,
+    Scene,
+    Shelf,
+    faults,
+    lab,
+    leadership,
+    load,
+    measure,
+    point,
+    swarm,
+    trial,
+)
+from harness.images import Cache
+from harness.lab import Topology, probe_features
+from harness.options import Options, declare, read
+from harness.progress import Progress
+from harness.results import RunWriter
+from harness.trial import (
+    ExpectationFailed,
+    Inconclusive,
+    TrialInputs,
+    TrialRecord,
+    as_expected,
+)
+
+__all__ = ["faults", "lab", "leadership", "load", "measure", "point", "swarm", "trial"]
+
+RECORD = pytest.StashKey[TrialRecord]()
+SESSION = pytest.StashKey["Session"]()
+
+MARKERS = (
+    "swarm(managers=1, workers=0, spares=0): the topology a scenario asks for",
+    "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
+    "control(*measures): a swarm broken on purpose; the check must fail by these measures",
+    "needs(*features): what the kernel must have (netem, ip_vs, ...), else it is skipped",
+)
+
+
+class Session:
+    """What all scenarios of a pytest session share."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.options = options
+        self.progress = Progress(config)
+        self.shelf = Shelf(Cache(), self.progress.say)
+        self.run: RunWriter | None = None
+        self._config = config
+
+    def new_folder(self, inputs: TrialInputs) -> Path:
+        """A folder for a trial: in this session's run, which begins with its first trial."""
+        if self.options.into is not None:
+            return self.options.into
+        return self.begin().trial_folder(inputs)
+
+    def begin(self) -> RunWriter:
+        """The session's run, begun if it is not yet."""
+        if self.run is None:
+            self.run = RunWriter.create(
+                self.options.reports,
+                command=["pytest", *map(str, self._config.invocation_params.args)],
+                harness=__version__,
+            )
+        return self.run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the harness's options."""
+    declare(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers; refuse options that cannot be meant before anything is touched."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    try:
+        config.stash[SESSION] = Session(config, read(config))
+    except UsageError as error:
+        pytest.exit(str(error), returncode=EXIT_USAGE)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Multiply scenarios by engines and seeds."""
+    if "point" in metafunc.fixturenames:
+        options = metafunc.config.stash[SESSION].options
+        points = [Point(engine, seed) for seed in options.seeds for engine in options.engines]
+        metafunc.parametrize("point", points, ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave controls out unless they are asked for."""
+    if config.stash[SESSION].options.controls:
+        return
+    controls = [item for item in items if item.get_closest_marker("control")]
+    if controls:
+        config.hook.pytest_deselected(items=controls)
+        items[:] = [item for item in items if item not in controls]
+
+
+def is_scenario(item: pytest.Item) -> bool:
+    """Whether a test makes a trial."""
+    return "trial" in getattr(item, "fixturenames", ())
+
+
+# -- one trial -----------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set the scene before the fixtures come; skip what this machine cannot serve."""
+    if not is_scenario(item):
+        return
+    session = item.config.stash[SESSION]
+    lab_name = lab_for(session.options)
+    needed = [name for mark in item.iter_markers("needs") for name in mark.args]
+    features = probe_features()
+    if missing := [name for name in needed if not features.has(name)]:
+        pytest.skip(f"this kernel has no {', '.join(missing)}")
+    callspec: Any = item.callspec  # type: ignore[attr-defined]
+    item.stash[SCENE] = Scene(
+        point=callspec.params["point"],
+        shelf=session.shelf,
+        topology=topology_of(item, session.options),
+        lab_name=lab_name,
+        attach=session.options.attach,
+        scenario=scenario_id(item),
+        control=item.get_closest_marker("control") is not None,
+        options={},
+        clock=os.environ.get("SWARM_CHAOS_CLOCK", "real"),
+        new_folder=session.new_folder,
+        watch=session.progress.watch,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run the scenario's body, wind down, judge, and let the verdict be the outcome."""
+    scene = pyfuncitem.stash.get(SCENE, None)
+    if scene is None or scene.trial is None:
+        return (yield)
+    error: BaseException | None = None
+    try:
+        yield
+    except (KeyboardInterrupt, pytest.skip.Exception):
+        raise
+    except Exception as raised:
+        error = raised
+    record = conclude(pyfuncitem, scene, error)
+    if as_expected(record):
+        return True
+    if record.verdict == "unknown":
+        raise Inconclusive([record.reason]) from error
+    if record.inputs.control:
+        raise AssertionError(
+            "this control is blind: the swarm was broken and the check did not fail by "
+            + ", ".join(record.must_break)
+        )
+    if error is not None:
+        raise error
+    raise ExpectationFailed([m for m in record.measures if m.ok is False])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put verdict and measures on the report; show a sentence where a traceback says nothing."""
+    report = yield
+    scene = item.stash.get(SCENE, None)
+    if scene is None:
+        return report
+    if call.when == "setup" and call.excinfo is not None and scene.trial is not None:
+        left = call.excinfo.errisinstance((pytest.skip.Exception, KeyboardInterrupt))
+        if not left:
+            conclude(item, scene, call.excinfo.value)
+    record = item.stash.get(RECORD, None)
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, (HarnessError, ExpectationFailed, Inconclusive)):
+        report.longrepr = str(error)
+    if report.failed:
+        unknown = record.verdict == "unknown" if record else isinstance(error, HarnessError)
+        report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
+    if record is not None and call.when == "call":
+        report.user_properties.append(("verdict", record.verdict))
+        report.user_properties.append(("trial", record.id))
+        report.user_properties.append(("digest", record.digest))
+        for taken in record.measures:
+            report.user_properties.append((f"measure:{taken.name} [{taken.unit}]", taken.value))
+    return report
+
+
+def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> TrialRecord:
+    """Wind the trial down, judge it and write its record."""
+    assert scene.trial is not None
+    try:
+        scene.wind_down()
+    except (HarnessError, OSError) as trouble:
+        scene.trial.doubt(f"the trial could not be wound down: {trouble}")
+    marks = [name for mark in item.iter_markers("control") for name in mark.args]
+    record = scene.trial.finish(
+        error,
+        title=title_of(item),
+        upstream=[thread for mark in item.iter_markers("upstream") for thread in mark.args],
+        nodes=[place.name for place in scene.topology.places()],
+        must_break=marks,
+    )
+    item.stash[RECORD] = record
+    return record
+
+
+def scenario_id(item: pytest.Item) -> str:
+    """A scenario's node id without engine and seed: they are inputs of their own."""
+    callspec: Any = getattr(item, "callspec", None)
+    if callspec is None:
+        return item.nodeid
+    inner = f"{callspec.params['point']}"
+    return re.sub(rf"(\[|-){re.escape(inner)}(\]|-)", _join, item.nodeid).removesuffix("[]")
+
+
+def _join(match: re.Match[str]) -> str:
+    """What is left between other parameters when one is cut out of the brackets."""
+    return "-" if match.groups() == ("-", "-") else match[1].strip("-") + match[2].strip("-")
+
+
+def title_of(item: pytest.Item) -> str:
+    """The first line of the scenario's docstring."""
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    return next((line.strip() for line in doc.splitlines() if line.strip()), "")
+
+
+def topology_of(item: pytest.Item, options: Options) -> Topology:
+    """The topology asked for on the command line, else by the scenario's marker."""
+    if options.topology is not None:
+        return options.topology
+    mark = item.get_closest_marker("swarm")
+    return Topology(**mark.kwargs) if mark else Topology()
+
+
+def lab_for(options: Options) -> str:
+    """The lab that serves; skips with the reason when none can."""
+    if options.lab == "microvm":
+        raise MissingError("the microvm lab is not there yet", hint="take --lab namespaces")
+    if os.geteuid() != 0:
+        pytest.skip("the namespaces lab needs root, and no other lab can serve here")
+    return "namespaces"
+
+
+# -- the session's end ---------------------------------------------------------------------------
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Unknown is a status of its own: neither passed nor failed."""
+    if report.failed and ("outcome", "unknown") in getattr(report, "user_properties", ()):
+        return "unknown", "U", ("UNKNOWN", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured, and where the page is."""
+    session = terminalreporter.config.stash.get(SESSION, None)
+    for report in terminalreporter.getreports("unknown"):
+        terminalreporter.write_line(f"UNKNOWN {report.nodeid}: {report.longrepr}", yellow=True)
+    if session is not None and session.run is not None:
+        session.progress.summary(session.run.folder, terminalreporter)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the page, and tell "failed" from "unknown" by the exit code."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours is None:
+        return
+    if ours.run is not None:
+        ours.progress.page(ours.run.folder)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or exitstatus not in (0, 1):
+        return
+    stats = reporter.stats
+    if stats.get("unknown") and not stats.get("failed") and not stats.get("error"):
+        session.exitstatus = EXIT_TROUBLE

@@ -1,0 +1,138 @@
+"""Who leads, by each manager's own view, read from the lines raft writes to dockerd's log.
+
+The lines are written by every manager the moment its view changes, to the nanosecond, in every
+engine from 2017 on; reading them costs the swarm nothing and works while its API does not answer.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from harness.lab import Node
+from harness.trial import Trial, TrialClock
+from harness.wait import Elapsed, NotYet, time_until
+
+#: etcd's raft (node.go), logged by swarmkit: elected, changed or lost.
+_VIEW = re.compile(
+    r'^time="(?P<time>[^"]+)".*?msg="raft\.node: (?P<own>[0-9a-f]+) '
+    r"(?:elected leader (?P<elected>[0-9a-f]+)"
+    r"|changed leader from [0-9a-f]+ to (?P<changed>[0-9a-f]+)"
+    r'|lost leader [0-9a-f]+) at term (?P<term>\d+)"',
+    re.MULTILINE,
+)
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class View:
+    """One manager's view from ``t`` (trial seconds) on: raft ids are resolved to node names.
+
+    ``leader`` is None while the manager knows of none.
+    """
+
+    t: float
+    by: str
+    leader: str | None
+    term: int
+
+
+def views_in(logs: Iterable[tuple[str, str]], *, to_trial_time: float) -> list[View]:
+    """The views in dockerd logs, given as (node name, text), in order of time.
+
+    ``to_trial_time`` is added to a line's UTC stamp in seconds. A leader whose own log does not
+    show its raft id keeps the id for a name.
+    """
+    found = []
+    names: dict[str, str] = {}
+    for node, text in logs:
+        for match in _VIEW.finditer(text):
+            names[match["own"]] = node
+            found.append((_seconds(match["time"]), node, match))
+    rows = []
+    for stamp, node, match in found:
+        leader = match["elected"] or match["changed"]
+        rows.append(
+            View(
+                round(stamp + to_trial_time, 6),
+                node,
+                names.get(leader, leader) if leader else None,
+                int(match["term"]),
+            )
+        )
+    return sorted(rows, key=lambda view: (view.t, view.by))
+
+
+class Leadership:
+    """The probe on a lab's managers."""
+
+    def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
+        self._nodes = list(nodes)
+        self._trial = trial
+
+    def views(self) -> list[View]:
+        """All views logged so far, times before the trial included (negative)."""
+        logs = [(node.name, _text(node)) for node in self._nodes]
+        return views_in(logs, to_trial_time=_offset(self._trial.clock))
+
+    def time_to_new_leader(self, *, other_than: Node, since: float, within: float) -> Elapsed:
+        """How long from ``since`` (monotonic) until another manager was elected.
+
+        Elected means that a manager itself says so: raft says it when a majority has voted. The
+        time is that of the line, not of its reading.
+        """
+        start = self._trial.clock.at(since)
+
+        def elected() -> list[View] | NotYet:
+            later = [
+                view
+                for view in self.views()
+                if view.t >= start and view.leader == view.by != other_than.name
+            ]
+            return later or NotYet("no manager has been elected")
+
+        seen = time_until(elected, state="an election", within=within, every=0.25, since=since)
+        if not seen.reached:
+            return seen
+        views = elected()
+        assert not isinstance(views, NotYet)
+        self._trial.journal.write("leader", leader=views[0].leader, by=views[0].by, at=views[0].t)
+        return Elapsed(round(views[0].t - start, 6), reached=True)
+
+    def save(self) -> None:
+        """Write ``samples/leadership.jsonl``: all changes of view since the trial began.
+
+        What each manager held at the beginning is the first line of each, at 0.
+        """
+        self._trial.write_samples("leadership", self._rows())
+
+    def _rows(self) -> Iterator[dict[str, object]]:
+        views = self.views()
+        before = {view.by: replace(view, t=0.0) for view in views if view.t < 0}
+        for view in [*before.values(), *(view for view in views if view.t >= 0)]:
+            yield {**asdict(view), "error": ""}
+
+
+def _text(node: Node) -> str:
+    try:
+        return (node.dir / "dockerd.log").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _offset(clock: TrialClock) -> float:
+    """What to add to UTC seconds to have trial time, by the clocks of now."""
+    return clock.now() - time.time()
+
+
+def _seconds(stamp: str) -> float:
+    """RFC 3339 with nanoseconds, as seconds since the epoch; 0.0 if it is none."""
+    match = _STAMP.fullmatch(stamp)
+    if not match:
+        return 0.0
+    zone = "+00:00" if match[3] == "Z" else match[3]
+    whole = datetime.fromisoformat(match[1] + zone).astimezone(UTC).timestamp()
+    return whole + float(f"0.{match[2] or 0}")
