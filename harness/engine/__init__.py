@@ -1,7 +1,7 @@
 """Which Docker Engine: names, versions read back from the binaries, root file systems."""
 
 from harness.engine.catalogue import KNOWN, EngineSpec, KnownEngine, resolve
-from harness.engine.provide import (
+from harness.engine.roots import (
     Engine,
     EngineFacts,
     cached,

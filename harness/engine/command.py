@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from harness.engine.catalogue import KNOWN, KnownEngine, resolve
-from harness.engine.provide import (
+from harness.engine.roots import (
     TAR_KIND,
     TREE_KIND,
     EngineFacts,

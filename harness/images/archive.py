@@ -51,6 +51,18 @@ def write_layer(target: Path, files: Iterable[LayerFile]) -> None:
             archive.addfile(*_member(file))
 
 
+def read_layer(layer: Path) -> list[LayerFile]:
+    """What :func:`write_layer` wrote to ``layer``."""
+    found = []
+    with tarfile.open(layer, "r:") as archive:
+        for member in archive:
+            source = archive.extractfile(member) if member.isfile() else None
+            data = source.read() if source is not None else None
+            link = member.linkname if member.issym() else None
+            found.append(LayerFile(member.name, data, link, member.mode))
+    return found
+
+
 def write_archive(target: Path, images: Iterable[ImageRecipe]) -> None:
     """Write ``images`` as one docker-archive tar."""
     digests: dict[Path, str] = {}

@@ -26,7 +26,7 @@ from importlib import resources
 from pathlib import Path
 
 from harness.errors import ImageError
-from harness.images.archive import ImageRecipe, LayerFile, write_archive, write_layer
+from harness.images.archive import ImageRecipe, LayerFile, read_layer, write_archive, write_layer
 from harness.images.cache import Cache, Say, silent
 from harness.images.debian import DebianRecipe, extracted_tar
 
@@ -241,11 +241,11 @@ for folder in folders:
 
 def _compiled(base: Path, sources: dict[str, bytes], scratch: Path) -> list[LayerFile]:
     """The programs below ``srv/workload``, with their byte code."""
-    runtime = scratch / "runtime"
-    with tarfile.open(base, "r:") as archive:
-        archive.extractall(runtime, filter="fully_trusted")  # our own layer
+    runtime = [each for each in read_layer(base) if each.name != f"{_HOME}/workload"]
     programs = [LayerFile(f"{_HOME}/workload/{name}", data) for name, data in sources.items()]
-    found = _compile(programs, runtime, (f"{_HOME}/workload",))
+    together = _compile([*runtime, *programs], scratch / "runtime", (f"{_HOME}/workload",))
+    inside = f"{_HOME}/workload/"
+    found = [each for each in together if each.name.startswith(inside)]
     return [LayerFile(f"{_HOME}/workload", mode=0o755), *found]
 
 

@@ -1,0 +1,46 @@
+"""What the name of an engine means."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.engine import KNOWN, resolve
+from harness.errors import UsageError
+
+
+def test_a_version_insists_and_an_alias_takes_what_is_there():
+    assert (resolve("26.1.5").suite, resolve("26.1.5").expected) == ("trixie", "26.1.5")
+    assert (resolve("stable").suite, resolve("stable").expected) == ("trixie", None)
+    assert resolve("oldest").suite == "bullseye"
+    assert resolve("newest").suite == "sid"
+
+
+def test_every_known_engine_and_alias_resolves_to_its_own_suite():
+    for known in KNOWN:
+        for name in (known.version, f"v{known.version}", *known.aliases):
+            assert resolve(name).suite == known.suite
+
+
+def test_a_folder_is_meant_by_its_absolute_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert resolve("dir:bin").folder == tmp_path / "bin"
+    assert resolve("dir:~/x").folder == Path.home() / "x"
+    assert resolve("dir:bin").suite is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("stabel", "stable"), ("26.1.4", "26.1.5"), ("28.5", "28.5.2"), ("20.10.25", "20.10.24")],
+)
+def test_an_unknown_name_says_what_is_near_and_what_is_known(name, near):
+    with pytest.raises(UsageError) as caught:
+        resolve(name)
+    assert name in caught.value.what
+    assert near in caught.value.hint.partition("known are")[0]
+    assert all(known.version in caught.value.hint for known in KNOWN)
+
+
+@pytest.mark.parametrize("name", ["", "dir:", "docker", "../../etc"])
+def test_a_name_that_means_nothing_is_refused(name):
+    with pytest.raises(UsageError):
+        resolve(name)

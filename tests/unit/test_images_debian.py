@@ -1,0 +1,130 @@
+"""mmdebstrap's words, told apart."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError, ImageError, MissingError
+from harness.images import Cache, DebianRecipe, debian, installed_packages, root_tree
+
+RECIPE = DebianRecipe("trixie", ("docker.io",))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "what", "hint"),
+    [
+        (
+            "Err:1 http://deb.debian.org/debian trixie InRelease\n"
+            "  Temporary failure resolving 'deb.debian.org'\nE: run_chroot failed",
+            ImageError,
+            "cannot be reached for trixie",
+            "SWARM_CHAOS_MIRROR",
+        ),
+        (
+            "E: The repository 'http://example.org/debian trixie Release' does not have a Release "
+            "file.",
+            ImageError,
+            "cannot be reached",
+            "SWARM_CHAOS_MIRROR",
+        ),
+        ("E: Unable to locate package docker.iox", ImageError, "docker.iox", "package"),
+        (
+            "W: GPG error: http://deb.debian.org/debian sid InRelease: The following signatures "
+            "couldn't be verified because the public key is not available: NO_PUBKEY 6ED0E7B8",
+            ImageError,
+            "cannot be verified",
+            "debian-archive-keyring",
+        ),
+        (
+            "cp: error writing '/x': No space left on device\nE: setup failed",
+            ImageError,
+            "the disk filled up",
+            "SWARM_CHAOS_CACHE",
+        ),
+        ("W: /etc/subuid has no entry for nobody", MissingError, "as this user", "add-subuids"),
+        ("E: newuidmap is required", MissingError, "as this user", "uidmap"),
+        ("E: something new\nI: bye", ImageError, "something new", None),
+        ("", ImageError, "it said nothing", None),
+    ],
+)
+def test_each_cause_has_its_own_sentence(said, kind, what, hint):
+    error = debian.explain(said, RECIPE, None, Path("/cache/x"))
+    assert isinstance(error, kind)
+    assert isinstance(error, HarnessError)
+    assert what in error.what
+    assert (hint or "") in (error.hint or "")
+
+
+def fake_mmdebstrap(folder, script):
+    folder.mkdir()
+    program = folder / "mmdebstrap"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
+    return tmp_path / "bin"
+
+
+EXPIRED = """
+case "$*" in
+  *Check-Valid-Until*) echo content; exit 0;;
+esac
+echo half
+echo "E: Release file for http://x/sid/InRelease is expired (invalid since 16d)." >&2
+exit 1
+"""
+
+
+def test_an_expired_release_is_taken_and_that_is_said_and_recorded(path, tmp_path):
+    fake_mmdebstrap(path, EXPIRED)
+    said = []
+    build = debian.extracted_tar(DebianRecipe("sid", ("x",)), tmp_path / "tar", say=said.append)
+    assert (tmp_path / "tar").read_text() == "content\n"
+    assert "past its Valid-Until date" in said[0]
+    assert build.note()["expired_release_accepted"] is True
+
+
+def test_the_mirror_comes_from_the_environment(path, tmp_path, monkeypatch):
+    fake_mmdebstrap(path, 'echo "$@"\n')
+    plain = debian.extracted_tar(RECIPE, tmp_path / "tar")
+    assert (tmp_path / "tar").read_text().split()[-2:] == ["trixie", "-"]
+    assert (plain.mirror, plain.expired_release_accepted) == ("mmdebstrap's default", False)
+    monkeypatch.setenv("SWARM_CHAOS_MIRROR", "http://mirror.example/debian")
+    named = debian.extracted_tar(RECIPE, tmp_path / "tar")
+    assert (tmp_path / "tar").read_text().split()[-1] == "http://mirror.example/debian"
+    assert named.mirror == "http://mirror.example/debian"
+
+
+def test_a_failed_build_leaves_nothing_in_the_cache(path, tmp_path):
+    fake_mmdebstrap(path, 'echo half; echo "E: Unable to locate package docker.io" >&2; exit 1\n')
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(ImageError, match=r"docker\.io"):
+        cache.build("k", "k", lambda work: debian.extracted_tar(RECIPE, work / "t") and None, {})
+    assert [each.name for each in (tmp_path / "cache" / "k").iterdir()] == [".k.lock"]
+
+
+def test_a_machine_without_mmdebstrap_is_told_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingError, match="mmdebstrap") as caught:
+        debian.extracted_tar(RECIPE, tmp_path / "tar")
+    assert caught.value.hint.startswith("apt-get install")
+
+
+def test_a_tree_wants_root(tmp_path, monkeypatch):
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)
+    with pytest.raises(MissingError, match="root"):
+        root_tree(RECIPE, tmp_path / "tree")
+
+
+def test_installed_packages_are_read_from_dpkgs_status():
+    status = (
+        "Package: docker.io\nStatus: install ok installed\nVersion: 26.1.5+dfsg1-9\n"
+        "Description: containers\n Version: 1 is not a field\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+        "Package: raw\nStatus: install ok unpacked\nVersion: 2:3\n"
+    )
+    assert installed_packages(status) == {"docker.io": "26.1.5+dfsg1-9", "raw": "2:3"}
