@@ -26,9 +26,9 @@ KILLED_AT = 30.0
 HEALED_AT = 52.0
 LOAD_FROM, LOAD_TO = 9.5, 69.5
 TITLES = {
-    ("test_leader_killed", False): "A killed leader costs a loaded service little",
-    ("test_leader_killed", True): "Two of three managers killed: no leader, and it shows",
-    ("test_leader_node_lost", False): "A leader's node lost for good costs it little more",
+    ("test_leader_killed[dockerd]", False): "A killed leader costs a loaded service little",
+    ("test_control_majority_killed", True): "Two of three managers killed: no leader, and it shows",
+    ("test_leader_killed[node]", False): "A killed leader costs a loaded service little",
 }
 
 
@@ -48,7 +48,7 @@ def engine(version: str = "28.5.2") -> EngineFacts:
 
 
 def inputs(
-    scenario: str = "scenarios/test_manager_failover.py::test_leader_killed",
+    scenario: str = "scenarios/test_manager_failover.py::test_leader_killed[dockerd]",
     *,
     version: str = "28.5.2",
     seed: int = 1,
@@ -110,6 +110,7 @@ def failover_trial(
         title=TITLES[given.scenario.rpartition("::")[2], given.control],
         upstream=["moby/moby#32841"],
         nodes=NODES,
+        must_break=["time to a new leader"] if given.control else [],
     )
     return trial.folder
 
@@ -122,18 +123,19 @@ def synthetic_run(root: Path) -> Path:
         harness="0.1.0",
         started=STARTED,
     )
-    whole_node = "scenarios/test_manager_failover.py::test_leader_node_lost"
+    whole_node = "scenarios/test_manager_failover.py::test_leader_killed[node]"
     for version, gap in (("20.10.24", 11.6), ("26.1.5", 10.2), ("28.5.2", 9.8)):
         failover_trial(writer, inputs(version=version), gap=gap)
     failover_trial(writer, inputs(whole_node, version="20.10.24"), gap=13.3)
     failover_trial(writer, inputs(whole_node, version="28.5.2"), gap=14.1, limit=12.0)
-    failover_trial(writer, inputs(version="28.5.2", control=True))
+    majority = "scenarios/test_manager_failover.py::test_control_majority_killed"
+    failover_trial(writer, inputs(majority, version="28.5.2", control=True))
     clock = HandClock()
     given = inputs(whole_node, version="26.1.5")
     trial = Trial(writer.trial_folder(given), given, clock=TrialClock(0.0, clock))
     clock.seconds = 31.4
     trial.doubt("the fault 'kill' left no evidence: dockerd of m1 still answers")
-    trial.finish(None, title=TITLES["test_leader_node_lost", False], nodes=NODES)
+    trial.finish(None, title=TITLES["test_leader_killed[node]", False], nodes=NODES)
     return writer.folder
 
 

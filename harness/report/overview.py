@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,8 +12,8 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from harness.report.words import bound_of, quantity, standing_of, value_of
-from harness.results import Run, StoredTrial, as_expected
-from harness.trial import Measure, TrialInputs
+from harness.results import Run, StoredTrial
+from harness.trial import Measure, TrialInputs, as_expected
 
 _MOST_KEY_MEASURES = 3
 
@@ -31,7 +32,10 @@ _GOOD = Outcome("good", "✓", "pass", "passed")
 _BAD = Outcome("bad", "✗", "fail", "failed")
 _UNKNOWN = Outcome("unknown", "?", "unknown", "says nothing")
 _GOOD_CONTROL = Outcome("good", "✓", "fails, as it must", "failed, as a control must")
-_BAD_CONTROL = Outcome("bad", "✗", "passes: blind", "passed: the check is blind")
+_BLIND_CONTROL = Outcome("bad", "✗", "passes: blind", "passed: the check is blind")
+_ASTRAY_CONTROL = Outcome(
+    "bad", "✗", "fails by other measures", "failed, but not by the measures that must break"
+)
 
 
 def outcome_of(trial: StoredTrial) -> Outcome:
@@ -42,8 +46,10 @@ def outcome_of(trial: StoredTrial) -> Outcome:
             return _UNKNOWN
         case True:
             return _GOOD_CONTROL if control else _GOOD
+        case False if not control:
+            return _BAD
         case False:
-            return _BAD_CONTROL if control else _BAD
+            return _BLIND_CONTROL if trial.record.verdict == "pass" else _ASTRAY_CONTROL
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,10 @@ class KeyMeasure:
 
     name: str
     value: str
+    spread: str
     bound: str
     standing: str
+    remark: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,13 @@ class Cell:
     trials: tuple[StoredTrial, ...]
     measures: tuple[KeyMeasure, ...]
 
+    @property
+    def tally(self) -> tuple[tuple[Outcome, int], ...]:
+        """How many trials came out how, the worst first."""
+        counts = Counter(outcome_of(t) for t in self.trials)
+        tones = ("bad", "unknown", "good")
+        return tuple(sorted(counts.items(), key=lambda c: tones.index(c[0].tone)))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -71,6 +86,7 @@ class Row:
     scenario: str
     name: str
     title: str
+    parameters: str
     control: bool
     cells: tuple[Cell | None, ...]
 
@@ -84,26 +100,45 @@ class Matrix:
 
 
 def name_of(scenario: str) -> str:
-    """A scenario's short name: that of its test function."""
+    """A scenario's short name: that of its test function, parameters included."""
     return scenario.rpartition("::")[2]
+
+
+def parameters_of(scenario: str) -> str:
+    """What tells a scenario from others of the same title, "" if it has no parameters."""
+    return name_of(scenario).removesuffix("]").partition("[")[2]
 
 
 def title_of(trial: StoredTrial) -> str:
     """What a trial is called in headings."""
-    return trial.record.title or name_of(trial.record.inputs.scenario)
+    return trial.record.title.rstrip(". ") or name_of(trial.record.inputs.scenario)
 
 
 def rerun_command(inputs: TrialInputs) -> str:
-    """The command line that runs a trial again from its inputs."""
+    """The command line that runs a trial again from its inputs.
+
+    A scenario's own parameters are chosen by ``-k``: engine and seed are in pytest's brackets
+    too, so the id alone would find nothing.
+    """
+    test = inputs.scenario.partition("[")[0]
+    parameters = parameters_of(inputs.scenario)
     return shlex.join(
         [
             "pytest",
-            inputs.scenario,
-            *("--engine", inputs.engine.name),
+            test,
+            *(("-k", " and ".join(parameters.split("-"))) if parameters else ()),
+            *("--engine", _engine_argument(inputs)),
             *("--seed", str(inputs.seed)),
             *("--lab", inputs.lab),
+            *(("--controls",) if inputs.control else ()),
         ]
     )
+
+
+def _engine_argument(inputs: TrialInputs) -> str:
+    # An alias such as "stable" moves on; the version stays.
+    name = inputs.engine.name
+    return name if name.startswith("dir:") else inputs.engine.version
 
 
 def headline_of(run: Run) -> str:
@@ -118,9 +153,11 @@ def headline_of(run: Run) -> str:
     if unknown:
         parts.append(f"{unknown} {'says' if unknown == 1 else 'say'} nothing")
     if run.damaged:
-        parts.append(f"{len(run.damaged)} could not be read")
-    if parts:
+        parts.append(f"{len(run.damaged)} unfinished or damaged")
+    if parts and (bad or unknown or not total):
         return ", ".join(parts)
+    if parts:
+        return f"{total} {_trials(total)} as expected, {parts[0]}"
     if not total:
         return "No trial ran"
     return f"All {total} trials are as expected" if total > 1 else "The one trial is as expected"
@@ -144,7 +181,8 @@ def matrix_of(run: Run) -> Matrix:
             Row(
                 scenario,
                 name_of(scenario),
-                first.record.title,
+                first.record.title.rstrip(". "),
+                parameters_of(scenario),
                 control,
                 tuple(_cell(by_engine[e]) if e in by_engine else None for e in engines),
             )
@@ -189,9 +227,17 @@ def _interest(measures: Sequence[Measure]) -> int:
 def _key_measure(measures: Sequence[Measure]) -> KeyMeasure:
     worst = min(measures, key=lambda m: _interest([m]))
     values = [m.value for m in measures if m.value is not None]
-    value = value_of(worst)
+    value, spread = value_of(worst), ""
     if len(measures) > 1 and values:
-        middle = msgspec.structs.replace(worst, value=median(values), censored=False)
+        # A trial whose watching ended early would have had a larger value: so then the median.
+        censored = any(m.censored for m in measures)
+        middle = msgspec.structs.replace(worst, value=median(values), censored=censored)
         low, high = (quantity(v, worst) for v in (min(values), max(values)))
-        value = f"{value_of(middle)} ({low} to {high})"
-    return KeyMeasure(worst.name, value, bound_of(worst), standing_of(worst))
+        value = value_of(middle)
+        spread = f"median; {low} to {'> ' if censored else ''}{high}"
+    standing = standing_of(worst)
+    remark = standing if standing in {"broken", "undecided"} else ""
+    if remark and len(measures) > 1:
+        times = sum(standing_of(m) == standing for m in measures)
+        remark += f" in {times} of {len(measures)}"
+    return KeyMeasure(worst.name, value, spread, bound_of(worst), standing, remark)

@@ -22,8 +22,8 @@ from harness.report.overview import (
     distinct,
     headline_of,
     matrix_of,
-    name_of,
     outcome_of,
+    parameters_of,
     rerun_command,
     title_of,
 )
@@ -199,7 +199,7 @@ def _environment() -> jinja2.Environment:
         duration=words.duration,
         gauge_of=gauge_of,
         upstream_url=upstream_url,
-        name_of=name_of,
+        parameters_of=parameters_of,
         outcome_of=outcome_of,
     )
     environment.globals["most_table_rows"] = _MOST_TABLE_ROWS

@@ -36,11 +36,16 @@ class Request(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Span:
-    """Something that lasted: ``label`` from ``start`` to ``end``."""
+    """Something that lasted: ``label`` from ``start`` to ``end``.
+
+    ``under_fault``: of a leader, that it is still named one while a proven fault is upon it. The
+    survivors name a dead leader until they elect another; nobody may read that as leading.
+    """
 
     start: float
     end: float
     label: str
+    under_fault: bool = False
 
     @property
     def seconds(self) -> float:
@@ -80,7 +85,11 @@ class Bin:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All that one timeline shows, from ``start`` to ``end``."""
+    """All that one timeline shows, from ``start`` to ``end``.
+
+    ``watched``: whether anybody observed the members' states; without that ``members`` says who
+    they are and not how they fared.
+    """
 
     start: float
     end: float
@@ -92,6 +101,7 @@ class Timeline:
     leaders: tuple[Span, ...]
     members: Mapping[str, tuple[Span, ...]]
     managers: frozenset[str]
+    watched: bool
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -154,9 +164,10 @@ def timeline_of(
         requests=tuple(requests),
         counts=Counter(r.outcome for r in requests),
         faults=faults,
-        leaders=_leaders(entries, end),
+        leaders=_leaders(entries, faults, end),
         members=members,
         managers=managers,
+        watched=any(e["kind"] == "node.state" for e in entries),
     )
 
 
@@ -211,14 +222,37 @@ def _faults(entries: Sequence[Mapping[str, Any]], end: float) -> tuple[FaultWind
     )
 
 
-def _leaders(entries: Sequence[Mapping[str, Any]], end: float) -> tuple[Span, ...]:
-    seen: list[tuple[float, str]] = []
+def _leaders(
+    entries: Sequence[Mapping[str, Any]], faults: Sequence[FaultWindow], end: float
+) -> tuple[Span, ...]:
+    sightings = []
     for entry in entries:
         if entry["kind"] in {"leader", "swarm.formed"} and "leader" in entry:
-            name = one_line(entry["leader"] or "")
-            if not seen or seen[-1][1] != name:
-                seen.append((float(entry["t"]), name))
-    return _spans(seen, end)
+            # ``at`` is when it was seen, ``t`` when it was written down.
+            at = _number(entry.get("at"))
+            sightings.append(
+                (float(entry["t"]) if at is None else at, one_line(entry["leader"] or ""))
+            )
+    seen: list[tuple[float, str]] = []
+    for when, name in sorted(sightings, key=lambda s: s[0]):
+        if not seen or seen[-1][1] != name:
+            seen.append((when, name))
+    return tuple(part for span in _spans(seen, end) for part in _at_faults(span, faults))
+
+
+def _at_faults(span: Span, faults: Sequence[FaultWindow]) -> tuple[Span, ...]:
+    hurt = [f for f in faults if f.proven is not None and span.label in f.target.split(", ")]
+    hurt = [f for f in hurt if f.start < span.end and f.end > span.start]
+    if not span.label or not hurt:
+        return (span,)
+    start = max(span.start, min(f.start for f in hurt))
+    end = min(span.end, max(f.end for f in hurt))
+    parts = (
+        Span(span.start, start, span.label),
+        Span(start, end, span.label, under_fault=True),
+        Span(end, span.end, span.label),
+    )
+    return tuple(part for part in parts if part.seconds > 0)
 
 
 def _members(

@@ -202,16 +202,17 @@ def _dots(panel: Axes, requests: Sequence[Request], outcome: str) -> None:
 
 
 def _members(panel: Axes, timeline: Timeline) -> None:
-    _title(panel, "Leader and members", "as the swarm saw them")
+    note = "as the swarm saw them" if timeline.watched else "members' states were not watched"
+    _title(panel, "Leader and members", note)
     names: list[str] = []
     if timeline.leaders:
         names.append("leader")
         for number, span in enumerate(timeline.leaders):
-            _leader(panel, timeline, span, light=number % 4 == 2)
+            _leader(panel, timeline, span, light=number % 2 == 1)
     for name, states in timeline.members.items():
         _member(panel, timeline, states, y=len(names))
         for span in timeline.leaders:
-            if span.label == name:
+            if span.label == name and not span.under_fault:
                 panel.broken_barh(
                     [(span.start, span.seconds)], (len(names) + 0.26, 0.48),
                     facecolor=colour("leader"), linewidth=0, zorder=3,
@@ -228,14 +229,16 @@ def _members(panel: Axes, timeline: Timeline) -> None:
 
 
 def _leader(panel: Axes, timeline: Timeline, span: Span, *, light: bool) -> None:
-    nobody = not span.label
+    nobody = not span.label or span.under_fault
     panel.broken_barh(
         [(span.start, span.seconds)], (0.1, 0.8),
-        facecolor=colour("paper" if nobody else "leader"), alpha=0.75 if light else 1,
+        facecolor=colour("paper" if nobody else "leader"), alpha=0.8 if light and not nobody else 1,
         edgecolor=colour("no-leader" if nobody else "paper"), linewidth=0.8,
         hatch="/////" if nobody else None,
     )  # fmt: skip
-    words = f"none, {duration(span.seconds)}" if nobody else span.label
+    words = f"{span.label or 'none'}, {duration(span.seconds)}" if nobody else span.label
+    if span.under_fault:
+        words = f"{span.label} under fault, {duration(span.seconds)}"
     room = _inches(timeline, span.start, span.end)
     if room < len(words) * _CHARACTER + 0.12:
         return
@@ -252,7 +255,8 @@ def _member(panel: Axes, timeline: Timeline, states: Sequence[Span], *, y: int) 
     for span in states:
         if span.label == "ready":
             panel.plot(
-                [span.start, span.end], [y + 0.5] * 2, color=colour("ready"), linewidth=2,
+                [span.start, span.end], [y + 0.5] * 2,
+                color=colour("ready" if timeline.watched else "grid"), linewidth=2,
                 solid_capstyle="butt",
             )  # fmt: skip
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from harness.report.plain import plain
-from harness.report.series import FaultWindow, Timeline
+from harness.report.series import FaultWindow, Span, Timeline
 from harness.trial import Measure
 
 _SIGNS = {"below": "≤", "above": "≥", "equals": "="}
@@ -104,11 +104,7 @@ def describe_leaders(timeline: Timeline) -> str:
     spans = [s for s in timeline.leaders if s.end > timeline.start]
     if not spans:
         return ""
-    steps = [
-        f"{'nobody' if not s.label else s.label} leads from {max(s.start, 0):.1f} s"
-        + (f" for {duration(s.seconds)}" if not s.label else "")
-        for s in spans
-    ]
+    steps = [_leader(s) for s in spans]
     return f"{_listed(steps, joint='then')}."
 
 
@@ -122,6 +118,8 @@ def describe_members(timeline: Timeline) -> str:
     ]
     if not timeline.members:
         return ""
+    if not timeline.watched:
+        return "The members' states were not watched."
     return f"{_listed(bad)}." if bad else "All members stay ready in the swarm's eyes."
 
 
@@ -134,6 +132,15 @@ def describe(timeline: Timeline) -> list[str]:
         describe_members(timeline),
     )
     return [plain(s) for s in sentences if s]
+
+
+def _leader(span: Span) -> str:
+    since, lasted = f"{max(span.start, 0):.1f} s", duration(span.seconds)
+    if not span.label:
+        return f"nobody leads from {since} for {lasted}"
+    if span.under_fault:
+        return f"{span.label} is named leader but under fault from {since} for {lasted}"
+    return f"{span.label} leads from {since}"
 
 
 def _fault(fault: FaultWindow) -> str:

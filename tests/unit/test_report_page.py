@@ -17,8 +17,10 @@ from rich.console import Console
 from harness.errors import UsageError
 from harness.report import render_summary, write_report
 from harness.report.command import report
+from harness.report.overview import matrix_of, outcome_of, rerun_command
 from harness.results import RunWriter, read_run
 from harness.trial import Trial, TrialClock
+from harness.wait import Elapsed
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\x00 ü $x^2$"
@@ -157,8 +159,39 @@ def test_the_first_look_tells_how_it_came_out(page):
     assert "not run" in headings
 
 
+@pytest.mark.parametrize(
+    ("value", "must_break", "said"),
+    [(3.0, ["gap"], "fails, as it must"), (1.0, ["gap"], "passes: blind"),
+     (3.0, ["another"], "fails by other measures"), (None, ["gap"], "unknown")],
+)  # fmt: skip
+def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, must_break, said):
+    writer = RunWriter.create(tmp_path, command=[], harness="0")
+    given = synthetic.inputs(control=True)
+    trial = Trial(writer.trial_folder(given), given)
+    trial.measures("gap", value, unit="s").below(2)
+    trial.finish(None, must_break=must_break)
+    assert outcome_of(read_run(writer.folder).trials[0]).word == said
+
+
+def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
+    writer = RunWriter.create(tmp_path, command=[], harness="0")
+    for seed, value in enumerate((1.0, 1.5, Elapsed(9.0, reached=False), None), start=1):
+        given = synthetic.inputs(seed=seed)
+        trial = Trial(writer.trial_folder(given), given)
+        trial.measures("gap", value, unit="s").below(4)
+        trial.finish(None)
+    (row,) = matrix_of(read_run(writer.folder)).rows
+    (cell,) = row.cells
+    assert [(o.word, n) for o, n in cell.tally] == [("fail", 1), ("unknown", 1), ("pass", 2)]
+    (gap,) = cell.measures
+    assert (gap.value, gap.spread) == ("> 1.5 s", "median; 1 s to > 9 s")
+    assert gap.remark == "broken in 1 of 4"
+    page = Page(write_report(writer.folder).read_text())
+    assert "2 pass" in page.text
+
+
 def test_the_picture_is_told_in_words(page):
-    assert "nobody leads from 30.2 s for 11.4 s, then m2 leads from 41.6 s." in page.text
+    assert "nobody leads from 30.2 s for 11.4 s, then m2 leads" in page.text
     assert "Kill dockerd: m1 at 30.0 s (proven at 30.0 s, healed at 53.9 s)." in page.text
     assert sum(tag == "svg" and a.get("role") == "img" for tag, a in page.tags) == 6
     assert all(a.get("aria-label") for _, a in page.tags if a.get("role") == "img")
@@ -175,8 +208,16 @@ def test_the_picture_has_no_colours_of_its_own(html):
 
 def test_the_command_to_run_a_trial_again_is_there(page):
     assert (
-        "pytest scenarios/test_manager_failover.py::test_leader_killed "
+        "pytest scenarios/test_manager_failover.py::test_leader_killed -k dockerd "
         "--engine 26.1.5 --seed 1 --lab namespaces" in page.text
+    )
+
+
+def test_parameters_and_controls_are_in_the_command_too():
+    given = synthetic.inputs("scenarios/test_x.py::test_kill[node-hard]", control=True)
+    assert rerun_command(given) == (
+        "pytest scenarios/test_x.py::test_kill -k 'node and hard' "
+        "--engine 28.5.2 --seed 1 --lab namespaces --controls"
     )
 
 
@@ -216,7 +257,7 @@ def test_damage_is_told_and_the_rest_is_shown(tmp_path):
         '{"t": "x"}\n{"t": 1, "took": 1, "outcome": "a new one"}\n[1]\n{}\n'
     )
     page = Page(write_report(folder).read_text())
-    assert "1 could not be read" in page.text
+    assert "2 of 2 trials are not as expected, 1 unfinished or damaged" in page.text
     assert "broken : trial.json is no trial record" in page.text
     assert "journal.jsonl, line 2: not an entry" in page.text
     assert "2 rows are no requests and are left out" in page.text
@@ -272,7 +313,7 @@ def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder):
     assert "1 of 7 trials is not as expected, 1 says nothing" in lines
     assert lines[-1] == f"report: {run_folder / 'index.html'}"
     flat = " ".join(text.split())
-    assert "leader-node-lost.28.5.2.3m2w.s1: time to a new leader = 14.1 s" in flat
+    assert "leader-killed-node.28.5.2.3m2w.s1: time to a new leader = 14.1 s" in flat
     assert "dockerd of m1 still answers" in flat
 
 

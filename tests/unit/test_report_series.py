@@ -23,6 +23,7 @@ from harness.report.series import (
 from harness.report.words import (
     bound_of,
     describe_leaders,
+    describe_members,
     duration,
     number,
     share,
@@ -69,6 +70,43 @@ def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change():
     assert describe_leaders(timeline) == (
         "m1 leads from 1.0 s, nobody leads from 4.0 s for 5 s, then m2 leads from 9.0 s."
     )
+
+
+def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead():
+    timeline = timeline_of(
+        [
+            entry(1.0, "swarm.formed", managers=["m1", "m3"], workers=[], leader="m1"),
+            entry(4.0, "fault.inject", id="a", fault="kill", target="m1"),
+            entry(4.1, "fault.evidence", id="a", proof="gone"),
+            entry(9.2, "leader", leader="m3", by="m3", at=9.0),
+            entry(11.0, "fault.healed", id="a", proof="back"),
+        ],
+        [],
+        seconds=12,
+    )
+    assert timeline.leaders == (
+        Span(1.0, 4.0, "m1"), Span(4.0, 9.0, "m1", under_fault=True), Span(9.0, 12, "m3"),
+    )  # fmt: skip
+    assert "m1 is named leader but under fault from 4.0 s for 5 s" in describe_leaders(timeline)
+
+
+def test_a_fault_without_evidence_takes_no_leader_away():
+    timeline = timeline_of(
+        [
+            entry(1.0, "leader", leader="m1"),
+            entry(4.0, "fault.inject", id="a", fault="kill", target="m1"),
+        ],
+        [],
+        seconds=12,
+    )
+    assert timeline.leaders == (Span(1.0, 12, "m1"),)
+
+
+def test_nothing_is_said_of_members_that_nobody_watched():
+    formed = entry(1.0, "swarm.formed", managers=["m1"], workers=[], leader="m1")
+    down = entry(2.0, "node.state", node="m1", state="down")
+    assert "not watched" in describe_members(timeline_of([formed], [], seconds=3))
+    assert "m1 is down" in describe_members(timeline_of([formed, down], [], seconds=3))
 
 
 def test_members_are_listed_managers_first_with_their_states():

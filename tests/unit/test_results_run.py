@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.results import (
     RunWriter,
-    as_expected,
     journal,
     latest_run,
     list_runs,
@@ -164,18 +163,6 @@ def test_line_files_are_read_up_to_the_damage(tmp_path):
     assert torn.damage.startswith("requests.jsonl, line 2")
     (folder / "journal.jsonl").unlink()
     assert "journal.jsonl" in journal(folder).damage
-
-
-@pytest.mark.parametrize(
-    ("value", "control", "expected"),
-    [(1.0, False, True), (3.0, False, False), (None, False, None),
-     (1.0, True, False), (3.0, True, True)],
-)  # fmt: skip
-def test_a_control_is_as_expected_when_it_fails(tmp_path, value, control, expected):
-    given_inputs = make_inputs(control=control)
-    trial = Trial(tmp_path / "t", given_inputs)
-    trial.measures("gap", value, unit="s").below(2)
-    assert as_expected(trial.finish(None)) is expected
 
 
 @given(st.text(), st.text(), st.text())
