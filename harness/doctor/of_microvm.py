@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
 from harness.doctor.check import Finding, check
 from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
+from harness.images import Cache, DebianKernel, debian_kernel
+from harness.images.kernel import KIND
+from harness.microvm import kvm_boots
 
 QEMU = "qemu-system-x86_64"
+DEVICE = Path("/dev/kvm")
 
 
 @check("QEMU", "microVM", needed_for="the microVM lab")
@@ -27,14 +30,29 @@ def look_at_qemu(machine: Machine) -> Finding:
 
 @check("KVM", "microVM", needed_for="--clock real at full speed; virtual time does without")
 def look_at_kvm(machine: Machine) -> Finding:
-    if not Path("/dev/kvm").exists():
-        return Finding("degraded", "no /dev/kvm: emulation is used instead")
+    if not DEVICE.exists():
+        return Finding("degraded", f"no {DEVICE}: emulation is used instead")
     if machine.find(QEMU) is None:
         return Finding("unknown", "not tried: no QEMU to boot a guest with", apt_line_for(QEMU))
     # Never trust the device node: there are hosts where it opens and no guest gets far.
-    boots = getattr(importlib.import_module("harness.microvm"), "kvm_boots", None)
-    if boots is None:
-        return Finding("unknown", "/dev/kvm is there; not tried")
-    if boots():
-        return Finding("ok", "a guest booted under it")
-    return Finding("degraded", "/dev/kvm is there but no guest boots: emulation is used instead")
+    cache = Cache(machine.cache)
+    kernel = cached_kernel(cache)
+    if kernel is None:
+        return Finding(
+            "unknown",
+            f"{DEVICE} is there; not tried, for no guest's kernel is cached yet",
+            "ask again after the first run in a microVM",
+        )
+    verdict = kvm_boots(kernel, cache)
+    if verdict.boots:
+        return Finding("ok", verdict.reason)
+    return Finding("degraded", f"no guest boots, emulation is used instead: {verdict.reason}")
+
+
+def cached_kernel(cache: Cache) -> DebianKernel | None:
+    """A guest's kernel that is there already: a doctor downloads nothing."""
+    for entry in cache.entries():
+        suite = entry.manifest.note.get("suite")
+        if entry.manifest.kind == KIND and isinstance(suite, str):
+            return debian_kernel(suite, cache)
+    return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import Finding, Machine, diagnose, make_checks
+from harness.doctor import Finding, Machine, diagnose, make_checks, of_microvm
 from harness.doctor.check import REGISTRY, Check, Entry
 from harness.doctor.labs import AUTO, NEEDS, ONLY_ORDINARY_USERS
 from harness.doctor.machine import Answer, nearest_folder
@@ -16,7 +16,9 @@ from harness.doctor.of_programs import PROGRAMS
 from harness.doctor.packages import PACKAGE_OF
 from harness.doctor.show import render
 from harness.errors import MissingError
+from harness.images import Cache
 from harness.lab.features import KernelFeatures, Tried
+from harness.microvm import KvmVerdict
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -230,3 +232,29 @@ def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing,
     told = json.loads(capsys.readouterr().out)
     assert told["auto"] == diagnosis.auto
     assert {c["name"]: c["state"] for c in told["checks"]}[missing] == "missing"
+
+
+def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", verdict=None):
+    monkeypatch.setattr(of_microvm, "DEVICE", tmp_path / "kvm")
+    if device:
+        (tmp_path / "kvm").touch()
+    monkeypatch.setattr(of_microvm, "cached_kernel", lambda _cache: kernel)
+    monkeypatch.setattr(of_microvm, "kvm_boots", lambda _kernel, _cache: verdict)
+    return one("KVM", made_up())
+
+
+def test_kvm_is_believed_only_when_a_guest_booted(monkeypatch, tmp_path):
+    assert kvm(monkeypatch, tmp_path, verdict=KvmVerdict(True, "it came up")).state == "ok"
+    found = kvm(monkeypatch, tmp_path, verdict=KvmVerdict(False, "failed to set MSR"))
+    assert found.state == "degraded"
+    assert "failed to set MSR" in found.seen
+
+
+def test_without_the_device_or_a_kernel_kvm_is_not_tried(monkeypatch, tmp_path):
+    assert kvm(monkeypatch, tmp_path, kernel=None).state == "unknown"
+    (tmp_path / "kvm").unlink()
+    assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("no ")
+
+
+def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path):
+    assert of_microvm.cached_kernel(Cache(tmp_path)) is None
