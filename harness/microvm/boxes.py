@@ -20,8 +20,12 @@ import struct
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import MicrovmError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 MAGIC = b"swch-box"
 HEADER_SIZE = 4096
@@ -139,22 +143,86 @@ def read_device(device: str) -> bytes | None:
     return whole
 
 
-def write_device(device: str, body: bytes, size: int) -> None:
-    """Write a box to a block device of ``size`` bytes, past the page cache, header last."""
-    if HEADER_SIZE + len(body) > size:
-        raise MicrovmError(
-            f"the trial left {len(body)} bytes and the outbox holds {size - HEADER_SIZE}",
-            hint="leave less behind, or freeze with a larger outbox",
-        )
-    with _direct(device, os.O_WRONLY) as (fd, buffer):
-        for start in range(0, len(body), _CHUNK):
-            part = body[start : start + _CHUNK]
-            padded = _padded(len(part))
-            buffer[:padded] = part.ljust(padded, b"\0")
-            _write_from(fd, buffer, padded, HEADER_SIZE + start)
-        buffer[:HEADER_SIZE] = header(len(body), hashlib.sha256(body).digest())
-        _write_from(fd, buffer, HEADER_SIZE, 0)
-        os.fsync(fd)
+class DeviceWriter(io.RawIOBase):
+    """Writes a box's body to a block device of ``size`` bytes, past the page cache.
+
+    A file to stream into (a whole result need never lie in memory); :meth:`seal` writes the
+    header, without which there is no box. A context manager.
+    """
+
+    def __init__(self, device: str, size: int) -> None:
+        self._size = size
+        self._fd = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+        self._buffer = mmap.mmap(-1, _CHUNK)
+        self._filled = 0
+        self._flushed = 0
+        self._digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """It is made for writing."""
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Take ``data``; :class:`~harness.errors.MicrovmError` when the box is full."""
+        view = memoryview(data).cast("B")
+        if HEADER_SIZE + self._flushed + self._filled + len(view) > self._size:
+            raise MicrovmError(
+                f"what the trial left does not fit the outbox of {self._size} bytes",
+                hint="leave less behind, or freeze with a larger outbox",
+            )
+        self._digest.update(view)
+        position = 0
+        while position < len(view):
+            part = view[position : position + _CHUNK - self._filled]
+            self._buffer[self._filled : self._filled + len(part)] = bytes(part)
+            self._filled += len(part)
+            position += len(part)
+            if self._filled == _CHUNK:
+                self._flush()
+        return len(view)
+
+    def seal(self) -> None:
+        """Write what is still held back, and then the header."""
+        length = self._flushed + self._filled
+        if self._filled:
+            self._flush()
+        self._buffer[:HEADER_SIZE] = header(length, self._digest.digest())
+        _write_from(self._fd, self._buffer, HEADER_SIZE, 0)
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Let go of the device. Without :meth:`seal` nothing was left."""
+        if not self.closed:
+            os.close(self._fd)
+            self._buffer.close()
+        super().close()
+
+    def _flush(self) -> None:
+        padded = _padded(self._filled)
+        self._buffer[self._filled : padded] = bytes(padded - self._filled)
+        _write_from(self._fd, self._buffer, padded, HEADER_SIZE + self._flushed)
+        self._flushed += self._filled
+        self._filled = 0
+
+
+def write_device(device: str, size: int, files: Mapping[str, bytes | Path]) -> None:
+    """Write a box with a tar of ``files`` (name to content, or to the file that has it).
+
+    Raises :class:`~harness.errors.MicrovmError` when they do not fit; then there is no box.
+    """
+    with DeviceWriter(device, size) as out:
+        with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            for name in sorted(files):
+                content = files[name]
+                member = tarfile.TarInfo(name)
+                if isinstance(content, bytes):
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+                else:
+                    with content.open("rb") as source:
+                        member.size = os.fstat(source.fileno()).st_size
+                        tar.addfile(member, source)
+        out.seal()
 
 
 def _verify(body: bytes, length: int, digest: bytes, where: str) -> None:

@@ -12,6 +12,7 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -195,6 +196,9 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
         "exit_code": code,
         "virtual_seconds": round(time.monotonic() - started, 6),
     }
+    # Whatever the run left behind stands still, so that no file changes while it is read.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGSTOP)
     _bring_out(report)
     power_off()
 
@@ -240,19 +244,21 @@ def _outcome(code: int, *, hung: bool, oom: bool) -> str:
 
 def _bring_out(report: dict[str, Any]) -> None:
     devices = _devices()
-    files = {}
     out = _HOME / OUT_FOLDER
-    for path in sorted(out.rglob("*")) if out.exists() else []:
-        if path.is_file() and not path.is_symlink():
-            files[f"{OUT_FOLDER}/{path.relative_to(out)}"] = path.read_bytes()
-    files[CONTROL_FILE] = json.dumps(report).encode()
+    files: dict[str, bytes | Path] = {
+        f"{OUT_FOLDER}/{path.relative_to(out)}": path
+        for path in (out.rglob("*") if out.exists() else [])
+        if path.is_file() and not path.is_symlink()
+    }
     try:
-        boxes.write_device(devices.outbox, boxes.pack(files), devices.outbox_size)
-    except MicrovmError as error:
-        say(f"microvm: {error}")
-        report = {**report, "outcome": "disk full", "detail": error.what}
-        alone = boxes.pack({CONTROL_FILE: json.dumps(report).encode()})
-        boxes.write_device(devices.outbox, alone, devices.outbox_size)
+        told = {**files, CONTROL_FILE: json.dumps(report).encode()}
+        boxes.write_device(devices.outbox, devices.outbox_size, told)
+    except (MicrovmError, OSError) as error:
+        detail = error.what if isinstance(error, MicrovmError) else str(error)
+        say(f"microvm: {detail}")
+        report = {**report, "outcome": "disk full", "detail": detail}
+        alone = {CONTROL_FILE: json.dumps(report).encode()}
+        boxes.write_device(devices.outbox, devices.outbox_size, alone)
 
 
 def power_off() -> NoReturn:

@@ -328,7 +328,7 @@ def _command_script(spec: FreezeSpec) -> bytes:
     exports = [
         f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())
     ]
-    return "\n".join(["export PYTHONHASHSEED=0", *exports, shlex.join(spec.command), ""]).encode()
+    return "\n".join(["export PYTHONHASHSEED=0", *exports, f"exec {shlex.join(spec.command)}", ""]).encode()
 
 
 def build_initrd(built: BuiltImage) -> bytes:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,10 @@ AGENT = Path(__file__).with_name("microvm_agent.py")
 WORD = pack({"word": b"hello"})
 
 
-def spec(cache: Cache) -> FreezeSpec:
+@pytest.fixture(scope="module")
+def spec() -> FreezeSpec:
     """The guest of these tests; its code is all of the harness, for that is what guests carry."""
+    cache = Cache()
     image = GuestImage(
         base_tar(cache),
         debian_kernel("trixie", cache),
@@ -63,8 +66,8 @@ def spec(cache: Cache) -> FreezeSpec:
 
 
 @pytest.fixture(scope="module")
-def snapshot() -> Snapshot:
-    return freeze(spec(cache := Cache()), cache)
+def snapshot(spec) -> Snapshot:
+    return freeze(spec, Cache())
 
 
 @pytest.fixture
@@ -86,10 +89,10 @@ def digest(result: GuestResult) -> str:
     return hashlib.sha256(told).hexdigest()
 
 
-def test_snapshot_is_found_again_and_listed_with_size_and_age(snapshot):
+def test_snapshot_is_found_again_and_listed_with_size_and_age(spec, snapshot):
     cache = Cache()
     started = time.monotonic()
-    assert freeze(spec(cache), cache) == snapshot
+    assert freeze(spec, cache) == snapshot
     assert time.monotonic() - started < 2
     assert snapshot in snapshots(cache)
     assert 50 << 20 < snapshot.disk_bytes < 2048 << 20
@@ -229,13 +232,10 @@ time.sleep(600)
     )  # fmt: skip
 
 
-def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(tmp_path):
+def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec):
     cache = Cache()
     before = snapshots(cache)
-    good = spec(cache)
-    bad = FreezeSpec(
-        good.image, ["sh", "-c", "echo so it goes; exit 5"], good.payload, good.machine
-    )
+    bad = replace(spec, command=["sh", "-c", "echo so it goes; exit 5"])
     with pytest.raises(HarnessError, match=r"(?s)before it came to its freeze.*so it goes.*with 5"):
         freeze(bad, cache)
     assert snapshots(cache) == before
