@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _NEEDED = (
     ("runc", "docker-runc"),
 )
 _HINT = "unpack one of Docker's static archives there: dockerd, containerd, runc and so on"
+_MACHINE = f"take the archive that is built for this machine ({os.uname().machine})"
 _RUN_WITHIN = 30.0  # seconds for `--version`
 
 
@@ -74,6 +76,8 @@ class StaticArchive:
             command = [str(self.folder / name), "--version"]
         else:
             command = ["chroot", str(rootfs), f"/usr/local/bin/{name}", "--version"]
+        if must and (other := _foreign_machine(self.folder / name)):
+            raise EngineError(f"{self.folder / name} does not run here: {other}", hint=_MACHINE)
         try:
             done = subprocess.run(
                 command,
@@ -95,7 +99,7 @@ class StaticArchive:
         if must:
             raise EngineError(
                 f"{self.folder / name} does not run here: {words or f'it ended with {code}'}",
-                hint=f"is it built for this machine ({os.uname().machine})?",
+                hint=_MACHINE,
             )
         return ""
 
@@ -126,3 +130,17 @@ def open_static(folder: Path) -> StaticArchive:
             f"engine folder {folder} cannot be read: {error.strerror}", hint=_HINT
         ) from error
     return StaticArchive(folder, tuple(names), digest.hexdigest())
+
+
+def _foreign_machine(binary: Path) -> str | None:
+    """What is wrong with an ELF file's machine, if it is not that of our own interpreter.
+
+    Asked before it is run: chroot(1) hands what the kernel refuses to a shell, whose complaint
+    tells nobody anything.
+    """
+    with binary.open("rb") as file, Path(sys.executable).open("rb") as own:
+        head, ours = file.read(20), own.read(20)
+    if head[:4] != b"\x7fELF" or (head[4:6], head[18:20]) == (ours[4:6], ours[18:20]):
+        return None
+    theirs, mine = (int.from_bytes(each[18:20], "little") for each in (head, ours))
+    return f"it is built for another machine (ELF machine {theirs}, this one is {mine})"

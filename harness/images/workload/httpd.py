@@ -58,15 +58,11 @@ class Server:
     def __init__(self, port: int, handler: Handler) -> None:
         self._handler = handler
         self._listener = socket.create_server(("0.0.0.0", port), backlog=512)
+        self.port = int(self._listener.getsockname()[1])
         self._lock = threading.Lock()
         self._idle: set[socket.socket] = set()
         self._busy: set[socket.socket] = set()
         self._stopping = False
-
-    @property
-    def port(self) -> int:
-        """The port it listens on (useful when 0 was asked for)."""
-        return int(self._listener.getsockname()[1])
 
     def start(self) -> None:
         """Begin to serve; returns at once."""

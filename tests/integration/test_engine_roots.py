@@ -1,0 +1,63 @@
+"""Engines as root: real ones of Debian, and folders of binaries placed over a plain root."""
+
+import json
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from harness.engine import KNOWN, engine_at, provide, resolve
+from harness.engine.command import engines
+from harness.errors import EngineError
+from harness.images import Cache
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("name", [known.version for known in KNOWN])
+def test_every_known_engine_is_what_its_name_says(name):
+    engine = provide(resolve(name), Cache())
+    inside = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+    said = subprocess.check_output([*inside, engine.dockerd, "--version"], text=True)
+    assert f"Docker version {name}" in said
+    for tool in ("docker", "containerd", "runc", "iptables", "ip", "tc", "ipvsadm", "conntrack",
+                 "nft", "nsenter", "sysctl", "modprobe", "mount", "docker-proxy"):  # fmt: skip
+        subprocess.run([*inside, "sh", "-c", f"command -v {tool}"], check=True, stdout=-3)
+    assert engine_at(engine.rootfs).facts().version == name
+
+
+def fake_binaries(folder, version):
+    folder.mkdir()
+    for name in ("dockerd", "docker", "docker-containerd", "docker-runc"):
+        (folder / name).write_text(f"#!/bin/sh\necho 'Docker version {version}, build 1'\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_folder_goes_over_a_plain_root_ahead_in_the_path(tmp_path):
+    cache = Cache()
+    spec = resolve(f"dir:{fake_binaries(tmp_path / 'bin', '17.03.2-ce')}")
+    engine = provide(spec, cache)
+    try:
+        assert (engine.version, engine.cgroups) == ("17.03.2", "v1")
+        inside = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+        found = subprocess.check_output(
+            [*inside, "sh", "-c", "command -v dockerd; command -v iptables"]
+        )
+        assert found.split() == [b"/usr/local/bin/dockerd", b"/usr/sbin/iptables"]
+        listed = CliRunner().invoke(engines, ["--json"]).stdout
+        assert spec.name in [row["name"] for row in json.loads(listed)]
+    finally:
+        cache.remove("engine-tree", engine.rootfs.parent.name)
+
+
+def test_a_binary_of_another_machine_is_told_and_leaves_nothing(tmp_path):
+    folder = fake_binaries(tmp_path / "bin", "28.0.0")
+    (folder / "dockerd").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(11) + b"\xb7\0" + bytes(44))
+    cache = Cache()
+    before = [entry.path for entry in cache.entries() if entry.manifest.kind == "engine-tree"]
+    with pytest.raises(EngineError, match="does not run here") as caught:
+        provide(resolve(f"dir:{folder}"), cache)
+    assert "another machine" in caught.value.what
+    after = [entry.path for entry in cache.entries() if entry.manifest.kind == "engine-tree"]
+    assert after == before

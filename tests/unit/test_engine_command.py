@@ -1,0 +1,77 @@
+"""``swarm-chaos engines`` over a cache with engines made up for it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from harness.engine import EngineFacts, resolve, roots
+from harness.engine.command import engines
+from harness.engine.roots import TREE_KIND
+from harness.errors import ImageError, UsageError
+from harness.images import Cache
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path))
+    return Cache()
+
+
+@pytest.fixture
+def trixie(cache):
+    facts = EngineFacts(
+        name="stable",
+        version="26.1.9",
+        source="debian:trixie docker.io 26.1.9",
+        digest="d" * 64,
+        dockerd="/usr/sbin/dockerd",
+        path="/usr/bin",
+        cgroups="v2",
+        containerd="1.7.24",
+        cli="26.1.9",
+    )
+
+    def recipe(work):
+        (work / "rootfs").mkdir()
+        (work / "rootfs" / "file").write_text("x" * 3_000_000)
+
+    return cache.build(TREE_KIND, roots._key(resolve("stable"), None), recipe, {"engine": facts})
+
+
+def run(*arguments):
+    return CliRunner().invoke(engines, arguments)
+
+
+def rows():
+    return {row["name"]: row for row in json.loads(run("--json").stdout)}
+
+
+def test_an_empty_cache_lists_what_is_known(cache):
+    found = rows()
+    assert set(found) == {"20.10.5", "20.10.24", "26.1.5", "28.5.2"}
+    assert all(row["cached"] == [] and row["version"] is None for row in found.values())
+    assert found["26.1.5"]["aliases"] == ["stable"]
+
+
+def test_what_is_cached_is_told_with_the_version_read_back(trixie):
+    row = rows()["26.1.5"]
+    assert row["version"] == "26.1.9"
+    assert (row["cached"][0]["form"], row["cached"][0]["bytes"]) == ("tree", 3_000_000)
+    line = next(line for line in run().stdout.splitlines() if line.startswith("26.1.5"))
+    assert line.split()[:6] == ["26.1.5", "stable", "26.1.9", "tree", "2", "MiB"]
+
+
+def test_verify_reads_every_byte_and_ends_in_an_error_on_damage(trixie):
+    assert run("--verify").exit_code == 0
+    (trixie / "rootfs" / "file").write_text("y" * 3_000_000)
+    assert run().exit_code == 0
+    answer = run("--verify")
+    assert isinstance(answer.exception, ImageError)
+    assert "(damaged)" in answer.stdout
+    assert "clean --cache" in str(answer.exception)
+
+
+def test_an_unknown_engine_is_a_usage_error(cache):
+    answer = run("--fetch", "stabel")
+    assert isinstance(answer.exception, UsageError)
