@@ -19,7 +19,7 @@ FLOORS = (
     {"engine"},
     {"lab", "microvm"},
     {"swarm"},
-    {"faults", "probes", "load"},
+    {"faults", "probes", "load", "frozen"},
     {"fixtures", "options", "progress"},
     {"plugin"},
     {"cli", "bench", "doctor"},
