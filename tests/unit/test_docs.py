@@ -94,7 +94,7 @@ def test_every_kind_of_journal_entry_is_in_the_reference():
     assert {kind for kind in written if f"`{kind}`" not in REFERENCE} == set()
 
 
-OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_LOAD", "SWARM_CHAOS_CLOCK"}
+OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_CLOCK", "SWARM_CHAOS_FREEZE", "SWARM_CHAOS_LOAD"}
 """How the harness hands its own children what they need; nobody else sets them."""
 
 
@@ -118,6 +118,17 @@ def test_every_engine_and_outcome_is_in_the_reference():
         assert f"| {known.version} | Debian {known.suite} |" in REFERENCE
         assert all(f"`{alias}`" in REFERENCE for alias in known.aliases)
     assert all(f"`{outcome}`" in REFERENCE for outcome in OUTCOMES)
+
+
+def test_every_room_is_in_the_architecture():
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    rooms = {
+        path.stem
+        for path in (REPOSITORY / "harness").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"__init__"}
+    assert "trial" in rooms
+    assert {room for room in rooms if f"`{room}`" not in text} == set()
 
 
 def test_every_lab_is_in_the_architecture():
