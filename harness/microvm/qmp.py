@@ -43,7 +43,12 @@ class Qmp:
             raise MicrovmError(f"QEMU does not take the command {command}: {error}") from error
         deadline = time.monotonic() + within
         while True:
-            message = self._message(deadline)
+            try:
+                message = self._message(deadline)
+            except TimeoutError as error:
+                raise MicrovmError(
+                    f"QEMU gave no answer to {command} within {within:g} s"
+                ) from error
             if "return" in message:
                 return message["return"]
             if "error" in message:

@@ -309,7 +309,9 @@ def _await_freeze(
     deadline = time.monotonic() + within
     lines = follow(console)
     while True:
-        event = emulator.qmp.wait_event({"GUEST_PANICKED", "SHUTDOWN"}, 0.2)
+        event = None
+        with contextlib.suppress(MicrovmError):  # QEMU is gone: said below, with the console
+            event = emulator.qmp.wait_event({"GUEST_PANICKED", "SHUTDOWN"}, 0.2)
         for line in lines.fresh():
             if progress is not None:
                 progress(line)
@@ -318,6 +320,8 @@ def _await_freeze(
         what = None
         if event is not None or emulator.ended() is not None:
             what = "the guest ended before it came to its freeze"
+            if complaint := emulator.complaint():
+                what = f"{what} (QEMU: {complaint})"
         elif time.monotonic() > deadline:
             what = f"the guest did not come to its freeze within {within:g} s"
         if what is not None:
@@ -328,7 +332,9 @@ def _command_script(spec: FreezeSpec) -> bytes:
     exports = [
         f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.environment.items())
     ]
-    return "\n".join(["export PYTHONHASHSEED=0", *exports, f"exec {shlex.join(spec.command)}", ""]).encode()
+    return "\n".join(
+        ["export PYTHONHASHSEED=0", *exports, f"exec {shlex.join(spec.command)}", ""]
+    ).encode()
 
 
 def build_initrd(built: BuiltImage) -> bytes:

@@ -1,0 +1,254 @@
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import MicrovmError, MissingError, WaitTimeout
+from harness.microvm import Clock, Machine, Outcome, Pool, machine, sparse
+from harness.microvm.console import follow, tail
+from harness.microvm.guest import Boxes, find_boxes
+from harness.microvm.initrd import (
+    character_device,
+    cpio,
+    directory,
+    load_order,
+    parse_modules_dep,
+    regular,
+)
+from harness.microvm.kvm import probe_program
+from harness.microvm.machine import Files, parse_version
+from harness.microvm.pool import memory_slots
+from harness.microvm.qmp import Qmp
+from harness.microvm.thaw import judge_console, told_seconds
+
+FILES = Files(
+    *(Path(f"/x/{name}") for name in ("ram,1", "root")),
+    1024,
+    *(Path(f"/x/{name}") for name in ("in", "out", "console", "kernel", "initrd")),
+)
+
+
+def test_cpio_is_read_back_by_cpio(tmp_path):
+    archive = cpio(
+        [
+            directory("bin"),
+            regular("bin/tool", b"12345", executable=True),
+            regular("empty", b""),
+            character_device("console", 5, 1),
+        ]
+    )
+    listed = subprocess.run(
+        ["cpio", "-tv", "--quiet"], input=archive, capture_output=True, check=True
+    ).stdout.decode()
+    lines = [line.split() for line in listed.splitlines()]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("drwxr-xr-x", "bin"),
+        ("-rwxr-xr-x", "bin/tool"),
+        ("-rw-r--r--", "empty"),
+        ("crw-------", "console"),
+    ]
+    assert lines[1][4] == "5"
+
+
+def test_modules_come_after_what_they_need_and_once():
+    table = parse_modules_dep(
+        "k/top-most.ko.xz: k/mid.ko.xz k/low.ko.xz\nk/mid.ko.xz: k/low.ko.xz\nk/low.ko.xz:\n"
+        "k/other.ko: k/low.ko.xz\n"
+    )
+    order = load_order(table, ["top_most", "built_in", "other", "mid"])
+    assert order == ["k/low.ko.xz", "k/mid.ko.xz", "k/top-most.ko.xz", "k/other.ko"]
+
+
+def test_modules_in_a_ring_are_an_error():
+    with pytest.raises(MicrovmError, match="depends on itself"):
+        load_order({"a.ko": ["b.ko"], "b.ko": ["a.ko"]}, ["a"])
+
+
+def test_boxes_are_found_by_size_whatever_their_numbers():
+    words = "quiet microvm.inbox=100 microvm.root=300 microvm.outbox=200"
+    sizes = {"pmem0": 200, "pmem1": 300, "pmem2": 100}
+    assert find_boxes(words, sizes) == Boxes("/dev/pmem2", "/dev/pmem0", 200)
+    with pytest.raises(MicrovmError, match="no inbox or no outbox"):
+        find_boxes(words, {"pmem0": 200, "pmem1": 300})
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("all quiet", Outcome.DIED),
+        ("[ 1.0] Kernel panic - not syncing: sysrq", Outcome.PANICKED),
+        ("Out of memory: Killed process 9 (x)", Outcome.OUT_OF_MEMORY),
+        (
+            "Kernel panic - not syncing: System is deadlocked\nOut of memory and no killable",
+            Outcome.OUT_OF_MEMORY,
+        ),
+        ("OSError: [Errno 28] No space left on device", Outcome.DISK_FULL),
+    ],
+)
+def test_a_guest_without_result_is_judged_by_its_console(text, outcome):
+    assert judge_console(text) is outcome
+
+
+@given(st.text())
+def test_no_console_line_breaks_the_clock(line):
+    assert told_seconds(line) == 0.0
+    assert told_seconds(f"microvm: virtual seconds {line}") >= 0 or line.strip().startswith("-")
+
+
+def test_heartbeats_are_read_from_lines_with_noise_before_them():
+    assert told_seconds("garbage microvm: virtual seconds 20") == 20.0
+    assert told_seconds("microvm: virtual seconds nan") == 0.0
+
+
+def test_follower_gives_whole_lines_once(tmp_path):
+    path = tmp_path / "console"
+    lines = follow(path)
+    assert lines.fresh() == []
+    path.write_bytes(b"one\r\ntw")
+    assert lines.fresh() == ["one"]
+    with path.open("ab") as file:
+        file.write(b"o\nthree\xff\n")
+    assert lines.fresh() == ["two", "three\ufffd"]
+    assert lines.fresh() == []
+    assert tail(path, 2) == "two\nthree\ufffd"
+    assert tail(tmp_path / "none") == ""
+
+
+def test_virtual_clock_is_one_cpu_of_counted_instructions():
+    words = Machine().switches(FILES, seed=7, private=True)
+    joined = " ".join(words)
+    assert "tcg,thread=single" in joined
+    assert "shift=0,sleep=off" in joined
+    assert "-seed 7" in joined
+    assert "-rtc base=2026-01-01T00:00:00,clock=vm" in joined
+    assert "-nodefaults" in words
+    with pytest.raises(MicrovmError, match="one virtual CPU"):
+        Machine(cpus=2)
+    with pytest.raises(MicrovmError, match="TCG"):
+        Machine(accelerator=machine.Accelerator.KVM)
+
+
+def test_a_thaw_writes_to_nothing_but_its_outbox():
+    def shares(private: bool) -> dict[str, str]:
+        words = Machine().switches(FILES, seed=1, private=private)
+        backends = [word for word in words if word.startswith("memory-backend-file")]
+        return {word.split("id=")[1].split(",")[0]: word[-3:].strip("=") for word in backends}
+
+    assert shares(True) == {"ram": "off", "root": "off", "inbox": "off", "outbox": "on"}
+    assert set(shares(False).values()) == {"on"}
+
+
+def test_commas_in_paths_reach_qemu_doubled():
+    assert any("/x/ram,,1" in word for word in Machine().switches(FILES, seed=1, private=True))
+
+
+def test_every_field_of_the_machine_is_in_its_key():
+    assert set(Machine().facts()) == set(Machine.__dataclass_fields__)
+    assert Machine(clock=Clock.REAL).facts() != Machine().facts()
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        (
+            "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n",
+            "7.2.22 Debian 1:7.2+dfsg-7+deb12u18+b3",
+        ),
+        ("QEMU emulator version 10.0.13\nCopyright", "10.0.13"),
+    ],
+)
+def test_qemu_version_carries_the_packages_revision(text, version):
+    assert parse_version(text) == version
+    with pytest.raises(MicrovmError, match="does not say its version"):
+        parse_version("nonsense")
+
+
+def test_qemu_missing_names_the_package(monkeypatch):
+    monkeypatch.setattr(machine.shutil, "which", lambda _: None)
+    machine.qemu_version.cache_clear()
+    with pytest.raises(MissingError, match="apt-get install qemu-system-x86"):
+        machine.qemu_version()
+
+
+def test_holes_change_nothing_but_the_room(tmp_path):
+    path = tmp_path / "file"
+    block = 1 << 16
+    content = os.urandom(block) + bytes(3 * block) + b"x" + bytes(block) + os.urandom(100)
+    path.write_bytes(content)
+    os.sync()
+    sparse.dig_holes(path)
+    assert path.read_bytes() == content
+    copied = tmp_path / "copy"
+    sparse.copy(path, copied)
+    assert copied.read_bytes() == content
+    assert sparse.disk_use(copied) < len(content)
+
+
+def test_pool_gives_each_cpu_once_and_takes_it_back(tmp_path):
+    one, other = Pool(1, guest_mib=1, runtime=tmp_path), Pool(1, guest_mib=1, runtime=tmp_path)
+    with one.slot() as cpu:
+        assert cpu in os.sched_getaffinity(0)
+        with pytest.raises(WaitTimeout, match="run a guest"), other.slot(within=0.1):
+            pass
+    with other.slot(within=0.1) as again:
+        assert again == cpu
+
+
+def test_pool_is_bounded_by_slots_cpus_and_memory(tmp_path):
+    assert Pool(guest_mib=1, runtime=tmp_path).slots == len(os.sched_getaffinity(0))
+    with pytest.raises(MissingError, match="MiB of memory are free"):
+        Pool(guest_mib=1 << 40, runtime=tmp_path)
+    with pytest.raises(MicrovmError):
+        Pool(0, runtime=tmp_path)
+    assert memory_slots(8000, 1000) == 7
+
+
+def test_probe_program_runs(tmp_path):
+    """It has no console to open here, so its write goes nowhere, and then it waits."""
+    program = tmp_path / "probe"
+    program.write_bytes(probe_program())
+    program.chmod(0o755)
+    process = subprocess.Popen([program], stdin=subprocess.DEVNULL)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        for message in messages:
+            theirs.sendall(json.dumps(message).encode() + b"\r\n")
+        qmp = Qmp(ours)
+        yield qmp, theirs
+        qmp.close()
+
+
+def test_qmp_keeps_events_that_come_between_question_and_answer():
+    with qemu_saying({"event": "STOP"}, {"return": {"status": "paused"}}) as (qmp, _):
+        assert qmp.ask("query-status") == {"status": "paused"}
+        assert qmp.wait_event({"STOP"}, 0.1) == {"event": "STOP"}
+        assert qmp.wait_event({"RESUME"}, 0.05) is None
+
+
+def test_qmp_errors_are_sentences():
+    refusal = {"error": {"class": "GenericError", "desc": "no such thing"}}
+    with qemu_saying(refusal) as (qmp, theirs):
+        with pytest.raises(MicrovmError, match="refuses cont: no such thing"):
+            qmp.ask("cont")
+        with pytest.raises(MicrovmError, match=r"no answer to cont within 0\.05 s"):
+            qmp.ask("cont", within=0.05)
+        theirs.close()
+        with pytest.raises(MicrovmError, match=r"does not take|closed its"):
+            qmp.ask("cont", within=1)
