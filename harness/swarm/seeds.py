@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.engine import Engine
 from harness.errors import SwarmError
 from harness.images import Cache, Say, silent, workload_archive
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab, Node, Topology
 from harness.lab.graph import harvest
 
 KIND = "graph-seed"
@@ -43,9 +43,17 @@ def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | No
 def _load(engine: Engine, archive: Path, seed: Path) -> None:
     with NamespacesLab.build(Topology(), lambda _: engine) as lab:
         node = lab.node("m1")
-        with archive.open("rb") as tar:
-            loaded = node.client(timeout=600).images.load(tar)
-        if not loaded:
-            raise SwarmError(f"engine {engine.version} loaded nothing from {archive}")
+        load_into(node, archive)
         node.dockerd.stop()
         harvest(node.dir / "data", seed)
+
+
+def load_into(node: Node, archive: Path) -> None:
+    """Load an archive of images into a node's engine; :class:`SwarmError` if nothing came of it."""
+    client = node.client(timeout=600)
+    try:
+        with archive.open("rb") as tar:
+            if not client.images.load(tar):
+                raise SwarmError(f"engine {node.engine.version} loaded nothing from {archive}")
+    finally:
+        client.close()

@@ -1,0 +1,138 @@
+"""What a frozen swarm is made of: engines, kernel, topology, workload images, guest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
+from harness.errors import UsageError
+from harness.frozen.sources import freezing_sources
+from harness.images import Cache, Say, debian_kernel, silent, workload_archive
+from harness.lab import Topology
+from harness.microvm import FreezeSpec, GuestImage, Machine, Snapshot, base_tar, freeze
+
+#: Debian suites by the kernel they serve as ``linux-image-cloud-amd64``.
+KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
+
+#: Where things lie in the guest.
+ENGINES_AT = "opt/swarm-chaos/engines"
+ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
+PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
+
+#: What of the project's requirements only the host's side needs.
+_HOST_ONLY = frozenset({"jinja2", "matplotlib", "pytest-xdist"})
+
+#: A Debian root, an engine's and the Python packages take 0.9 GB; the rest is for the nodes.
+_IMAGE_MIB = 3072
+
+
+@dataclass(frozen=True)
+class FrozenSwarm:
+    """A swarm to be thawed: which engines, which kernel, which shape, which clock."""
+
+    engine: str
+    topology: Topology
+    kernel: str
+    machine: Machine
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """All engines in it, the default one first."""
+        return tuple(dict.fromkeys([self.engine, *self.topology.engines.values()]))
+
+
+def kernel_suite(kernel: str) -> str:
+    """The suite that serves a kernel; :class:`UsageError` naming the known ones."""
+    if kernel not in KERNELS:
+        raise UsageError(f"kernel {kernel!r} is not known", hint=f"known: {', '.join(KERNELS)}")
+    return KERNELS[kernel]
+
+
+def freeze_swarm(
+    wanted: FrozenSwarm, cache: Cache, *, constraints: Path | None = None, say: Say = silent
+) -> tuple[Snapshot, EngineFacts]:
+    """The snapshot of a swarm, found or made, and the facts of its engine.
+
+    A snapshot is found by a key over all that goes in: contents of the root file systems and
+    images, kernel, QEMU and its switches, topology, and the sources that form the swarm.
+    """
+    return _Recipe(wanted, cache, constraints, say).freeze()
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    wanted: FrozenSwarm
+    cache: Cache
+    constraints: Path | None
+    say: Say
+
+    def freeze(self) -> tuple[Snapshot, EngineFacts]:
+        facts = {
+            name: provide_facts(resolve(name), self.cache, say=self.say)
+            for name in self.wanted.engines
+        }
+        engine = facts[self.wanted.engine]
+        topology = self.wanted.topology
+        plan = {
+            "topology": str(topology),
+            "engines": {
+                place.name: self._folder(topology.engines.get(place.name, self.wanted.engine))
+                for place in topology.places()
+            },
+            "archive": f"/{ARCHIVE_AT}",
+        }
+        spec = FreezeSpec(
+            image=self._image(),
+            command=["python3", "-m", "harness.frozen.agent"],
+            payload=freezing_sources(),
+            machine=self.wanted.machine,
+            environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},
+        )
+        announced = False
+
+        def progress(line: str) -> None:
+            nonlocal announced
+            if not announced:
+                announced = True
+                self.say(
+                    f"freezing a swarm of {topology} with engine {engine.version} "
+                    f"(once; about two minutes)"
+                )
+            if line.startswith("swarm-chaos: "):
+                self.say(f"  {line.removeprefix('swarm-chaos: ')}")
+
+        return freeze(spec, self.cache, progress=progress), engine
+
+    def _image(self) -> GuestImage:
+        suite = kernel_suite(self.wanted.kernel)
+        return GuestImage(
+            base=base_tar(self.cache, say=self.say),
+            kernel=debian_kernel(suite, self.cache, say=self.say),
+            requirements=guest_requirements(),
+            constraints=self.constraints,
+            trees={
+                self._folder(name).lstrip("/"): provide_tar(resolve(name), self.cache, say=self.say)
+                for name in self.wanted.engines
+            },
+            files={ARCHIVE_AT: workload_archive(self.cache, say=self.say)},
+            size_mib=_IMAGE_MIB,
+        )
+
+    def _folder(self, name: str) -> str:
+        return f"/{ENGINES_AT}/{self.wanted.engines.index(name)}"
+
+
+def guest_requirements() -> list[str]:
+    """The project's own requirements, less what only the host's side needs."""
+    wanted = [Requirement(line) for line in requires("swarm-chaos") or ()]
+    return sorted(
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in wanted
+        if requirement.marker is None and requirement.name.lower() not in _HOST_ONLY
+    )

@@ -1,0 +1,43 @@
+"""The harness's own source as a tar: what a guest is frozen with, and what a trial brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import harness
+from harness.microvm import pack
+
+#: Rooms that take part in a freeze. A change in one of them makes a new snapshot; a change
+#: anywhere else does not, for a trial brings its own copy of everything.
+FREEZING = ("images", "engine", "lab", "microvm", "swarm", "trial", "frozen")
+
+_HOME = Path(harness.__file__).parent
+
+
+def freezing_sources() -> bytes:
+    """The rooms that a freeze runs, as a tar."""
+    files = [_HOME / name for name in ("__init__.py", "errors.py", "wait.py")]
+    for room in FREEZING:
+        files.extend(_files(_HOME / room))
+    return pack({f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files})
+
+
+def trial_sources(root: Path, folders: Iterable[str]) -> bytes:
+    """The whole harness, and from the project at ``root`` its pytest set-up and ``folders``."""
+    contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in _files(_HOME)}
+    for name in ("pyproject.toml", "conftest.py"):
+        if (root / name).is_file():
+            contents[name] = (root / name).read_bytes()
+    for folder in folders:
+        for file in _files(root / folder):
+            contents[str(file.relative_to(root))] = file.read_bytes()
+    return pack(contents)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc"
+    )
