@@ -249,7 +249,11 @@ class Cache:
     def _sweep(self, kind: str, key: str) -> None:
         """Remove what killed builds left; the caller holds the entry's lock."""
         for leftover in self._folder(kind, key).parent.glob(f".{key}{_BUILDING}*"):
-            remove_tree(leftover)
+            try:
+                remove_tree(leftover)
+            except (OSError, ImageError) as error:
+                # a killed build's programs may be about to end; the next build tries again
+                self.say(f"{leftover} of a build that was killed is left for now: {error}")
 
     @contextmanager
     def _locked(self, kind: str, key: str) -> Iterator[None]:

@@ -42,6 +42,23 @@ _SLIM = (
     "path-exclude=/usr/share/bug/*",
 )
 
+# The builder must not outlive us, kill -9 included: the kernel tells the keeper when we are gone.
+# mmdebstrap puts off a TERM until what it runs has ended, so that is told too; then it removes
+# its temporary folders. Nothing gets more than ten seconds.
+_KEEPER = """
+end() {
+    trap "" TERM
+    kill -TERM 0
+    (sleep 10; kill -KILL 0) &
+    wait "$child"
+    kill -KILL 0
+}
+trap end TERM
+"$@" &
+child=$!
+wait "$child"
+"""
+
 _IGNORE_AGE = 'Acquire::Check-Valid-Until "false"'
 
 
@@ -146,8 +163,7 @@ def _with_release_of_any_age(
 
 def _run(recipe: DebianRecipe, switches: Sequence[str], target: Path, mirror: str | None) -> None:
     command = [
-        # the builder must not outlive us; on TERM it unmounts and removes what it made
-        *("setpriv", "--pdeathsig", "TERM", _program()),
+        *("setpriv", "--pdeathsig", "TERM", "sh", "-c", _KEEPER, "sh", _program()),
         *switches,
         *(f"--dpkgopt={option}" for option in (_SLIM if recipe.slim else ())),
         *(f"--customize-hook={hook}" for hook in recipe.hooks),

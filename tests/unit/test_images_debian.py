@@ -1,11 +1,15 @@
 """mmdebstrap's words, told apart."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HarnessError, ImageError, MissingError
 from harness.images import Cache, DebianRecipe, debian, installed_packages, root_tree
+from harness.wait import NotYet, wait_for
 
 RECIPE = DebianRecipe("trixie", ("docker.io",))
 
@@ -128,3 +132,42 @@ def test_installed_packages_are_read_from_dpkgs_status():
         "Package: raw\nStatus: install ok unpacked\nVersion: 2:3\n"
     )
     assert installed_packages(status) == {"docker.io": "26.1.5+dfsg1-9", "raw": "2:3"}
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from harness.images import DebianRecipe, extracted_tar
+extracted_tar(DebianRecipe("trixie", ("x",)), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_builder_and_what_it_runs_end_with_us(path, tmp_path, number):
+    pids = tmp_path / "pids"
+    scratch = tmp_path / "scratch"
+    fake_mmdebstrap(
+        path,
+        f"trap 'rm {scratch}; exit 1' TERM\ntouch {scratch}\nsleep 300 &\n"
+        f"echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait\n",
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "tar")], stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(lambda: pids.exists() or NotYet("no pids"), state="the builder's start", within=20)
+        process.send_signal(number)
+    started = [int(word) for word in pids.read_text().split()]
+
+    def gone():
+        left = [pid for pid in started if running(pid)]
+        return NotYet(f"{left} run") if left else True
+
+    wait_for(gone, state="the end of the builder", within=8)
+    assert not scratch.exists()
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
