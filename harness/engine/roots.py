@@ -45,6 +45,9 @@ ENGINE_FILE = "usr/share/swarm-chaos/engine.json"
 _REVISION = 1
 """Part of every cache key: raise it when the recipe below changes."""
 
+_BASE_REVISION = 2
+"""The same for the plain root below a ``dir:`` engine."""
+
 _VERSIONS_FILE = "usr/share/swarm-chaos/versions"
 _DPKG_STATUS = "var/lib/dpkg/status"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -55,6 +58,8 @@ _TOOLS = (
     *("iptables", "iproute2", "procps", "kmod", "mount", "ca-certificates"),
     *("ipvsadm", "conntrack", "nftables"),
 )
+# runc is static in Docker's archives; one built by hand wants its library
+_BASE_TOOLS = (*_TOOLS, "libseccomp2")
 _SPLIT_CLI = {"trixie", "sid"}  # from here on docker.io no longer brings /usr/bin/docker
 
 _READ_BACK = (
@@ -204,7 +209,7 @@ def _archive_of(spec: EngineSpec) -> StaticArchive | None:
 
 def _key(spec: EngineSpec, archive: StaticArchive | None) -> str:
     if archive is not None:
-        return f"dir-{archive.digest[:16]}-r{_REVISION}"
+        return f"dir-{archive.digest[:16]}-r{_REVISION}.{_BASE_REVISION}"
     return f"{spec.suite}-r{_REVISION}"
 
 
@@ -222,10 +227,10 @@ def _base(
 
     def recipe(work: Path) -> None:
         say("building the plain Debian root below it first")
-        recipe = DebianRecipe(_BASE_SUITE, _TOOLS)
+        recipe = DebianRecipe(_BASE_SUITE, _BASE_TOOLS)
         note.update(install(recipe, work / name, say=say).note())
 
-    key = f"{_BASE_SUITE}-r{_REVISION}"
+    key = f"{_BASE_SUITE}-r{_BASE_REVISION}"
     return cache.build(kind, key, recipe, lambda _: note, need=_NEED) / name
 
 

@@ -64,11 +64,12 @@ class StaticArchive:
         """What the binaries say to ``--version``, one after the other; dockerd's comes first.
 
         They run inside ``rootfs`` (root only; they lie in its /usr/local/bin), or where they are.
-        :class:`EngineError` with dockerd's own words when it does not run on this machine.
+        :class:`EngineError` with its own words when one that is needed does not run here.
         """
-        said = [self._version("dockerd", rootfs, must=True)]
-        for names in (("containerd", "docker-containerd"), ("docker",)):
-            said += [self._version(n, rootfs, must=False) for n in names if n in self.binaries]
+        said = []
+        for choices in (*_NEEDED, ("docker",)):
+            found = [name for name in choices if name in self.binaries]
+            said += [self._version(name, rootfs, must=choices in _NEEDED) for name in found[:1]]
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in said if line)
 
     def _version(self, name: str, rootfs: Path | None, *, must: bool) -> str:

@@ -120,6 +120,13 @@ def test_a_dockerd_that_does_not_run_here_is_quoted(cache, tmp_path, content, wo
     assert cache.entries() == []
 
 
+@pytest.mark.parametrize("name", ["containerd", "runc"])
+def test_a_needed_binary_that_does_not_run_is_told_before_a_container_fails(cache, tmp_path, name):
+    (binaries(tmp_path / "bin", "28.5.2") / name).write_text("#!/bin/sh\necho no lib >&2; exit 1\n")
+    with pytest.raises(EngineError, match=f"{name} does not run here: no lib"):
+        provide_tar(resolve(f"dir:{tmp_path / 'bin'}"), cache)
+
+
 def test_a_dockerd_without_a_version_is_refused(cache, tmp_path):
     spec = resolve(f"dir:{binaries(tmp_path / 'bin', 'dev')}")
     with pytest.raises(EngineError, match="does not say its version"):
