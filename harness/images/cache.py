@@ -192,6 +192,27 @@ class Cache:
             self._sweep(kind, key)
             return there
 
+    def half_built(self) -> list[tuple[str, str]]:
+        """Kind and key of what killed builds left and nobody is building now."""
+        names = set()
+        for leftover in self.root.glob(f"[!.]*/.*{_BUILDING}*"):
+            key = leftover.name[1 : leftover.name.rindex(_BUILDING)]
+            if not self._being_built(leftover.parent.name, key):
+                names.add((leftover.parent.name, key))
+        return sorted(names)
+
+    def remove_half_built(self, kind: str, key: str) -> None:
+        """Remove what killed builds of an entry left; the entry itself stays."""
+        with self._locked(kind, key):
+            self._sweep(kind, key)
+
+    def _being_built(self, kind: str, key: str) -> bool:
+        try:
+            with FileLock(self._folder(kind, key).parent / f".{key}.lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def _folder(self, kind: str, key: str) -> Path:
         for word in (kind, key):
             if not _NAME.fullmatch(word):

@@ -11,8 +11,11 @@ from pathlib import Path
 from harness.errors import LabError
 
 #: Joins a cgroup of each hierarchy, then becomes the command. The groups come first, ended by
-#: "--"; "0" is the writer itself, whatever pid namespace it is in.
-_JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
+#: "--"; "0" is the writer itself, whatever pid namespace it is in. What cannot join must not
+#: run: when a lab is going away, nobody would find it to end it.
+_JOIN = (
+    'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
+)
 
 
 @dataclass(frozen=True)

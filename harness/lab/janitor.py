@@ -4,13 +4,16 @@ Run as a script with the interpreter's own library alone::
 
     unshare --mount --propagation private python -I -S janitor.py LAB_DIR LAB_ID
 
-It mounts the cgroup hierarchies of the lab in a mount namespace of its own, starts the *keeper*
-(process 1 of the lab's pid namespace, whose network namespace is the fabric), says
-``ready KEEPER_PID`` and then reads standard input. When that ends, however the maker died, it
-kills the keeper, and with it, by the kernel's own rule, every process of every node; then it
-removes the cgroups and the lab's folder. Mounts, links, rules and namespaces die with the
-processes that held them. If the janitor itself is killed, the keeper goes too (parent-death
-signal) and only files and empty cgroups are left for ``swarm-chaos clean``.
+It makes the lab's folder, mounts the cgroup hierarchies of the lab in a mount namespace of its
+own, starts the *keeper* (process 1 of the lab's pid namespace, whose network namespace is the
+fabric), says ``ready KEEPER_PID`` (or ``failed WORDS``) and then reads standard input. The folder
+is the janitor's to make, so that there is nothing of a lab before there is one to remove it.
+
+When standard input ends, however the maker died, it kills the keeper, and with it, by the
+kernel's own rule, every process of every node; then it removes the cgroups and the lab's folder.
+Mounts, links, rules and namespaces die with the processes that held them. If the janitor itself
+is killed, the keeper goes too (parent-death signal) and only files and empty cgroups are left
+for ``swarm-chaos clean``.
 """
 
 from __future__ import annotations
@@ -144,22 +147,35 @@ def child_of(pid: int, seconds: float = 10.0) -> int:
     raise TimeoutError("the keeper did not start")
 
 
+def make_folder(lab: Path) -> None:
+    """Make the lab's folder and lock it; what goes wrong from now on is written to its log."""
+    lab.mkdir(mode=0o700)
+    (lab / "nodes").mkdir()
+    lock = os.open(lab / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # `clean` takes a lab whose lock is free for abandoned
+    log = os.open(lab / "janitor.log", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    os.dup2(log, sys.stderr.fileno())
+
+
 def main(lab: Path, lab_id: str) -> int:
     """Own the lab until standard input ends."""
     os.setsid()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-    lock = os.open(lab / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # `clean` takes a lab whose lock is free for abandoned
     groups: list[Path] = []
     keeper = None
     keep = False
     try:
+        make_folder(lab)
         groups = mount_cgroups(lab, lab_id)
         keeper = start_keeper()
         print(f"ready {child_of(keeper.pid)}", flush=True)
         while line := sys.stdin.buffer.readline():
             keep = line.strip() == b"keep"
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        with contextlib.suppress(OSError):  # nobody may be listening any more
+            print(f"failed {where}{error.strerror or error}", flush=True)
     finally:
         if keeper is not None:
             keeper.kill()  # its child has --kill-child's parent-death signal

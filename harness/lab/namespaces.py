@@ -170,7 +170,7 @@ class NamespacesLab:
         """
         _require()
         lab_id = secrets.token_hex(4)
-        lab_dir = _new_folder(lab_id)
+        lab_dir = _place_for(lab_id)
         janitor, keeper = _start_janitor(lab_dir, lab_id)
         places = list(topology.places())
         nodes = {p.name: Node(p, engine_for(p.name), keeper) for p in places}
@@ -332,49 +332,53 @@ def _require() -> None:
         )
 
 
-def _new_folder(lab_id: str) -> Path:
+def _place_for(lab_id: str) -> Path:
+    """Where a lab's folder is to be; the janitor makes it, the one above it is made here."""
     base = labs_folder()
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if base.stat().st_uid != os.geteuid():
-            raise LabError(
-                f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
-            )
-        folder = base / lab_id
-        if len(str(folder)) > _LONGEST_FOLDER:
-            raise LabError(
-                f"the path {base} is too long for unix sockets below it",
-                hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
-            )
-        folder.mkdir(mode=0o700)
-        (folder / "nodes").mkdir()
+        owner = base.stat().st_uid
     except OSError as error:
-        raise LabError(f"cannot make a folder for the lab in {base}: {error.strerror}") from error
+        raise LabError(
+            f"cannot make a folder for labs at {base}: {error.strerror}",
+            hint="set SWARM_CHAOS_LABS to a folder of yours",
+        ) from error
+    if owner != os.geteuid():
+        raise LabError(
+            f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
+        )
+    folder = base / lab_id
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        raise LabError(
+            f"the path {base} is too long for unix sockets below it",
+            hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
+        )
     return folder
 
 
 def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], Keeper]:
-    with (lab_dir / "janitor.log").open("wb") as log:
-        janitor = subprocess.Popen(
-            [
-                *("unshare", "--mount", "--propagation", "private", "--"),
-                *(sys.executable, "-I", "-S", janitor_script.__file__, str(lab_dir), lab_id),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
+    janitor = subprocess.Popen(
+        [
+            *("unshare", "--mount", "--propagation", "private", "--"),
+            *(sys.executable, "-I", "-S", janitor_script.__file__, str(lab_dir), lab_id),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert janitor.stdin is not None
     assert janitor.stdout is not None
-    said = next(_lines(janitor.stdout, Deadline(_UP_WITHIN)), "")
-    if not said.startswith("ready "):
-        why = (lab_dir / "janitor.log").read_text(errors="replace").strip().splitlines()
-        if janitor.stdin is not None:
-            janitor.stdin.close()
-        janitor.stdout.close()
-        janitor.wait()
-        shutil.rmtree(lab_dir, ignore_errors=True)
-        raise LabError(f"the lab's frame did not come up: {why[-1] if why else 'no word from it'}")
-    return janitor, Keeper(lab_id, lab_dir, janitor.pid, int(said.split()[1]))
+    assert janitor.stderr is not None
+    with janitor.stderr as errors:
+        said = next(_lines(janitor.stdout, Deadline(_UP_WITHIN)), "")
+        if said.startswith("ready "):
+            return janitor, Keeper(lab_id, lab_dir, janitor.pid, int(said.split()[1]))
+        janitor.stdin.close()  # at which it removes what it made
+        complaint = errors.read().decode(errors="replace").strip().splitlines()
+    janitor.stdout.close()
+    janitor.wait()
+    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no word from it")
+    raise LabError(f"the lab's frame did not come up: {why}")
 
 
 def _plant(node: Node, seed: Path | None) -> None:
