@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Lazy] = {
 }
 
 BENCHES: Mapping[str, Lazy] = {
+    "microvm": Lazy("harness.bench.microvm:microvm", "What freezing and thawing costs."),
     "lab": Lazy("harness.bench.lab:lab", "How fast nodes come up, and what they weigh."),
 }
 

@@ -41,11 +41,8 @@ NOT_BUILT: Mapping[LabName, str] = {
 }
 
 
-AUTO: Sequence[LabName] = ("namespaces",)
-"""What ``--lab auto`` takes, in this order. The microVM is not in it as long as pytest sends no
-trial there."""
-
-_NOT_SERVED = "the machine can, but pytest sends no trial there yet"
+AUTO: Sequence[LabName] = ("microvm", "namespaces")
+"""What ``--lab auto`` takes, in this order."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,7 @@ def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
             LabFinding(
                 name,
                 works=not lacking,
-                because="; ".join(f"{check.name}: {check.seen}" for check in lacking)
-                or ("" if name in AUTO else _NOT_SERVED),
+                because="; ".join(f"{check.name}: {check.seen}" for check in lacking),
                 todo=tuple(dict.fromkeys(check.todo for check in lacking if check.todo)),
             )
         )

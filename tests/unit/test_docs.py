@@ -94,7 +94,12 @@ def test_every_kind_of_journal_entry_is_in_the_reference():
     assert {kind for kind in written if f"`{kind}`" not in REFERENCE} == set()
 
 
-OF_THE_HARNESS_ITSELF = {"SWARM_CHAOS_CLOCK", "SWARM_CHAOS_FREEZE", "SWARM_CHAOS_LOAD"}
+OF_THE_HARNESS_ITSELF = {
+    "SWARM_CHAOS_CLOCK",
+    "SWARM_CHAOS_FREEZE",
+    "SWARM_CHAOS_LAB",
+    "SWARM_CHAOS_LOAD",
+}
 """How the harness hands its own children what they need; nobody else sets them."""
 
 

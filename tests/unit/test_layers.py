@@ -20,7 +20,7 @@ FLOORS = (
     {"lab", "microvm"},
     {"swarm"},
     {"faults", "probes", "load", "frozen"},
-    {"fixtures", "options", "progress"},
+    {"fixtures", "options", "progress", "outer"},
     {"plugin"},
     {"cli", "bench", "doctor"},
 )
@@ -85,7 +85,9 @@ def allowed_to(room):
         return BESIDE[room] | {room}
     [floor] = [number for number, rooms in enumerate(FLOORS) if room in rooms]
     below = set().union(*FLOORS[:floor]) if floor else set()
-    top = USED_BY_TOP if room in {"progress", "plugin", "cli", "bench", "doctor"} else set()
+    top = (
+        USED_BY_TOP if room in {"progress", "outer", "plugin", "cli", "bench", "doctor"} else set()
+    )
     return below | top | {room} | NEIGHBOURS.get(room, set())
 
 
