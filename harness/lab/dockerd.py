@@ -91,7 +91,6 @@ class Dockerd:
     def command(self, extra: Sequence[str] = ()) -> list[str]:
         """dockerd's command line on this node."""
         flags = [
-            "--config-file=/dev/null",
             f"--host=unix://{SOCKET}",
             "--group=root",
             f"--metrics-addr={self._address}:{METRICS_PORT}",

@@ -108,10 +108,13 @@ class Node:
 
     def start(self, extra: Sequence[str] = ()) -> None:
         """Switch the machine on if it is off, start its dockerd, and wait until it answers."""
-        if not self.up:
-            self.boot()
-        self.dockerd.start(extra)
-        self.dockerd.wait_ready()
+        try:
+            if not self.up:
+                self.boot()
+            self.dockerd.start(extra)
+            self.dockerd.wait_ready()
+        except OSError as error:
+            raise LabError(f"{self.name} cannot start: {error}") from error
 
     @property
     def docker(self) -> DockerClient:

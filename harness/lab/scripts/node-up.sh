@@ -17,7 +17,12 @@ hostname "$name" 2>/dev/null || echo "$name" >/proc/sys/kernel/hostname
 
 # One cable: eth0 here, an end of the node's name in the fabric's namespace.
 ip link set lo up
-ip link add eth0 address "$mac" type veth peer name "$name" netns "$fabric"
+lay_cable() { ip link add eth0 address "$mac" type veth peer name "$name" netns "$fabric"; }
+# The kernel takes its time to remove the cable of a node that was killed.
+lay_cable 2>/dev/null || {
+    nsenter --net="$fabric" ip link delete "$name" 2>/dev/null || true
+    lay_cable
+}
 ip address add "$address" dev eth0
 ip link set eth0 up
 nsenter --net="$fabric" ip link set "$name" master fabric up

@@ -1,0 +1,226 @@
+"""However a lab's maker dies, nothing of the lab outlives it by more than a moment."""
+
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+MOMENTS = 20
+GONE_WITHIN = 10.0  # seconds; an undisturbed machine takes less than one
+
+#: Builds a lab whose id is given, forms a swarm, kills and revives nodes; a line per stage.
+MAKER = """
+import sys
+from pathlib import Path
+from harness.engine import engine_at
+from harness.faults import Faults
+from harness.lab import NamespacesLab, Topology, namespaces
+from harness.swarm import Swarm
+from harness.trial import EngineFacts, Trial, TrialInputs
+
+rootfs, lab_id, folder = sys.argv[1:]
+namespaces.secrets.token_hex = lambda _: lab_id
+engine = engine_at(Path(rootfs))
+facts = EngineFacts(name="", version=engine.version, source="", digest="")
+trial = Trial(Path(folder), TrialInputs(
+    scenario="", engine=facts, topology="", lab="", kernel="", clock="real", seed=1))
+faults = Faults(trial)
+print("go", flush=True)
+with NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab:
+    print("built", flush=True)
+    lab.site().popen(["sleep", "1000"])
+    Swarm.form(lab)
+    print("formed", flush=True)
+    with faults.kill_dockerd(lab.node("w1")), faults.kill_node(lab.node("m1")):
+        print("injected", flush=True)
+    lab.node("m1").run(["sh", "-c", "tc qdisc add dev eth0 root tbf rate 1mbit burst 10k "
+                        "latency 1s; iptables -A INPUT -s 192.0.2.1 -j DROP"], check=False)
+print("closed", flush=True)
+"""
+
+
+class Made:
+    """A maker under way, and what can be found of its lab."""
+
+    def __init__(self, engine, number, tmp_path, labs):
+        self.lab_id = f"{0xDEAD0000 + os.getpid() % 4096 * 16 + number % 16:08x}"
+        self.labs = labs
+        self.folder = labs / self.lab_id
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAKER, str(engine.rootfs), self.lab_id, str(tmp_path / "trial")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
+        )
+        self.heard = b""
+        assert self.hear(b"go", 60), self.process.stderr.read().decode()
+        self.began = time.monotonic()
+
+    def hear(self, word, within):
+        give_up = time.monotonic() + within
+        while word not in self.heard.split():
+            left = give_up - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                return False
+            if not (chunk := os.read(self.process.stdout.fileno(), 4096)):
+                return False
+            self.heard += chunk
+        return True
+
+    def processes(self):
+        """Pids of what runs for this lab: by environment, command line or group."""
+        found = []
+        for process in Path("/proc").iterdir():
+            if not process.name.isdecimal() or int(process.name) == os.getpid():
+                continue
+            try:
+                words = b"".join(
+                    (process / name).read_bytes() for name in ("environ", "cmdline", "cgroup")
+                )
+                zombie = (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+            except OSError:
+                continue
+            if not zombie and (self.lab_id.encode() in words or os.fsencode(self.labs) in words):
+                found.append(int(process.name))
+        return found
+
+    def namespaces(self):
+        """The namespaces in which its processes are and this one is not."""
+        found = set()
+        for pid in self.processes():
+            found |= links(f"/proc/{pid}/ns")
+        return found - links("/proc/self/ns")
+
+    def kill(self):
+        self.process.kill()
+        self.close()
+
+    def close(self):
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def links(folder):
+    try:
+        return {str(link.readlink()) for link in Path(folder).iterdir()}
+    except OSError:
+        return set()
+
+
+def all_namespaces():
+    found = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            found |= links(process / "ns")
+    return found
+
+
+def groups_of(lab_id):
+    """The lab's groups in all hierarchies, the host's own mounts being what is looked at."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    roots = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
+    return [str(g) for root in roots for g in root.glob(f"swarm-chaos/{lab_id}")]
+
+
+def left_of(made, namespaces):
+    """What is left of a lab, each thing in words."""
+    left = [f"process {pid}" for pid in made.processes()]
+    left += [f"namespace {name}" for name in namespaces & all_namespaces()]
+    left += [f"group {group}" for group in groups_of(made.lab_id)]
+    left += [f"folder {path}" for path in made.labs.glob("*")]
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    left += [f"mount {line}" for line in mounts if made.lab_id in line or str(made.labs) in line]
+    return left
+
+
+def wait_until_nothing_is_left(made, namespaces=frozenset()):
+    give_up = time.monotonic() + GONE_WITHIN
+    while left := left_of(made, namespaces):
+        assert time.monotonic() < give_up, left
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def labs(tmp_path_factory):
+    """A short path: unix sockets must fit below it."""
+    folder = Path(f"/var/tmp/sc-{os.getpid()}")
+    folder.mkdir(mode=0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_state):
+    before = host_state()
+
+    whole = Made(stable, 0, tmp_path / "whole", labs)
+    assert whole.hear(b"closed", 120), whole.process.stderr.read().decode()
+    length = time.monotonic() - whole.began
+    whole.close()
+    wait_until_nothing_is_left(whole)
+
+    chance = random.Random(20261123)
+    stages = set()
+    for number in range(1, MOMENTS + 1):
+        moment = chance.uniform(0.05, length)
+        made = Made(stable, number, tmp_path / str(number), labs)
+        made.hear(b"closed", moment)
+        namespaces = made.namespaces()
+        made.kill()
+        stages.add(made.heard.split()[-1])
+        try:
+            wait_until_nothing_is_left(made, namespaces)
+        except AssertionError as error:
+            raise AssertionError(f"killed after {moment:.3f} s, left: {error}") from None
+    assert {b"go", b"built", b"injected"} <= stages, "the moments were not spread over its life"
+    after = host_state()
+    for state in (before, after):
+        del state["groups"]  # ours are looked for by name, others may be at work
+    assert after == before
+
+
+def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
+    stable, tmp_path, labs
+):
+    made = Made(stable, 0, tmp_path, labs)
+    assert made.hear(b"formed", 60)
+    seen = {line.split()[0] for line in left_of(made, made.namespaces())}
+    assert seen == {"process", "namespace", "group", "folder"}, "what is looked for is there"
+    inside = [pid for pid in made.processes() if pid != made.process.pid]
+    [janitor] = [
+        pid for pid in inside if b"janitor.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    living = clean(labs)
+    assert made.lab_id not in living.stdout, "a living lab is left alone"
+    assert set(made.processes()) >= {janitor}
+
+    os.kill(janitor, signal.SIGKILL)
+    made.kill()
+    listed = clean(labs, "--dry-run")
+    assert f"would remove lab {made.folder}" in listed.stdout
+    assert made.folder.exists()
+    removed = clean(labs)
+    assert removed.returncode == 0, removed.stderr
+    assert f"removed lab {made.folder}" in removed.stdout
+    assert f"/swarm-chaos/{made.lab_id}" in removed.stdout
+    wait_until_nothing_is_left(made)
+    assert made.lab_id not in clean(labs).stdout
+
+
+def clean(labs, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", "clean", *options],
+        env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
