@@ -1,0 +1,81 @@
+"""Topologies: written, read, named, refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UsageError
+from harness.lab import Topology
+from harness.lab.topology import MOST_NODES
+
+SHAPES = st.builds(
+    Topology,
+    managers=st.integers(1, 40),
+    workers=st.integers(0, 40),
+    spares=st.integers(0, 20),
+)
+
+
+@given(SHAPES)
+def test_what_is_written_is_read_back(topology):
+    assert Topology.parse(str(topology)) == topology
+
+
+@given(st.text(alphabet="0123456789mws -+,", max_size=8))
+def test_anything_else_is_refused_in_words(written):
+    try:
+        topology = Topology.parse(written)
+    except UsageError:
+        return
+    assert 1 <= sum(1 for _ in topology.places()) <= MOST_NODES
+    assert Topology.parse(str(topology)) == topology
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("", "no topology"),
+        ("3", "no topology"),
+        ("2w", "no topology"),
+        ("2w3m", "no topology"),
+        ("3m2", "no topology"),
+        ("-3m", "no topology"),
+        ("0m2w", "0 managers"),
+        ("50m51w", "101 nodes"),
+        ("9999999m", "nodes are more than"),
+    ],
+)
+def test_what_cannot_be_a_swarm_is_refused(written, why):
+    with pytest.raises(UsageError, match=why):
+        Topology.parse(written)
+
+
+@given(SHAPES)
+def test_places_are_numbered_and_named_by_role(topology):
+    places = list(topology.places())
+    assert [place.index for place in places] == list(range(len(places)))
+    assert len({place.name for place in places}) == len(places)
+    for role, count in (
+        ("manager", topology.managers),
+        ("worker", topology.workers),
+        ("spare", topology.spares),
+    ):
+        names = [place.name for place in places if place.role == role]
+        assert names == [f"{role[0]}{number + 1}" for number in range(count)]
+
+
+def test_an_even_number_of_managers_is_warned_of():
+    [warning] = Topology(4).warnings()
+    assert warning.startswith("4 managers tolerate the loss of 1, no more than 3")
+    assert Topology(3).warnings() == ()
+
+
+def test_engines_can_only_be_given_for_nodes_that_are_there():
+    assert Topology(2, 1, engines={"w1": "oldest"}).engines == {"w1": "oldest"}
+    with pytest.raises(UsageError, match="not there: w2"):
+        Topology(2, 1, engines={"w2": "oldest"})
+
+
+def test_negative_counts_are_refused():
+    with pytest.raises(UsageError, match="negative"):
+        Topology(1, -1)

@@ -1,0 +1,51 @@
+"""Workloads are refused when they are made, not when they are deployed."""
+
+import pytest
+
+from harness.errors import UsageError
+from harness.swarm import Service, Workload, balanced_web
+
+
+def service(name="app", **facts):
+    return Service(name, "image", facts.pop("networks", ("net",)), **facts)
+
+
+def workload(*services, **facts):
+    return Workload("load", facts.pop("networks", ("net",)), services, **facts)
+
+
+@pytest.mark.parametrize("replicas", [None, 0, 1, 100])
+def test_a_sound_workload_is_taken(replicas):
+    made = workload(service(replicas=replicas, published=80, port=80), entry="app")
+    assert made.service("app").replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: service(replicas=-1), "-1 replicas cannot be"),
+        (lambda: service(published=0), "port 0 is none"),
+        (lambda: service(published=65536), "port 65536 is none"),
+        (lambda: workload(service(), service()), "names must differ"),
+        (
+            lambda: workload(service("a", published=80), service("b", published=80)),
+            r"two services publish one port: \[80, 80\]",
+        ),
+        (lambda: workload(service(networks=("other",))), "wants networks the workload has not"),
+        (lambda: workload(service(), entry="web"), "no service 'web' to enter by"),
+        (lambda: workload(service()).service("web"), "has no service 'web'"),
+    ],
+)
+def test_a_workload_that_cannot_be_is_refused(make, why):
+    with pytest.raises(UsageError, match=why):
+        make()
+
+
+def test_the_balanced_web_is_entered_by_its_balancer():
+    web = balanced_web(replicas=7, balancers=3, port=81)
+    assert web.entry == "balancer"
+    assert web.service("app").replicas == 7
+    assert web.service("app").published is None
+    balancer = web.service("balancer")
+    assert (balancer.replicas, balancer.published) == (3, 81)
+    assert balancer.env["UPSTREAM"] == "app"

@@ -1,0 +1,142 @@
+"""A trial's record: judged, written, read back; and who may be called as expected."""
+
+import json
+
+import msgspec
+import pytest
+
+from harness.errors import LabError, TrialError
+from harness.trial import (
+    SCHEMA,
+    EngineFacts,
+    Inconclusive,
+    Trial,
+    TrialInputs,
+    as_expected,
+    digest_files,
+    digest_of,
+    judge,
+    read_lines,
+    read_record,
+)
+
+INPUTS = TrialInputs(
+    scenario="scenarios/test_x.py::test_x",
+    engine=EngineFacts(name="stable", version="26.1.5", source="debian:trixie", digest="d"),
+    topology="3m2w",
+    lab="namespaces",
+    kernel="6.1",
+    clock="real",
+    seed=7,
+)
+
+
+def trial(folder, *, control=False):
+    return Trial(folder / "trial", msgspec.structs.replace(INPUTS, control=control))
+
+
+def test_a_trial_is_read_back_as_it_was_finished(tmp_path):
+    made = trial(tmp_path)
+    made.measures("downtime", 3.5, unit="s").below(5, source="upstream")
+    made.write_samples("requests", [{"t": 1}, {"t": 2}])
+    record = made.finish(
+        None, title="A title", upstream=["moby/moby#1"], nodes=["m1"], must_break=[]
+    )
+    assert read_record(made.folder) == record
+    assert (record.verdict, record.reason, record.inputs.seed) == ("pass", "", 7)
+    assert record.measures[0].ok is True
+    assert [entry["kind"] for entry in read_lines(made.folder / "journal.jsonl")] == [
+        "trial.start",
+        "measure",
+        "measure.bound",
+        "trial.end",
+    ]
+    assert list(read_lines(made.samples("requests"))) == [{"t": 1}, {"t": 2}]
+    assert record.seconds > 0
+    assert record.files == digest_files(made.folder)
+    assert record.files.keys() == {"journal.jsonl", "samples/requests.jsonl"}
+    assert record.digest == digest_of(record.files)
+
+
+def test_the_digest_follows_every_file_and_its_name(tmp_path):
+    files = {"a": "1", "b": "2"}
+    assert digest_of(files) == digest_of(dict(reversed(files.items())))
+    assert len({digest_of(f) for f in (files, {"a": "1"}, {"a": "2", "b": "1"}, {})}) == 4
+
+
+def test_a_folder_is_a_trials_once(tmp_path):
+    first = trial(tmp_path)
+    with pytest.raises(TrialError, match="cannot make the trial's folder"):
+        trial(tmp_path)
+    first.finish(None)
+
+
+def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path):
+    made = trial(tmp_path)
+    made.finish(None)
+    path = made.folder / "trial.json"
+    newer = {**json.loads(path.read_text()), "schema": SCHEMA + 1, "measures": "other"}
+    path.write_text(json.dumps(newer))
+    with pytest.raises(TrialError, match=f"schema {SCHEMA + 1}; this harness reads {SCHEMA}"):
+        read_record(made.folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "null"])
+def test_what_is_no_record_is_an_error_in_words(tmp_path, text):
+    (tmp_path / "trial.json").write_text(text)
+    with pytest.raises(TrialError, match="no trial record"):
+        read_record(tmp_path)
+
+
+def test_no_record_at_all_is_an_error_in_words(tmp_path):
+    with pytest.raises(TrialError, match="cannot read"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "doubts", "verdict", "reason"),
+    [
+        (None, [], "pass", ""),
+        (AssertionError("no\nmore"), [], "fail", "no"),
+        (AssertionError(), [], "fail", "an assertion failed"),
+        (LabError("m1 is gone"), [], "unknown", "LabError: m1 is gone"),
+        (ValueError("x"), [], "unknown", "ValueError: x"),
+        (KeyError(), [], "unknown", "KeyError: "),
+        (Inconclusive(["too few", "samples"]), [], "unknown", "too few; samples"),
+        (AssertionError("no"), ["no evidence"], "unknown", "no evidence"),
+        (None, ["one", "two"], "unknown", "one; two"),
+    ],
+)
+def test_verdicts(error, doubts, verdict, reason):
+    assert judge(error, [], doubts) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("control", "must_break", "broken", "verdict", "expected"),
+    [
+        (False, [], [], "pass", True),
+        (False, [], ["a"], "fail", False),
+        (True, ["a"], ["a"], "fail", True),
+        (True, ["a"], ["a", "b"], "fail", True),
+        (True, ["a", "b"], ["a"], "fail", False),
+        (True, ["a"], ["b"], "fail", False),
+        (True, ["a"], [], "pass", False),
+        (True, [], [], "pass", False),
+    ],
+)
+def test_a_control_is_as_expected_when_it_fails_by_what_it_names(
+    tmp_path, control, must_break, broken, verdict, expected
+):
+    made = trial(tmp_path, control=control)
+    for name in ("a", "b"):
+        made.measures(name, 2, unit="s").below(1 if name in broken else 3)
+    record = made.finish(None, must_break=must_break)
+    assert record.verdict == verdict
+    assert as_expected(record) is expected
+
+
+def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path):
+    made = trial(tmp_path, control=True)
+    made.measures("a", 2, unit="s").below(1)
+    made.doubt("the fault left no evidence")
+    assert as_expected(made.finish(None, must_break=["a"])) is None
