@@ -79,7 +79,12 @@ class Scene:
 
     def open_trial(self) -> Trial:
         """Open the record; the engine is provided first, for its version belongs to the inputs."""
-        engine = self.shelf.engine(self.point.engine)
+        if self.attach is not None:
+            self.lab = NamespacesLab.attach(self.attach.resolve())
+            self.stack.callback(self.lab.release)
+            engine = next(iter(self.lab.nodes.values())).engine
+        else:
+            engine = self.shelf.engine(self.point.engine)
         inputs = TrialInputs(
             scenario=self.scenario,
             control=self.control,
@@ -102,10 +107,8 @@ class Scene:
 
     def open_lab(self) -> NamespacesLab:
         """Bring up the nodes, or find them in a guest that was thawed with them."""
-        if self.attach is not None:
-            lab = NamespacesLab.attach(self.attach)
-            self.stack.callback(lab.release)
-        else:
+        lab = self.lab
+        if lab is None:
             engines = {place.name: self.point.engine for place in self.topology.places()}
             engines.update(self.topology.engines)
             lab = NamespacesLab.build(
@@ -179,6 +182,7 @@ def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> S
     """The swarm of the scenario's topology, formed and ready."""
     if scene_of(request).attach is not None:
         swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
+        swarm.draw_again()
     else:
         swarm = Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
     trial.journal.write(

@@ -9,9 +9,12 @@ import pytest
 
 from harness.engine import resolve
 from harness.errors import UsageError
+from harness.frozen import KERNELS, kernel_suite
 from harness.lab import Topology
+from harness.microvm import Clock
 
 LABS = ("auto", "microvm", "namespaces")
+DEFAULT_KERNEL = "6.12"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Options:
     reports: Path
     attach: Path | None
     into: Path | None
+    kernel: str
+    clock: Clock
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -61,6 +66,19 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--reports", metavar="DIR", default="reports", help="where runs land (default: reports)"
     )
+    group.addoption(
+        "--kernel",
+        metavar="VERSION",
+        default=DEFAULT_KERNEL,
+        help=f"the guest's kernel: {', '.join(KERNELS)} (default: {DEFAULT_KERNEL}; microvm lab)",
+    )
+    group.addoption(
+        "--clock",
+        metavar="CLOCK",
+        default=Clock.VIRTUAL.value,
+        help="virtual: repeatable, independent of the machine; real: as fast as it goes "
+        "(default: virtual; microvm lab)",
+    )
     # How the outer pytest speaks to the one in a guest; nothing for people.
     group.addoption("--lab-attach", metavar="DIR", help="(internal)")
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
@@ -89,7 +107,22 @@ def read(config: pytest.Config) -> Options:
         reports=Path(config.rootpath, config.getoption("--reports")),
         attach=Path(attach) if attach else None,
         into=Path(into) if into else None,
+        kernel=_kernel(config.getoption("--kernel")),
+        clock=_clock(config.getoption("--clock")),
     )
+
+
+def _kernel(written: str) -> str:
+    kernel_suite(written)
+    return written
+
+
+def _clock(written: str) -> Clock:
+    try:
+        return Clock(written)
+    except ValueError:
+        known = ", ".join(clock.value for clock in Clock)
+        raise UsageError(f"there is no clock {written!r}", hint=f"clocks are: {known}") from None
 
 
 def _whole(option: str, written: str, *, least: int) -> int:

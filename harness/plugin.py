@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.junitxml import LogXML
 
 from harness import __version__
-from harness.errors import EXIT_TROUBLE, EXIT_USAGE, HarnessError, MissingError, UsageError
+from harness.errors import EXIT_TROUBLE, EXIT_USAGE, HarnessError, UsageError
 from harness.fixtures import (
     SCENE,
     Point,
@@ -34,7 +36,16 @@ from harness.fixtures import (
 from harness.images import Cache
 from harness.lab import Topology, probe_features
 from harness.options import Options, declare, read
-from harness.progress import Progress
+from harness.outer import (
+    REPORTS,
+    Assignment,
+    Guests,
+    ReportLog,
+    console_line,
+    run_in_guest,
+    unknown_report,
+)
+from harness.progress import Progress, terminal_line
 from harness.results import RunWriter
 from harness.trial import (
     ExpectationFailed,
@@ -48,11 +59,14 @@ __all__ = ["faults", "lab", "leadership", "load", "measure", "point", "swarm", "
 
 RECORD = pytest.StashKey[TrialRecord]()
 SESSION = pytest.StashKey["Session"]()
+SHARED_RUN = "swarm_chaos_run"
+QEMU = "qemu-system-x86_64"
 
 MARKERS = (
     "swarm(managers=1, workers=0, spares=0): the topology a scenario asks for",
     "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
     "control(*measures): a swarm broken on purpose; the check must fail by these measures",
+    "deadline(seconds): how long a trial may take on its own clock (default: 900 s)",
     "needs(*features): what the kernel must have (netem, ip_vs, ...), else it is skipped",
 )
 
@@ -62,8 +76,12 @@ class Session:
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.options = options
-        self.progress = Progress(config)
-        self.shelf = Shelf(Cache(), self.progress.say)
+        inside = options.into is not None
+        self.progress = Progress(console_line if inside else terminal_line(config))
+        cache = Cache()
+        say = self.progress.say
+        self.shelf = Shelf(cache, say)
+        self.guests = Guests(cache, say, config.rootpath, options.kernel, options.clock)
         self.run: RunWriter | None = None
         self._config = config
 
@@ -76,12 +94,23 @@ class Session:
     def begin(self) -> RunWriter:
         """The session's run, begun if it is not yet."""
         if self.run is None:
+            shared = worker_input(self._config).get(SHARED_RUN)
+            if shared is not None:
+                self.run = RunWriter.join(Path(shared))
+                return self.run
             self.run = RunWriter.create(
                 self.options.reports,
                 command=["pytest", *map(str, self._config.invocation_params.args)],
                 harness=__version__,
             )
+            write_junit(self._config, self.run.folder / "junit.xml")
         return self.run
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """List in the run what a worker of pytest-xdist has made for it."""
+        for name, value in report.user_properties:
+            if name == "trial" and self.run is not None:
+                self.run.add(str(value))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,9 +123,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     try:
-        config.stash[SESSION] = Session(config, read(config))
+        options = read(config)
+        refuse_debugger(config, options)
     except UsageError as error:
         pytest.exit(str(error), returncode=EXIT_USAGE)
+    config.stash[SESSION] = Session(config, options)
+    config.pluginmanager.register(config.stash[SESSION], "swarm-chaos-session")
+    if options.into is not None:
+        log = ReportLog(config, options.into.with_name(REPORTS))
+        config.pluginmanager.register(log, "swarm-chaos-report-log")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -117,12 +152,78 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in controls]
 
 
+def refuse_debugger(config: pytest.Config, options: Options) -> None:
+    """A debugger needs a keyboard, and nothing asynchronous enters a guest."""
+    if chosen_lab(options) == "microvm" and config.getoption("usepdb"):
+        raise UsageError(
+            "a debugger cannot reach into a guest",
+            hint="look around with `swarm-chaos shell`, or take --lab namespaces",
+        )
+
+
+def worker_input(config: pytest.Config) -> dict[str, Any]:
+    """What the controller has told this process, if it is a worker of pytest-xdist."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    return told
+
+
+def write_junit(config: pytest.Config, path: Path) -> None:
+    """Have pytest write its JUnit XML beside the run's page, whatever else was asked for."""
+    junit = LogXML(str(path), None, suite_name="swarm-chaos")
+    junit.pytest_sessionstart()
+    config.pluginmanager.register(junit, "swarm-chaos-junit")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker of pytest-xdist the run that all of them write to."""
+    node.workerinput[SHARED_RUN] = str(node.config.stash[SESSION].begin().folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """``-n auto``: as many guests as the pool has CPUs for; nodes on this kernel share it."""
+    session = config.stash.get(SESSION, None)
+    if session is None or not any("scenarios" in str(arg) for arg in config.args):
+        return None
+    return session.guests.pool().slots if chosen_lab(session.options) == "microvm" else 1
+
+
 def is_scenario(item: pytest.Item) -> bool:
     """Whether a test makes a trial."""
-    return "trial" in getattr(item, "fixturenames", ())
+    return "point" in getattr(item, "fixturenames", ())
 
 
 # -- one trial -----------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> object:
+    """Send a scenario into a guest, if that is the lab; its reports are this item's."""
+    session = item.config.stash[SESSION]
+    if not is_scenario(item) or chosen_lab(session.options) != "microvm":
+        return None
+    callspec: Any = item.callspec  # type: ignore[attr-defined]
+    point: Point = callspec.params["point"]
+    assignment = Assignment(
+        item,
+        scenario=scenario_id(item),
+        engine=point.engine,
+        seed=point.seed,
+        topology=topology_of(item, session.options),
+        control=item.get_closest_marker("control") is not None,
+        topology_given=session.options.topology is not None,
+    )
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    try:
+        for report in run_in_guest(
+            assignment, session.guests, session.begin(), session.progress.say
+        ):
+            item.ihook.pytest_runtest_logreport(report=report)
+    except HarnessError as error:
+        item.ihook.pytest_runtest_logreport(report=unknown_report(item, "", str(error)))
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -131,7 +232,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if not is_scenario(item):
         return
     session = item.config.stash[SESSION]
-    lab_name = lab_for(session.options)
+    lab_name = os.environ.get("SWARM_CHAOS_LAB") or namespaces_here()
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
@@ -256,12 +357,17 @@ def topology_of(item: pytest.Item, options: Options) -> Topology:
     return Topology(**mark.kwargs) if mark else Topology()
 
 
-def lab_for(options: Options) -> str:
-    """The lab that serves; skips with the reason when none can."""
-    if options.lab == "microvm":
-        raise MissingError("the microvm lab is not there yet", hint="take --lab namespaces")
+def chosen_lab(options: Options) -> str:
+    """The lab that is asked for, or that ``auto`` means here: microvm where QEMU is."""
+    if options.lab != "auto":
+        return options.lab
+    return "microvm" if shutil.which(QEMU) else "namespaces"
+
+
+def namespaces_here() -> str:
+    """The namespaces lab's name; skips with the reason where it cannot serve."""
     if os.geteuid() != 0:
-        pytest.skip("the namespaces lab needs root, and no other lab can serve here")
+        pytest.skip("the namespaces lab needs root; `--lab microvm` needs none")
     return "namespaces"
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.report import render_summary, write_report
 from harness.results import read_run
 from harness.trial import Trial
 
 #: Journal entries that people want to see as they happen, and how they read.
 _SHOWN = {
     "lab.ready": "nodes are up: {nodes}",
-    "swarm.formed": "swarm formed, {leader} leads",
+    "swarm.formed": "the swarm stands, {leader} leads",
     "workload.deployed": "{workload} serves",
     "load.start": "load: {users} users",
     "load.stop": "load stopped: {requests} requests",
@@ -28,16 +28,12 @@ _SHOWN = {
 }
 
 
-class Progress:
-    """Lines of progress, indented below the scenario that pytest is at."""
+def terminal_line(config: pytest.Config) -> Callable[[str], None]:
+    """A function that shows one line on pytest's terminal now, whatever is captured."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def say(self, text: str) -> None:
-        """Show one line now, whatever pytest captures."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        capture = self._config.pluginmanager.get_plugin("capturemanager")
+    def say(text: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
         if reporter is None:
             return
         if capture is None:
@@ -47,13 +43,23 @@ class Progress:
             reporter.ensure_newline()
             reporter.write_line(f"    {text}")
 
+    return say
+
+
+class Progress:
+    """Lines of progress, through ``say``, and the end of a run."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
     def watch(self, trial: Trial) -> None:
         """Show a trial's journal as it is written."""
-        self.say(f"trial {trial.folder.name}")
         trial.journal.listen(self._entry)
 
     def page(self, run: Path) -> None:
         """Write the run's page; trouble with it is said and does not change any verdict."""
+        from harness.report import write_report
+
         try:
             write_report(run)
         except (HarnessError, OSError) as error:
@@ -63,14 +69,11 @@ class Progress:
         """The table of what was measured, and where the page is."""
         from rich.console import Console
 
-        width = reporter._tw.fullwidth
+        from harness.report import render_summary
+
         text = io.StringIO()
-        console = Console(
-            file=text,
-            width=max(width, 80),
-            force_terminal=reporter._tw.hasmarkup,
-            legacy_windows=False,
-        )
+        width = max(reporter._tw.fullwidth, 80)
+        console = Console(file=text, width=width, force_terminal=reporter._tw.hasmarkup)
         console.print(render_summary(read_run(run)))
         reporter.section("swarm chaos")
         reporter.write(text.getvalue())

@@ -37,6 +37,7 @@ BASE_PACKAGES = (
     "ipvsadm",
     "iptables",
     "kmod",
+    "libstdc++6",
     "mount",
     "nftables",
     "procps",

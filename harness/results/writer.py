@@ -62,6 +62,11 @@ class RunWriter:
         _point_latest(root, folder.name)
         return cls(folder, record)
 
+    @classmethod
+    def join(cls, folder: Path) -> RunWriter:
+        """Write trials into a run that another process has begun and keeps the record of."""
+        return _Joined(folder, RunRecord(id=folder.name, started="", command=(), harness=""))
+
     def trial_folder(self, inputs: TrialInputs) -> Path:
         """Reserve a folder for a trial and list it in ``run.json``.
 
@@ -83,6 +88,13 @@ class RunWriter:
             return
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
         write_run(self.folder, self.record)
+
+
+class _Joined(RunWriter):
+    """A part in another process's run: it makes folders, and leaves ``run.json`` alone."""
+
+    def add(self, trial: str) -> None:
+        """The record's keeper lists the trial when it hears of it."""
 
 
 def _make_free(parent: Path, name: str) -> Path:

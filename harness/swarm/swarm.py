@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import SwarmError
 from harness.lab import NamespacesLab, Node
-from harness.swarm.asking import NoAnswer, ask
+from harness.swarm.asking import NoAnswer, ask, asked_again
 from harness.trial import Journal
 from harness.wait import Elapsed, NotYet, time_until, wait_for
 
@@ -92,6 +93,37 @@ class Swarm:
         except NoAnswer as error:
             raise SwarmError(f"the swarm could not be formed: {error.what}") from error
         return swarm
+
+    def draw_again(self) -> None:
+        """Have a frozen swarm draw anew what it had drawn before the freeze; about 10 s.
+
+        Raft's followers hold an election timeout drawn at random for the whole of a term, so all
+        trials of one snapshot would elect at the same moment whatever their seed. A change of
+        term, forced by demoting the leader for a while, has every manager draw again from the
+        kernel's random numbers, which the seed decides. A start at another moment within the
+        second moves what is tied to ticks.
+        """
+        time.sleep(self.random.uniform(0.0, 1.0))
+        if len(managers := self.managers) < 3:
+            return
+        before = self.leader
+        self.set_role(before, "worker")
+        self.wait_for_leader(other_than=before, within=_FORMED_WITHIN)
+        wait_for(
+            asked_again(before, lambda api: _is_worker(api.api.info())),
+            state=f"{before.name} to know that it is a worker",
+            within=_FORMED_WITHIN,
+            every=0.5,
+        )
+        self.set_role(before, "manager")
+        self.wait_for_ready(managers, within=_FORMED_WITHIN)
+
+    def set_role(self, node: Node, role: str) -> None:
+        """Promote or demote a member: "manager" or "worker"."""
+        member = self.member(node)
+        attrs = self.ask(lambda api: api.api.inspect_node(member.id))
+        spec = {**attrs["Spec"], "Role": role}
+        self.ask(lambda api: api.api.update_node(member.id, attrs["Version"]["Index"], spec))
 
     def join(self, node: Node, *, token: str, through: Node) -> None:
         """Have a node join; :class:`NoAnswer` when its engine says no."""
@@ -273,3 +305,9 @@ class Swarm:
         if not nodes:
             raise SwarmError(f"the swarm has no {what}")
         return self.random.choice(nodes)
+
+
+def _is_worker(info: Mapping[str, Any]) -> bool | NotYet:
+    if info.get("Swarm", {}).get("ControlAvailable"):
+        return NotYet("it still takes itself for a manager")
+    return True

@@ -1,0 +1,270 @@
+"""The microVM lab as pytest sees it: each scenario runs in a thawed guest, and its reports,
+warnings and folder come back as the outer run's own.
+
+The guest runs the very same item with ``--lab namespaces``; what its pytest says is written down
+there (:class:`ReportLog`) and said again here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.engine import EngineFacts as Engine
+from harness.frozen import Errand, FrozenSwarm, Sent, freeze_swarm, send
+from harness.frozen.agent import LAB_LINK
+from harness.frozen.sending import PROGRESS
+from harness.frozen.sources import trial_sources
+from harness.images import Cache, Say
+from harness.lab import Topology
+from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot
+from harness.microvm.guest import say as console
+from harness.results import RunWriter
+from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
+
+REPORTS = "reports.jsonl"
+
+#: Virtual seconds that a trial may take unless a scenario's marker ``deadline`` says otherwise.
+DEADLINE = 900.0
+
+#: Wall seconds per virtual second that are still no reason to give a guest up.
+_PATIENCE = 12.0
+
+
+class ReportLog:
+    """In the guest: writes pytest's reports and warnings to a file for the outer pytest."""
+
+    def __init__(self, config: pytest.Config, path: Path) -> None:
+        self._config = config
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write a report down."""
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._write({"report": data})
+
+    def pytest_warning_recorded(
+        self, warning_message: Any, when: str, nodeid: str, location: Any
+    ) -> None:
+        """Write a warning down."""
+        warning = {
+            "text": str(warning_message.message),
+            "category": warning_message.category.__name__,
+            "filename": warning_message.filename,
+            "lineno": warning_message.lineno,
+        }
+        self._write({"warning": warning, "when": when, "nodeid": nodeid, "location": location})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(entry, enc_hook=str) + b"\n")
+
+
+def console_line(text: str) -> None:
+    """In the guest: a line of progress, on the console that the outer pytest reads."""
+    console(f"{PROGRESS}{text}")
+
+
+@dataclass
+class Guests:
+    """Runs scenarios in guests; keeps what they share over a session."""
+
+    cache: Cache
+    say: Say
+    root: Path
+    kernel: str
+    clock: Clock
+    _frozen: dict[tuple[str, str], tuple[Snapshot, Engine]] = field(default_factory=dict)
+    _payload: bytes | None = None
+    _pool: Pool | None = None
+
+    def frozen(self, engine: str, topology: Topology) -> tuple[Snapshot, Engine]:
+        """The snapshot for a trial, frozen now if it must be."""
+        known = (engine, repr(topology))
+        if known not in self._frozen:
+            wanted = FrozenSwarm(engine, topology, self.kernel, Machine(clock=self.clock))
+            constraints = self.root / "constraints.txt"
+            self._frozen[known] = freeze_swarm(
+                wanted,
+                self.cache,
+                constraints=constraints if constraints.is_file() else None,
+                say=self.say,
+            )
+        return self._frozen[known]
+
+    def payload(self, item: pytest.Item) -> bytes:
+        """The code under test: the harness, the set-up, and the folder the scenario lies in."""
+        if self._payload is None:
+            folder = item.path.parent.relative_to(self.root)
+            self._payload = trial_sources(self.root, [str(folder)])
+        return self._payload
+
+    def pool(self) -> Pool:
+        """The CPUs that guests may have."""
+        if self._pool is None:
+            self._pool = Pool()
+        return self._pool
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One item to be run in a guest, and the inputs of its trial."""
+
+    item: pytest.Item
+    scenario: str
+    engine: str
+    seed: int
+    topology: Topology
+    control: bool
+    topology_given: bool
+
+    def args(self) -> tuple[str, ...]:
+        """What the guest's pytest is called with."""
+        return (
+            self.item.nodeid,
+            *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
+            *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
+            *(f"--engine={self.engine}", f"--seed={self.seed}"),
+            *([f"--topology={self.topology}"] if self.topology_given else []),
+            *(["--controls"] if self.control else []),
+        )
+
+
+def run_in_guest(
+    assignment: Assignment, guests: Guests, run: RunWriter, say: Say
+) -> Iterator[pytest.TestReport]:
+    """Run one item in a guest; its reports, as the outer pytest's own.
+
+    The trial's folder ends up in the run. A guest that did not come to its end makes the trial
+    unknown, with the console's end in the report.
+    """
+    snapshot, engine = guests.frozen(assignment.engine, assignment.topology)
+    inputs = TrialInputs(
+        scenario=assignment.scenario,
+        control=assignment.control,
+        engine=EngineFacts(
+            name=assignment.engine,
+            version=engine.version,
+            source=engine.source,
+            digest=engine.digest,
+        ),
+        topology=str(assignment.topology),
+        lab="microvm",
+        kernel=guests.kernel,
+        clock="virtual" if guests.clock is Clock.VIRTUAL else "real",
+        seed=assignment.seed,
+    )
+    folder = run.trial_folder(inputs)
+    incoming = folder.with_name(f".{folder.name}.incoming")
+    deadline = deadline_of(assignment.item)
+    errand = Errand(
+        trial=folder.name,
+        args=assignment.args(),
+        payload=guests.payload(assignment.item),
+        seed=assignment.seed,
+        environment={
+            "SWARM_CHAOS_CLOCK": inputs.clock,
+            "SWARM_CHAOS_LAB": "microvm",
+            # What the scenarios use they name; looking for more is slow under emulation.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
+        virtual_deadline=deadline,
+        wall_deadline=deadline * _PATIENCE,
+    )
+    say(f"trial {folder.name}")
+    try:
+        sent = send(errand, snapshot, guests.pool(), incoming, watch=say)
+        yield from _bring_home(assignment, inputs, sent, folder)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def deadline_of(item: pytest.Item) -> float:
+    """Virtual seconds that a scenario may take."""
+    mark = item.get_closest_marker("deadline")
+    return float(mark.args[0]) if mark else DEADLINE
+
+
+def _bring_home(
+    assignment: Assignment, inputs: TrialInputs, sent: Sent, folder: Path
+) -> Iterator[pytest.TestReport]:
+    if sent.folder is not None:
+        sent.folder.replace(folder)
+    shutil.move(sent.result.console, folder / "console.log")
+    entries = list(_entries(sent.result.folder / REPORTS))
+    item = assignment.item
+    for entry in entries:
+        if "warning" in entry:
+            _warn_again(item, entry)
+    reports = [_report_again(item, entry["report"]) for entry in entries if "report" in entry]
+    ended = sent.result.outcome is Outcome.FINISHED and any(r.when == "teardown" for r in reports)
+    if ended:
+        yield from reports
+        return
+    why = sent.result.detail or f"the guest's pytest ended with {sent.result.exit_code}"
+    if not (folder / "trial.json").exists():
+        write_record(
+            folder,
+            TrialRecord(
+                id=folder.name,
+                inputs=inputs,
+                verdict="unknown",
+                reason=why,
+                seconds=sent.result.virtual_seconds,
+            ),
+        )
+    yield unknown_report(
+        item, folder.name, f"{why}\nthe end of its console:\n{sent.result.console_tail}"
+    )
+
+
+def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:
+    """A report that says that nothing can be said, and why."""
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="failed",
+        longrepr=why,
+        when="call",
+        user_properties=[("outcome", "unknown"), *([("trial", trial)] if trial else [])],
+    )
+
+
+def _report_again(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
+    report: pytest.TestReport = item.config.hook.pytest_report_from_serializable(
+        config=item.config, data=data
+    )
+    # JSON knows no tuples, and those who read properties expect them.
+    report.user_properties = [(name, value) for name, value in report.user_properties]
+    return report
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        yield from read_lines(path)
+
+
+def _warn_again(item: pytest.Item, entry: dict[str, Any]) -> None:
+    told = entry["warning"]
+    category = getattr(builtins, told["category"], UserWarning)
+    message = warnings.WarningMessage(
+        category(told["text"]), category, told["filename"], told["lineno"]
+    )
+    item.ihook.pytest_warning_recorded.call_historic(
+        kwargs={
+            "warning_message": message,
+            "nodeid": entry["nodeid"],
+            "when": entry["when"],
+            "location": tuple(entry["location"]) if entry["location"] else None,
+        }
+    )
