@@ -81,7 +81,7 @@ def _seed(engine: Engine, archive: Path) -> Path:
 
 
 def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
-    """Run one pytest item with the code that the trial brought along."""
+    """Do the trial's errand with the code that it brought along."""
     frozen_home = str(Path.cwd())
     for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
         del sys.modules[name]
@@ -90,10 +90,9 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     # Children of the trial (Locust) must find the same code.
     kept = os.environ.get("PYTHONPATH", "").split(":")
     os.environ["PYTHONPATH"] = ":".join([str(payload), *(p for p in kept if p != frozen_home)])
-    os.environ.update(inputs["environment"])
-    import pytest
-
-    return int(pytest.main([*inputs["args"], f"--trial-into={out / inputs['trial']}"]))
+    errands = importlib.import_module("harness.frozen.errands")
+    code: int = errands.do(inputs, out)
+    return code
 
 
 def main() -> NoReturn:

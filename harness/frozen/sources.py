@@ -12,6 +12,9 @@ from harness.microvm import pack
 #: anywhere else does not, for a trial brings its own copy of everything.
 FREEZING = ("images", "engine", "lab", "microvm", "swarm", "trial", "frozen")
 
+#: Comes with the trial.
+_NOT_FROZEN = frozenset({"errands.py"})
+
 _HOME = Path(harness.__file__).parent
 
 
@@ -19,7 +22,7 @@ def freezing_sources() -> bytes:
     """The rooms that a freeze runs, as a tar."""
     files = [_HOME / name for name in ("__init__.py", "errors.py", "wait.py")]
     for room in FREEZING:
-        files.extend(_files(_HOME / room))
+        files.extend(file for file in _files(_HOME / room) if file.name not in _NOT_FROZEN)
     return pack({f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files})
 
 
