@@ -19,9 +19,15 @@ from typing import NoReturn
 import click
 
 from harness import __version__
-from harness.errors import EXIT_EXPECTATION, EXIT_OK, EXIT_TROUBLE, EXIT_USAGE, HarnessError
+from harness.errors import (
+    EXIT_EXPECTATION,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    HarnessError,
+)
 
-EXIT_INTERRUPTED = 130
 DEBUG_VARIABLE = "SWARM_CHAOS_DEBUG"
 
 
@@ -36,6 +42,7 @@ class Lazy:
 COMMANDS: Mapping[str, Lazy] = {
     "doctor": Lazy("harness.doctor.command:doctor", "Say what this machine can do."),
     "engines": Lazy("harness.engine.command:engines", "List, fetch and verify Docker Engines."),
+    "replay": Lazy("harness.replay.command:replay", "Run a recorded trial again, byte by byte."),
     "report": Lazy("harness.report.command:report", "Write the HTML page of a run again."),
     "clean": Lazy("harness.lab.command:clean", "Remove what a power cut could leave behind."),
 }

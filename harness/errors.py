@@ -27,6 +27,7 @@ EXIT_OK = 0
 EXIT_EXPECTATION = 1
 EXIT_TROUBLE = 2
 EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
 
 
 class HarnessError(Exception):

@@ -18,7 +18,7 @@ import pytest
 from _pytest.junitxml import LogXML
 
 from harness import __version__
-from harness.errors import EXIT_TROUBLE, EXIT_USAGE, HarnessError, UsageError
+from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EXIT_USAGE, HarnessError, UsageError
 from harness.fixtures import (
     SCENE,
     Point,
@@ -83,6 +83,7 @@ class Session:
         self.shelf = Shelf(cache, say)
         self.guests = Guests(cache, say, config.rootpath, options.kernel, options.clock)
         self.run: RunWriter | None = None
+        self.interrupted = False
         self._config = config
 
     def new_folder(self, inputs: TrialInputs) -> Path:
@@ -105,6 +106,10 @@ class Session:
             )
             write_junit(self._config, self.run.folder / "junit.xml")
         return self.run
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that it was the person at the keyboard who ended it."""
+        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """List in the run what a worker of pytest-xdist has made for it."""
@@ -262,7 +267,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     error: BaseException | None = None
     try:
         yield
-    except (KeyboardInterrupt, pytest.skip.Exception):
+    except pytest.skip.Exception:
+        raise
+    except KeyboardInterrupt:
+        conclude(pyfuncitem, scene, Inconclusive(["interrupted"]))
         raise
     except Exception as raised:
         error = raised
@@ -299,7 +307,8 @@ def pytest_runtest_makereport(
     if isinstance(error, (HarnessError, ExpectationFailed, Inconclusive)):
         report.longrepr = str(error)
     if report.failed:
-        unknown = record.verdict == "unknown" if record else isinstance(error, HarnessError)
+        trouble = isinstance(error, HarnessError)
+        unknown = trouble or (record is not None and record.verdict == "unknown")
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
     if record is not None and call.when == "call":
         report.user_properties.append(("verdict", record.verdict))
@@ -400,6 +409,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     if ours.run is not None:
         ours.progress.page(ours.run.folder)
+    if ours.interrupted:
+        session.exitstatus = EXIT_INTERRUPTED
+        return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or exitstatus not in (0, 1):
         return

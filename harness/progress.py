@@ -23,6 +23,7 @@ _SHOWN = {
     "fault.inject": "inject {fault} on {target}",
     "fault.healed": "healed: {proof}",
     "leader": "{leader} leads now",
+    "note": "note: {text}",
     "doubt": "doubt: {reason}",
     "measure": "measured {name}: {value} {unit}",
 }

@@ -1,0 +1,366 @@
+"""How a scenario ends: outcome, exit code, what is shown, what is on record.
+
+Real pytest runs in folders of their own, with the plugin and a lab that is only pretended.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.results import read_run
+from harness.trial import read_lines
+
+CONFTEST = '''
+import os
+from types import SimpleNamespace as Facts
+
+from harness import fixtures
+from harness.errors import LabError
+
+pytest_plugins = ["harness.plugin"]
+os.geteuid = lambda: 0
+
+
+class Node:
+    """Can be killed and started, and nothing else."""
+
+    def __init__(self, name):
+        self.name, self.up = name, True
+        self.dockerd = Facts(ping=lambda: self.up)
+
+    def kill(self):
+        self.up = os.environ.get("FAKE_NODE") == "immortal"
+
+    def start(self):
+        if os.environ.get("FAKE_NODE") == "dead for good":
+            raise LabError(f"{self.name} did not come up")
+        self.up = True
+
+
+class Lab:
+    nodes = {"m1": Node("m1")}
+    node = nodes.__getitem__
+
+    def collect_logs(self, into):
+        (into / "m1.log").write_text("log")
+
+    def close(self):
+        if os.environ.get("FAKE_LAB") == "sticky":
+            raise LabError("the lab left something behind", hint="clean up")
+
+
+def open_lab(scene):
+    if os.environ.get("FAKE_LAB") == "broken":
+        raise LabError("m1 did not come up: no bridge")
+    scene.lab = Lab()
+    scene.stack.callback(scene.lab.close)
+    for warning in scene.topology.warnings():
+        scene.trial.journal.write("note", text=warning)
+    return scene.lab
+
+
+def engine(shelf, name):
+    if os.environ.get("FAKE_ENGINE") == "broken":
+        raise LabError("the engine cannot be had")
+    return Facts(version="26.1.5", source="fake", digest="d")
+
+
+fixtures.Scene.open_lab = open_lab
+fixtures.Shelf.engine = engine
+'''
+
+INI = "[pytest]\naddopts = -p no:locust -p no:testinfra\nfilterwarnings = error\n"
+
+
+@dataclass
+class Ran:
+    """A run that is over."""
+
+    folder: Path
+    code: int
+    out: str
+    err: str
+
+    @property
+    def run(self):
+        return self.folder / "reports" / "latest"
+
+    def records(self):
+        return [
+            json.loads(path.read_text()) for path in sorted(self.run.glob("trials/*/trial.json"))
+        ]
+
+    def kinds(self):
+        [journal] = self.run.glob("trials/*/journal.jsonl")
+        return [entry["kind"] for entry in read_lines(journal)]
+
+    def counted(self):
+        """pytest's last line, as {"passed": 1}."""
+        last = self.out.strip().splitlines()[-1]
+        return {word: int(number) for number, word in re.findall(r"(\d+) ([a-zA-Z]+)", last)}
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """A function that runs the text of a scenario and tells what came of it."""
+
+    def run(text, *args, **environment):
+        (tmp_path / "conftest.py").write_text(CONFTEST)
+        (tmp_path / "pytest.ini").write_text(INI)
+        (tmp_path / "test_it.py").write_text(f"import pytest\n{text}")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "--lab=namespaces", *args],
+            cwd=tmp_path,
+            env={**os.environ, "SWARM_CHAOS_CACHE": str(tmp_path / "cache"), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(tmp_path, done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def test_a_scenario_whose_bounds_hold_passes(scenario):
+    ran = scenario(
+        "def test_calm(lab, measure):\n"
+        "    '''All is well.'''\n"
+        "    measure('downtime', 1, unit='s').below(2)\n",
+        "--seed=5",
+    )
+    assert (ran.code, ran.counted()) == (0, {"passed": 1}), ran.out
+    [record] = ran.records()
+    assert (record["verdict"], record["title"]) == ("pass", "All is well.")
+    assert record["inputs"]["scenario"] == "test_it.py::test_calm"
+    assert record["inputs"]["seed"] == 5
+    assert "logs/m1.log" in record["files"]
+    assert record["id"] in json.loads((ran.run / "run.json").read_text())["trials"]
+    assert (ran.run / "index.html").stat().st_size > 1000
+
+
+def test_all_measures_are_taken_before_a_broken_bound_fails_it(scenario):
+    ran = scenario(
+        "def test_x(lab, measure):\n"
+        "    measure('downtime', 3, unit='s').below(2)\n"
+        "    measure('lost', 7, unit='requests').below(0)\n"
+        "    measure('kept', 1, unit='s').below(2)\n"
+    )
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert "expected otherwise: downtime = 3 s (expected <= 2)" in ran.out
+    assert "expected otherwise: lost = 7 requests (expected <= 0)" in ran.out
+    assert "otherwise: kept" not in ran.out
+    assert "Traceback" not in ran.out
+    assert not re.search(r"test_it.py:\d", ran.out), (
+        "no line of code says more than the measures do"
+    )
+    [record] = ran.records()
+    assert [m["ok"] for m in record["measures"]] == [False, False, True]
+
+
+def test_an_assertion_fails_it_and_shows_where(scenario):
+    ran = scenario("def test_x(lab):\n    assert 1 == 2, 'one is not two'\n")
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert "one is not two" in ran.out
+    assert "test_it.py:3" in ran.out
+    assert ran.records()[0]["verdict"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("trial.doubt('no evidence')", "no evidence"),
+        ("trial.doubt('no evidence'); assert False", "no evidence"),
+        ("trial.measures('downtime', None, unit='s').below(2)", "undecided: downtime"),
+        ("raise ValueError('broken harness')", "ValueError: broken harness"),
+    ],
+)
+def test_what_says_nothing_is_unknown_and_never_green(scenario, body, why):
+    ran = scenario(f"def test_x(lab, trial):\n    {body}\n")
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+    assert f"UNKNOWN test_it.py::test_x[stable-s1]: {why}" in ran.out
+    [record] = ran.records()
+    assert record["verdict"] == "unknown"
+    assert why in record["reason"]
+
+
+def test_a_failure_beside_an_unknown_is_a_failure(scenario):
+    ran = scenario(
+        "def test_x(lab, trial):\n    trial.doubt('hm')\ndef test_y(lab):\n    assert False\n"
+    )
+    assert (ran.code, ran.counted()) == (1, {"failed": 1, "unknown": 1})
+
+
+def test_a_lab_that_does_not_come_up_is_unknown_and_on_record(scenario):
+    ran = scenario("def test_x(lab):\n    pass\n", FAKE_LAB="broken")
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+    assert "m1 did not come up: no bridge" in ran.out
+    assert "Traceback" not in ran.out
+    assert "fixtures.py" not in ran.out
+    [record] = ran.records()
+    assert (record["verdict"], record["reason"]) == (
+        "unknown",
+        "LabError: m1 did not come up: no bridge",
+    )
+
+
+def test_an_engine_that_cannot_be_had_is_unknown(scenario):
+    ran = scenario("def test_x(lab):\n    pass\n", FAKE_ENGINE="broken")
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+    assert "the engine cannot be had" in ran.out
+    assert "Traceback" not in ran.out
+
+
+def test_a_lab_that_does_not_go_away_is_trouble(scenario):
+    ran = scenario("def test_x(lab):\n    pass\n", FAKE_LAB="sticky")
+    assert ran.code == 2
+    assert "the lab left something behind" in ran.out
+    assert "fixtures.py" not in ran.out
+
+
+CONTROL = """
+@pytest.mark.control("downtime", "lost")
+def test_control_x(lab, measure):
+    measure('downtime', {downtime}, unit='s').below(2)
+    measure('lost', 7, unit='requests').below(0)
+"""
+
+
+def test_a_control_runs_only_when_asked_for(scenario):
+    ran = scenario(CONTROL.format(downtime=3))
+    assert ran.counted() == {"deselected": 1}
+
+
+def test_a_control_that_fails_as_it_says_passes(scenario):
+    ran = scenario(CONTROL.format(downtime=3), "--controls")
+    assert (ran.code, ran.counted()) == (0, {"passed": 1})
+    [record] = ran.records()
+    assert (record["verdict"], record["must_break"]) == ("fail", ["downtime", "lost"])
+
+
+def test_a_blind_control_fails(scenario):
+    ran = scenario(CONTROL.format(downtime=1), "--controls")
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert "this control is blind" in ran.out
+
+
+LEFT_ACTIVE = "def test_x(lab, faults):\n    faults.kill_node(lab.node('m1')).inject()\n"
+
+
+def test_a_fault_left_active_is_healed(scenario):
+    ran = scenario(LEFT_ACTIVE)
+    assert ran.code == 0
+    faults = [kind for kind in ran.kinds() if kind.startswith("fault")]
+    assert faults == ["fault.inject", "fault.evidence", "fault.heal", "fault.healed"]
+
+
+def test_a_fault_left_active_is_healed_after_an_assertion_too(scenario):
+    ran = scenario(f"{LEFT_ACTIVE}    assert False\n")
+    assert ran.code == 1
+    assert "fault.healed" in ran.kinds()
+
+
+def test_a_fault_without_evidence_did_not_happen(scenario):
+    ran = scenario(LEFT_ACTIVE, FAKE_NODE="immortal")
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+    assert "the fault node-killed-1 left no evidence: m1 is still on" in ran.out
+    assert "fault.evidence" not in ran.kinds()
+
+
+def test_a_fault_that_cannot_be_healed_makes_the_trial_unknown(scenario):
+    ran = scenario(LEFT_ACTIVE, FAKE_NODE="dead for good")
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+    assert "the fault node-killed-1 could not be healed: m1 did not come up" in ran.out
+
+
+def test_a_scenario_that_the_kernel_cannot_serve_makes_no_trial(scenario):
+    ran = scenario("@pytest.mark.needs('flux')\ndef test_x(lab):\n    pass\n")
+    assert (ran.code, ran.counted()) == (0, {"skipped": 1})
+    assert not (ran.folder / "reports").exists()
+
+
+def test_a_scenario_that_skips_itself_leaves_no_record(scenario):
+    ran = scenario("def test_x(lab):\n    pytest.skip('not today')\ndef test_y(lab):\n    pass\n")
+    assert (ran.code, ran.counted()) == (0, {"passed": 1, "skipped": 1})
+    assert len(ran.records()) == 1
+    assert len(read_run(ran.run).trials) == 1
+    assert "y." in ran.records()[0]["id"]
+
+
+def test_an_interruption_heals_and_closes_and_says_so_by_its_code(scenario):
+    ran = scenario(f"{LEFT_ACTIVE}    raise KeyboardInterrupt\ndef test_y(lab):\n    pass\n")
+    assert ran.code == 130
+    assert "KeyboardInterrupt" in ran.out
+    assert "fault.healed" in ran.kinds()
+    [record] = ran.records()
+    assert (record["verdict"], record["reason"]) == ("unknown", "interrupted")
+
+
+def test_engines_and_seeds_multiply(scenario):
+    ran = scenario(
+        "def test_x(lab):\n    pass\n", "--engine=stable,oldest", "--trials=2", "--seed=3"
+    )
+    assert ran.counted() == {"passed": 4}
+    points = {(r["inputs"]["engine"]["name"], r["inputs"]["seed"]) for r in ran.records()}
+    assert points == {(name, seed) for name in ("stable", "oldest") for seed in (3, 4)}
+
+
+def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(scenario):
+    ran = scenario(
+        "@pytest.mark.parametrize('victim', ['a', 'b'])\ndef test_x(victim, lab):\n    pass\n",
+        "--trials=2",
+    )
+    assert {r["inputs"]["scenario"] for r in ran.records()} == {
+        "test_it.py::test_x[a]",
+        "test_it.py::test_x[b]",
+    }
+
+
+def test_an_even_number_of_managers_is_warned_of_on_the_terminal(scenario):
+    ran = scenario("def test_x(lab):\n    pass\n", "--topology=4m1w")
+    assert ran.code == 0
+    assert "an even number of managers buys nothing" in ran.out
+    assert ran.records()[0]["inputs"]["topology"] == "4m1w"
+
+
+def test_tests_that_are_no_scenarios_are_left_alone(scenario):
+    ran = scenario("def test_x():\n    assert False\n")
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert not (ran.folder / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--engine=stabel", "unknown engine 'stabel'"),
+        ("--engine=", "unknown engine ''"),
+        ("--engine=dir:", "engine 'dir:' names no folder"),
+        ("--lab=vbox", "there is no lab 'vbox'"),
+        ("--seed=x", "--seed 'x' is no whole number"),
+        ("--seed=-1", "--seed -1 is too small"),
+        ("--trials=0", "--trials 0 is too small"),
+        ("--topology=2w", "'2w' is no topology"),
+        ("--topology=0m2w", "a swarm of 0 managers cannot be"),
+        ("--topology=99m99w", "198 nodes are more than the fabric carries"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_in_words(scenario, option, said):
+    ran = scenario("def test_x(lab):\n    pass\n", option)
+    assert ran.code == 64
+    assert said in ran.out + ran.err
+    assert "Traceback" not in ran.out + ran.err
+    assert not (ran.folder / "reports").exists()
+    assert not (ran.folder / "cache").exists()
+
+
+def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = scenario("def test_x(lab):\n    pass\n", f"--reports={tmp_path / 'file' / 'reports'}")
+    assert ran.code == 2
+    assert "cannot make a run's folder" in ran.out
+    assert "Traceback" not in ran.out
