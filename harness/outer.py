@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from harness.engine import EngineFacts as Engine
-from harness.frozen import Errand, FrozenSwarm, Sent, freeze_swarm, send
+from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, send
 from harness.frozen.agent import LAB_LINK
 from harness.frozen.sending import PROGRESS
 from harness.frozen.sources import trial_sources
@@ -31,6 +31,7 @@ from harness.results import RunWriter
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
 
 REPORTS = "reports.jsonl"
+CONSOLE = "console.log"
 
 #: Virtual seconds that a trial may take unless a scenario's marker ``deadline`` says otherwise.
 DEADLINE = 900.0
@@ -183,7 +184,9 @@ def run_in_guest(
     say(f"trial {folder.name}")
     try:
         sent = send(errand, snapshot, guests.pool(), incoming, watch=say)
-        yield from _bring_home(assignment, inputs, sent, folder)
+        reports = _bring_home(assignment, inputs, sent, folder)
+        Receipt.of(errand, snapshot).save(folder)
+        yield from reports
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 
@@ -196,10 +199,10 @@ def deadline_of(item: pytest.Item) -> float:
 
 def _bring_home(
     assignment: Assignment, inputs: TrialInputs, sent: Sent, folder: Path
-) -> Iterator[pytest.TestReport]:
+) -> list[pytest.TestReport]:
     if sent.folder is not None:
         sent.folder.replace(folder)
-    shutil.move(sent.result.console, folder / "console.log")
+    shutil.move(sent.result.console, folder / CONSOLE)
     entries = list(_entries(sent.result.folder / REPORTS))
     item = assignment.item
     for entry in entries:
@@ -208,8 +211,7 @@ def _bring_home(
     reports = [_report_again(item, entry["report"]) for entry in entries if "report" in entry]
     ended = sent.result.outcome is Outcome.FINISHED and any(r.when == "teardown" for r in reports)
     if ended:
-        yield from reports
-        return
+        return reports
     why = sent.result.detail or f"the guest's pytest ended with {sent.result.exit_code}"
     if not (folder / "trial.json").exists():
         write_record(
@@ -222,9 +224,8 @@ def _bring_home(
                 seconds=sent.result.virtual_seconds,
             ),
         )
-    yield unknown_report(
-        item, folder.name, f"{why}\nthe end of its console:\n{sent.result.console_tail}"
-    )
+    words = f"{why}\nthe end of its console:\n{sent.result.console_tail}"
+    return [unknown_report(item, folder.name, words)]
 
 
 def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:

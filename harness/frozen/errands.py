@@ -1,4 +1,4 @@
-"""What a thawed guest can be asked to do. Comes with the payload: it is not frozen with the rest."""
+"""What a thawed guest can be asked to do. Comes with the payload: it is not frozen."""
 
 from __future__ import annotations
 

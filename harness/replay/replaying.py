@@ -1,0 +1,152 @@
+"""Sending a recorded trial again, once or many times, also on a host that is not at rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import TrialError
+from harness.frozen import FrozenSwarm, Receipt, freeze_swarm, send
+from harness.images import Cache, Say, silent
+from harness.lab import Topology
+from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot, snapshots
+from harness.replay.compare import Difference, compare
+from harness.trial import TrialRecord, read_record
+
+CONSOLE = "console.log"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One replay: ``difference`` None means identical. ``trouble`` is set if it did not end."""
+
+    difference: Difference | None
+    trouble: str
+    wall_seconds: float
+
+    @property
+    def identical(self) -> bool:
+        """Whether every byte was the same."""
+        return self.difference is None and not self.trouble
+
+
+def replay(
+    trial: Path,
+    cache: Cache,
+    *,
+    times: int = 1,
+    at_once: int = 1,
+    stressed: bool = False,
+    keep: Path | None = None,
+    say: Say = silent,
+) -> Iterator[Replayed]:
+    """Run the trial recorded in a folder again, ``times`` times, and compare each to the byte.
+
+    ``at_once`` guests run side by side; more than there are CPUs share them. ``stressed`` keeps
+    the host busy beside them: a loop per CPU, and writes that are synced. A replay that differs
+    is kept in ``keep``, if that is given. Raises :class:`TrialError` for a trial that cannot be
+    sent again.
+    """
+    record = read_record(trial)
+    if record.inputs.clock != "virtual":
+        raise TrialError(
+            f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be repeated",
+            hint="only trials in virtual time are functions of their inputs",
+        )
+    receipt = Receipt.load(trial)
+    snapshot = _snapshot(record, receipt, cache, say)
+    with _stress(stressed), ThreadPoolExecutor(at_once) as workers:
+        runs = [
+            workers.submit(_once, trial, receipt, snapshot, _Crowd(at_once), keep)
+            for _ in range(times)
+        ]
+        for run in as_completed(runs):
+            yield run.result()
+
+
+def _snapshot(record: TrialRecord, receipt: Receipt, cache: Cache, say: Say) -> Snapshot:
+    for known in snapshots(cache):
+        if known.key == receipt.snapshot:
+            return known
+    say(f"the snapshot {receipt.snapshot} is not in the cache: freezing it again")
+    kernel = ".".join(record.inputs.kernel.split(".")[:2])
+    frozen = FrozenSwarm(
+        record.inputs.engine.name,
+        Topology.parse(record.inputs.topology),
+        kernel,
+        Machine(clock=Clock.VIRTUAL),
+    )
+    snapshot, _ = freeze_swarm(frozen, cache, say=say)
+    if snapshot.key != receipt.snapshot:
+        say(
+            f"what is frozen here has the key {snapshot.key}, not {receipt.snapshot}: engine, "
+            "QEMU or the harness differ, and a difference may come of that"
+        )
+    return snapshot
+
+
+class _Crowd(Pool):
+    """A pool for more guests than CPUs: each waits for nobody, CPUs are shared in turn."""
+
+    def __init__(self, guests: int) -> None:
+        super().__init__()
+        self._guests = guests
+
+    @contextmanager
+    def slot(self, *, within: float = 3600.0) -> Iterator[int]:
+        """A CPU of its own where they go round, else one that is shared."""
+        if self._guests <= self.slots:
+            with super().slot(within=within) as cpu:
+                yield cpu
+        else:
+            yield self.cpus[time.monotonic_ns() % len(self.cpus)]
+
+
+def _once(
+    trial: Path, receipt: Receipt, snapshot: Snapshot, pool: Pool, keep: Path | None
+) -> Replayed:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="swarm-chaos-replay-") as folder:
+        sent = send(receipt.errand, snapshot, pool, Path(folder))
+        wall = time.monotonic() - began
+        if sent.result.outcome is not Outcome.FINISHED or sent.folder is None:
+            return Replayed(None, sent.result.detail or "the guest left no trial", wall)
+        shutil.move(sent.result.console, sent.folder / CONSOLE)
+        difference = compare(trial, sent.folder)
+        if difference is not None and keep is not None:
+            target = keep / f"{trial.name}.{time.monotonic_ns()}"
+            shutil.copytree(sent.folder, target)
+        return Replayed(difference, "", wall)
+
+
+_BUSY = "while True: pass"
+_SYNCING = """
+import os, tempfile
+with tempfile.TemporaryFile(dir="/var/tmp") as file:
+    while True:
+        file.seek(0)
+        file.write(bytes(1 << 22))
+        os.fsync(file.fileno())
+"""
+
+
+@contextmanager
+def _stress(wanted: bool) -> Iterator[None]:
+    """Keep every CPU and the disk busy, if wanted."""
+    programs = [*[_BUSY] * len(os.sched_getaffinity(0)), _SYNCING] if wanted else []
+    running = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
