@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.engine import Engine, engine_at
-from harness.frozen.recipe import PLAN_VARIABLE
 from harness.lab import NamespacesLab, Topology
 from harness.lab.graph import harvest
 from harness.microvm.guest import say, serve
 from harness.swarm import Swarm
 from harness.swarm.seeds import load_into
 
+PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
 SEEDS = Path("/var/lib/swarm-chaos/seeds")
 LAB_LINK = Path("/run/swarm-chaos-lab")
 

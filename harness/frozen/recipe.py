@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
 from harness.errors import UsageError
+from harness.frozen.agent import PLAN_VARIABLE
 from harness.frozen.sources import freezing_sources
 from harness.images import Cache, Say, debian_kernel, silent, workload_archive
 from harness.lab import Topology
@@ -23,7 +24,6 @@ KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
 #: Where things lie in the guest.
 ENGINES_AT = "opt/swarm-chaos/engines"
 ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
-PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
 
 #: What of the project's requirements only the host's side needs.
 _HOST_ONLY = frozenset({"jinja2", "matplotlib", "pytest-xdist"})

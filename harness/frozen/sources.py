@@ -8,22 +8,26 @@ from pathlib import Path
 import harness
 from harness.microvm import pack
 
-#: Rooms that take part in a freeze. A change in one of them makes a new snapshot; a change
-#: anywhere else does not, for a trial brings its own copy of everything.
-FREEZING = ("images", "engine", "lab", "microvm", "swarm", "trial", "frozen")
+#: Rooms that take part in a freeze as a whole. A change in one of them makes a new snapshot; a
+#: change anywhere else does not, for a trial brings its own copy of everything.
+FREEZING = ("images", "engine", "lab", "swarm", "trial")
 
-#: Comes with the trial.
-_NOT_FROZEN = frozenset({"errands.py"})
+#: Of these rooms only the guest's own part does. What their ``__init__`` names is the host's, so
+#: the guest is frozen with an empty one.
+GUEST_PART = ("microvm/guest.py", "microvm/boxes.py", "frozen/agent.py")
 
 _HOME = Path(harness.__file__).parent
 
 
 def freezing_sources() -> bytes:
-    """The rooms that a freeze runs, as a tar."""
-    files = [_HOME / name for name in ("__init__.py", "errors.py", "wait.py")]
+    """What of the harness a freeze runs, as a tar."""
+    files = [_HOME / name for name in ("__init__.py", "errors.py", "wait.py", *GUEST_PART)]
     for room in FREEZING:
-        files.extend(file for file in _files(_HOME / room) if file.name not in _NOT_FROZEN)
-    return pack({f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files})
+        files.extend(_files(_HOME / room))
+    contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files}
+    for part in GUEST_PART:
+        contents[f"harness/{Path(part).parent}/__init__.py"] = b""
+    return pack(contents)
 
 
 def trial_sources(root: Path, folders: Iterable[str]) -> bytes:
