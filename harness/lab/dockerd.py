@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.engine import Engine
 from harness.engine.versions import release_key
 from harness.errors import LabError
+from harness.lab.client import UnixConnection
 from harness.lab.enter import entering, joining
 from harness.lab.processes import Process, children, comm
 from harness.wait import Deadline, NotYet, wait_for
@@ -27,20 +27,6 @@ METRICS_PORT = 9323
 
 #: moby's own tests give a daemon 60 s to answer (internal/testutil/daemon).
 READY_WITHIN = 60.0
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, for the one question that needs no SDK: is it there?"""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def environment(engine: Engine) -> dict[str, str]:

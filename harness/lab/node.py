@@ -6,14 +6,16 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
-import docker
 from docker import DockerClient
+from docker.errors import DockerException
 
 from harness.engine import Engine
 from harness.errors import LabError
 from harness.lab.cgroups import NodeGroups
+from harness.lab.client import docker_client
 from harness.lab.dockerd import METRICS_PORT, NAMESPACES, Dockerd, environment
 from harness.lab.enter import Completed, complete, entering
 from harness.lab.network import NetworkDoor, node_address
@@ -125,10 +127,9 @@ class Node:
 
     def client(self, timeout: int) -> DockerClient:
         """A client of one's own with another timeout in seconds; close it."""
-        socket = self.dir / "api" / "docker.sock"
         try:
-            return docker.DockerClient(base_url=f"unix://{socket}", version="auto", timeout=timeout)
-        except docker.errors.DockerException as error:
+            return docker_client(self.dir / "api" / "docker.sock", timeout)
+        except (DockerException, HTTPException, OSError, LookupError, ValueError) as error:
             raise LabError(f"dockerd on {self.name} does not answer: {error}") from error
 
     def metrics(self, timeout: float = 5.0) -> str:
