@@ -120,10 +120,22 @@ class Swarm:
 
     def set_role(self, node: Node, role: str) -> None:
         """Promote or demote a member: "manager" or "worker"."""
-        member = self.member(node)
-        attrs = self.ask(lambda api: api.api.inspect_node(member.id))
-        spec = {**attrs["Spec"], "Role": role}
-        self.ask(lambda api: api.api.update_node(member.id, attrs["Version"]["Index"], spec))
+
+        def updated() -> bool | NotYet:
+            try:
+                member = self.member(node)
+                attrs = self.ask(lambda api: api.api.inspect_node(member.id))
+                spec = {**attrs["Spec"], "Role": role}
+                self.ask(
+                    lambda api: api.api.update_node(member.id, attrs["Version"]["Index"], spec)
+                )
+            except NoAnswer as error:  # "update out of sequence": somebody wrote in between
+                return NotYet(error.what)
+            return True
+
+        wait_for(
+            updated, state=f"{node.name} to be made a {role}", within=_FORMED_WITHIN, every=0.5
+        )
 
     def join(self, node: Node, *, token: str, through: Node) -> None:
         """Have a node join; :class:`NoAnswer` when its engine says no."""
