@@ -93,6 +93,12 @@ class _Recipe:
             payload=freezing_sources(),
             machine=self.wanted.machine,
             environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},
+            note={
+                "engine": self.wanted.engine,
+                "version": engine.version,
+                "topology": str(topology),
+                "kernel": self.wanted.kernel,
+            },
         )
         announced = False
 

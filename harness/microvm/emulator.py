@@ -22,7 +22,14 @@ _ANSWERS_WITHIN = 30.0
 class Emulator:
     """A QEMU process that dies with this process. Paused until :meth:`go`."""
 
-    def __init__(self, switches: Sequence[str], *, log: Path, cpu: int | None) -> None:
+    def __init__(
+        self,
+        switches: Sequence[str],
+        *,
+        log: Path,
+        cpu: int | None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         ours, theirs = socket.socketpair()
         control = [
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
@@ -33,7 +40,10 @@ class Emulator:
         try:
             with theirs, log.open("wb") as out:
                 self.process: subprocess.Popen[bytes] = start_bound(
-                    [*switches, *control, "-S"], pass_fds=[theirs.fileno()], log=out, cpu=cpu
+                    [*switches, *control, "-S"],
+                    pass_fds=[theirs.fileno(), *pass_fds],
+                    log=out,
+                    cpu=cpu,
                 )
         except BaseException:
             ours.close()

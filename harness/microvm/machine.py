@@ -102,11 +102,22 @@ class Machine:
             words.append("tsc=reliable")  # no watchdog timer twice a second
         return " ".join(words)
 
-    def switches(self, files: Files, *, seed: int, private: bool) -> list[str]:
+    def switches(
+        self,
+        files: Files,
+        *,
+        seed: int,
+        private: bool,
+        serial: int | None = None,
+        idle_in_real_time: bool = False,
+    ) -> list[str]:
         """QEMU's arguments for this machine on ``files``.
 
         ``private``: memory, root and inbox are copies on write (a thaw) and not the files
-        themselves (a freeze). The outbox is always the file itself.
+        themselves (a freeze). The outbox is always the file itself. ``serial``: a descriptor of
+        QEMU's, a connected socket, from which the guest's console takes input; without it the
+        console only writes. ``idle_in_real_time``: with the virtual clock, idle time is waited
+        out and not jumped over; no part of what is frozen, so a thaw may differ in it.
         """
         share = "off" if private else "on"
         command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
@@ -114,7 +125,8 @@ class Machine:
         command += ["-smp", str(self.cpus), "-seed", str(seed)]
         if self.clock is Clock.VIRTUAL:
             command += ["-accel", "tcg,thread=single", "-cpu", self.cpu]
-            command += ["-icount", f"shift={self.icount_shift},sleep=off"]
+            sleep = "on" if idle_in_real_time else "off"
+            command += ["-icount", f"shift={self.icount_shift},sleep={sleep}"]
             command += ["-rtc", f"base={self.epoch},clock=vm"]
         elif self.accelerator is Accelerator.KVM:
             command += ["-accel", "kvm", "-cpu", "host", "-rtc", "base=utc,clock=host"]
@@ -128,7 +140,13 @@ class Machine:
         command += _nvdimm("inbox", self.inbox_mib, files.inbox, share)
         command += _nvdimm("outbox", self.outbox_mib, files.outbox, "on")
         command += ["-device", "pvpanic", "-action", "panic=pause"]
-        command += ["-chardev", f"file,id=console,path={_quoted(files.console)}"]
+        console = _quoted(files.console)
+        command += [
+            "-chardev",
+            f"file,id=console,path={console}"
+            if serial is None
+            else f"socket,id=console,fd={serial},logfile={console}",
+        ]
         command += ["-device", "isa-serial,chardev=console"]
         command += ["-kernel", str(files.kernel), "-initrd", str(files.initrd)]
         command += ["-append", self.kernel_command_line(files.root_mib * _MIB)]

@@ -55,7 +55,7 @@ class FreezeSpec:
     ``command`` runs in the guest as root, in the folder where ``payload`` (a tar) was unpacked,
     which is on PYTHONPATH too; it prepares and then calls
     :func:`harness.microvm.guest.serve`. ``seed`` is the build's own. ``within`` is in wall
-    seconds.
+    seconds. ``note`` tells people what this is; it is kept in the manifest and not in the key.
     """
 
     image: GuestImage
@@ -65,6 +65,7 @@ class FreezeSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     seed: int = 1
     within: float = 900.0
+    note: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class Snapshot:
         facts["clock"] = Clock(facts["clock"])
         facts["accelerator"] = Accelerator(facts["accelerator"])
         return Machine(**facts)
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What the freeze had to tell people; empty if nothing."""
+        return dict(self.manifest.get("note", {}))
 
     @property
     def disk_bytes(self) -> int:
@@ -229,6 +235,7 @@ def freeze(
                 _boot(spec, built, draft, Path(fast), progress)
             manifest = {
                 "facts": facts,
+                "note": dict(spec.note),
                 "frozen_at": time.time(),
                 "wall_seconds": round(time.monotonic() - started, 3),
             }

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -214,6 +215,8 @@ def thaw(
     cpu: int | None = None,
     heartbeat: float = 10.0,
     scratch: Path | None = None,
+    serial: socket.socket | None = None,
+    idle_in_real_time: bool = False,
 ) -> Guest:
     """Wake ``snapshot`` with ``payload`` (a tar) and ``inputs`` (what JSON can say).
 
@@ -222,6 +225,10 @@ def thaw(
     on. With the virtual clock QEMU is held on the one CPU ``cpu`` (any of the caller's if None);
     take it from a :class:`~harness.microvm.pool.Pool`. ``scratch`` is the folder for the run's
     files, which are removed again; memory-backed by default where there is such a place.
+
+    ``serial`` is QEMU's end of a pair of sockets: the guest's console is then on it in both
+    directions, beside the console's file, and what comes in makes the guest unrepeatable.
+    ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
     """
     ordered = time.monotonic()
     machine = snapshot.machine
@@ -243,9 +250,19 @@ def thaw(
         if virtual and cpu is None:
             cpu = min(os.sched_getaffinity(0))
         emulator = Emulator(
-            [*machine.switches(files, seed=seed, private=True), "-incoming", "defer"],
+            [
+                *machine.switches(
+                    files,
+                    seed=seed,
+                    private=True,
+                    serial=serial.fileno() if serial else None,
+                    idle_in_real_time=idle_in_real_time,
+                ),
+                *("-incoming", "defer"),
+            ],
             log=folder / "qemu.log",
             cpu=cpu,
+            pass_fds=[serial.fileno()] if serial else [],
         )
         try:
             emulator.load_state(snapshot.state)
