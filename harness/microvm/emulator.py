@@ -64,18 +64,36 @@ class Emulator:
         """QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
         return str(self.qmp.ask("query-status")["status"])
 
-    def favour_vcpu(self) -> None:
-        """Every thread but the virtual CPU's gives way to it (SCHED_IDLE; no privilege needed).
+    def keep_order(self) -> str:
+        """Have QEMU's main loop and its virtual CPU take turns on their one CPU.
 
-        On one CPU the main loop then runs only while the virtual CPU sleeps. That closes the
-        window in which QEMU starts its jump over idle time from a stale clock, and with it the
-        one way in which equal guests were seen to differ.
+        QEMU's jump over idle time is wrong when the main loop starts it while the virtual CPU
+        has halted but not yet accounted for what it executed. With both on one CPU that takes
+        a main loop that is ready to run just then.
+
+        Where this user may (root, or a limit on real-time priority), the main loop gets
+        SCHED_FIFO: it runs for microseconds at a time, at the very moment the virtual CPU wakes
+        it, whatever else wants the CPU, and is asleep when the virtual CPU halts. Else it gets
+        SCHED_IDLE and runs when the virtual CPU sleeps, which on a CPU that others fight for
+        is only nearly always. Returns which: ``fifo`` or ``idle``.
         """
         vcpus = {int(cpu["thread-id"]) for cpu in self.qmp.ask("query-cpus-fast")}
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            if int(task.name) not in vcpus:
-                with contextlib.suppress(ProcessLookupError):
-                    os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
+        tasks = [int(task.name) for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
+        order = "fifo"
+        for task in tasks:
+            if task in vcpus:
+                continue
+            try:
+                if order == "fifo":
+                    os.sched_setscheduler(task, os.SCHED_FIFO, os.sched_param(1))
+                    continue
+            except PermissionError:
+                order = "idle"
+            except ProcessLookupError:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(task, os.SCHED_IDLE, os.sched_param(0))
+        return order
 
     def go(self) -> None:
         """Let the virtual CPUs run."""

@@ -272,7 +272,7 @@ def _boot(
     )
     try:
         if virtual:
-            emulator.favour_vcpu()
+            emulator.keep_order()
         emulator.go()
         _await_freeze(emulator, files.console, spec.within, progress)
         emulator.save_state(draft / "state")

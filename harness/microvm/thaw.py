@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.errors import MicrovmError
+from harness.errors import MicrovmError, UsageError
 from harness.microvm import boxes
 from harness.microvm.console import follow, tail
 from harness.microvm.emulator import Emulator
@@ -129,7 +129,8 @@ class Guest:
 
         ``wall_deadline`` is in seconds from the order. ``virtual_deadline`` (guest seconds) is a
         second look, by the console's word, at the one that the guest itself keeps: it ends
-        a guest whose supervisor is stuck. The folder gets the run's files and ``console.log``.
+        a guest whose supervisor is stuck. The folder gets the run's files and ``console.log``;
+        :class:`~harness.errors.UsageError` if it holds files of the same names already.
         """
         folder.mkdir(parents=True, exist_ok=True)
         hung = ""
@@ -267,7 +268,7 @@ def thaw(
         try:
             emulator.load_state(snapshot.state)
             if virtual:
-                emulator.favour_vcpu()
+                emulator.keep_order()
             emulator.go()
         except BaseException:
             emulator.close()
@@ -290,6 +291,11 @@ def _told(result: GuestResult, body: bytes) -> GuestResult:
         raise MicrovmError(f"the guest's report makes no sense: {error}") from error
     out = unpacked / OUT_FOLDER
     for entry in sorted(out.iterdir()) if out.exists() else []:
+        if (result.folder / entry.name).exists():
+            raise UsageError(
+                f"the guest left {entry.name!r}, which {result.folder} already holds",
+                hint="give every guest a folder of its own",
+            )
         entry.rename(result.folder / entry.name)
     shutil.rmtree(unpacked)
     detail = str(report.get("detail", ""))
