@@ -18,7 +18,14 @@ import pytest
 from _pytest.junitxml import LogXML
 
 from harness import __version__
-from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EXIT_USAGE, HarnessError, UsageError
+from harness.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    HarnessError,
+    MissingError,
+    UsageError,
+)
 from harness.fixtures import (
     SCENE,
     Point,
@@ -157,6 +164,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in controls]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse scenarios that this user can run in no lab: skipped, they would look green."""
+    chosen = chosen_lab(session.config.stash[SESSION].options)
+    if chosen != "namespaces" or os.geteuid() == 0 or session.config.option.collectonly:
+        return
+    if any(is_scenario(item) for item in session.items):
+        missing = MissingError(
+            "the namespaces lab needs root",
+            hint=f"run as root, or take --lab microvm, which needs none (and {QEMU})",
+        )
+        pytest.exit(str(missing), returncode=missing.exit_code)
+
+
 def refuse_debugger(config: pytest.Config, options: Options) -> None:
     """A debugger needs a keyboard, and nothing asynchronous enters a guest."""
     if chosen_lab(options) == "microvm" and config.getoption("usepdb"):
@@ -237,7 +257,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if not is_scenario(item):
         return
     session = item.config.stash[SESSION]
-    lab_name = os.environ.get("SWARM_CHAOS_LAB") or namespaces_here()
+    lab_name = os.environ.get("SWARM_CHAOS_LAB", "namespaces")
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
@@ -371,13 +391,6 @@ def chosen_lab(options: Options) -> str:
     if options.lab != "auto":
         return options.lab
     return "microvm" if shutil.which(QEMU) else "namespaces"
-
-
-def namespaces_here() -> str:
-    """The namespaces lab's name; skips with the reason where it cannot serve."""
-    if os.geteuid() != 0:
-        pytest.skip("the namespaces lab needs root; `--lab microvm` needs none")
-    return "namespaces"
 
 
 # -- the session's end ---------------------------------------------------------------------------

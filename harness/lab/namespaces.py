@@ -335,6 +335,12 @@ def _require() -> None:
 def _place_for(lab_id: str) -> Path:
     """Where a lab's folder is to be; the janitor makes it, the one above it is made here."""
     base = labs_folder()
+    folder = base / lab_id
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        raise LabError(
+            f"the path {base} is too long for unix sockets below it",
+            hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
+        )
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = base.stat().st_uid
@@ -346,12 +352,6 @@ def _place_for(lab_id: str) -> Path:
     if owner != os.geteuid():
         raise LabError(
             f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
-        )
-    folder = base / lab_id
-    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
-        raise LabError(
-            f"the path {base} is too long for unix sockets below it",
-            hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
         )
     return folder
 

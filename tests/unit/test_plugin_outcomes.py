@@ -24,7 +24,7 @@ from harness import fixtures
 from harness.errors import LabError
 
 pytest_plugins = ["harness.plugin"]
-os.geteuid = lambda: 0
+os.geteuid = lambda: int(os.environ.get("FAKE_UID", "0"))
 
 
 class Node:
@@ -356,6 +356,20 @@ def test_options_that_cannot_be_meant_are_refused_in_words(scenario, option, sai
     assert "Traceback" not in ran.out + ran.err
     assert not (ran.folder / "reports").exists()
     assert not (ran.folder / "cache").exists()
+
+
+def test_without_root_the_namespaces_lab_is_refused_and_not_skipped(scenario):
+    ran = scenario("def test_x(lab):\n    pass\n", FAKE_UID="1000")
+    assert ran.code == 2
+    assert "the namespaces lab needs root" in ran.out
+    assert "Traceback" not in ran.out
+    assert not (ran.folder / "reports").exists()
+
+
+def test_without_root_what_is_no_scenario_still_runs(scenario):
+    assert scenario("def test_x():\n    pass\n", FAKE_UID="1000").code == 0
+    listed = scenario("def test_x(lab):\n    pass\n", "--collect-only", FAKE_UID="1000")
+    assert listed.code == 0
 
 
 def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path):

@@ -1,0 +1,109 @@
+"""What people get wrong, through the real command: a sentence, an exit code, nothing left."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+SCENARIO = """
+import pytest
+
+@pytest.mark.swarm(managers=1)
+def test_calm(swarm):
+    pass
+"""
+
+
+@pytest.fixture
+def run(tmp_path, as_root):
+    """Runs `swarm-chaos run` on one small scenario, behind words of a shell if need be."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["harness.plugin"]\n')
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:locust -p no:testinfra\n")
+    (tmp_path / "test_calm.py").write_text(SCENARIO)
+
+    def run(*args, before=(), **environment):
+        done = subprocess.run(
+            [
+                *before,
+                *(sys.executable, "-m", "harness.cli", "run", "--lab=namespaces"),
+                *("test_calm.py", *args),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        assert "INTERNALERROR" not in said
+        return done.returncode, said
+
+    return run
+
+
+def small_disk(size):
+    """The beginning of a command line for which /mnt is a disk of ``size``."""
+    script = f'mount -t tmpfs -o size={size} none /mnt && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+
+
+def test_the_sound_scenario_passes(run, stable):
+    code, said = run()
+    assert code == 0, said
+
+
+def test_an_unknown_engine(run, tmp_path):
+    code, said = run("--engine=29.0.0")
+    assert code == 64
+    assert "unknown engine '29.0.0'" in said
+    assert "known are" in said
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_folder_without_an_engine(run, tmp_path):
+    code, said = run(f"--engine=dir:{tmp_path}")
+    assert code == 2
+    assert f"engine folder {tmp_path} has no dockerd" in said
+
+
+def test_no_root(run, tmp_path):
+    code, said = run(before=("unshare", "--user"))
+    assert code == 2
+    assert "the namespaces lab needs root" in said
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_topology_without_managers(run):
+    code, said = run("--topology=2w")
+    assert code == 64
+    assert "'2w' is no topology" in said
+
+
+def test_a_full_disk_below_the_labs(run, stable):
+    code, said = run(before=small_disk("64k"), SWARM_CHAOS_LABS="/mnt/labs")
+    assert code == 2
+    assert "no space left on device" in said.lower()
+    assert "UNKNOWN" in said
+
+
+def test_a_full_disk_below_the_cache(run):
+    code, said = run(before=small_disk("8m"), SWARM_CHAOS_CACHE="/mnt/cache")
+    assert code == 2
+    assert "MiB below /mnt/cache" in said
+    assert "set SWARM_CHAOS_CACHE to a folder on a larger disk" in said
+
+
+def test_a_labs_folder_that_cannot_be(run, tmp_path, stable):
+    (tmp_path / "file").write_text("")
+    code, said = run(SWARM_CHAOS_LABS=str(tmp_path / "file" / "labs"))
+    assert code == 2
+    assert "set SWARM_CHAOS_LABS to a folder of yours" in said
+    deep = tmp_path / ("x" * 90)
+    code, said = run(SWARM_CHAOS_LABS=str(deep))
+    assert code == 2
+    assert "too long for unix sockets" in said
+    assert not deep.exists()
