@@ -98,8 +98,7 @@ def test_a_full_disk_below_the_cache(run):
 
 
 def test_a_labs_folder_that_cannot_be(run, tmp_path, stable):
-    (tmp_path / "file").write_text("")
-    code, said = run(SWARM_CHAOS_LABS=str(tmp_path / "file" / "labs"))
+    code, said = run(SWARM_CHAOS_LABS="/dev/null/labs")
     assert code == 2
     assert "set SWARM_CHAOS_LABS to a folder of yours" in said
     deep = tmp_path / ("x" * 90)
