@@ -93,13 +93,7 @@ class Guests:
         known = (engine, repr(topology))
         if known not in self._frozen:
             wanted = FrozenSwarm(engine, topology, self.kernel, Machine(clock=self.clock))
-            constraints = self.root / "constraints.txt"
-            self._frozen[known] = freeze_swarm(
-                wanted,
-                self.cache,
-                constraints=constraints if constraints.is_file() else None,
-                say=self.say,
-            )
+            self._frozen[known] = freeze_swarm(wanted, self.cache, say=self.say)
         return self._frozen[known]
 
     def payload(self, item: pytest.Item) -> bytes:

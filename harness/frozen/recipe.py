@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+import harness
 from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
 from harness.errors import UsageError
 from harness.frozen.agent import PLAN_VARIABLE
@@ -55,14 +56,23 @@ def kernel_suite(kernel: str) -> str:
 
 
 def freeze_swarm(
-    wanted: FrozenSwarm, cache: Cache, *, constraints: Path | None = None, say: Say = silent
+    wanted: FrozenSwarm, cache: Cache, *, say: Say = silent
 ) -> tuple[Snapshot, EngineFacts]:
     """The snapshot of a swarm, found or made, and the facts of its engine.
 
     A snapshot is found by a key over all that goes in: contents of the root file systems and
     images, kernel, QEMU and its switches, topology, and the sources that form the swarm.
     """
-    return _Recipe(wanted, cache, constraints, say).freeze()
+    return _Recipe(wanted, cache, _pins(), say).freeze()
+
+
+def _pins() -> Path | None:
+    """The pinned versions beside the harness. Whoever freezes takes these and no others.
+
+    Else one and the same swarm would have a key for each who asks.
+    """
+    pins = Path(harness.__file__).parent.parent / "constraints.txt"
+    return pins if pins.is_file() else None
 
 
 @dataclass(frozen=True)
