@@ -39,6 +39,7 @@ from harness.microvm.initrd import (
 )
 from harness.microvm.machine import Accelerator, Clock, Files, Machine, qemu_version
 from harness.microvm.modules import GUEST_MODULES, PMEM_MODULES
+from harness.microvm.scratch import Scratch, scratch_root
 
 _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
@@ -229,10 +230,11 @@ def freeze(
             draft = Path(work) / key
             draft.mkdir()
             started = time.monotonic()
-            with tempfile.TemporaryDirectory(
-                prefix="swarm-chaos-freezing-", dir=_memory_place(spec.machine)
-            ) as fast:
-                _boot(spec, built, draft, Path(fast), progress)
+            scratch = Scratch(_memory_place(spec.machine))
+            try:
+                _boot(spec, built, draft, scratch.path, progress)
+            finally:
+                scratch.remove()
             manifest = {
                 "facts": facts,
                 "note": dict(spec.note),
@@ -299,12 +301,6 @@ def _memory_place(machine: Machine) -> Path | None:
         if line.startswith("MemAvailable:")
     )
     return shared if available > 2 * machine.memory_mib * _MIB else None
-
-
-def scratch_root() -> Path | None:
-    """Where guests' scratch files go: memory if it is there, else the usual temporary folder."""
-    shared = Path("/dev/shm")
-    return shared if os.access(shared, os.W_OK | os.X_OK) else None
 
 
 def _await_freeze(

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +28,8 @@ from harness.microvm.console import follow, tail
 from harness.microvm.emulator import Emulator
 from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.microvm.machine import Clock
-from harness.microvm.snapshot import Snapshot, scratch_root
+from harness.microvm.scratch import Scratch, scratch_root
+from harness.microvm.snapshot import Snapshot
 
 _POLL = 0.02
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
@@ -84,9 +84,10 @@ class GuestResult:
 class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
-    def __init__(self, emulator: Emulator, scratch: Path, ordered: float) -> None:
+    def __init__(self, emulator: Emulator, scratch: Scratch, ordered: float) -> None:
         self._emulator = emulator
-        self._scratch = scratch
+        self._scratch = scratch.path
+        self._own = scratch
         self._ordered = ordered
         self.thaw_seconds = time.monotonic() - ordered
         """Wall seconds from the order to the guest running."""
@@ -184,7 +185,7 @@ class Guest:
     def close(self) -> None:
         """End QEMU if it still runs, and remove the scratch files. Safe to call twice."""
         self._emulator.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._own.remove()
 
 
 def told_seconds(line: str) -> float:
@@ -241,7 +242,8 @@ def thaw(
             PAYLOAD_FILE: payload,
         }
     )
-    folder = Path(tempfile.mkdtemp(prefix="swarm-chaos-guest-", dir=scratch or scratch_root()))
+    own = Scratch(scratch or scratch_root())
+    folder = own.path
     try:
         files = snapshot.files(folder)
         boxes.write_file(files.inbox, body, machine.inbox_size)
@@ -274,10 +276,10 @@ def thaw(
             emulator.close()
             raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        own.remove()
         raise
     snapshot.touch()
-    return Guest(emulator, folder, ordered)
+    return Guest(emulator, own, ordered)
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:

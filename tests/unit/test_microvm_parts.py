@@ -2,6 +2,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from harness.microvm.kvm import probe_program
 from harness.microvm.machine import Files, parse_version
 from harness.microvm.pool import memory_slots
 from harness.microvm.qmp import Qmp
+from harness.microvm.scratch import Scratch, sweep
 from harness.microvm.thaw import judge_console, told_seconds
 
 FILES = Files(
@@ -252,3 +254,28 @@ def test_qmp_errors_are_sentences():
         theirs.close()
         with pytest.raises(MicrovmError, match=r"does not take|closed its"):
             qmp.ask("cont", within=1)
+
+
+def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from harness.microvm.scratch import Scratch;"
+        "held = Scratch(Path(sys.argv[1])); (held.path / 'ram').write_text('x');"
+        "print(held.path, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    with owner.stdout:
+        left = Path(owner.stdout.readline().strip())
+    os.utime(left, (0, 0))
+    sweep(tmp_path)
+    assert (left / "ram").exists()
+    owner.kill()
+    owner.wait()
+    mine = Scratch(tmp_path)
+    assert not left.exists()
+    assert mine.path.is_dir()
+    mine.remove()
+    mine.remove()
+    assert list(tmp_path.iterdir()) == []
