@@ -133,7 +133,7 @@ class Deployment:
                 partial(self.running, name),
                 state=f"all tasks of {name} to run",
                 within=deadline.remaining,
-                every=0.25,
+                every=0.5,
             )
 
     def wait_serving(self, site: Site, within: float) -> None:

@@ -24,6 +24,10 @@ _CLUSTER_PORT = 2377
 #: Seconds for all joins; one gives up after 20 (moby daemon/cluster, swarmConnectTimeout).
 _FORMED_WITHIN = 60.0
 
+#: Seconds between two looks at the list of members. To look is work for the managers: ten looks a
+#: second double what an emulated guest has to do.
+_LOOK = 0.4
+
 #: Joins that are under way at once: each is a TLS handshake and a certificate from the leader.
 _JOINS_AT_ONCE = 8
 
@@ -249,6 +253,7 @@ class Swarm:
             lambda: self.has_leader(other_than=other_than),
             state="a leader" + (f" other than {other_than.name}" if other_than else ""),
             within=within,
+            every=_LOOK,
         )
         return self.lab.node(name)
 
@@ -272,7 +277,9 @@ class Swarm:
                     late.append(f"{name} {member.reachability or 'no manager yet'}")
             return NotYet(", ".join(late)) if late else True
 
-        wait_for(ready, state=f"{', '.join(sorted(wanted))} to be ready", within=within)
+        wait_for(
+            ready, state=f"{', '.join(sorted(wanted))} to be ready", within=within, every=_LOOK
+        )
 
     def time_to_write(self, *, within: float, since: float | None = None) -> Elapsed:
         """How long until some manager takes a write: a secret, created and removed.
