@@ -73,17 +73,26 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> list[bytes]:
+    """A file's lines with their ends; only a newline ends one, whatever the encoding."""
     content = _bytes(path)
     if content is None:
-        return ["(there is no such file)"]
-    return content.decode(errors="replace").splitlines()
+        return [b"(there is no such file)\n"]
+    *whole, last = content.split(b"\n")
+    return [*(line + b"\n" for line in whole), *([last] if last else [])]
 
 
-def _around(lines: list[str], at: int) -> tuple[str, ...]:
+def _around(lines: list[bytes], at: int) -> tuple[str, ...]:
     start = max(0, at - _CONTEXT)
     shown = [
-        f"{'>' if number == at else ' '} {number + 1}: {line[:_LONGEST_LINE]}"
+        f"{'>' if number == at else ' '} {number + 1}: {_shown(line)}"
         for number, line in enumerate(lines[start : at + _CONTEXT + 1], start)
     ]
     return tuple(shown) if at < len(lines) else (*shown, f"> {at + 1}: (the file ends)")
+
+
+def _shown(line: bytes) -> str:
+    text = line.removesuffix(b"\n").decode(errors="backslashreplace")
+    text = "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
+    cut = text[:_LONGEST_LINE] + ("..." if len(text) > _LONGEST_LINE else "")
+    return cut if line.endswith(b"\n") else f"{cut} (no newline at its end)"

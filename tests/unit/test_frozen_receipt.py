@@ -1,0 +1,141 @@
+"""``errand.json``: what is written beside a trial comes back whole, or not at all."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import TrialError
+from harness.frozen import RECEIPT, Errand, Receipt
+
+SNAPSHOT = SimpleNamespace(key="0123abc")
+ERRAND = Errand(
+    trial="leader-killed.26.1.5.3m2w.s7",
+    args=("scenarios/test_x.py::test_x[stable-s7]", "-q"),
+    payload=b"the code",
+    seed=7,
+    environment={"SWARM_CHAOS_CLOCK": "virtual"},
+    virtual_deadline=300.0,
+    wall_deadline=3600.5,
+)
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """A trial's folder in a run's."""
+    folder = tmp_path / "run" / "trials" / ERRAND.trial
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def saved(trial):
+    Receipt.of(ERRAND, SNAPSHOT).save(trial)
+    return trial
+
+
+def kept(trial):
+    [payload] = (trial.parent.parent / "payloads").iterdir()
+    return payload
+
+
+def test_what_was_saved_is_loaded(saved):
+    loaded = Receipt.load(saved)
+    assert loaded.errand == ERRAND
+    assert loaded.snapshot == SNAPSHOT.key
+    assert loaded.payload == hashlib.sha256(b"the code").hexdigest()
+
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    args=st.lists(NAMES, max_size=4).map(tuple),
+    payload=st.binary(max_size=200),
+    seed=st.integers(0, 2**63),
+    environment=st.dictionaries(NAMES, NAMES, max_size=3),
+    deadlines=st.tuples(st.floats(0.1, 1e6), st.floats(0.1, 1e6)),
+)
+def test_every_errand_survives_the_way_through_the_file(
+    tmp_path_factory, args, payload, seed, environment, deadlines
+):
+    folder = tmp_path_factory.mktemp("run") / "trials" / "x"
+    folder.mkdir(parents=True)
+    errand = Errand("x", args, payload, seed, environment, *deadlines)
+    Receipt.of(errand, SNAPSHOT).save(folder)
+    assert Receipt.load(folder).errand == errand
+
+
+def test_trials_of_one_run_share_the_code_they_were_sent_with(saved):
+    other = saved.with_name("another")
+    other.mkdir()
+    Receipt.of(ERRAND, SNAPSHOT).save(other)
+    assert kept(saved).read_bytes() == b"the code"
+    assert Receipt.load(other).payload == Receipt.load(saved).payload
+
+
+def test_a_run_that_was_moved_can_be_loaded(saved, tmp_path):
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert Receipt.load(tmp_path / "moved" / "trials" / ERRAND.trial).errand == ERRAND
+
+
+def refused(trial):
+    with pytest.raises(TrialError) as refusal:
+        Receipt.load(trial)
+    assert str(trial) in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_a_trial_without_a_receipt_is_refused_with_what_it_lacks(trial):
+    assert RECEIPT in refused(trial)
+
+
+def test_a_trial_whose_code_is_gone_is_refused(saved):
+    kept(saved).unlink()
+    assert "payloads" in refused(saved)
+
+
+def test_code_that_was_changed_is_refused(saved):
+    kept(saved).write_bytes(b"the cods")
+    assert "not the code it was recorded with" in refused(saved)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *("args", "environment", "payload", "seed"),
+        *("snapshot", "trial", "virtual_deadline", "wall_deadline"),
+    ],
+)
+def test_a_receipt_that_lacks_something_is_refused(saved, missing):
+    facts = json.loads((saved / RECEIPT).read_text())
+    del facts[missing]
+    (saved / RECEIPT).write_text(json.dumps(facts))
+    assert "cannot be sent again" in refused(saved)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "{", "[]", "null", "7", '"x"', "\xff", '{"payload": 3, "args": 1}']
+)
+def test_a_receipt_that_is_none_is_refused(saved, written):
+    (saved / RECEIPT).write_text(written, encoding="latin-1")
+    assert "cannot be sent again" in refused(saved)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_a_torn_receipt_is_refused_or_read_whole(tmp_path_factory, data):
+    trial = tmp_path_factory.mktemp("run") / "trials" / "x"
+    trial.mkdir(parents=True)
+    Receipt.of(ERRAND, SNAPSHOT).save(trial)
+    whole = (trial / RECEIPT).read_bytes()
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    (trial / RECEIPT).write_bytes(whole[:cut])
+    try:
+        assert Receipt.load(trial).errand == ERRAND
+    except TrialError:
+        assert whole[:cut].strip() != whole.strip()

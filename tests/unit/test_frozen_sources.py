@@ -1,0 +1,137 @@
+"""The code that goes into guests: the same files give the same bytes, and what keys a freeze."""
+
+import io
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.frozen import sources
+from harness.frozen.recipe import guest_requirements
+from harness.frozen.sources import FREEZING, GUEST_PART, freezing_sources, trial_sources
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A copy of the harness that the tests may write to, taken for the harness itself."""
+    copy = tmp_path / "elsewhere" / "harness"
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(harness.__file__).parent, copy, ignore=without)
+    monkeypatch.setattr(sources, "_HOME", copy)
+    return copy
+
+
+def contents(tar):
+    with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
+        return {member.name: opened.extractfile(member).read() for member in opened}
+
+
+def project(folder):
+    """A project with two folders of scenarios."""
+    for name in ("pyproject.toml", "conftest.py", "scenarios/test_a.py", "other/test_b.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"# {name}\n")
+    return folder
+
+
+def test_the_same_sources_give_the_same_bytes_wherever_and_whenever(home):
+    here = freezing_sources()
+    for path in home.rglob("*.py"):
+        os.utime(path, (1, 1))
+        path.chmod(0o600)
+    assert freezing_sources() == here
+    assert "elsewhere" not in str(sorted(contents(here)))
+
+
+def test_a_trials_payload_is_the_same_bytes_too(home, tmp_path):
+    one = trial_sources(project(tmp_path / "one"), ["scenarios"])
+    for path in (tmp_path / "one").rglob("*.py"):
+        os.utime(path, (1, 1))
+    assert trial_sources(tmp_path / "one", ["scenarios"]) == one
+    assert trial_sources(project(tmp_path / "two"), ["scenarios"]) == one
+
+
+OUTSIDE = [
+    "cli.py",
+    "outer.py",
+    "plugin.py",
+    "fixtures.py",
+    "replay/replaying.py",
+    "report/page.py",
+    "faults/__init__.py",
+    "load/locustfile.py",
+    "frozen/errands.py",
+    "frozen/recipe.py",
+    "frozen/__init__.py",
+    "microvm/__init__.py",
+    "microvm/emulator.py",
+    "microvm/thaw.py",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(home, name):
+    before = freezing_sources()
+    with (home / name).open("a") as file:
+        file.write("\n# changed\n")
+    assert freezing_sources() == before
+    assert f"harness/{name}" in contents(trial_sources(home.parent, []))
+
+
+@pytest.mark.parametrize(
+    "name", ["errors.py", "wait.py", *GUEST_PART, *(f"{room}/__init__.py" for room in FREEZING)]
+)
+def test_what_a_freeze_runs_makes_a_new_snapshot(home, name):
+    before = freezing_sources()
+    with (home / name).open("a") as file:
+        file.write("\n# changed\n")
+    assert freezing_sources() != before
+
+
+def test_a_new_file_in_a_freezing_room_counts_and_byte_code_does_not(home):
+    before = freezing_sources()
+    (home / "lab" / "__pycache__").mkdir()
+    (home / "lab" / "__pycache__" / "node.cpython-311.pyc").write_bytes(b"x")
+    (home / "lab" / "left.pyc").write_bytes(b"x")
+    assert freezing_sources() == before
+    (home / "lab" / "new.py").write_text("")
+    assert freezing_sources() != before
+
+
+def test_a_guest_is_frozen_without_the_hosts_part_of_a_shared_room():
+    frozen = contents(freezing_sources())
+    assert frozen["harness/frozen/__init__.py"] == b""
+    assert frozen["harness/microvm/__init__.py"] == b""
+    assert {name for name in frozen if name.startswith("harness/frozen/")} == {
+        "harness/frozen/__init__.py",
+        "harness/frozen/agent.py",
+    }
+
+
+def test_a_payload_is_the_whole_harness_the_set_up_and_the_folders_asked_for(home, tmp_path):
+    packed = contents(trial_sources(project(tmp_path / "p"), ["scenarios"]))
+    assert packed["scenarios/test_a.py"] == b"# scenarios/test_a.py\n"
+    assert {"pyproject.toml", "conftest.py", "harness/plugin.py"} <= set(packed)
+    assert "other/test_b.py" not in packed
+    assert not any(name.endswith(".pyc") for name in packed)
+
+
+def test_a_project_without_a_conftest_is_packed_all_the_same(home, tmp_path):
+    (tmp_path / "bare" / "scenarios").mkdir(parents=True)
+    (tmp_path / "bare" / "scenarios" / "test_c.py").write_text("")
+    packed = contents(trial_sources(tmp_path / "bare", ["scenarios"]))
+    assert "conftest.py" not in packed
+    assert "scenarios/test_c.py" in packed
+
+
+def test_a_guest_gets_no_packages_that_only_the_host_needs():
+    names = {
+        line.split(">")[0].split("<")[0].split("=")[0].lower() for line in guest_requirements()
+    }
+    assert {"pytest", "docker", "msgspec"} <= names
+    assert not names & {"pytest-xdist", "matplotlib", "jinja2", "mypy", "ruff", "hypothesis"}
