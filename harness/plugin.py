@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     try:
         yield
     except pytest.skip.Exception:
+        discard(pyfuncitem, scene)
         raise
     except KeyboardInterrupt:
         conclude(pyfuncitem, scene, Inconclusive(["interrupted"]))
@@ -319,8 +321,9 @@ def pytest_runtest_makereport(
     if scene is None:
         return report
     if call.when == "setup" and call.excinfo is not None and scene.trial is not None:
-        left = call.excinfo.errisinstance((pytest.skip.Exception, KeyboardInterrupt))
-        if not left:
+        if call.excinfo.errisinstance(pytest.skip.Exception):
+            discard(item, scene)
+        else:
             conclude(item, scene, call.excinfo.value)
     record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
@@ -356,6 +359,17 @@ def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> Tr
     )
     item.stash[RECORD] = record
     return record
+
+
+def discard(item: pytest.Item, scene: Scene) -> None:
+    """End the trial of a scenario that skipped itself: healed, and without a record."""
+    assert scene.trial is not None
+    with suppress(HarnessError, OSError):
+        scene.wind_down()
+    scene.trial.journal.close()
+    run = item.config.stash[SESSION].run
+    if run is not None:
+        run.drop(scene.trial.folder.name)
 
 
 def scenario_id(item: pytest.Item) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -88,6 +89,14 @@ class RunWriter:
             return
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
         write_run(self.folder, self.record)
+
+    def drop(self, trial: str) -> None:
+        """Forget a trial that has nothing to say (it skipped itself), its folder with it."""
+        shutil.rmtree(self.folder / TRIALS / trial, ignore_errors=True)
+        kept = tuple(name for name in self.record.trials if name != trial)
+        if kept != self.record.trials:
+            self.record = msgspec.structs.replace(self.record, trials=kept)
+            write_run(self.folder, self.record)
 
 
 class _Joined(RunWriter):

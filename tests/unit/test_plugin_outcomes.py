@@ -288,8 +288,19 @@ def test_a_scenario_that_skips_itself_leaves_no_record(scenario):
     ran = scenario("def test_x(lab):\n    pytest.skip('not today')\ndef test_y(lab):\n    pass\n")
     assert (ran.code, ran.counted()) == (0, {"passed": 1, "skipped": 1})
     assert len(ran.records()) == 1
-    assert len(read_run(ran.run).trials) == 1
+    run = read_run(ran.run)
+    assert (len(run.trials), run.damaged) == (1, ())
     assert "y." in ran.records()[0]["id"]
+
+
+def test_a_fixture_that_skips_leaves_no_record_either(scenario):
+    ran = scenario(
+        "@pytest.fixture\ndef moody(lab):\n    pytest.skip('not today')\n"
+        "def test_x(moody):\n    pass\n"
+    )
+    assert ran.counted() == {"skipped": 1}
+    run = read_run(ran.run)
+    assert (run.trials, run.damaged, run.record.trials) == ((), (), ())
 
 
 def test_an_interruption_heals_and_closes_and_says_so_by_its_code(scenario):
