@@ -2,6 +2,8 @@
 
 Three managers, two workers; an nginx balancer in front of an HTTP app over an overlay network,
 and Locust asking at every node. The leader dies by SIGKILL: its dockerd alone, or its whole node.
+What enters by the dead node is lost until it is back, and is only put on record; what enters
+elsewhere is the swarm's to keep.
 """
 
 from __future__ import annotations
@@ -9,48 +11,52 @@ from __future__ import annotations
 import pytest
 
 from harness.swarm import balanced_web
-from harness.wait import Elapsed
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
     pytest.mark.upstream("moby/moby#32841", "moby/moby#31758"),
 ]
 
-# Raft's election takes 10 to 20 ticks of 1 s since 18.04, 3 to 6 before (swarmkit#2564); a vote
-# that splits costs one more round.
+# A follower stands after 10 to 20 ticks of 1 s (3 to 6 before 18.04, swarmkit#2564); two that
+# stand at once cost another round.
 ELECTION = 45.0
+
+# A request waits for a leader and is retried by the raft proxy; then the write itself.
 WRITE = 60.0
 
-# The dispatcher calls a node down after 13.5 to 16.5 s, or 27 to 33 s after a change of leader
+# The dispatcher gives a node up after 13.5 to 16.5 s, 27 to 33 s after a change of leader
 # (swarmkit manager/dispatcher); then 5 s of restart delay, the start, and a slow machine.
 RESCHEDULED = 90.0
+
+# Gossip takes a dead node's tasks out of service within 4 to 24 s (memberlist suspicion for up
+# to 10 nodes); nginx tries the next address after 2 s.
+GAP = 25.0
 
 
 @pytest.mark.parametrize("victim", ["dockerd", "node"])
 def test_leader_killed(victim, swarm, load, faults, leadership, measure):
-    """A leader that is killed costs a few seconds of control, and next to no requests."""
+    """A leader's death costs seconds of control, and next to nothing at the other nodes."""
     web = swarm.deploy(balanced_web(replicas=4))
     leader = swarm.leader
     before = {task.id for task in web.tasks("app")}
-    with load.http(web, users=10, per_user=2) as traffic:
-        kill = faults.kill_dockerd if victim == "dockerd" else faults.kill_node
-        with kill(leader) as outage:
-            failover = leadership.time_to_new_leader(
-                other_than=leader, since=outage.injected_at, within=ELECTION
-            )
-            write = swarm.time_to_write(since=outage.injected_at, within=WRITE)
-            complete = web.time_to_running(
-                "app", avoiding=leader, since=outage.injected_at, within=RESCHEDULED
-            )
-            rescheduled = sum(task.id not in before for task in web.tasks("app"))
-    report(measure, traffic, leader, failover, write)
-    measure("app complete without the leader's node", complete, unit="s").below(RESCHEDULED - 1)
+    kill = faults.kill_dockerd if victim == "dockerd" else faults.kill_node
+    with load.http(web, users=10, per_user=2) as traffic, kill(leader) as outage:
+        failover = leadership.time_to_new_leader(
+            other_than=leader, since=outage.injected_at, within=ELECTION
+        )
+        write = swarm.time_to_write(since=outage.injected_at, within=WRITE)
+        complete = web.time_to_running(
+            "app", avoiding=leader, since=outage.injected_at, within=RESCHEDULED
+        )
+        rescheduled = sum(task.id not in before for task in web.tasks("app"))
+    put_on_record(measure, traffic, leader, failover, write)
+    measure("app complete without the dead node", complete, unit="s").below(RESCHEDULED - 1)
     measure("tasks rescheduled", rescheduled, unit="tasks", better="none")
 
 
 @pytest.mark.control("time to a new leader", "time until the API takes a write")
 def test_control_majority_killed(swarm, load, faults, leadership, measure):
-    """With two of three managers killed nothing can be decided, and the check says so."""
+    """With two of three managers dead nothing can be decided, and the check says so."""
     web = swarm.deploy(balanced_web(replicas=4))
     leader = swarm.leader
     other = swarm.a_follower()
@@ -63,18 +69,21 @@ def test_control_majority_killed(swarm, load, faults, leadership, measure):
             other_than=leader, since=outage.injected_at, within=ELECTION
         )
         write = swarm.time_to_write(since=outage.injected_at, within=WRITE)
-    report(measure, traffic, leader, failover, write)
+    put_on_record(measure, traffic, leader, failover, write)
 
 
-def report(measure, traffic, leader, failover: Elapsed, write: Elapsed):
-    """What both put on record."""
+def put_on_record(measure, traffic, leader, failover, write):
+    """The measures of all cases."""
+    elsewhere = traffic.elsewhere(leader.name)
     measure("time to a new leader", failover, unit="s").below(
-        ELECTION - 1, source="swarmkit: election tick 10 s, randomised up to twice that"
+        ELECTION - 1, source="swarmkit: election after 10 to 20 ticks of 1 s, or a second round"
     )
     measure("time until the API takes a write", write, unit="s").below(WRITE - 1)
-    measure("share of 50x", traffic.share_of_50x, unit="1").below(0.05)
-    measure("share of connection errors", traffic.share_of_errors, unit="1").below(0.25)
-    for entry, gap in traffic.gaps_by_entry().items():
-        pending = measure(f"longest gap at {entry}", gap, unit="s")
-        if entry != leader.name:
-            pending.below(30)
+    measure("share of 50x", elsewhere.share_of_50x, unit="1").below(0.05)
+    measure("share of connection errors", elsewhere.share_of_errors, unit="1").below(0.01)
+    for entry, gap in elsewhere.gaps_by_entry().items():
+        measure(f"longest gap at {entry}", gap, unit="s").below(GAP)
+    lost = traffic.of_entry(leader.name)
+    measure("share of 50x at the dead node", lost.share_of_50x, unit="1")
+    measure("share of connection errors at the dead node", lost.share_of_errors, unit="1")
+    measure("longest gap at the dead node", lost.longest_gap(), unit="s")

@@ -215,6 +215,14 @@ class Traffic:
         """See :meth:`Requests.window`."""
         return self.snapshot().window(t0, t1)
 
+    def of_entry(self, entry: str) -> Requests:
+        """See :meth:`Requests.of_entry`."""
+        return self.snapshot().of_entry(entry)
+
+    def elsewhere(self, entry: str) -> Requests:
+        """See :meth:`Requests.elsewhere`."""
+        return self.snapshot().elsewhere(entry)
+
     def longest_gap(self, entry: str | None = None) -> float | None:
         """See :meth:`Requests.longest_gap`. Raises :class:`UsageError` if ``entry`` is none."""
         if entry is not None and entry not in dict(self._plan.entries):

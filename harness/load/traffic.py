@@ -93,6 +93,10 @@ class Requests:
         """The requests that were sent to the node ``entry``."""
         return Requests(r for r in self.all if r.entry == entry)
 
+    def elsewhere(self, entry: str) -> Requests:
+        """The requests that were sent to any node but ``entry``."""
+        return Requests(r for r in self.all if r.entry != entry)
+
     @property
     def entries(self) -> tuple[str, ...]:
         """The entry nodes that were asked, sorted."""
