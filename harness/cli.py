@@ -44,6 +44,8 @@ COMMANDS: Mapping[str, Lazy] = {
     "engines": Lazy("harness.engine.command:engines", "List, fetch and verify Docker Engines."),
     "replay": Lazy("harness.replay.command:replay", "Run a recorded trial again, byte by byte."),
     "report": Lazy("harness.report.command:report", "Write the HTML page of a run again."),
+    "shell": Lazy("harness.shell.command:shell", "Open a frozen swarm and look around in it."),
+    "snapshots": Lazy("harness.frozen.command:snapshots", "List and remove frozen swarms."),
     "clean": Lazy("harness.lab.command:clean", "Remove what a power cut could leave behind."),
 }
 

@@ -21,6 +21,7 @@ import pytest
 from harness.engine import EngineFacts as Engine
 from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, send
 from harness.frozen.agent import LAB_LINK
+from harness.frozen.prompt import HOLD_VARIABLE
 from harness.frozen.sending import PROGRESS
 from harness.frozen.sources import trial_sources
 from harness.images import Cache, Say
@@ -169,6 +170,7 @@ def run_in_guest(
         environment={
             "SWARM_CHAOS_CLOCK": inputs.clock,
             "SWARM_CHAOS_LAB": "microvm",
+            HOLD_VARIABLE: "0",
             # What the scenarios use they name; looking for more is slow under emulation.
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },

@@ -41,6 +41,7 @@ from harness.fixtures import (
     swarm,
     trial,
 )
+from harness.frozen.prompt import HOLD_VARIABLE, hand_over
 from harness.images import Cache
 from harness.lab import Topology, probe_features
 from harness.options import Options, declare, read
@@ -345,6 +346,8 @@ def pytest_runtest_makereport(
 def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> TrialRecord:
     """Wind the trial down, judge it and write its record."""
     assert scene.trial is not None
+    if os.environ.get(HOLD_VARIABLE) == "1" and scene.lab is not None:
+        hand_over(scene.lab, scene.trial.folder)
     try:
         scene.wind_down()
     except (HarnessError, OSError) as trouble:

@@ -15,6 +15,8 @@ def do(inputs: dict[str, Any], out: Path) -> int:
     match inputs.get("do", "pytest"):
         case "pytest":
             return run_pytest(inputs["args"], out / inputs["trial"])
+        case "shell":
+            return run_shell(inputs.get("order"), inputs["notes"])
         case unknown:
             raise MicrovmError(f"a guest cannot be asked to {unknown!r}")
 
@@ -24,3 +26,11 @@ def run_pytest(args: list[str], trial: Path) -> int:
     import pytest
 
     return int(pytest.main([*args, f"--trial-into={trial}"]))
+
+
+def run_shell(order: dict[str, Any] | None, notes: list[str]) -> int:
+    """Serve a person among the nodes, or run the script in ``order``."""
+    from harness.frozen.agent import LAB_LINK
+    from harness.frozen.prompt import converse
+
+    return converse(LAB_LINK, order, notes)

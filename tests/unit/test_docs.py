@@ -97,6 +97,7 @@ def test_every_kind_of_journal_entry_is_in_the_reference():
 OF_THE_HARNESS_ITSELF = {
     "SWARM_CHAOS_CLOCK",
     "SWARM_CHAOS_FREEZE",
+    "SWARM_CHAOS_HOLD",
     "SWARM_CHAOS_LAB",
     "SWARM_CHAOS_LOAD",
 }

@@ -1,0 +1,324 @@
+"""A person in the guest: a shell on the serial console, or a script, among a lab's nodes.
+
+The console speaks with ``harness.shell`` on the host in lines that begin with a word of
+:class:`Word`. ``READY`` asks for an order, unless that lay in the inbox: one line of JSON on the
+same console, ``node`` (a name, or null for the guest itself) and either ``script`` or
+``terminal``. After ``BEGIN`` the console is the person's terminal until the machine is off. A
+script's output comes in lines instead, so that every byte of it arrives as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness.errors import EXIT_TROUBLE, HarnessError
+from harness.lab import NamespacesLab, Node
+from harness.lab.dockerd import NAMESPACES, SOCKET, environment
+from harness.microvm.guest import say
+from harness.swarm import Swarm
+
+HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
+"""``1``: a trial does not end with its body but hands its guest over to a person. ``0`` else: the
+same number of bytes, so that a trial that is held is the very trial that was not."""
+
+SERIAL = Path("/dev/ttyS0")
+HOME = Path("/run/swarm-chaos-shell")
+_PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TERMINFO = ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")
+_KNOWN_TERMINAL = "xterm-256color"
+
+
+class Word(StrEnum):
+    """What a line of the conversation begins with."""
+
+    READY = "shell ready: "
+    BEGIN = "shell begins"
+    STDOUT = "shell stdout: "
+    STDERR = "shell stderr: "
+    TROUBLE = "shell trouble: "
+
+
+def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
+    """In a trial: give the guest to a person in the state it is in, and end it after that.
+
+    Says on the console how long the journal is and its sha256, so that the host can tell whether
+    this is the trial that was recorded.
+    """
+    journal = (trial / "journal.jsonl").read_bytes()
+    with _undisturbed():
+        facts = {"bytes": len(journal), "sha256": hashlib.sha256(journal).hexdigest()}
+        code = attend(lab, _ask(facts), home=trial, notes=[f"the trial's folder is {trial}"])
+    os._exit(code)  # a trial that was looked into has no verdict
+
+
+def converse(lab_link: Path, order: dict[str, Any] | None, notes: list[str]) -> int:
+    """In a guest thawed for it: serve a person, or the script in ``order``; the exit code."""
+    with _undisturbed():
+        lab = NamespacesLab.attach(lab_link.resolve())
+        return attend(lab, _ask({}) if order is None else order, home=Path("/root"), notes=notes)
+
+
+def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list[str]) -> int:
+    """Carry an order out among ``lab``'s nodes; the shell's exit code."""
+    home.mkdir(parents=True, exist_ok=True)
+    Path("/proc/sys/kernel/printk").write_text("1")  # the console is a person's now
+    write_helpers(lab, HOME / "bin")
+    variables = {
+        **os.environ,
+        "PATH": f"{HOME / 'bin'}:{os.environ.get('PATH', _PLAIN_PATH)}",
+        "HOME": "/root",
+    }
+    try:
+        name = order.get("node")
+        if name is not None:
+            lab.node(name).pid  # noqa: B018 - asks whether it is there and switched on
+        if (script := order.get("script")) is not None:
+            return _run_script(str(script), name, home, variables)
+    except HarnessError as error:
+        say(f"{Word.TROUBLE}{json.dumps(str(error))}")
+        return EXIT_TROUBLE
+    return _on_terminal(order["terminal"], name, home, variables, banner(lab, notes))
+
+
+# -- what a person finds -------------------------------------------------------------------------
+
+
+def banner(lab: NamespacesLab, notes: list[str]) -> str:
+    """What a person is told first."""
+    engines = sorted({node.engine.version for node in lab.nodes.values()})
+    first = next(iter(lab.nodes))
+    return "\n".join(
+        [
+            f"Docker Engine {', '.join(engines)} on {', '.join(lab.nodes)}; {_leadership(lab)}",
+            *notes,
+            "",
+            f"  {first}                  a shell on node {first} (also: node {first})",
+            f"  {first} docker node ls   one command there",
+            "  node                which nodes there are",
+            "  resize              after the window has changed its size",
+            "",
+            "Your keys come at moments that nothing repeats: this guest cannot be had again.",
+            "exit ends it; Ctrl-] ends it at once, whatever hangs.",
+            "",
+        ]
+    )
+
+
+def _leadership(lab: NamespacesLab) -> str:
+    try:
+        return f"{Swarm(lab).leader.name} leads"
+    except HarnessError as error:
+        return f"nobody is known to lead ({error.what})"
+
+
+def write_helpers(lab: NamespacesLab, folder: Path) -> None:
+    """Programs to enter nodes with: one by each node's name, and ``node NAME``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for node in lab.nodes.values():
+        _write_program(folder / node.name, enter_script(node))
+    _write_program(folder / "node", _node_script(list(lab.nodes), folder))
+    (HOME / "rc").write_text(_RC)
+
+
+def enter_script(node: Node) -> str:
+    """A shell script that runs its arguments on a node, or a shell without any."""
+    if not node.up:
+        return f"echo '{node.name} is switched off' >&2\nexit 1\n"
+    variables = {**environment(node.engine), "DOCKER_HOST": f"unix://{SOCKET}"}
+    words = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    enter = shlex.join(
+        [
+            shutil.which("nsenter") or "/usr/bin/nsenter",
+            f"--target={node.pid}",
+            *(f"--{namespace}" for namespace in NAMESPACES),
+        ]
+    )
+    return "\n".join(
+        [
+            f"[ -d /proc/{node.pid} ] || {{ echo '{node.name} is switched off' >&2; exit 1; }}",
+            "if [ $# = 0 ]; then",
+            "    set -- /bin/sh -i",
+            f"    [ ! -e /proc/{node.pid}/root/bin/bash ] ||",
+            "        set -- /bin/bash --noprofile --norc -i",
+            "fi",
+            f"exec env -i TERM=\"$TERM\" PS1='{node.name}:\\w# ' {' '.join(words)} \\",
+            f'    {enter} -- "$@"',
+            "",
+        ]
+    )
+
+
+def _node_script(names: list[str], folder: Path) -> str:
+    return "\n".join(
+        [
+            f'[ $# -gt 0 ] || {{ echo "{" ".join(names)}"; exit 0; }}',
+            f'case " {" ".join(names)} " in',
+            f'*" $1 "*) name=$1; shift; exec "{folder}/$name" "$@" ;;',
+            f'*) echo "there is no node $1; there are: {" ".join(names)}" >&2; exit 64 ;;',
+            "esac",
+            "",
+        ]
+    )
+
+
+def _write_program(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}")
+    path.chmod(0o755)
+
+
+#: A serial line carries no news of the window: the terminal itself is asked where its corner is.
+_RC = r"""
+PS1='guest:\w# '
+HISTFILE=
+resize() {
+    local saved row column
+    saved=$(stty -g)
+    stty raw -echo min 0 time 20
+    printf '\0337\033[9999;9999H\033[6n\0338'
+    IFS='[;' read -r -d R _ row column
+    stty "$saved"
+    [ -n "$column" ] && stty rows "$row" cols "$column"
+}
+"""
+
+
+# -- the console ---------------------------------------------------------------------------------
+
+
+def _ask(facts: dict[str, Any]) -> dict[str, Any]:
+    """Ask the host for its order: one line of JSON."""
+    line = b""
+    descriptor = os.open(SERIAL, os.O_RDWR | os.O_NOCTTY)
+    try:
+        before = termios.tcgetattr(descriptor)
+        silent = termios.tcgetattr(descriptor)
+        silent[0] = 0
+        silent[3] = 0
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+        say(f"{Word.READY}{json.dumps(facts)}")
+        while not line.endswith(b"\n"):
+            line += os.read(descriptor, 4096)
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+    finally:
+        os.close(descriptor)
+    order: dict[str, Any] = json.loads(line)
+    return order
+
+
+def _on_terminal(
+    terminal: dict[str, Any], node: str | None, home: Path, variables: dict[str, str], greeting: str
+) -> int:
+    """A shell with job control on the serial line; its exit code."""
+    shell = ["bash", "--rcfile", str(HOME / "rc"), "-i"] if node is None else [HOME / "bin" / node]
+    with SERIAL.open("r+b", buffering=0) as line:
+        _set_up(line.fileno(), int(terminal["rows"]), int(terminal["columns"]))
+        say(Word.BEGIN)
+        line.write(greeting.encode())
+        code = subprocess.run(
+            ["setsid", "--ctty", "--wait", *shell],  # the line is its controlling terminal
+            stdin=line,
+            stdout=line,
+            stderr=line,
+            cwd=home,
+            env={**variables, "TERM": _terminal_type(str(terminal["type"]))},
+            check=False,
+        ).returncode
+    return code if code >= 0 else 128 - code
+
+
+def _set_up(descriptor: int, rows: int, columns: int) -> None:
+    """A terminal as a login would find it, of the given size."""
+    subprocess.run(["stty", "sane", "115200"], stdin=descriptor, check=True)
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _terminal_type(name: str) -> str:
+    """``name`` if this Debian knows it, else one that nearly every terminal understands."""
+    known = name and "/" not in name
+    if known and any(Path(place, name[0], name).exists() for place in _TERMINFO):
+        return name
+    return _KNOWN_TERMINAL
+
+
+def _run_script(script: str, node: str | None, home: Path, variables: dict[str, str]) -> int:
+    """Run a script of bash to its end, its output going to the host as it comes."""
+    body = HOME / "script"
+    body.write_text(script)
+    with body.open("rb") as opened:
+        # By its descriptor it can be read on a node too, which has other files.
+        shell = ["bash", f"/proc/self/fd/{opened.fileno()}"]
+        process = subprocess.Popen(
+            shell if node is None else [str(HOME / "bin" / node), *shell],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[opened.fileno()],
+            cwd=home,
+            env={**variables, "TERM": "dumb"},
+        )
+    _relay(process)
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _relay(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(process.stdout, selectors.EVENT_READ, Word.STDOUT)
+        waiting.register(process.stderr, selectors.EVENT_READ, Word.STDERR)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                if piece := os.read(key.fd, 3072):
+                    say(f"{key.data}{base64.b64encode(piece).decode()}")
+                else:
+                    waiting.unregister(key.fileobj)
+    process.stdout.close()
+    process.stderr.close()
+
+
+# -- the supervisor ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have this process's supervisor stand still: no deadline, no word on the console.
+
+    It goes on when this process has ended, woken by a child that waits for just that: were it
+    woken before, it could find the deadline past and the process still there.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    watched = os.pidfd_open(os.getpid())
+    supervisor = os.getppid()
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WAKE, str(watched), str(supervisor)],
+        pass_fds=[watched],
+        stdin=subprocess.DEVNULL,
+    )
+    os.kill(supervisor, signal.SIGSTOP)
+    yield
+
+
+_WAKE = """
+import os, select, signal, sys
+select.select([int(sys.argv[1])], [], [])
+os.kill(int(sys.argv[2]), signal.SIGCONT)
+"""

@@ -1,0 +1,110 @@
+"""Which guest a person wants to visit: a fresh one of a kind, or the one of a recorded trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.errors import TrialError, UsageError
+from harness.frozen import Errand, FrozenSwarm, Receipt, freeze_swarm
+from harness.frozen.prompt import HOLD_VARIABLE
+from harness.frozen.sources import trial_sources
+from harness.images import Cache, Say
+from harness.lab import Topology
+from harness.microvm import Clock, Machine, Snapshot, snapshots
+from harness.shell.session import Order, Visit
+from harness.trial import TrialRecord, read_record
+
+PROJECT = Path(harness.__file__).parent.parent
+
+#: Virtual seconds; an idle guest runs through a day of them in a few hours.
+_LONG = 1e6
+
+_JUMPING = (
+    "Time is virtual: an instruction takes a fixed time and idle time is jumped over, so while\n"
+    "you think the guest's clock runs ahead (--real-time lets it wait)."
+)
+_WAITING = "Idle time passes as on the wall; busy, the guest's clock is slower than that."
+
+
+def fresh(
+    wanted: FrozenSwarm, order: Order, seed: int, cache: Cache, say: Say, *, real_time: bool
+) -> Visit:
+    """A guest thawed for the visit alone. A script lies in it when it wakes."""
+    check_node(order.node, wanted.topology)
+    snapshot, engine = freeze_swarm(wanted, cache, say=say)
+    notes = [
+        f"{wanted.topology}, kernel {wanted.kernel}, seed {seed}; engine from {engine.source}",
+        _WAITING if real_time else _JUMPING,
+    ]
+    inputs: dict[str, Any] = {"do": "shell", "notes": notes}
+    if order.script is not None:
+        inputs["order"] = order.facts()
+    errand = Errand("shell", (), trial_sources(PROJECT, []), seed, virtual_deadline=_LONG)
+    return Visit(snapshot, errand, inputs, idle_in_real_time=real_time)
+
+
+def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
+    """The guest of a recorded trial, which it runs again up to the end of its body.
+
+    Raises :class:`TrialError` for a trial that cannot be had again.
+    """
+    record = read_record(trial)
+    if record.inputs.lab != "microvm" or record.inputs.clock != "virtual":
+        raise TrialError(
+            f"{trial.name} ran in the {record.inputs.lab} lab under the {record.inputs.clock} "
+            "clock: the state it ended in cannot be had again",
+            hint="only trials of the microvm lab in virtual time are functions of their inputs",
+        )
+    check_node(order.node, Topology.parse(record.inputs.topology))
+    receipt = Receipt.load(trial)
+    errand = receipt.errand
+    inputs = {
+        "trial": errand.trial,
+        "args": list(errand.args),
+        "environment": held(errand.environment, trial),
+    }
+    return Visit(
+        _snapshot(record, receipt, cache, say),
+        errand,
+        inputs,
+        recorded=trial / "journal.jsonl",
+    )
+
+
+def held(environment: Mapping[str, str], trial: Path) -> dict[str, str]:
+    """A trial's environment with the word to hold; :class:`TrialError` if its code knows none."""
+    if HOLD_VARIABLE not in environment:
+        raise TrialError(
+            f"the code that {trial.name} was recorded with cannot stop at the end of its body",
+            hint="run the scenario again, with the same seed, and name the new trial",
+        )
+    return {**environment, HOLD_VARIABLE: "1"}
+
+
+def check_node(name: str | None, topology: Topology) -> None:
+    """:class:`UsageError` for a node that a topology has not."""
+    names = [place.name for place in topology.places()]
+    if name is not None and name not in names:
+        raise UsageError(
+            f"there is no node {name!r} in {topology}", hint=f"there are {', '.join(names)}"
+        )
+
+
+def _snapshot(record: TrialRecord, receipt: Receipt, cache: Cache, say: Say) -> Snapshot:
+    for known in snapshots(cache):
+        if known.key == receipt.snapshot:
+            return known
+    say(f"the snapshot {receipt.snapshot} of that trial is not in the cache")
+    wanted = FrozenSwarm(
+        record.inputs.engine.name,
+        Topology.parse(record.inputs.topology),
+        ".".join(record.inputs.kernel.split(".")[:2]),
+        Machine(clock=Clock.VIRTUAL),
+    )
+    found, _ = freeze_swarm(wanted, cache, say=say)
+    if found.key != receipt.snapshot:
+        say(f"taking {found.key}: engine, QEMU or the harness are not what they were then")
+    return found

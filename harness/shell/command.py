@@ -1,0 +1,108 @@
+"""``swarm-chaos shell``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.errors import UsageError
+from harness.frozen import KERNELS, FrozenSwarm
+from harness.images import Cache
+from harness.lab import Topology
+from harness.microvm import Machine, Pool
+from harness.options import DEFAULT_KERNEL
+from harness.shell.choice import after as after_trial
+from harness.shell.choice import fresh
+from harness.shell.session import Order, visit
+from harness.shell.terminal import Terminal
+
+#: Options that say which swarm to thaw; with --after the trial says it.
+_OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
+
+
+@click.command()
+@click.option("--engine", metavar="NAME", default="stable", help="Docker Engine (stable).")
+@click.option("--topology", metavar="3m2w1s", default="3m2w", help="Its nodes (3m2w).")
+@click.option(
+    "--kernel",
+    type=click.Choice(list(KERNELS)),
+    default=DEFAULT_KERNEL,
+    help=f"The guest's kernel ({DEFAULT_KERNEL}).",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, help="Of all that is random (1).")
+@click.option("--node", metavar="m1", help="The prompt is on this node.")
+@click.option(
+    "--after",
+    metavar="TRIAL",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A trial's folder: run it again, and stop where its body ended.",
+)
+@click.option(
+    "--real-time",
+    is_flag=True,
+    help="Idle time passes as on the wall. Without it idle time is jumped over.",
+)
+@click.pass_context
+def shell(
+    ctx: click.Context,
+    engine: str,
+    topology: str,
+    kernel: str,
+    seed: int,
+    node: str | None,
+    after: Path | None,
+    real_time: bool,
+) -> None:
+    """Open a frozen swarm and look around in it, as root of the guest.
+
+    In the guest each node's name is a command: `m1` is a shell on that node, `m1 docker node ls`
+    one command there. `exit` ends the guest, Ctrl-] ends it at once. Nothing of it is kept.
+
+    Without a terminal (a pipe, a file) commands for bash are read from standard input and run;
+    their output and the last one's exit code are this command's:
+
+        echo 'm1 docker node ls' | swarm-chaos shell
+
+    Such a script lies in the guest when it wakes, so it repeats as a trial does.
+    """
+    order = _order(node)
+    cache = Cache()
+    if after is not None:
+        _refuse_beside_after(ctx)
+        wanted = after_trial(after, order, cache, _say)
+    else:
+        swarm = FrozenSwarm(engine, Topology.parse(topology), kernel, Machine())
+        wanted = fresh(swarm, order, seed, cache, _say, real_time=real_time)
+    code = visit(wanted, order, Pool(), _say)
+    if code is None:
+        _say("the guest was ended")
+        return
+    ctx.exit(code)
+
+
+def _order(node: str | None) -> Order:
+    if sys.stdin.isatty():
+        return Order(node, terminal=Terminal.here())
+    try:
+        return Order(node, script=sys.stdin.buffer.read().decode())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is no script: {error}") from error
+
+
+def _refuse_beside_after(ctx: click.Context) -> None:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _OF_A_FRESH_ONE
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} beside --after: the trial says which swarm that was",
+            hint="leave it out; another swarm or clock would not be in the state it ended in",
+        )
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,165 @@
+"""One visit to a guest: its console on a pair of sockets, the order, the output, the end."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError, MicrovmError, UsageError
+from harness.frozen import Errand
+from harness.frozen.prompt import Word
+from harness.frozen.sending import PROGRESS
+from harness.microvm import Pool, Snapshot, thaw
+from harness.shell.terminal import Terminal, pump, raw, write_all
+
+#: A terminal line in the guest holds what has come only up to a point.
+_LONGEST_ORDER = 32 << 10
+
+#: What the guest may say at once without waiting for this process to read.
+_SOCKET_BUFFER = 1 << 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person wants: a ``script`` run, or else a shell on ``terminal``.
+
+    ``node`` is where; None is the guest itself, among all nodes.
+    """
+
+    node: str | None = None
+    script: str | None = None
+    terminal: Terminal | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """As the guest takes it."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A guest to be visited.
+
+    ``inputs`` are what it is thawed with. ``recorded``: the journal of the trial that it runs
+    first, held against what the guest then has. ``idle_in_real_time``: see :func:`thaw`.
+    """
+
+    snapshot: Snapshot
+    errand: Errand
+    inputs: dict[str, Any]
+    recorded: Path | None = None
+    idle_in_real_time: bool = False
+
+
+def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -> int | None:
+    """Thaw the guest, carry the order out, and return the shell's exit code.
+
+    None: the person ended the guest by Ctrl-]. Raises :class:`MicrovmError` for a guest that
+    ends by itself before its shell does, :class:`LabError` for a node that cannot be entered.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+    with (
+        ours,
+        theirs,
+        tempfile.TemporaryDirectory(prefix="swarm-chaos-shell-") as folder,
+        pool.slot() as cpu,
+        thaw(
+            wanted.snapshot,
+            wanted.errand.payload,
+            wanted.inputs,
+            seed=wanted.errand.seed,
+            virtual_deadline=wanted.errand.virtual_deadline,
+            cpu=cpu,
+            serial=theirs,
+            idle_in_real_time=wanted.idle_in_real_time,
+        ) as guest,
+    ):
+        theirs.close()  # so that the guest's end is the end of the line
+        if not Conversation(ours, say, wanted.recorded).carry_out(order):
+            return None
+        result = guest.wait(Path(folder), wall_deadline=math.inf)
+    if result.exit_code is None:
+        raise MicrovmError(result.detail)
+    return result.exit_code
+
+
+class Conversation:
+    """The host's side of what ``harness.frozen.prompt`` says; see there."""
+
+    def __init__(
+        self, line: socket.socket, say: Callable[[str], None], recorded: Path | None = None
+    ) -> None:
+        self._line = line
+        self._say = say
+        self._recorded = recorded
+        self._rest = b""
+
+    def carry_out(self, order: Order) -> bool:
+        """Give the order and serve the guest until it ends; False if the person left first."""
+        while (text := self._next()) is not None:
+            if text.startswith(Word.READY):
+                self._answer(json.loads(text.removeprefix(Word.READY)), order)
+            elif text.startswith(PROGRESS):
+                self._say(text.removeprefix(PROGRESS))
+            elif text.startswith(Word.STDOUT):
+                _put(sys.stdout.fileno(), text.removeprefix(Word.STDOUT))
+            elif text.startswith(Word.STDERR):
+                _put(sys.stderr.fileno(), text.removeprefix(Word.STDERR))
+            elif text.startswith(Word.TROUBLE):
+                raise LabError(json.loads(text.removeprefix(Word.TROUBLE)))
+            elif text.startswith(Word.BEGIN):
+                keys, screen = sys.stdin.fileno(), sys.stdout.fileno()
+                with raw(keys):
+                    write_all(screen, self._rest)
+                    ended = pump(self._line, keys, screen)
+                os.write(screen, b"\n")
+                return ended
+        return True
+
+    def _answer(self, facts: dict[str, Any], order: Order) -> None:
+        if self._recorded is not None:
+            self._say(judge(self._recorded, int(facts["bytes"]), str(facts["sha256"])))
+        self._line.sendall(encode(order))
+
+    def _next(self) -> str | None:
+        """The console's next line; None when the guest has ended."""
+        while b"\n" not in self._rest:
+            piece = self._line.recv(65536)
+            if not piece:
+                return None
+            self._rest += piece
+        text, _, self._rest = self._rest.partition(b"\n")
+        return text.decode(errors="replace").rstrip("\r")
+
+
+def encode(order: Order) -> bytes:
+    """An order as the line that goes to the guest; :class:`UsageError` if it is too long."""
+    line = json.dumps(order.facts()).encode() + b"\n"
+    if len(line) > _LONGEST_ORDER:
+        raise UsageError(
+            f"a script of {len(line) >> 10} KiB is too long to be typed to a guest",
+            hint=f"at most {_LONGEST_ORDER >> 10} KiB with --after",
+        )
+    return line
+
+
+def judge(recorded: Path, length: int, sha256: str) -> str:
+    """Whether a guest whose journal has this length and digest is in the recorded trial."""
+    same = hashlib.sha256(recorded.read_bytes()[:length]).hexdigest() == sha256
+    if same:
+        return f"the trial stands at the end of its body; its journal is {recorded} to the byte"
+    return f"beware: the trial took another course than {recorded}"
+
+
+def _put(descriptor: int, encoded: str) -> None:
+    write_all(descriptor, base64.b64decode(encoded))
