@@ -1,0 +1,72 @@
+"""The options of the microVM lab, through pytest's own parser: which kernel, which clock."""
+
+import pytest
+
+from harness import options
+from harness.errors import UsageError
+from harness.frozen import KERNELS, kernel_suite
+from harness.microvm import Clock
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that reads a command line's options."""
+
+    def run(*args):
+        parser = pytest.Parser(_ispytest=True)
+        options.declare(parser)
+        namespace = parser.parse(args)
+
+        class Config:
+            rootpath = tmp_path
+
+            def getoption(self, name):
+                return getattr(namespace, name.removeprefix("--").replace("-", "_"))
+
+        return options.read(Config())
+
+    return run
+
+
+def refused(read, *args):
+    with pytest.raises(UsageError) as refusal:
+        read(*args)
+    assert refusal.value.exit_code == 64
+    return str(refusal.value)
+
+
+def test_without_options_it_is_the_default_kernel_in_virtual_time(read):
+    meant = read()
+    assert (meant.kernel, meant.clock) == (options.DEFAULT_KERNEL, Clock.VIRTUAL)
+    assert options.DEFAULT_KERNEL in KERNELS
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_that_is_offered_is_taken(read, kernel):
+    assert read(f"--kernel={kernel}").kernel == kernel
+    assert kernel_suite(kernel) == KERNELS[kernel]
+
+
+@pytest.mark.parametrize("kernel", ["", "6", "6.2", "latest", "6.12.1", " 6.12"])
+def test_an_unknown_kernel_is_refused_with_the_known_ones(read, kernel):
+    told = refused(read, f"--kernel={kernel}")
+    assert repr(kernel) in told
+    assert all(known in told for known in KERNELS)
+
+
+@pytest.mark.parametrize("clock", Clock)
+def test_both_clocks_are_taken(read, clock):
+    assert read("--clock", clock.value).clock is clock
+
+
+@pytest.mark.parametrize("clock", ["", "wall", "Virtual", "virtual,real"])
+def test_an_unknown_clock_is_refused_with_the_known_ones(read, clock):
+    told = refused(read, f"--clock={clock}")
+    assert repr(clock) in told
+    assert "virtual, real" in told
+
+
+@pytest.mark.parametrize("lab", options.LABS)
+def test_every_lab_that_is_offered_is_taken_and_offered_in_the_refusal(read, lab):
+    assert read(f"--lab={lab}").lab == lab
+    assert lab in refused(read, "--lab=cloud")
