@@ -69,6 +69,7 @@ __all__ = ["faults", "lab", "leadership", "load", "measure", "point", "swarm", "
 RECORD = pytest.StashKey[TrialRecord]()
 SESSION = pytest.StashKey["Session"]()
 SHARED_RUN = "swarm_chaos_run"
+JUNIT = "swarm-chaos-junit"
 QEMU = "qemu-system-x86_64"
 
 MARKERS = (
@@ -115,6 +116,20 @@ class Session:
             )
             write_junit(self._config, self.run.folder / "junit.xml")
         return self.run
+
+    def end(self) -> None:
+        """Write the run's page; a run that has come to no trial is taken back.
+
+        (pytest-xdist wants to know of a run before it is known whether there are scenarios.)
+        """
+        if self.run is None or SHARED_RUN in worker_input(self._config):
+            return
+        if self.run.record.trials:
+            self.progress.page(self.run.folder)
+            return
+        self._config.pluginmanager.unregister(name=JUNIT)
+        self.run.take_back()
+        self.run = None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember that it was the person at the keyboard who ended it."""
@@ -198,7 +213,7 @@ def write_junit(config: pytest.Config, path: Path) -> None:
     """Have pytest write its JUnit XML beside the run's page, whatever else was asked for."""
     junit = LogXML(str(path), None, suite_name="swarm-chaos")
     junit.pytest_sessionstart()
-    config.pluginmanager.register(junit, "swarm-chaos-junit")
+    config.pluginmanager.register(junit, JUNIT)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -437,8 +452,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     ours = session.config.stash.get(SESSION, None)
     if ours is None:
         return
-    if ours.run is not None:
-        ours.progress.page(ours.run.folder)
+    ours.end()
     if ours.interrupted:
         session.exitstatus = EXIT_INTERRUPTED
         return

@@ -40,7 +40,7 @@ def test_leader_killed(victim, swarm, load, faults, leadership, measure):
     leader = swarm.leader
     before = {task.id for task in web.tasks("app")}
     kill = faults.kill_dockerd if victim == "dockerd" else faults.kill_node
-    with load.http(web, users=10, per_user=2) as traffic, kill(leader) as outage:
+    with load.http(web, users=10, per_user=1) as traffic, kill(leader) as outage:
         failover = leadership.time_to_new_leader(
             other_than=leader, since=outage.injected_at, within=ELECTION
         )
@@ -61,7 +61,7 @@ def test_control_majority_killed(swarm, load, faults, leadership, measure):
     leader = swarm.leader
     other = swarm.a_follower()
     with (
-        load.http(web, users=10, per_user=2) as traffic,
+        load.http(web, users=10, per_user=1) as traffic,
         faults.kill_dockerd(other),
         faults.kill_dockerd(leader) as outage,
     ):

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import TrialError
-from harness.results.run import LATEST, TRIALS, RunRecord, write_run
+from harness.results.run import LATEST, TRIALS, RunRecord, list_runs, write_run
 from harness.trial import TrialInputs
 
 
@@ -89,6 +89,15 @@ class RunWriter:
             return
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
         write_run(self.folder, self.record)
+
+    def take_back(self) -> None:
+        """Remove the run's folder, and point ``latest`` at the newest run that is left."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        left = list_runs(self.folder.parent)
+        if left:
+            _point_latest(self.folder.parent, left[-1].name)
+        else:
+            (self.folder.parent / LATEST).unlink(missing_ok=True)
 
     def drop(self, trial: str) -> None:
         """Forget a trial that has nothing to say (it skipped itself), its folder with it."""

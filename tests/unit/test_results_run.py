@@ -172,3 +172,15 @@ def test_a_trial_id_is_one_plain_path_component(scenario, version, topology):
     assert Path(name).name == name
     assert name.isascii()
     assert not name.startswith(".")
+
+
+def test_a_run_without_trials_is_taken_back(tmp_path):
+    older = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+    newer = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+
+    newer.take_back()
+
+    assert not newer.folder.exists()
+    assert (tmp_path / "latest").resolve() == older.folder
+    older.take_back()
+    assert not (tmp_path / "latest").is_symlink()
