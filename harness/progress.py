@@ -75,7 +75,8 @@ class Progress:
         text = io.StringIO()
         width = max(reporter._tw.fullwidth, 80)
         console = Console(file=text, width=width, force_terminal=reporter._tw.hasmarkup)
-        console.print(render_summary(read_run(run)))
+        # Not cropped: a path that is cut names nothing, and all else fits.
+        console.print(render_summary(read_run(run)), crop=False)
         reporter.section("swarm chaos")
         reporter.write(text.getvalue())
 

@@ -29,4 +29,4 @@ def report(run: Path | None, reports: Path) -> None:
     else:
         folder = run if run.exists() or not (reports / run).is_dir() else reports / run
     write_report(folder)
-    Console().print(render_summary(read_run(folder)))
+    Console().print(render_summary(read_run(folder)), crop=False)

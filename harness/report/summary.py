@@ -19,7 +19,10 @@ _STANDING = {"holds": "✓", "broken": "✗", "no bound": "", "undecided": "?", 
 
 
 def render_summary(run: Run) -> RenderableType:
-    """The run as something that rich prints: fits 80 columns, says nothing by colour alone."""
+    """The run as something that rich prints: fits 80 columns, says nothing by colour alone.
+
+    The page's path is as long as it is: print it with ``crop=False``.
+    """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("trial", overflow="fold", ratio=3)
     table.add_column("measure", overflow="fold", ratio=4)

@@ -299,7 +299,7 @@ def test_what_is_no_run_is_refused_and_left_alone(tmp_path):
 def summary_of(folder, width=80) -> str:
     console = Console(width=width, file=None, record=True, color_system=None)
     with console.capture() as captured:
-        console.print(render_summary(read_run(folder)))
+        console.print(render_summary(read_run(folder)), crop=False)
     return captured.get()
 
 
@@ -320,6 +320,13 @@ def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder):
 def test_the_summary_prints_hostile_words_as_words(tmp_path):
     folder = one_trial(tmp_path, hostile=True)
     assert "\x1b" not in summary_of(folder, width=200)
+
+
+def test_a_pages_path_is_printed_whole_however_long(tmp_path):
+    folder = one_trial(tmp_path / ("far away " * 10).strip() / "reports")
+    done = CliRunner().invoke(report, [str(folder)])
+    assert done.exit_code == 0, done.output
+    assert f"report: {folder / 'index.html'}" in done.output.splitlines()
 
 
 def test_the_command_takes_a_folder_an_id_or_the_latest(tmp_path):
