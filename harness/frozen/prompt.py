@@ -190,11 +190,12 @@ HISTFILE=
 resize() {
     local saved row column
     saved=$(stty -g)
-    stty raw -echo min 0 time 20
+    stty raw -echo
     printf '\0337\033[9999;9999H\033[6n\0338'
-    IFS='[;' read -r -d R _ row column
+    IFS='[;' read -r -t 10 -d R _ row column
     stty "$saved"
-    [ -n "$column" ] && stty rows "$row" cols "$column"
+    [ -n "$column" ] || { echo "this terminal does not tell its size" >&2; return 1; }
+    stty rows "$row" cols "$column"
 }
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -10,12 +11,12 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LabError, MicrovmError, UsageError
+from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
 from harness.frozen import Errand
 from harness.frozen.prompt import Word
 from harness.frozen.sending import PROGRESS
@@ -24,6 +25,9 @@ from harness.shell.terminal import Terminal, pump, raw, write_all
 
 #: A terminal line in the guest holds what has come only up to a point.
 _LONGEST_ORDER = 32 << 10
+
+#: Seconds that nobody minds to wait.
+_SOON = 0.3
 
 #: What the guest may say at once without waiting for this process to read.
 _SOCKET_BUFFER = 1 << 20
@@ -72,7 +76,7 @@ def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -
         ours,
         theirs,
         tempfile.TemporaryDirectory(prefix="swarm-chaos-shell-") as folder,
-        pool.slot() as cpu,
+        _cpu(pool, say) as cpu,
         thaw(
             wanted.snapshot,
             wanted.errand.payload,
@@ -91,6 +95,18 @@ def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -
     if result.exit_code is None:
         raise MicrovmError(result.detail)
     return result.exit_code
+
+
+@contextlib.contextmanager
+def _cpu(pool: Pool, say: Callable[[str], None]) -> Iterator[int]:
+    """A CPU for the guest; a person is told when it takes a while."""
+    with contextlib.ExitStack() as stack:
+        try:
+            cpu = stack.enter_context(pool.slot(within=_SOON))
+        except WaitTimeout:
+            say("every CPU runs a guest; waiting for one that ends (Ctrl-C gives up)")
+            cpu = stack.enter_context(pool.slot())
+        yield cpu
 
 
 class Conversation:
