@@ -25,6 +25,7 @@ from typing import Any, Self
 from harness.errors import MicrovmError, UsageError
 from harness.microvm import boxes
 from harness.microvm.console import follow, tail
+from harness.microvm.devicestate import without_wall_time
 from harness.microvm.emulator import Emulator
 from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.microvm.machine import Clock
@@ -250,6 +251,10 @@ def thaw(
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
+        state = snapshot.state
+        if virtual and idle_in_real_time:
+            state = folder / "state"
+            state.write_bytes(without_wall_time(snapshot.state.read_bytes()))
         if virtual and cpu is None:
             cpu = min(os.sched_getaffinity(0))
         emulator = Emulator(
@@ -268,7 +273,7 @@ def thaw(
             pass_fds=[serial.fileno()] if serial else [],
         )
         try:
-            emulator.load_state(snapshot.state)
+            emulator.load_state(state)
             if virtual:
                 emulator.keep_order()
             emulator.go()
