@@ -1,0 +1,139 @@
+"""The host's side of a visit: orders, what the guest says, the terminal, what is refused."""
+
+import base64
+import hashlib
+import json
+import os
+import pty
+import socket
+import termios
+from pathlib import Path
+
+import pytest
+
+from harness.errors import LabError, TrialError, UsageError
+from harness.frozen.prompt import HOLD_VARIABLE, Word
+from harness.lab import Topology
+from harness.shell import Order, Terminal
+from harness.shell.choice import check_node, held
+from harness.shell.session import Conversation, encode, judge
+from harness.shell.terminal import ESCAPE, pump, raw
+
+
+@pytest.fixture
+def line():
+    """Both ends of a guest's console: ours, and the guest's."""
+    ours, guest = socket.socketpair()
+    with ours, guest:
+        yield ours, guest
+
+
+def talk(line, said, order=None):
+    """What a guest that says ``said`` and ends brings about: answer, and lines of progress."""
+    ours, guest = line
+    guest.sendall(said)
+    guest.shutdown(socket.SHUT_WR)
+    lines = []
+    ended = Conversation(ours, lines.append).carry_out(order or Order(script="true"))
+    return ended, lines
+
+
+def test_a_scripts_output_arrives_as_it_was(line, capfdbinary):
+    content = bytes(range(256))
+    words = [
+        (Word.STDOUT, content),
+        (Word.STDERR, b"careful\n"),
+        (Word.STDOUT, b"end"),
+    ]
+    said = b"microvm: run starts\r\n" + b"".join(
+        word.encode() + base64.b64encode(piece) + b"\r\n" for word, piece in words
+    )
+    assert talk(line, said) == (True, [])
+    assert capfdbinary.readouterr() == (content + b"end", b"careful\n")
+
+
+def test_the_order_is_given_when_it_is_asked_for(line):
+    order = Order("m1", script="docker node ls")
+    talk(line, f"trial: 1 s\r\n{Word.READY}{{}}\r\n".encode(), order)
+    assert json.loads(line[1].recv(4096)) == {"node": "m1", "script": "docker node ls"}
+
+
+def test_progress_is_passed_on(line):
+    assert talk(line, b"trial: m1 leads\r\nkernel: chatter\r\n") == (True, ["m1 leads"])
+
+
+def test_a_node_that_cannot_be_entered_is_said_in_words(line):
+    with pytest.raises(LabError, match="m1 is switched off"):
+        talk(line, f'{Word.TROUBLE}"m1 is switched off"\r\n'.encode())
+
+
+def test_a_script_too_long_to_be_typed_is_refused():
+    with pytest.raises(UsageError, match="too long"):
+        encode(Order(script="x" * (33 << 10)))
+
+
+def test_a_terminal_is_told_with_its_size():
+    order = Order(terminal=Terminal("xterm", 31, 97))
+    told = json.loads(encode(order))
+    assert told == {"terminal": {"type": "xterm", "rows": 31, "columns": 97}}
+
+
+def test_the_escape_ends_it_and_what_came_before_is_still_typed(line):
+    keys, typed = os.pipe()
+    os.write(typed, b"ls\r" + ESCAPE + b"never")
+    assert pump(line[0], keys, typed) is False
+    assert line[1].recv(100) == b"ls\r"
+    os.close(keys)
+    os.close(typed)
+
+
+def test_the_guests_end_ends_it(line):
+    keys, typed = os.pipe()
+    shown, screen = os.pipe()
+    line[1].sendall(b"bye")
+    line[1].close()
+    assert pump(line[0], keys, screen) is True
+    assert os.read(shown, 10) == b"bye"
+    for descriptor in (keys, typed, shown, screen):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, SystemExit])
+def test_the_terminal_is_as_it_was_whatever_happens(error):
+    master, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+
+    def use():
+        with raw(terminal):
+            assert not termios.tcgetattr(terminal)[3] & (termios.ECHO | termios.ISIG)
+            if error is not None:
+                raise error
+
+    if error is None:
+        use()
+    else:
+        with pytest.raises(error):
+            use()
+    assert termios.tcgetattr(terminal) == before
+    os.close(master)
+    os.close(terminal)
+
+
+def test_a_held_trial_is_told_from_another(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(b"one\ntwo\n")
+    assert "beware" in judge(journal, 4, hashlib.sha256(b"two\n").hexdigest())
+    assert "to the byte" in judge(journal, 4, hashlib.sha256(b"one\n").hexdigest())
+
+
+def test_only_a_trial_that_can_stop_is_held():
+    assert held({HOLD_VARIABLE: "0", "A": "b"}, Path("t")) == {HOLD_VARIABLE: "1", "A": "b"}
+    with pytest.raises(TrialError, match="cannot stop"):
+        held({"A": "b"}, Path("t"))
+
+
+def test_a_node_that_is_not_there_is_refused_before_anything_is_thawed():
+    check_node("w1", Topology(1, 1))
+    check_node(None, Topology())
+    with pytest.raises(UsageError, match="w2"):
+        check_node("w2", Topology(1, 1))
