@@ -8,6 +8,7 @@ there (:class:`ReportLog`) and said again here.
 from __future__ import annotations
 
 import builtins
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -19,14 +20,14 @@ import msgspec
 import pytest
 
 from harness.engine import EngineFacts as Engine
-from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, send
+from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
 from harness.frozen.agent import LAB_LINK
 from harness.frozen.prompt import HOLD_VARIABLE
 from harness.frozen.sending import PROGRESS
 from harness.frozen.sources import trial_sources
-from harness.images import Cache, Say
+from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
-from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot
+from harness.microvm import Accelerator, Clock, Machine, Outcome, Pool, Snapshot, kvm_boots
 from harness.microvm.guest import say as console
 from harness.results import RunWriter
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
@@ -93,9 +94,21 @@ class Guests:
         """The snapshot for a trial, frozen now if it must be."""
         known = (engine, repr(topology))
         if known not in self._frozen:
-            wanted = FrozenSwarm(engine, topology, self.kernel, Machine(clock=self.clock))
+            wanted = FrozenSwarm(engine, topology, self.kernel, self.machine())
             self._frozen[known] = freeze_swarm(wanted, self.cache, say=self.say)
         return self._frozen[known]
+
+    def machine(self) -> Machine:
+        """The guests' hardware: one emulated CPU in virtual time, what there is in real time."""
+        if self.clock is Clock.VIRTUAL:
+            return Machine(clock=self.clock)
+        kernel = debian_kernel(kernel_suite(self.kernel), self.cache, say=self.say)
+        boots = kvm_boots(kernel, self.cache).boots
+        return Machine(
+            clock=self.clock,
+            accelerator=Accelerator.KVM if boots else Accelerator.TCG,
+            cpus=max(2, len(os.sched_getaffinity(0))),
+        )
 
     def payload(self, item: pytest.Item) -> bytes:
         """The code under test: the harness, the set-up, and the folder the scenario lies in."""

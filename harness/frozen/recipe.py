@@ -83,10 +83,12 @@ class _Recipe:
     say: Say
 
     def freeze(self) -> tuple[Snapshot, EngineFacts]:
-        facts = {
-            name: provide_facts(resolve(name), self.cache, say=self.say)
-            for name in self.wanted.engines
-        }
+        facts = {}
+        for name in self.wanted.engines:
+            asked = resolve(name)
+            # The tar first: it is the form that is needed, and it knows the facts too.
+            provide_tar(asked, self.cache, say=self.say)
+            facts[name] = provide_facts(asked, self.cache, say=self.say)
         engine = facts[self.wanted.engine]
         topology = self.wanted.topology
         plan = {

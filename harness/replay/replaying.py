@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from harness.errors import TrialError
@@ -65,10 +66,8 @@ def replay(
     receipt = Receipt.load(trial)
     snapshot = _snapshot(record, receipt, cache, say)
     with _stress(stressed), ThreadPoolExecutor(at_once) as workers:
-        runs = [
-            workers.submit(_once, trial, receipt, snapshot, _Crowd(at_once), keep)
-            for _ in range(times)
-        ]
+        crowd = _Crowd(at_once)
+        runs = [workers.submit(_once, trial, receipt, snapshot, crowd, keep) for _ in range(times)]
         for run in as_completed(runs):
             yield run.result()
 
@@ -100,6 +99,7 @@ class _Crowd(Pool):
     def __init__(self, guests: int) -> None:
         super().__init__()
         self._guests = guests
+        self._turns = cycle(self.cpus)
 
     @contextmanager
     def slot(self, *, within: float = 3600.0) -> Iterator[int]:
@@ -108,7 +108,7 @@ class _Crowd(Pool):
             with super().slot(within=within) as cpu:
                 yield cpu
         else:
-            yield self.cpus[time.monotonic_ns() % len(self.cpus)]
+            yield next(self._turns)
 
 
 def _once(

@@ -18,8 +18,8 @@ RECIPE = DebianRecipe("trixie", ("docker.io",))
     ("said", "kind", "what", "hint"),
     [
         (
-            "Err:1 http://deb.debian.org/debian trixie InRelease\n"
-            "  Temporary failure resolving 'deb.debian.org'\nE: run_chroot failed",
+            "Err:1 http://mirror.example/debian trixie InRelease\n"
+            "  Temporary failure resolving 'mirror.example'\nE: run_chroot failed",
             ImageError,
             "cannot be reached for trixie",
             "SWARM_CHAOS_MIRROR",
@@ -33,7 +33,7 @@ RECIPE = DebianRecipe("trixie", ("docker.io",))
         ),
         ("E: Unable to locate package docker.iox", ImageError, "docker.iox", "package"),
         (
-            "W: GPG error: http://deb.debian.org/debian sid InRelease: The following signatures "
+            "W: GPG error: http://mirror.example/debian sid InRelease: The following signatures "
             "couldn't be verified because the public key is not available: NO_PUBKEY 6ED0E7B8",
             ImageError,
             "cannot be verified",
