@@ -1,0 +1,143 @@
+"""The outer pytest's side of a guest: what is sent, what comes home, and guests that break."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import outer
+from harness.engine import EngineFacts
+from harness.frozen import Sent
+from harness.images import Cache
+from harness.lab import Topology
+from harness.microvm import Clock, GuestResult, Outcome, Snapshot
+from harness.outer import Assignment, Guests, run_in_guest
+from harness.results import RunWriter, read_run
+
+ENGINE = EngineFacts(
+    name="stable",
+    version="26.1.5",
+    source="debian:trixie",
+    digest="d" * 64,
+    dockerd="/usr/sbin/dockerd",
+    path="/usr/bin",
+    cgroups="v2",
+    containerd="1.7.24",
+    cli="26.1.5",
+)
+
+
+@pytest.fixture
+def item(request):
+    """This very test stands in for a scenario: it has a node id, a path and pytest's hooks."""
+    return request.node
+
+
+@pytest.fixture
+def guests(tmp_path, monkeypatch):
+    guests = Guests(Cache(tmp_path / "cache"), print, Path.cwd(), "6.12", Clock.VIRTUAL)
+    snapshot = Snapshot(tmp_path / "snapshot-key")
+    monkeypatch.setattr(Guests, "frozen", lambda *_: (snapshot, ENGINE))
+    monkeypatch.setattr(Guests, "payload", lambda *_: b"code")
+    monkeypatch.setattr(Guests, "pool", lambda *_: None)
+    return guests
+
+
+def assignment(item, **changes):
+    facts = {
+        "scenario": "scenarios/test_x.py::test_x",
+        "engine": "stable",
+        "seed": 7,
+        "topology": Topology(3, 2),
+        "control": False,
+        "topology_given": False,
+        **changes,
+    }
+    return Assignment(item, **facts)
+
+
+def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail=""):
+    """Replace the sending by a guest that leaves ``files`` and ends as told."""
+    errands = []
+
+    def send(errand, snapshot, pool, into, *, watch):
+        errands.append(errand)
+        into.mkdir(parents=True)
+        for name, text in dict(files).items():
+            path = into / name.format(trial=errand.trial)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        console = into / "console.log"
+        console.write_text("booting\nKernel panic - not syncing\n")
+        result = GuestResult(outcome, None, into, console, console.read_text(), 12.5, 60.0, detail)
+        folder = into / errand.trial
+        return Sent(result, folder if folder.is_dir() else None, 0.1)
+
+    monkeypatch.setattr(outer, "send", send)
+    return errands
+
+
+def report(when, outcome="passed"):
+    data = {
+        "$report_type": "TestReport",
+        "nodeid": "scenarios/test_x.py::test_x",
+        "location": ["scenarios/test_x.py", 1, "test_x"],
+        "keywords": {},
+        "outcome": outcome,
+        "longrepr": None,
+        "when": when,
+        "user_properties": [["verdict", "pass"]],
+        "sections": [],
+        "duration": 1.0,
+        "start": 0.0,
+        "stop": 1.0,
+    }
+    return json.dumps({"report": data})
+
+
+def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
+    files = {
+        "reports.jsonl": "\n".join(report(when) for when in ("setup", "call", "teardown")) + "\n",
+        "{trial}/trial.json": "{}",
+        "{trial}/journal.jsonl": "",
+    }
+    errands = guest_that(monkeypatch, files=files)
+    run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+
+    reports = list(run_in_guest(assignment(item), guests, run, lambda _: None))
+
+    assert [r.when for r in reports] == ["setup", "call", "teardown"]
+    assert reports[1].user_properties == [("verdict", "pass")]
+    trial = run.folder / "trials" / "x.26.1.5.3m2w.s7"
+    assert {p.name for p in trial.iterdir()} == {
+        "trial.json", "journal.jsonl", "console.log", "errand.json",
+    }  # fmt: skip
+    assert errands[0].seed == 7
+    assert "--seed=7" in errands[0].args
+    assert not list((run.folder / "trials").glob(".*")), "nothing half-made is left"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HUNG, Outcome.PANICKED, Outcome.OUT_OF_MEMORY])
+def test_a_guest_that_breaks_makes_the_trial_unknown(item, guests, tmp_path, monkeypatch, outcome):
+    guest_that(monkeypatch, outcome=outcome, detail=f"the guest is {outcome}")
+    run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+
+    (only,) = run_in_guest(assignment(item), guests, run, lambda _: None)
+
+    assert only.failed
+    assert ("outcome", "unknown") in only.user_properties
+    assert "Kernel panic" in str(only.longrepr), "the console's end says why"
+    (trial,) = read_run(run.folder).trials
+    assert trial.record.verdict == "unknown"
+    assert trial.record.reason == f"the guest is {outcome}"
+    assert (trial.folder / "console.log").exists()
+
+
+def test_what_the_guest_is_called_with_follows_from_the_assignment(item):
+    plain = assignment(item).args()
+    given = assignment(item, control=True, topology_given=True).args()
+
+    assert "--controls" not in plain
+    assert {"--controls", "--topology=3m2w"} <= set(given)
