@@ -25,7 +25,7 @@ _SHOWN = {
     "leader": "{leader} leads now",
     "note": "note: {text}",
     "doubt": "doubt: {reason}",
-    "measure": "measured {name}: {value} {unit}",
+    "measure": "measured {name}: {measured}",
 }
 
 
@@ -84,7 +84,16 @@ class Progress:
         template = _SHOWN.get(entry["kind"])
         if template is None:
             return
-        facts = {**entry, "target": entry.get("target", "")}
+        facts = {**entry, "target": entry.get("target", ""), "measured": _measured(entry)}
         if isinstance(facts.get("nodes"), dict):
             facts["nodes"] = ", ".join(facts["nodes"])
         self.say(f"{entry['t']:8.2f} s  {template.format(**facts)}")
+
+
+def _measured(entry: dict[str, Any]) -> str:
+    """A measure's value as people read it: four digits, and no unit where it is a share."""
+    value, unit = entry.get("value"), entry.get("unit", "")
+    if value is None:
+        return "nothing"
+    longer = "more than " if entry.get("censored") else ""
+    return f"{longer}{value:.4g}{'' if unit == '1' else f' {unit}'}"
