@@ -1,0 +1,99 @@
+"""A visit to a frozen swarm, by a pipe and by a terminal."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+SHELL = [sys.executable, "-m", "harness.cli", "shell"]
+PROMPT_WITHIN = 600.0  # the first visit freezes the swarm
+
+
+def piped(script, *args):
+    return subprocess.run(
+        [*SHELL, *args], input=script, capture_output=True, text=True, timeout=900, check=False
+    )
+
+
+def test_commands_from_a_pipe_run_among_the_nodes():
+    script = "m1 docker node ls --format '{{.Hostname}}'\nnode w1 hostname\necho no >&2\nexit 3\n"
+    done = piped(script)
+    assert sorted(done.stdout.split()[:5]) == ["m1", "m2", "m3", "w1", "w2"]
+    assert done.stdout.endswith("\nw1\n")
+    assert done.stderr.endswith("no\n")
+    assert done.returncode == 3
+
+
+def test_the_same_commands_and_seed_give_the_same_bytes():
+    script = "m1 docker info --format '{{.ID}}'; date +%N; head -c 8 /dev/urandom | od -An -tx1"
+    first, again, other = (piped(script, "--seed", seed).stdout for seed in ("7", "7", "8"))
+    assert first == again != other
+
+
+def test_a_script_on_a_node_sees_its_files():
+    assert piped("cat /etc/hostname", "--node", "m2").stdout == "m2\n"
+
+
+class Person:
+    """At a terminal that runs the shell."""
+
+    def __init__(self, *args):
+        self.master, self.terminal = pty.openpty()
+        self.before = termios.tcgetattr(self.terminal)
+        self.process = subprocess.Popen(
+            [*SHELL, *args],
+            stdin=self.terminal,
+            stdout=self.terminal,
+            stderr=self.terminal,
+            start_new_session=True,
+        )
+
+    def types(self, text):
+        os.write(self.master, text)
+
+    def sees(self, what, within=60.0):
+        seen = b""
+        deadline = time.monotonic() + within
+        while what not in seen and time.monotonic() < deadline:
+            if select.select([self.master], [], [], 1.0)[0]:
+                seen += os.read(self.master, 65536)
+        assert what in seen, seen.decode(errors="replace")
+        return seen
+
+
+@pytest.fixture
+def person():
+    someone = Person()
+    yield someone
+    someone.process.kill()
+    someone.process.wait()
+    os.close(someone.master)
+    os.close(someone.terminal)
+
+
+def test_a_person_walks_about_and_leaves(person):
+    assert b"leads" in person.sees(b"guest:", PROMPT_WITHIN)
+    person.types(b"m2\r")
+    person.sees(b"m2:")
+    person.types(b"echo on $(hostname)\r")
+    person.sees(b"on m2\r")
+    person.types(b"exit\r")
+    person.sees(b"guest:")
+    person.types(b"exit 5\r")
+    assert person.process.wait(60) == 5
+    assert termios.tcgetattr(person.terminal) == person.before
+
+
+def test_the_escape_leaves_whatever_hangs(person):
+    person.sees(b"guest:", PROMPT_WITHIN)
+    person.types(b"sleep 100000\r")
+    person.types(b"\x1d")
+    assert person.process.wait(60) == 0
+    assert termios.tcgetattr(person.terminal) == person.before
