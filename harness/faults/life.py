@@ -26,6 +26,8 @@ class Fault(ABC):
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self._id: str | None = None
+        self.began: float | None = None
+        """When it was last injected, in seconds since the trial began."""
         self.injected_at: float | None = None
         self.healed_at: float | None = None
 
@@ -68,7 +70,9 @@ class Fault(ABC):
             raise FaultError(f"the fault {self._id} is injected already")
         self.precheck()
         self._id = f"{self.name}-{_next_number(self._trial)}"
-        self._trial.journal.write("fault.inject", id=self._id, fault=self.name, **self.describe())
+        self.began = self._trial.journal.write(
+            "fault.inject", id=self._id, fault=self.name, **self.describe()
+        )
         self.injected_at = time.monotonic()
         try:
             self.apply()
@@ -79,6 +83,15 @@ class Fault(ABC):
             raise
         self._trial.journal.write("fault.evidence", id=self._id, proof=proof)
         return self
+
+    def hold(self, seconds: float) -> None:
+        """Keep it injected until ``seconds`` after its injection: the time that is observed.
+
+        Shares of requests are comparable only over windows of the same length.
+        """
+        if self.injected_at is None:
+            raise FaultError(f"the fault {self.name} has not been injected: it cannot be held")
+        time.sleep(max(0.0, self.injected_at + seconds - time.monotonic()))
 
     def heal(self) -> None:
         """Undo it and prove that; nothing happens if it is not active."""
