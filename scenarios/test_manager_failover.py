@@ -33,6 +33,10 @@ RESCHEDULED = 90.0
 GAP = 25.0
 
 
+# Until gossip has taken the dead node's tasks out, every other new connection may land on its
+# balancer. Users keep their connections, so of the first minute a twentieth may be lost.
+LOST = 0.05
+
 # Seconds after the kill whose requests are counted: the same for every case, or their shares
 # could not be compared. Half of it is what gossip and dispatcher take together.
 OBSERVED = 60.0
@@ -87,8 +91,8 @@ def put_on_record(measure, traffic, leader, outage, failover, write):
         ELECTION - 1, source="swarmkit: election after 10 to 20 ticks of 1 s, or a second round"
     )
     measure("time until the API takes a write", write, unit="s").below(WRITE - 1)
-    measure("share of 50x", elsewhere.share_of_50x, unit="1").below(0.05)
-    measure("share of connection errors", elsewhere.share_of_errors, unit="1").below(0.01)
+    measure("share of 50x", elsewhere.share_of_50x, unit="1").below(LOST)
+    measure("share of connection errors", elsewhere.share_of_errors, unit="1").below(LOST)
     for entry, gap in elsewhere.gaps_by_entry().items():
         measure(f"longest gap at {entry}", gap, unit="s").below(GAP)
     lost = observed.of_entry(leader.name)
