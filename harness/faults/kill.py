@@ -17,6 +17,8 @@ class DockerdKilled(Fault):
     """SIGKILL for dockerd; its containers go on under their shims. Healed by starting it again."""
 
     name = "dockerd-killed"
+    summary = "dockerd gets SIGKILL; containers live on under their shims. Healed by a start."
+    proof = "the pid is gone and the API refuses; healed: the API answers"
 
     def __init__(self, trial: Trial, node: Node) -> None:
         super().__init__(trial)
@@ -57,6 +59,8 @@ class NodeKilled(Fault):
     """SIGKILL for every process of a node at once. Healed by switching it on again."""
 
     name = "node-killed"
+    summary = "Every process of a node gets SIGKILL at once. Healed by switching it on again."
+    proof = "the node has no process left; healed: the API answers"
 
     def __init__(self, trial: Trial, node: Node) -> None:
         super().__init__(trial)

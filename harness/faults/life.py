@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from harness.errors import FaultError, HarnessError
+from harness.faults.parameter import Parameter
 from harness.trial import Trial
 
 
@@ -22,6 +23,16 @@ class Fault(ABC):
 
     #: The name in the journal and in the catalogue.
     name: ClassVar[str]
+    #: What it does, in one sentence, for the catalogue and the reference.
+    summary: ClassVar[str]
+    #: What it is done to.
+    acts_on: ClassVar[Literal["node", "links", "task", "service", "swarm"]] = "node"
+    #: The keywords its class takes beside ``trial`` and the target.
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    #: What the lab must have ("netem", "a clock per node"); the precheck looks.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: How its effect and its heal are proven, in one sentence.
+    proof: ClassVar[str]
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
