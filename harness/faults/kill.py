@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
-from harness.errors import FaultError, HarnessError
+from harness.errors import FaultError
 from harness.faults.life import Fault
 from harness.lab import Node
 from harness.trial import Trial
-
-_F = TypeVar("_F", bound=Fault)
 
 
 class DockerdKilled(Fault):
@@ -93,38 +90,6 @@ class NodeKilled(Fault):
     def evidence_of_healing(self) -> str:
         """The API answers."""
         return _answers(self.node)
-
-
-class Faults:
-    """The fixture ``faults``: makes faults on record in a trial, and heals what was left active."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self._made: list[Fault] = []
-
-    def kill_dockerd(self, node: Node) -> DockerdKilled:
-        """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return self._keep(DockerdKilled(self._trial, node))
-
-    def kill_node(self, node: Node) -> NodeKilled:
-        """A whole node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return self._keep(NodeKilled(self._trial, node))
-
-    def heal_all(self) -> None:
-        """Heal what is still active, last injected first; each error becomes a doubt."""
-        for fault in reversed(self._active()):
-            try:
-                fault.heal()
-            except HarnessError:
-                continue  # heal() has put the doubt on record; the others are healed all the same
-
-    def _active(self) -> list[Fault]:
-        active: Iterable[Fault] = (fault for fault in self._made if fault.active)
-        return sorted(active, key=lambda fault: fault.injected_at or 0.0)
-
-    def _keep(self, fault: _F) -> _F:
-        self._made.append(fault)
-        return fault
 
 
 def _answers(node: Node) -> str:
