@@ -27,7 +27,7 @@ ENGINES_AT = "opt/swarm-chaos/engines"
 ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
 
 #: What of the project's requirements only the host's side needs.
-_HOST_ONLY = frozenset({"jinja2", "matplotlib", "pytest-xdist", "scipy"})
+_HOST_ONLY = frozenset({"jinja2", "plotly", "pytest-xdist", "scipy"})
 
 #: A Debian root, an engine's and the Python packages take 0.9 GB; the rest is for the nodes.
 _IMAGE_MIB = 3072

@@ -134,4 +134,4 @@ def test_a_guest_gets_no_packages_that_only_the_host_needs():
         line.split(">")[0].split("<")[0].split("=")[0].lower() for line in guest_requirements()
     }
     assert {"pytest", "docker", "msgspec"} <= names
-    assert not names & {"pytest-xdist", "matplotlib", "jinja2", "mypy", "ruff", "hypothesis"}
+    assert not names & {"pytest-xdist", "plotly", "jinja2", "mypy", "ruff", "hypothesis"}
