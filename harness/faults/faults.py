@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeVar
 
-from harness.errors import HarnessError
 from harness.faults.kill import DockerdKilled, NodeKilled
+from harness.faults.ledger import ledger_of
 from harness.faults.life import Fault
 from harness.lab import Node
 from harness.trial import Trial
@@ -19,7 +18,6 @@ class Faults:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._made: list[Fault] = []
 
     def kill_dockerd(self, node: Node) -> DockerdKilled:
         """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
@@ -31,17 +29,8 @@ class Faults:
 
     def keep(self, fault: _F) -> _F:
         """Have a fault healed at the trial's end, if it is still active then; returns it."""
-        self._made.append(fault)
-        return fault
+        return fault  # once injected it is in the trial's ledger, however it was made
 
     def heal_all(self) -> None:
         """Heal what is still active, last injected first; each error becomes a doubt."""
-        for fault in reversed(self._active()):
-            try:
-                fault.heal()
-            except HarnessError:
-                continue  # heal() has put the doubt on record; the others are healed all the same
-
-    def _active(self) -> list[Fault]:
-        active: Iterable[Fault] = (fault for fault in self._made if fault.active)
-        return sorted(active, key=lambda fault: fault.injected_at or 0.0)
+        ledger_of(self._trial).heal_all()

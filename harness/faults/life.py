@@ -3,19 +3,28 @@
 A fault is a context manager. What it is about to do is in the journal before it is done; that it
 took effect is proven after it is done, or it did not happen and the trial is unknown. Heals run
 whatever happens in between, in reverse order of the injections (a ``with`` block's own order),
-and each is proven too.
+and each is proven too. One that cannot be healed stays active, and is tried again at the end.
+
+Faults that would contradict each other are refused before anything is touched: each claims what
+it takes for itself (:meth:`Fault.claims`), and no two that are active may claim the same.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
-from harness.errors import FaultError, HarnessError
+from harness.errors import FaultError, HarnessError, TrialError
+from harness.faults.ledger import ledger_of
 from harness.faults.parameter import Parameter
 from harness.trial import Trial
+
+_NUMBERING = threading.Lock()
 
 
 class Fault(ABC):
@@ -33,9 +42,19 @@ class Fault(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: How its effect and its heal are proven, in one sentence.
     proof: ClassVar[str]
+    #: What of its target no other fault may change while it is injected ("the qdisc", "the memory
+    #: limit"): faults with a word in common cannot overlap on one target. Empty: its own name.
+    excludes: ClassVar[tuple[str, ...]] = ()
+    #: Attributes that ``apply`` has set and ``undo`` needs, of values that JSON can hold (lists,
+    #: not tuples; numbers, not objects), so that another process can heal it.
+    remembers: ClassVar[tuple[str, ...]] = ()
+    #: Whether it ends with the process that injected it, because a thread or server of that
+    #: process is what does it. It cannot be left injected by hand.
+    lives_here: ClassVar[bool] = False
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
+        self._healing = threading.RLock()
         self._id: str | None = None
         self.began: float | None = None
         """When it was last injected, in seconds since the trial began."""
@@ -68,31 +87,54 @@ class Fault(ABC):
     def evidence_of_healing(self) -> str:
         """Prove that it is undone; :class:`FaultError` if it is not."""
 
+    def claims(self) -> frozenset[str]:
+        """What it takes for itself while it is injected, each a phrase: no two may be the same.
+
+        Each word of ``excludes`` on its target, unless a fault knows better.
+        """
+        target = self.describe()["target"]
+        return frozenset(f"{what} of {target}" for what in self.excludes or (self.name,))
+
     # -- its life ------------------------------------------------------------------------------
 
     @property
     def active(self) -> bool:
-        """Whether it is injected and not healed."""
+        """Whether it is injected and not proven to be healed."""
         return self._id is not None
 
+    @property
+    def id(self) -> str | None:
+        """Its name in the journal while it is active, such as ``node-killed-1``."""
+        return self._id
+
     def inject(self) -> Self:
-        """Inject it and prove it; a fault that fails half-way is undone before the error."""
+        """Inject it and prove it; a fault that fails half-way is undone before the error.
+
+        Raises :class:`FaultError` before anything is touched if it is active already, or if a
+        fault that is active claims the same; and what the precheck raises.
+        """
         if self.active:
             raise FaultError(f"the fault {self._id} is injected already")
-        self.precheck()
-        self._id = f"{self.name}-{_next_number(self._trial)}"
-        self.began = self._trial.journal.write(
-            "fault.inject", id=self._id, fault=self.name, **self.describe()
-        )
-        self.injected_at = time.monotonic()
+        ledger = ledger_of(self._trial)
+        ledger.enter(self, self.name)
         try:
+            self.precheck()
+            self._id = f"{self.name}-{_next_number(self._trial)}"
+            self.began = self._trial.journal.write(
+                "fault.inject", id=self._id, fault=self.name, **self.describe()
+            )
+            self.injected_at = time.monotonic()
             self.apply()
             proof = self.evidence()
+            self._trial.journal.write("fault.evidence", id=self._id, proof=proof)
         except BaseException as error:
-            self._trial.doubt(f"the fault {self._id} left no evidence: {error}")
-            self.heal()
+            if self._id is None:
+                ledger.strike(self)
+                raise
+            self._doubt(f"the fault {self._id} left no evidence: {_words(error)}")
+            with suppress(Exception):  # its doubt is on record; the first error is the one to tell
+                self.heal()
             raise
-        self._trial.journal.write("fault.evidence", id=self._id, proof=proof)
         return self
 
     def hold(self, seconds: float) -> None:
@@ -105,19 +147,26 @@ class Fault(ABC):
         time.sleep(max(0.0, self.injected_at + seconds - time.monotonic()))
 
     def heal(self) -> None:
-        """Undo it and prove that; nothing happens if it is not active."""
-        if self._id is None:
-            return
-        name, self._id = self._id, None
-        self._trial.journal.write("fault.heal", id=name)
-        try:
-            self.undo()
-            proof = self.evidence_of_healing()
-        except HarnessError as error:
-            self._trial.doubt(f"the fault {name} could not be healed: {error.what}")
-            raise
-        self.healed_at = time.monotonic()
-        self._trial.journal.write("fault.healed", id=name, proof=proof)
+        """Undo it and prove that; nothing happens if it is not active.
+
+        One that cannot be undone, or is interrupted in it, stays active: it can be healed again.
+        """
+        with self._healing:
+            if (name := self._id) is None:
+                return
+            with suppress(TrialError):  # a full disk keeps nobody from healing; the end says it
+                self._trial.journal.write("fault.heal", id=name)
+            try:
+                self.undo()
+                proof = self.evidence_of_healing()
+            except Exception as error:
+                self._doubt(f"the fault {name} could not be healed: {_words(error)}")
+                raise
+            self.healed_at = time.monotonic()
+            with suppress(TrialError):
+                self._trial.journal.write("fault.healed", id=name, proof=proof)
+            self._id = None
+            ledger_of(self._trial).strike(self)
 
     def __enter__(self) -> Self:
         return self.inject()
@@ -128,9 +177,48 @@ class Fault(ABC):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.heal()
+        try:
+            self.heal()
+        except Exception:
+            if error is None:
+                raise
+            # The doubt is on record; what went wrong in the block is the first cause.
+
+    def _doubt(self, reason: str) -> None:
+        """Note a doubt, also when the journal cannot be written any more."""
+        try:
+            self._trial.doubt(reason)
+        except TrialError:
+            self._trial.doubts.append(reason)
+
+    # -- in another process --------------------------------------------------------------------
+
+    def memory(self) -> dict[str, Any]:
+        """What a heal in another process must know: the attributes named in ``remembers``."""
+        return {name: getattr(self, name) for name in self.remembers}
+
+    def recall(self, id: str, memory: Mapping[str, Any]) -> None:  # noqa: A002 - the journal's word
+        """Be the fault that another process has injected under this id, so that it can be healed.
+
+        The instance is made anew, for the same target and with the same parameters; ``memory`` is
+        what :meth:`memory` was there, gone through JSON.
+        """
+        for name in self.remembers:
+            setattr(self, name, memory[name])
+        ledger_of(self._trial).enter(self, id)
+        self._id = id
 
 
 def _next_number(trial: Trial) -> int:
-    trial.faults += 1
-    return trial.faults
+    with _NUMBERING:
+        trial.faults += 1
+        return trial.faults
+
+
+def _words(error: BaseException) -> str:
+    """An error as a sentence: its own, or what kind of thing it was."""
+    if isinstance(error, HarnessError):
+        return error.what
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,89 @@
+"""The ledger of a trial: which faults are injected now, and which cannot be beside them.
+
+Every fault enters it before it touches anything and leaves it when it is proven to be undone, so
+whatever happens in between, what must still be healed is known.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from harness.errors import FaultError
+from harness.trial import Trial
+
+
+class Injected(Protocol):
+    """What the ledger needs of a fault."""
+
+    def claims(self) -> frozenset[str]:
+        """What it takes for itself while it is injected."""
+        ...
+
+    def heal(self) -> None:
+        """Undo it; nothing happens if there is nothing to undo."""
+        ...
+
+
+class Ledger:
+    """The faults that are injected in one trial, in the order of their injection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: list[tuple[Injected, str, frozenset[str]]] = []
+
+    @property
+    def active(self) -> list[Injected]:
+        """What is injected and not healed, first injected first."""
+        with self._lock:
+            return [fault for fault, _, _ in self._entries]
+
+    def enter(self, fault: Injected, name: str) -> None:
+        """Have a fault in the ledger from now on, under a name for messages.
+
+        Raises :class:`FaultError` when one that is in it claims the same.
+        """
+        claims = fault.claims()
+        with self._lock:
+            for _, other, taken in self._entries:
+                if both := claims & taken:
+                    raise FaultError(
+                        f"{name} contradicts {other}, which is injected: "
+                        f"both claim {', '.join(sorted(both))}",
+                        hint="heal that one first, or take another target",
+                    )
+            self._entries.append((fault, name, claims))
+
+    def strike(self, fault: Injected) -> None:
+        """Take a fault out: it is healed, or was never begun."""
+        with self._lock:
+            self._entries = [entry for entry in self._entries if entry[0] is not fault]
+
+    def heal_all(self) -> list[Exception]:
+        """Heal everything, last injected first, whatever happens; the errors of those that stay.
+
+        An interrupt by the person at the keyboard is raised when all have had their turn.
+        """
+        errors: list[Exception] = []
+        interrupt: BaseException | None = None
+        for fault in reversed(self.active):
+            try:
+                fault.heal()
+            except Exception as error:
+                errors.append(error)  # the fault has put the doubt on record
+            except BaseException as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+        return errors
+
+
+_LEDGERS: WeakKeyDictionary[Trial, Ledger] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def ledger_of(trial: Trial) -> Ledger:
+    """The ledger of a trial; there is one, whoever asks."""
+    with _LOCK:
+        return _LEDGERS.setdefault(trial, Ledger())
