@@ -56,12 +56,14 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``trial.json``. ``seconds`` is the trial's length on its own clock.
 
     ``verdict`` is what the check says of this swarm. For a control, a swarm broken on purpose,
-    that must be "fail", by the measures in ``must_break``; see :func:`as_expected`.
+    that must be "fail", by the measures in ``must_break``; see :func:`as_expected`. ``about`` is
+    what the scenario says of itself: its docstring and, before it, its file's.
     """
 
     schema: int = SCHEMA
     id: str
     title: str = ""
+    about: str = ""
     inputs: TrialInputs
     verdict: Verdict
     reason: str = ""

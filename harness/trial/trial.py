@@ -62,13 +62,15 @@ class Trial:
         error: BaseException | None,
         *,
         title: str = "",
+        about: str = "",
         upstream: Iterable[str] = (),
         nodes: Iterable[str] = (),
         must_break: Sequence[str] = (),
     ) -> TrialRecord:
         """Judge the trial, write ``trial.json``, close the journal; returns the record.
 
-        ``must_break`` is for controls: the measures whose bounds must not hold.
+        ``title`` is one line, ``about`` the scenario's docstrings. ``must_break`` is for controls:
+        the measures whose bounds must not hold.
         """
         verdict, reason = judge(error, self.measures.all(), self.doubts)
         seconds = self.journal.write("trial.end", verdict=verdict, reason=reason)
@@ -77,6 +79,7 @@ class Trial:
         record = TrialRecord(
             id=self.folder.name,
             title=title,
+            about=about,
             inputs=self.inputs,
             verdict=verdict,
             reason=reason,
