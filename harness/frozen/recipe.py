@@ -15,7 +15,14 @@ from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
 from harness.errors import UsageError
 from harness.frozen.agent import PLAN_VARIABLE
 from harness.frozen.sources import freezing_sources
-from harness.images import Cache, Say, debian_kernel, silent, workload_archive
+from harness.images import (
+    Cache,
+    Say,
+    debian_kernel,
+    registry_program,
+    silent,
+    workload_archive,
+)
 from harness.lab import Topology
 from harness.microvm import FreezeSpec, GuestImage, Machine, Snapshot, base_tar, freeze
 
@@ -25,6 +32,7 @@ KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
 #: Where things lie in the guest.
 ENGINES_AT = "opt/swarm-chaos/engines"
 ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
+REGISTRY_AT = "opt/swarm-chaos/registry"
 
 #: What of the project's requirements only the host's side needs.
 _HOST_ONLY = frozenset({"jinja2", "plotly", "pytest-xdist", "scipy"})
@@ -129,6 +137,7 @@ class _Recipe:
 
     def _image(self) -> GuestImage:
         suite = kernel_suite(self.wanted.kernel)
+        registry = registry_program(self.cache, say=self.say)
         return GuestImage(
             base=base_tar(self.cache, say=self.say),
             kernel=debian_kernel(suite, self.cache, say=self.say),
@@ -138,7 +147,10 @@ class _Recipe:
                 self._folder(name).lstrip("/"): provide_tar(resolve(name), self.cache, say=self.say)
                 for name in self.wanted.engines
             },
-            files={ARCHIVE_AT: workload_archive(self.cache, say=self.say)},
+            files={
+                ARCHIVE_AT: workload_archive(self.cache, say=self.say),
+                **{f"{REGISTRY_AT}/{name}": path for name, path in registry.files.items()},
+            },
             size_mib=_IMAGE_MIB,
         )
 

@@ -10,6 +10,7 @@ from harness.images.debian import (
     root_tree,
 )
 from harness.images.kernel import DebianKernel, debian_kernel
+from harness.images.registry import RegistryProgram, registry_program
 from harness.images.workloads import WORKLOAD_TAGS, workload_archive
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "Entry",
     "Manifest",
     "Part",
+    "RegistryProgram",
     "Say",
     "debian_kernel",
     "extracted_tar",
     "installed_packages",
+    "registry_program",
     "root_tar",
     "root_tree",
     "silent",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docker import DockerClient
 from docker.errors import DockerException
@@ -185,6 +186,24 @@ class Node:
         """Let go of sockets, threads and descriptors; the node itself goes on."""
         self._let_go()
 
+    # -- whom it can find ----------------------------------------------------------------------
+
+    def know(self, name: str, address: str | None) -> None:
+        """Give a host outside the swarm a name on this node; an ``address`` of None takes it back.
+
+        By ``/etc/hosts``, and for good: the node still knows it after a restart.
+        """
+        hosts = {**self._known()["hosts"], name: address}
+        self._learn(hosts={key: value for key, value in hosts.items() if value})
+
+    def use_name_server(self, address: str | None) -> None:
+        """Have the node ask a name server, and containers made from now on through it.
+
+        None: no server, as every node begins; what is not in the swarm cannot be resolved then,
+        and that is said at once. For good, as with :meth:`know`.
+        """
+        self._learn(name_server=address)
+
     # -- within --------------------------------------------------------------------------------
 
     def facts(self) -> Mapping[str, object]:
@@ -222,10 +241,30 @@ class Node:
     def _write_identity(self) -> None:
         etc = self.dir / "upper" / "etc"
         (etc / "hostname").write_text(f"{self.name}\n")
-        (etc / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n")
-        # No name server: what is not in the swarm cannot be resolved, and says so at once.
-        (etc / "resolv.conf").write_text("")
+        for name, text in self._name_files().items():
+            (etc / name).write_text(text)
         (etc / "machine-id").write_text(f"{self.place.index + 1:032x}\n")
+
+    def _known(self) -> dict[str, Any]:
+        known: dict[str, Any] = {"hosts": {}, "name_server": None}
+        path = self.dir / "names.json"
+        return {**known, **json.loads(path.read_text())} if path.exists() else known
+
+    def _learn(self, **news: Any) -> None:
+        (self.dir / "names.json").write_text(json.dumps({**self._known(), **news}))
+        if self.up:
+            for name, text in self._name_files().items():
+                self.run(["sh", "-c", 'cat >"$1"', "sh", f"/etc/{name}"], stdin=text.encode())
+
+    def _name_files(self) -> dict[str, str]:
+        known = self._known()
+        own = {"localhost": "127.0.0.1", self.name: self.address}
+        server = known["name_server"]
+        return {
+            "hosts": "".join(f"{at} {name}\n" for name, at in {**own, **known["hosts"]}.items()),
+            # No name server: what is not in the swarm cannot be resolved, and says so at once.
+            "resolv.conf": f"nameserver {server}\n" if server else "",
+        }
 
 
 def _get(url: str, timeout: float) -> str:
