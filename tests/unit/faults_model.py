@@ -1,0 +1,154 @@
+"""A node that is only a table of settings, and faults on it: for proofs over many paths."""
+
+from typing import ClassVar
+
+from harness.errors import FaultError
+from harness.faults import Fault
+from harness.faults.parameter import Parameter, share
+from harness.trial import EngineFacts, Trial, TrialInputs
+
+
+def open_trial(folder):
+    """A trial on record in a new folder."""
+    engine = EngineFacts(name="", version="", source="", digest="")
+    inputs = TrialInputs(
+        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+    )
+    return Trial(folder, inputs)
+
+
+class ModelNode:
+    """``live`` is gone with the power (qdiscs, limits, processes); ``files`` stay."""
+
+    FRESH: ClassVar = {"dockerd": "running", "qdisc": "none", "limit": "none"}
+
+    def __init__(self, name):
+        self.name = name
+        self.up = True
+        self.live = dict(self.FRESH)
+        self.files = {"ballast": 0}
+
+    def power_cut(self):
+        self.up = False
+        self.live = dict.fromkeys(self.live, "gone")
+
+    def power_on(self):
+        self.up = True
+        self.live = dict(self.FRESH)
+
+    @property
+    def state(self):
+        return self.up, dict(self.live), dict(self.files)
+
+
+class ModelFault(Fault):
+    """Fails or is interrupted where ``trouble`` says, as often as it says."""
+
+    summary = "for tests"
+    proof = "the table says so"
+
+    def __init__(self, trial, node):
+        super().__init__(trial)
+        self.node = node
+        self.trouble = {}
+        self.done = []
+
+    def stumble(self, where):
+        self.done.append(where)
+        if self.trouble.get(where):
+            raise self.trouble[where].pop()
+
+    def describe(self):
+        return {"target": self.node.name}
+
+    def precheck(self):
+        self.stumble("precheck")
+        if not self.node.up:
+            raise FaultError(f"{self.node.name} is off")
+
+    def apply(self):
+        self.stumble("apply")
+        self.change()
+        self.stumble("applied")
+
+    def evidence(self):
+        self.stumble("evidence")
+        return "seen"
+
+    def undo(self):
+        self.stumble("undo")
+        self.change_back()
+        self.stumble("undone")
+
+    def evidence_of_healing(self):
+        self.stumble("evidence of healing")
+        return "seen"
+
+
+class Shaped(ModelFault):
+    """A qdisc: nothing is left of it when the node has lost its power."""
+
+    name = "shaped"
+    excludes = ("the qdisc",)
+    parameters = (Parameter("loss", share, "1", "how much is lost", default="10%"),)
+
+    def __init__(self, trial, node, *, loss=0.1):
+        super().__init__(trial, node)
+        self.loss = loss
+
+    def change(self):
+        self.node.live["qdisc"] = f"loss {self.loss}"
+
+    def change_back(self):
+        if self.node.up:
+            self.node.live["qdisc"] = "none"
+
+
+class Delayed(Shaped):
+    """Another fault that wants the same qdisc."""
+
+    name = "delayed"
+
+
+class Limited(ModelFault):
+    """A limit that remembers what was there before."""
+
+    name = "limited"
+    remembers = ("before",)
+    before = None
+
+    def change(self):
+        self.before = self.node.live["limit"]
+        self.node.live["limit"] = "64 MiB"
+
+    def change_back(self):
+        if self.node.live["limit"] == "64 MiB":
+            self.node.live["limit"] = self.before
+
+
+class Filled(ModelFault):
+    """A file, which stays when the power goes."""
+
+    name = "filled"
+
+    def change(self):
+        self.node.files["ballast"] = 1
+
+    def change_back(self):
+        self.node.files["ballast"] = 0
+
+
+class PowerCut(ModelFault):
+    """The node goes off, and everything that lives on it."""
+
+    name = "power-cut"
+
+    def change(self):
+        self.node.power_cut()
+
+    def change_back(self):
+        if not self.node.up:
+            self.node.power_on()
+
+
+KINDS = {kind.name: kind for kind in (Shaped, Delayed, Limited, Filled, PowerCut)}

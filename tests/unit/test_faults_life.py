@@ -1,0 +1,217 @@
+"""One life for every fault: what is on record, what is refused, what is healed whatever happens."""
+
+import runpy
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.errors import FaultError, TrialError
+from harness.faults import Faults
+from harness.faults.ledger import ledger_of
+from harness.trial import read_lines
+
+MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
+Delayed, Filled, Limited = MODEL.Delayed, MODEL.Filled, MODEL.Limited
+ModelNode, PowerCut, Shaped = MODEL.ModelNode, MODEL.PowerCut, MODEL.Shaped
+
+
+@pytest.fixture
+def trial(tmp_path):
+    trial = MODEL.open_trial(tmp_path / "trial")
+    yield trial
+    trial.journal.close()
+
+
+@pytest.fixture
+def node():
+    return ModelNode("m1")
+
+
+def kinds(trial):
+    """What the journal says of faults."""
+    return [e["kind"] for e in read_lines(trial.journal.path) if e["kind"] != "trial.start"]
+
+
+def test_a_life_without_trouble(trial, node):
+    before = node.state
+    with Shaped(trial, node, loss=0.3) as fault:
+        assert fault.active
+        assert fault.id == "shaped-1"
+        assert node.live["qdisc"] == "loss 0.3"
+        assert ledger_of(trial).active == [fault]
+    assert not fault.active
+    assert node.state == before
+    assert ledger_of(trial).active == []
+    assert kinds(trial) == ["fault.inject", "fault.evidence", "fault.heal", "fault.healed"]
+    assert trial.doubts == []
+    fault.heal()
+    assert len(kinds(trial)) == 4, "to heal what is healed is nothing"
+
+
+def test_it_is_in_the_journal_before_it_is_done(trial, node):
+    seen = []
+    fault = Filled(trial, node)
+    fault.change = lambda: seen.extend(kinds(trial))
+    fault.change_back = lambda: seen.extend(kinds(trial)[2:])
+    with fault:
+        pass
+    assert seen == ["fault.inject", "fault.heal"]
+
+
+def test_a_precheck_that_says_no_touches_nothing(trial, node):
+    node.power_cut()
+    before = node.state
+    fault = Filled(trial, node)
+    with pytest.raises(FaultError, match="m1 is off"):
+        fault.inject()
+    assert node.state == before
+    assert kinds(trial) == []
+    assert ledger_of(trial).active == []
+    node.power_on()
+    with fault:
+        assert fault.id == "filled-1", "a refused one has no number"
+
+
+@pytest.mark.parametrize("where", ["apply", "applied", "evidence"])
+@pytest.mark.parametrize("error", [FaultError("no"), OSError("no"), KeyboardInterrupt()])
+def test_one_that_fails_half_way_is_undone_and_the_trial_is_in_doubt(trial, node, where, error):
+    before = node.state
+    fault = Shaped(trial, node)
+    fault.trouble = {where: [error]}
+    with pytest.raises(type(error)):
+        fault.inject()
+    assert node.state == before
+    assert not fault.active
+    assert ledger_of(trial).active == []
+    [doubt] = trial.doubts
+    assert "the fault shaped-1 left no evidence" in doubt
+    assert ("interrupted" in doubt) == isinstance(error, KeyboardInterrupt)
+
+
+def test_one_that_cannot_be_healed_stays_active_and_is_tried_again_at_the_end(trial, node):
+    before = node.state
+    faults = Faults(trial)
+    fault = Shaped(trial, node)
+    fault.trouble = {"undo": [FaultError("not now")]}
+    with pytest.raises(FaultError, match="not now"), fault:
+        pass
+    assert fault.active
+    assert node.state != before
+    faults.heal_all()
+    assert not fault.active
+    assert node.state == before
+    assert trial.doubts == ["the fault shaped-1 could not be healed: not now"]
+
+
+def test_a_heal_that_is_interrupted_is_done_again_at_the_end(trial, node):
+    before = node.state
+    fault = Shaped(trial, node)
+    fault.trouble = {"undo": [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt), fault:
+        pass
+    Faults(trial).heal_all()
+    assert node.state == before
+
+
+def test_what_goes_wrong_in_the_block_is_the_first_cause(trial, node):
+    fault = Shaped(trial, node)
+    fault.trouble = {"undo": [FaultError("not now")]}
+    with pytest.raises(KeyboardInterrupt), fault:
+        raise KeyboardInterrupt
+    assert trial.doubts == ["the fault shaped-1 could not be healed: not now"]
+
+
+def test_all_are_healed_in_reverse_order_whatever_happens(trial, node):
+    order = []
+    made = [Shaped(trial, node), Filled(trial, node), Limited(trial, node), PowerCut(trial, node)]
+    troubles = [None, FaultError("no"), KeyboardInterrupt(), ValueError("a bug")]
+    for fault, trouble in zip(made, troubles, strict=True):
+        fault.inject()
+        fault.trouble = {"undone": [trouble] if trouble else []}
+        fault.change_back = lambda fault=fault: order.append(fault.name)
+    with pytest.raises(KeyboardInterrupt):
+        Faults(trial).heal_all()
+    assert order == ["power-cut", "limited", "filled", "shaped"]
+    assert ledger_of(trial).active == made[1:], "these were not proven to be healed"
+    Faults(trial).heal_all()
+    assert ledger_of(trial).active == []
+
+
+@pytest.mark.parametrize("second", [Shaped, Delayed])
+def test_contradictions_are_refused_before_anything_is_touched(trial, node, second):
+    with Shaped(trial, node, loss=0.3):
+        other = second(trial, node, loss=0.5)
+        with pytest.raises(FaultError, match="both claim the qdisc of m1") as refusal:
+            other.inject()
+        assert "contradicts shaped" in refusal.value.what
+        assert other.done == [], "not even the precheck"
+        assert node.live["qdisc"] == "loss 0.3"
+        with second(trial, ModelNode("m2")), Filled(trial, node):
+            pass
+    with second(trial, node):
+        pass
+    assert trial.doubts == []
+
+
+def test_one_instance_is_injected_once_at_a_time(trial, node):
+    with Filled(trial, node) as fault, pytest.raises(FaultError, match="injected already"):
+        fault.inject()
+    with fault:
+        assert fault.id == "filled-2"
+
+
+def test_a_fault_that_survives_its_target_is_still_healed(trial, node):
+    before = node.state
+    with Shaped(trial, node), Filled(trial, node), PowerCut(trial, node):
+        pass
+    assert node.state == before
+    with Filled(trial, node):
+        node.power_cut()
+        node.power_on()
+    assert node.state == before
+    assert trial.doubts == []
+
+
+def test_a_journal_that_cannot_be_written_keeps_nobody_from_healing(trial, node):
+    before = node.state
+    fault = Shaped(trial, node).inject()
+    trial.journal.close()
+
+    def write(*_, **__):
+        raise TrialError("the disk is full")
+
+    trial.journal.write = write
+    fault.heal()
+    assert node.state == before
+    with pytest.raises(TrialError):
+        fault.inject()
+    assert node.state == before
+
+
+def test_another_process_can_heal_it(trial, node, tmp_path):
+    before = node.state
+    fault = Limited(trial, node).inject()
+    told = fault.memory()
+    assert told == {"before": "none"}
+    theirs = MODEL.open_trial(tmp_path / "theirs")
+    again = Limited(theirs, node)
+    again.recall(fault.id, told)
+    assert again.active
+    with pytest.raises(FaultError, match=r"contradicts limited-1"):
+        Limited(theirs, node).inject()
+    again.heal()
+    assert node.state == before
+    assert ledger_of(theirs).active == []
+    theirs.journal.close()
+
+
+def test_two_threads_heal_it_once(trial, node):
+    fault = Filled(trial, node).inject()
+    threads = [threading.Thread(target=fault.heal) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fault.done.count("undo") == 1
