@@ -1,6 +1,15 @@
 """The swarm on a lab's nodes: form it, ask it, wait for it, choose members, deploy workloads."""
 
 from harness.swarm.asking import NoAnswer, ask
+from harness.swarm.changes import (
+    change,
+    publish,
+    redeploy,
+    remove,
+    scale,
+    time_to_updated,
+    update_state,
+)
 from harness.swarm.deployment import Deployment, Task
 from harness.swarm.seeds import seed_for
 from harness.swarm.swarm import Member, Swarm
@@ -16,5 +25,12 @@ __all__ = [
     "Workload",
     "ask",
     "balanced_web",
+    "change",
+    "publish",
+    "redeploy",
+    "remove",
+    "scale",
     "seed_for",
+    "time_to_updated",
+    "update_state",
 ]
