@@ -7,13 +7,12 @@ engine from 2017 on; reading them costs the swarm nothing and works while its AP
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 
 from harness.lab import Node
-from harness.trial import Trial, TrialClock
+from harness.probes.stamps import epoch_seconds, to_trial_time
+from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
 
 #: etcd's raft (node.go), logged by swarmkit: elected, changed or lost.
@@ -24,7 +23,6 @@ _VIEW = re.compile(
     r'|lost leader [0-9a-f]+) at term (?P<term>\d+)"',
     re.MULTILINE,
 )
-_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def views_in(logs: Iterable[tuple[str, str]], *, to_trial_time: float) -> list[V
     for node, text in logs:
         for match in _VIEW.finditer(text):
             names[match["own"]] = node
-            found.append((_seconds(match["time"]), node, match))
+            found.append((epoch_seconds(match["time"]), node, match))
     rows = []
     for stamp, node, match in found:
         leader = match["elected"] or match["changed"]
@@ -76,7 +74,7 @@ class Leadership:
     def views(self) -> list[View]:
         """All views logged so far, times before the trial included (negative)."""
         logs = [(node.name, _text(node)) for node in self._nodes]
-        return views_in(logs, to_trial_time=_offset(self._trial.clock))
+        return views_in(logs, to_trial_time=to_trial_time(self._trial.clock))
 
     def time_to_new_leader(self, *, other_than: Node, since: float, within: float) -> Elapsed:
         """How long from ``since`` (monotonic) until another manager was elected.
@@ -121,18 +119,3 @@ def _text(node: Node) -> str:
         return (node.dir / "dockerd.log").read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _offset(clock: TrialClock) -> float:
-    """What to add to UTC seconds to have trial time, by the clocks of now."""
-    return clock.now() - time.time()
-
-
-def _seconds(stamp: str) -> float:
-    """RFC 3339 with nanoseconds, as seconds since the epoch; 0.0 if it is none."""
-    match = _STAMP.fullmatch(stamp)
-    if not match:
-        return 0.0
-    zone = "+00:00" if match[3] == "Z" else match[3]
-    whole = datetime.fromisoformat(match[1] + zone).astimezone(UTC).timestamp()
-    return whole + float(f"0.{match[2] or 0}")

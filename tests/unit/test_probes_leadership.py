@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.probes import View, views_in
-from harness.probes.leadership import _seconds
+from harness.probes.stamps import epoch_seconds
 
 AT_41_57 = datetime(2026, 11, 23, 1, 41, 57, tzinfo=UTC).timestamp()
 
@@ -74,9 +74,9 @@ def test_stamps_to_the_nanosecond_in_any_zone(moment, nanoseconds, digits, zone)
         sign = 1 if zone[0] == "+" else -1
         shift = sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
     expected = (moment.replace(tzinfo=UTC) - shift).timestamp() + float(f"0.{fraction or 0}")
-    assert _seconds(stamp) == pytest.approx(expected, abs=1e-6)
+    assert epoch_seconds(stamp) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("stamp", ["", "yesterday", "2026-11-23", "2026-11-23T01:41:57"])
 def test_what_is_no_stamp_is_no_time(stamp):
-    assert _seconds(stamp) == 0.0
+    assert epoch_seconds(stamp) == 0.0
