@@ -17,6 +17,7 @@ from harness.engine import Engine
 from harness.errors import LabError
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client import docker_client
+from harness.lab.disks import Disks
 from harness.lab.dockerd import METRICS_PORT, NAMESPACES, Dockerd, environment
 from harness.lab.enter import Completed, complete, entering
 from harness.lab.network import NetworkDoor, node_address
@@ -45,6 +46,7 @@ class Node:
         self.address = node_address(place.index)
         self.engine = engine
         self.dir = keeper.lab_dir / "nodes" / place.name
+        self.disks = Disks(self)
         self._keeper = keeper
         self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
         self._init: Process | None = None
@@ -87,6 +89,18 @@ class Node:
             )
         )
         self._groups.settle()
+        self.disks.mount_all()
+
+    def install(self, engine: Engine) -> None:
+        """Have it boot with this engine from now on, over the files it has; it must be off."""
+        if self.up:
+            raise LabError(f"{self.name} is switched on: no other engine can be installed")
+        self.engine = engine
+
+    @property
+    def groups(self) -> NodeGroups:
+        """Its cgroups, in every hierarchy."""
+        return self._groups
 
     def attach(self, init: int) -> None:
         """Take over a machine that stands already (a thawed lab)."""

@@ -33,6 +33,7 @@ BASE_PACKAGES = (
     "busybox-static",
     "ca-certificates",
     "conntrack",
+    "e2fsprogs",
     "iproute2",
     "ipvsadm",
     "iptables",

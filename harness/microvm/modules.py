@@ -51,6 +51,7 @@ GUEST_MODULES = (
     "cls_u32",
     "cls_bpf",
     "act_mirred",
+    "loop",
 )
 """What guests load before anything else starts: containers and faults would otherwise pull
 modules in at moments of their own. What a kernel has not, or has built in, is left out."""
