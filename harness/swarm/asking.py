@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
+from docker import DockerClient
 from docker.errors import APIError, DockerException
 
 from harness.errors import HarnessError, LabError
@@ -24,10 +25,13 @@ class NoAnswer(HarnessError):
         self.kind = kind
 
 
-def ask(node: Node, question: Callable[[Any], T]) -> T:
-    """Put a question to a node's Docker client; :class:`NoAnswer` when it has no answer."""
+def ask(node: Node, question: Callable[[Any], T], client: DockerClient | None = None) -> T:
+    """Put a question to a node's Docker client; :class:`NoAnswer` when it has no answer.
+
+    ``client`` is another client to that node, for one who has more patience or less.
+    """
     try:
-        return question(node.docker)
+        return question(client or node.docker)
     except APIError as error:
         raise NoAnswer(node.name, "api", str(error.explanation or error)) from error
     except requests.exceptions.Timeout as error:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from docker.types import (
     EndpointSpec,
+    IPAMConfig,
+    IPAMPool,
     NetworkAttachmentConfig,
     RestartPolicy,
     ServiceMode,
@@ -32,7 +34,10 @@ _NANO = 1_000_000_000
 
 @dataclass(frozen=True)
 class Task:
-    """A task as a manager's API lists it."""
+    """A task as a manager's API lists it. ``message`` and ``error`` are what a user is told.
+
+    ``addresses`` are those it was given on networks, with their prefix length.
+    """
 
     id: str
     service: str
@@ -41,7 +46,9 @@ class Task:
     state: str
     desired: str
     created: str
+    message: str
     error: str
+    addresses: tuple[str, ...]
 
     @property
     def running(self) -> bool:
@@ -65,11 +72,11 @@ class Deployment:
         """Where the outside enters: node name -> base URL."""
         if self.workload.entry is None:
             return {}
-        port = self.workload.service(self.workload.entry).published
+        entry = self.workload.service(self.workload.entry)
         return {
-            node.name: f"http://{node.address}:{port}"
+            node.name: f"http://{node.address}:{entry.published}"
             for node in self.swarm.lab.nodes.values()
-            if node.planned_role != "spare"
+            if entry.may_run_on(node.planned_role)
         }
 
     def tasks(self, service: str | None = None, by: Node | None = None) -> list[Task]:
@@ -86,7 +93,13 @@ class Deployment:
                 state=attrs["Status"]["State"],
                 desired=attrs["DesiredState"],
                 created=attrs["CreatedAt"],
+                message=attrs["Status"].get("Message", ""),
                 error=attrs["Status"].get("Err", ""),
+                addresses=tuple(
+                    address
+                    for attachment in attrs.get("NetworksAttachments") or ()
+                    for address in attachment.get("Addresses") or ()
+                ),
             )
             for attrs in listed
             if attrs.get("ServiceID") in names
@@ -147,14 +160,25 @@ class Deployment:
                 every=0.2,
             )
 
-    def _wanted(self, service: str) -> int:
-        replicas = self.workload.service(service).replicas
-        if replicas is not None and not self._is_global(self.workload.service(service)):
-            return replicas
-        return sum(1 for node in self.swarm.lab.nodes.values() if node.planned_role != "spare")
+    def _wanted(self, name: str) -> int:
+        service = self.workload.service(name)
+        if service.replicas is not None and not self._is_global(service):
+            return service.replicas
+        nodes = self.swarm.lab.nodes.values()
+        return sum(1 for node in nodes if service.may_run_on(node.planned_role))
 
     def _is_global(self, service: Service) -> bool:
         return service.replicas is None or (service.published is not None and not self.mesh)
+
+
+def create(swarm: Swarm, workload: Workload) -> Deployment:
+    """Create networks and services and wait for nothing; :class:`NoAnswer` if one is refused."""
+    made = Deployment(swarm, workload, mesh=probe_features().mesh)
+    for name in workload.networks:
+        made.networks[name] = _create_network(swarm, name, workload.subnets.get(name))
+    for service in workload.services:
+        made.services[service.name] = _create(swarm, service, made)
+    return made
 
 
 def deploy(swarm: Swarm, workload: Workload, *, within: float) -> Deployment:
@@ -162,17 +186,9 @@ def deploy(swarm: Swarm, workload: Workload, *, within: float) -> Deployment:
 
     Raises :class:`SwarmError` with what was missing when it does not come to serve in time.
     """
-    mesh = probe_features().mesh
-    made = Deployment(swarm, workload, mesh=mesh)
     deadline = Deadline(within)
     try:
-        for name in workload.networks:
-            network = swarm.ask(
-                lambda api, name=name: api.networks.create(name, driver="overlay", attachable=True)
-            )
-            made.networks[name] = network.id
-        for service in workload.services:
-            made.services[service.name] = _create(swarm, service, made)
+        made = create(swarm, workload)
         made.wait_running(deadline.remaining)
         if workload.entry is not None:
             made.wait_serving(swarm.lab.site(), deadline.remaining)
@@ -183,9 +199,17 @@ def deploy(swarm: Swarm, workload: Workload, *, within: float) -> Deployment:
         workload=workload.name,
         services={s.name: made._wanted(s.name) for s in workload.services},
         entries=dict(made.entries),
-        mesh=mesh,
+        mesh=made.mesh,
     )
     return made
+
+
+def _create_network(swarm: Swarm, name: str, subnet: str | None) -> str:
+    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet else None
+    created = swarm.ask(
+        lambda api: api.networks.create(name, driver="overlay", attachable=True, ipam=ipam)
+    )
+    return str(created.id)
 
 
 def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
@@ -202,10 +226,14 @@ def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
         if everywhere
         else ServiceMode("replicated", replicas=service.replicas),
         "networks": [NetworkAttachmentConfig(made.networks[name]) for name in service.networks],
+        "constraints": service.placement,
         "endpoint_spec": EndpointSpec(mode="vip" if made.mesh else "dnsrr", ports=ports),
         "restart_policy": RestartPolicy(condition="any", delay=int(_RESTART_DELAY * _NANO)),
         "stop_grace_period": int(service.stop_grace * _NANO),
     }
+    if service.log is not None:
+        kwargs["log_driver"] = service.log.name
+        kwargs["log_driver_options"] = dict(service.log.options)
     created = swarm.ask(lambda api: api.services.create(**kwargs))
     return str(created.id)
 

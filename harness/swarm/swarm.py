@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from docker import DockerClient
 
 from harness.errors import SwarmError
 from harness.lab import NamespacesLab, Node
@@ -124,12 +128,20 @@ class Swarm:
 
     def set_role(self, node: Node, role: str) -> None:
         """Promote or demote a member: "manager" or "worker"."""
+        self._respecify(node, {"Role": role}, state=f"{node.name} to be made a {role}")
 
+    def set_availability(self, node: Node, availability: str) -> None:
+        """Make a member "active", "pause" (no new tasks) or "drain" (its tasks move away)."""
+        self._respecify(
+            node, {"Availability": availability}, state=f"{node.name} to be set to {availability}"
+        )
+
+    def _respecify(self, node: Node, change: Mapping[str, Any], *, state: str) -> None:
         def updated() -> bool | NotYet:
             try:
                 member = self.member(node)
                 attrs = self.ask(lambda api: api.api.inspect_node(member.id))
-                spec = {**attrs["Spec"], "Role": role}
+                spec = {**attrs["Spec"], **change}
                 self.ask(
                     lambda api: api.api.update_node(member.id, attrs["Version"]["Index"], spec)
                 )
@@ -137,9 +149,7 @@ class Swarm:
                 return NotYet(error.what)
             return True
 
-        wait_for(
-            updated, state=f"{node.name} to be made a {role}", within=_FORMED_WITHIN, every=0.5
-        )
+        wait_for(updated, state=state, within=_FORMED_WITHIN, every=0.5)
 
     def join(self, node: Node, *, token: str, through: Node) -> None:
         """Have a node join; :class:`NoAnswer` when its engine says no."""
@@ -150,6 +160,45 @@ class Swarm:
                 remote_addrs=[address], join_token=token, advertise_addr=node.address
             ),
         )
+
+    # -- when its majority is lost for good ----------------------------------------------------
+
+    def force_new_cluster(self, node: Node, *, within: float = _FORMED_WITHIN) -> None:
+        """Have a manager go on alone (``swarm init --force-new-cluster``), with all it knows.
+
+        Services, tasks and workers stay; the other managers are managers no longer, whatever
+        they think. :class:`NoAnswer` when the engine says no or nothing in time.
+        """
+        with _patient(node, within) as patient:
+            # Of the low-level client: the other one first asks for the swarm, which has no answer.
+            ask(
+                node,
+                lambda api: api.api.init_swarm(node.address, force_new_cluster=True),
+                patient,
+            )
+
+    def leave(self, node: Node, *, within: float = _FORMED_WITHIN) -> None:
+        """Have a node leave by force, as the last resort for one that was given up."""
+        with _patient(node, within) as patient:
+            ask(node, lambda api: api.api.leave_swarm(force=True), patient)
+
+    def forget(self, node: Node, *, by: Node | None = None) -> None:
+        """Strike a node off the swarm's list.
+
+        After :meth:`force_new_cluster`, strike off the lost managers before they are started
+        again: one that is still listed joins raft by itself, and two that do not agree are no
+        majority (swarmkit#2670).
+        """
+        for member in self.members(by):
+            if member.name == node.name:
+                self.ask(lambda api, id_=member.id: api.api.remove_node(id_, force=True), by=by)
+
+    def rejoin(self, node: Node, *, through: Node) -> None:
+        """Have a node that the swarm has given up leave, and join again in its planned role."""
+        self.leave(node)
+        self.forget(node, by=through)
+        tokens = ask(through, lambda api: api.api.inspect_swarm())["JoinTokens"]
+        self.join(node, token=tokens[node.planned_role.capitalize()], through=through)
 
     # -- asking it -----------------------------------------------------------------------------
 
@@ -304,6 +353,12 @@ class Swarm:
 
     # -- using it ------------------------------------------------------------------------------
 
+    def create(self, workload: Workload) -> Deployment:
+        """Create a workload's networks and services and wait for nothing."""
+        from harness.swarm.deployment import create
+
+        return create(self, workload)
+
     def deploy(self, workload: Workload, *, within: float = 120.0) -> Deployment:
         """Create a workload's networks and services and wait until it serves."""
         from harness.swarm.deployment import deploy
@@ -324,6 +379,16 @@ class Swarm:
         if not nodes:
             raise SwarmError(f"the swarm has no {what}")
         return self.random.choice(nodes)
+
+
+@contextmanager
+def _patient(node: Node, within: float) -> Iterator[DockerClient]:
+    """A client for requests that may take longer than a node's own client waits."""
+    client = node.client(timeout=math.ceil(within))
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def _is_worker(info: Mapping[str, Any]) -> bool | NotYet:

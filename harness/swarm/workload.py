@@ -6,14 +6,21 @@ from what the lab's kernel can do; scenarios do not know.
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.errors import UsageError
 
+Role = Literal["manager", "worker"]
+
 APP_IMAGE = "swarm-chaos/app:1"
 BALANCER_IMAGE = "swarm-chaos/balancer:1"
+LOGWRITER_IMAGE = "swarm-chaos/logwriter:1"
 APP_PORT = 8000
 BALANCER_PORT = 8080
+LOGWRITER_PORT = 8001
 
 #: What every task is told about itself, by swarm's own templates.
 IDENTITY = {
@@ -24,8 +31,21 @@ IDENTITY = {
 
 
 @dataclass(frozen=True)
+class LogDriver:
+    """A log driver of the engine and its options: ``LogDriver("gelf", {"gelf-address": ...})``."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Service:
-    """A service. ``replicas`` None: global. ``published``: the port that the outside uses."""
+    """A service. ``replicas`` None: global. ``published``: the port that the outside uses.
+
+    ``role``: its tasks run on managers or on workers only, and the outside enters there only.
+    ``constraints``: more of swarm's own placement constraints (``node.labels.disk==ssd``).
+    ``log``: where its tasks' output goes; None is the engine's default, files on the node.
+    """
 
     name: str
     image: str
@@ -35,6 +55,9 @@ class Service:
     published: int | None = None
     env: dict[str, str] = field(default_factory=dict)
     stop_grace: float = 3.0
+    role: Role | None = None
+    constraints: tuple[str, ...] = ()
+    log: LogDriver | None = None
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 0:
@@ -42,16 +65,30 @@ class Service:
         if self.published is not None and not 0 < self.published < 65536:
             raise UsageError(f"service {self.name}: port {self.published} is none")
 
+    @property
+    def placement(self) -> list[str]:
+        """All of its placement constraints."""
+        return [*([f"node.role=={self.role}"] if self.role else []), *self.constraints]
+
+    def may_run_on(self, role: str) -> bool:
+        """Whether a node with this role may have its tasks."""
+        return role == self.role if self.role else role in ("manager", "worker")
+
 
 @dataclass(frozen=True)
 class Workload:
-    """Networks, services, and the service through which it is used (None: nobody uses it)."""
+    """Networks, services, and the service through which it is used (None: nobody uses it).
+
+    ``subnets`` gives single networks their addresses, ``{"web": "10.77.0.0/26"}``; the others get
+    theirs from swarm's pool.
+    """
 
     name: str
     networks: tuple[str, ...]
     services: tuple[Service, ...]
     entry: str | None = None
     path: str = "/"
+    subnets: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [service.name for service in self.services]
@@ -65,6 +102,13 @@ class Workload:
                 raise UsageError(
                     f"service {service.name} wants networks the workload has not: {sorted(unknown)}"
                 )
+        for network, subnet in self.subnets.items():
+            if network not in self.networks:
+                raise UsageError(f"workload {self.name} has no network {network!r} for {subnet}")
+            try:
+                ipaddress.ip_network(subnet)
+            except ValueError as error:
+                raise UsageError(f"network {network}: {error}") from None
         if self.entry is not None and self.entry not in names:
             raise UsageError(f"workload {self.name} has no service {self.entry!r} to enter by")
 
@@ -77,14 +121,20 @@ class Workload:
 
 
 def balanced_web(
-    *, replicas: int = 4, balancers: int = 2, port: int = BALANCER_PORT, name: str = "web"
+    *,
+    replicas: int = 4,
+    balancers: int = 2,
+    port: int = BALANCER_PORT,
+    name: str = "web",
+    role: Role | None = None,
 ) -> Workload:
     """An nginx balancer in front of an HTTP app, over an overlay network of its own.
 
     ``balancers`` is their number where the routing mesh serves every node; where there is no
-    mesh, one balancer runs on each node, behind a host-mode port.
+    mesh, one balancer runs on each node, behind a host-mode port. ``role`` keeps all of it, and
+    the outside's entry, to managers or to workers.
     """
-    app = Service("app", APP_IMAGE, (name,), replicas=replicas, port=APP_PORT)
+    app = Service("app", APP_IMAGE, (name,), replicas=replicas, port=APP_PORT, role=role)
     balancer = Service(
         "balancer",
         BALANCER_IMAGE,
@@ -93,5 +143,6 @@ def balanced_web(
         port=BALANCER_PORT,
         published=port,
         env={"UPSTREAM": "app", "UPSTREAM_PORT": str(APP_PORT)},
+        role=role,
     )
     return Workload(name, (name,), (app, balancer), entry="balancer")

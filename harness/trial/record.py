@@ -57,7 +57,9 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``verdict`` is what the check says of this swarm. For a control, a swarm broken on purpose,
     that must be "fail", by the measures in ``must_break``; see :func:`as_expected`. ``about`` is
-    what the scenario says of itself: its docstring and, before it, its file's.
+    what the scenario says of itself: its docstring and, before it, its file's. ``known_bugs`` are
+    threads upstream: this engine is known to have them, so the scenario must fail too, by the
+    measures in ``must_break`` and no others.
     """
 
     schema: int = SCHEMA
@@ -72,6 +74,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     upstream: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     must_break: tuple[str, ...] = ()
+    known_bugs: tuple[str, ...] = ()
     files: dict[str, str] = {}
     digest: str = ""
 
@@ -80,14 +83,18 @@ def as_expected(record: TrialRecord) -> bool | None:
     """Whether a trial came out as it should; None if it says nothing (verdict unknown).
 
     A control must fail, by every measure that it names: one that passes, or fails by something
-    else, shows that the check is blind.
+    else, shows that the check is blind. A scenario in which this engine is known to have a bug
+    must fail by the measures that the bug breaks and by no other: once it passes, the bug is gone
+    and the expectation is wrong.
     """
     if record.verdict == "unknown":
         return None
-    if not record.inputs.control:
+    if not record.inputs.control and not record.known_bugs:
         return record.verdict == "pass"
     broken = {measure.name for measure in record.measures if measure.ok is False}
-    return record.verdict == "fail" and broken.issuperset(record.must_break)
+    if record.verdict != "fail" or not broken.issuperset(record.must_break):
+        return False
+    return record.inputs.control or not record.must_break or broken == set(record.must_break)
 
 
 def digest_files(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,10 @@ class Trial:
         self.measures = Measures(self.journal)
         self.doubts: list[str] = []
         self.faults = 0  # injected so far; numbers them in the journal
-        self.journal.write("trial.start", inputs=msgspec.to_builtins(inputs))
+        # The wall clock ties the daemons' logs, which know no other, to the trial's own time.
+        self.journal.write(
+            "trial.start", inputs=msgspec.to_builtins(inputs), wall=round(time.time(), 6)
+        )
 
     def doubt(self, reason: str) -> None:
         """Note a reason for not believing this trial; its verdict will be unknown."""
@@ -66,10 +70,12 @@ class Trial:
         upstream: Iterable[str] = (),
         nodes: Iterable[str] = (),
         must_break: Sequence[str] = (),
+        known_bugs: Sequence[str] = (),
     ) -> TrialRecord:
         """Judge the trial, write ``trial.json``, close the journal; returns the record.
 
-        ``title`` is one line, ``about`` the scenario's docstrings. ``must_break`` is for controls:
+        ``title`` is one line, ``about`` the scenario's docstrings. ``must_break`` is for controls,
+        and for scenarios in which the engine is known to have ``known_bugs`` (threads upstream):
         the measures whose bounds must not hold.
         """
         verdict, reason = judge(error, self.measures.all(), self.doubts)
@@ -88,6 +94,7 @@ class Trial:
             upstream=tuple(upstream),
             nodes=tuple(nodes),
             must_break=tuple(must_break),
+            known_bugs=tuple(known_bugs),
             files=files,
             digest=digest_of(files),
         )

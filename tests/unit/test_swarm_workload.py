@@ -34,6 +34,8 @@ def test_a_sound_workload_is_taken(replicas):
         (lambda: workload(service(networks=("other",))), "wants networks the workload has not"),
         (lambda: workload(service(), entry="web"), "no service 'web' to enter by"),
         (lambda: workload(service()).service("web"), "has no service 'web'"),
+        (lambda: workload(service(), subnets={"far": "10.0.0.0/26"}), "has no network 'far'"),
+        (lambda: workload(service(), subnets={"net": "10.0.0.1/26"}), "host bits set"),
     ],
 )
 def test_a_workload_that_cannot_be_is_refused(make, why):
@@ -49,3 +51,20 @@ def test_the_balanced_web_is_entered_by_its_balancer():
     balancer = web.service("balancer")
     assert (balancer.replicas, balancer.published) == (3, 81)
     assert balancer.env["UPSTREAM"] == "app"
+
+
+def test_what_is_kept_to_a_role_runs_and_is_entered_there_only():
+    everywhere, kept = service(), service(role="worker", constraints=("node.labels.disk==ssd",))
+    assert [everywhere.may_run_on(role) for role in ("manager", "worker", "spare")] == [
+        True,
+        True,
+        False,
+    ]
+    assert [kept.may_run_on(role) for role in ("manager", "worker", "spare")] == [
+        False,
+        True,
+        False,
+    ]
+    assert everywhere.placement == []
+    assert kept.placement == ["node.role==worker", "node.labels.disk==ssd"]
+    assert {s.role for s in balanced_web(role="manager").services} == {"manager"}

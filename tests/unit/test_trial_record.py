@@ -135,6 +135,28 @@ def test_a_control_is_as_expected_when_it_fails_by_what_it_names(
     assert as_expected(record) is expected
 
 
+@pytest.mark.parametrize(
+    ("must_break", "broken", "expected"),
+    [
+        (["a"], ["a"], True),
+        (["a"], ["a", "b"], False),  # what the bug does not explain is a failure
+        (["a", "b"], ["a"], False),
+        (["a"], [], False),  # the bug is gone
+        ([], ["b"], True),
+        ([], [], False),
+    ],
+)
+def test_a_known_bug_is_as_expected_when_it_shows_as_it_is_known(
+    tmp_path, must_break, broken, expected
+):
+    made = trial(tmp_path)
+    for name in ("a", "b"):
+        made.measures(name, 2, unit="s").below(1 if name in broken else 3)
+    record = made.finish(None, must_break=must_break, known_bugs=["moby/moby#1"])
+    assert as_expected(record) is expected
+    assert record.known_bugs == ("moby/moby#1",)
+
+
 def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path):
     made = trial(tmp_path, control=True)
     made.measures("a", 2, unit="s").below(1)
