@@ -13,10 +13,11 @@ from harness.swarm.changes import (
 from harness.swarm.deployment import Deployment, Task
 from harness.swarm.seeds import seed_for
 from harness.swarm.swarm import Member, Swarm
-from harness.swarm.workload import Service, Workload, balanced_web
+from harness.swarm.workload import LogDriver, Service, Workload, balanced_web
 
 __all__ = [
     "Deployment",
+    "LogDriver",
     "Member",
     "NoAnswer",
     "Service",
