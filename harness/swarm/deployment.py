@@ -26,9 +26,6 @@ from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 if TYPE_CHECKING:
     from harness.swarm.swarm import Swarm
 
-#: Seconds between a task's end and its replacement's start; swarm's default is 5 s.
-_RESTART_DELAY = 5.0
-
 _NANO = 1_000_000_000
 
 
@@ -162,7 +159,7 @@ class Deployment:
 
     def _wanted(self, name: str) -> int:
         service = self.workload.service(name)
-        if service.replicas is not None and not self._is_global(service):
+        if service.replicas is not None and not (service.replicas and self._is_global(service)):
             return service.replicas
         nodes = self.swarm.lab.nodes.values()
         return sum(1 for node in nodes if service.may_run_on(node.planned_role))
@@ -228,9 +225,11 @@ def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
         "networks": [NetworkAttachmentConfig(made.networks[name]) for name in service.networks],
         "constraints": service.placement,
         "endpoint_spec": EndpointSpec(mode="vip" if made.mesh else "dnsrr", ports=ports),
-        "restart_policy": RestartPolicy(condition="any", delay=int(_RESTART_DELAY * _NANO)),
+        "restart_policy": RestartPolicy(condition="any", delay=int(service.restart_delay * _NANO)),
         "stop_grace_period": int(service.stop_grace * _NANO),
     }
+    if service.command:
+        kwargs["command"] = list(service.command)
     if service.log is not None:
         kwargs["log_driver"] = service.log.name
         kwargs["log_driver_options"] = dict(service.log.options)

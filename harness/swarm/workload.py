@@ -45,6 +45,8 @@ class Service:
     ``role``: its tasks run on managers or on workers only, and the outside enters there only.
     ``constraints``: more of swarm's own placement constraints (``node.labels.disk==ssd``).
     ``log``: where its tasks' output goes; None is the engine's default, files on the node.
+    ``command``: what runs instead of the image's own program. ``restart_delay``: seconds between
+    a task's end and its replacement's start; swarm's own default is 5.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Service:
     role: Role | None = None
     constraints: tuple[str, ...] = ()
     log: LogDriver | None = None
+    command: tuple[str, ...] = ()
+    restart_delay: float = 5.0
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 0:
