@@ -26,6 +26,7 @@ class Options:
     lab: str
     topology: Topology | None
     controls: bool
+    thorough: bool
     reports: Path
     attach: Path | None
     into: Path | None
@@ -62,6 +63,11 @@ def declare(parser: pytest.Parser) -> None:
         "--controls",
         action="store_true",
         help="run the controls too: swarms broken on purpose, in which the check must fail",
+    )
+    group.addoption(
+        "--thorough",
+        action="store_true",
+        help="run every case of a scenario, not only the default ones",
     )
     group.addoption(
         "--reports", metavar="DIR", default="reports", help="where runs land (default: reports)"
@@ -104,6 +110,7 @@ def read(config: pytest.Config) -> Options:
         lab=lab,
         topology=Topology.parse(topology) if topology else None,
         controls=config.getoption("--controls"),
+        thorough=config.getoption("--thorough"),
         reports=Path(config.rootpath, config.getoption("--reports")),
         attach=Path(attach) if attach else None,
         into=Path(into) if into else None,

@@ -145,6 +145,7 @@ class Assignment:
             *(f"--engine={self.engine}", f"--seed={self.seed}"),
             *([f"--topology={self.topology}"] if self.topology_given else []),
             *(["--controls"] if self.control else []),
+            *(["--thorough"] if self.item.get_closest_marker("thorough") else []),
         )
 
 

@@ -236,6 +236,18 @@ def test_a_control_runs_only_when_asked_for(scenario):
     assert ran.counted() == {"deselected": 1}
 
 
+THOROUGH = """
+@pytest.mark.thorough
+def test_x(lab, measure):
+    measure('downtime', 1, unit='s').below(2)
+"""
+
+
+def test_a_thorough_case_runs_only_when_asked_for(scenario):
+    assert scenario(THOROUGH).counted() == {"deselected": 1}
+    assert scenario(THOROUGH, "--thorough").counted() == {"passed": 1}
+
+
 def test_a_control_that_fails_as_it_says_passes(scenario):
     ran = scenario(CONTROL.format(downtime=3), "--controls")
     assert (ran.code, ran.counted()) == (0, {"passed": 1})

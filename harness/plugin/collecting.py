@@ -1,0 +1,57 @@
+"""Which scenarios run, and at which points: multiplied, chosen, refused before any has begun."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from harness.errors import MissingError, UsageError
+from harness.fixtures import Point
+from harness.options import Options
+from harness.plugin.selecting import QEMU, chosen_lab, is_scenario
+from harness.plugin.session import SESSION
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Multiply scenarios by engines and seeds."""
+    if "point" in metafunc.fixturenames:
+        options = metafunc.config.stash[SESSION].options
+        points = [Point(engine, seed) for seed in options.seeds for engine in options.engines]
+        metafunc.parametrize("point", points, ids=str)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave controls and the long tail of cases out unless they are asked for."""
+    options = config.stash[SESSION].options
+    unasked = {
+        name
+        for name, asked in (("control", options.controls), ("thorough", options.thorough))
+        if not asked
+    }
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse scenarios that this user can run in no lab: skipped, they would look green."""
+    chosen = chosen_lab(session.config.stash[SESSION].options)
+    if chosen != "namespaces" or os.geteuid() == 0 or session.config.option.collectonly:
+        return
+    if any(is_scenario(item) for item in session.items):
+        missing = MissingError(
+            "the namespaces lab needs root",
+            hint=f"run as root, or take --lab microvm, which needs none (and {QEMU})",
+        )
+        pytest.exit(str(missing), returncode=missing.exit_code)
+
+
+def refuse_debugger(config: pytest.Config, options: Options) -> None:
+    """A debugger needs a keyboard, and nothing asynchronous enters a guest."""
+    if chosen_lab(options) == "microvm" and config.getoption("usepdb"):
+        raise UsageError(
+            "a debugger cannot reach into a guest",
+            hint="look around with `swarm-chaos shell`, or take --lab namespaces",
+        )

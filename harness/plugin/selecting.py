@@ -1,0 +1,61 @@
+"""What a test asks for: its lab, topology, name, and whether it is a scenario at all."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+from typing import Any
+
+import pytest
+
+from harness.lab import Topology
+from harness.options import Options
+
+QEMU = "qemu-system-x86_64"
+
+
+def is_scenario(item: pytest.Item) -> bool:
+    """Whether a test makes a trial."""
+    return "point" in getattr(item, "fixturenames", ())
+
+
+def scenario_id(item: pytest.Item) -> str:
+    """A scenario's node id without engine and seed: they are inputs of their own."""
+    callspec: Any = getattr(item, "callspec", None)
+    if callspec is None:
+        return item.nodeid
+    inner = f"{callspec.params['point']}"
+    return re.sub(rf"(\[|-){re.escape(inner)}(\]|-)", _join, item.nodeid).removesuffix("[]")
+
+
+def _join(match: re.Match[str]) -> str:
+    """What is left between other parameters when one is cut out of the brackets."""
+    return "-" if match.groups() == ("-", "-") else match[1].strip("-") + match[2].strip("-")
+
+
+def title_of(item: pytest.Item) -> str:
+    """The first line of the scenario's docstring."""
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    return next((line.strip() for line in doc.splitlines() if line.strip()), "")
+
+
+def about_of(item: pytest.Item) -> str:
+    """What the scenario says of itself: its file's docstring, then its own."""
+    said = (getattr(item, "module", None), getattr(item, "function", None))
+    return "\n\n".join(doc for doc in (inspect.getdoc(part) for part in said if part) if doc)
+
+
+def topology_of(item: pytest.Item, options: Options) -> Topology:
+    """The topology asked for on the command line, else by the scenario's marker."""
+    if options.topology is not None:
+        return options.topology
+    mark = item.get_closest_marker("swarm")
+    return Topology(**mark.kwargs) if mark else Topology()
+
+
+def chosen_lab(options: Options) -> str:
+    """The lab that is asked for, or that ``auto`` means here: microvm where QEMU is."""
+    if options.lab != "auto":
+        return options.lab
+    return "microvm" if shutil.which(QEMU) else "namespaces"
