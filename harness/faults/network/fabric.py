@@ -1,0 +1,114 @@
+"""The fabric's network namespace: programs run in it, and what they say of it.
+
+All that passes between nodes and sites passes the bridge there, so a rule or a qdisc in this one
+namespace reaches gossip, VXLAN and raft alike, whichever engine runs. It belongs to the lab alone
+and goes with it: nothing of a link fault is ever made on the host or inside a node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import FaultError, LabError, MissingError
+from harness.lab import Completed, NamespacesLab
+from harness.lab.enter import complete, entering
+from harness.lab.network import NetworkDoor
+
+#: Real seconds for one of nft's or tc's transactions, which take some hundredths.
+_PATIENCE = 30.0
+
+
+class Fabric:
+    """The fabric of one lab. Errors of the programs come as :class:`FaultError`."""
+
+    def __init__(self, lab: NamespacesLab) -> None:
+        self._keeper = lab.keeper.keeper
+
+    def nft(self, script: str) -> None:
+        """Apply a script of nft as one transaction: all of it or nothing."""
+        self._run(["nft", "-f", "-"], script).check("the fabric")
+
+    def refusal(self, script: str) -> str:
+        """Why nft would not take a script; "" if it would. Nothing is touched."""
+        tried = self._run(["nft", "--check", "-f", "-"], script)
+        return "" if tried.code == 0 else _first_line(tried)
+
+    def takes(self, script: str) -> bool:
+        """Apply a script, or say that the kernel did not take it (a name that is taken, say)."""
+        return self._run(["nft", "-f", "-"], script).code == 0
+
+    def tables(self) -> frozenset[str]:
+        """Names of the bridge tables that there are."""
+        listed = self._json(["nft", "-j", "list", "tables", "bridge"])["nftables"]
+        return frozenset(entry["table"]["name"] for entry in listed if "table" in entry)
+
+    def counters(self, table: str) -> dict[str, int]:
+        """Packets by named counter of a bridge table; none if there is no such table."""
+        listed = self._run(["nft", "-j", "list", "counters", "table", "bridge", table])
+        if listed.code != 0:
+            return {}
+        entries = json.loads(listed.stdout)["nftables"]
+        return {
+            entry["counter"]["name"]: entry["counter"]["packets"]
+            for entry in entries
+            if "counter" in entry
+        }
+
+    def tc(self, commands: Sequence[str]) -> None:
+        """Run commands of tc, one after the other, up to the first that fails."""
+        self._run(["tc", "-batch", "-"], "\n".join(commands) + "\n").check("the fabric")
+
+    def qdiscs(self) -> list[dict[str, Any]]:
+        """All qdiscs on the fabric with their statistics, as tc gives them."""
+        listed: list[dict[str, Any]] = self._json(["tc", "-s", "-j", "qdisc", "show"])
+        return listed
+
+    def door(self) -> NetworkDoor:
+        """A door into the namespace, for sockets of this process; close it."""
+        return NetworkDoor(self._keeper, "fabric")
+
+    def _json(self, argv: Sequence[str]) -> Any:
+        return json.loads(self._run(argv).check("the fabric").stdout or b"{}")
+
+    def _run(self, argv: Sequence[str], script: str | None = None) -> _Said:
+        try:
+            done = complete(
+                entering(self._keeper, ("net",), argv),
+                shown=argv,
+                where="the fabric",
+                stdin=script.encode() if script is not None else None,
+                timeout=_PATIENCE,
+            )
+        except LabError as error:
+            raise FaultError(error.what) from error
+        if done.code == 127:
+            package = {"nft": "nftables", "tc": "iproute2"}[argv[0]]
+            raise MissingError(
+                f"network faults need {argv[0]}, which is not on this machine",
+                hint=f"apt-get install {package}",
+            )
+        return _Said(done)
+
+
+class _Said:
+    """How one of the programs ended, its failure in the words of faults."""
+
+    def __init__(self, done: Completed) -> None:
+        self._done = done
+        self.code = done.code
+        self.stdout = done.stdout
+
+    def check(self, where: str) -> _Said:
+        if self._done.code != 0:
+            raise FaultError(f"on {where}, {self._done.argv[0]} refused: {_first_line(self)}")
+        return self
+
+    @property
+    def words(self) -> str:
+        return self._done.stderr.decode(errors="replace").strip() or self._done.text
+
+
+def _first_line(said: _Said) -> str:
+    return (said.words.splitlines() or ["without a word"])[0]

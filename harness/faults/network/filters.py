@@ -1,0 +1,71 @@
+"""Texts of iptables-save: their rules, the same tables without any, two of them made one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: The chains that a kernel makes, and that have a policy.
+_BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+
+def rules_in(text: str) -> frozenset[tuple[str, str]]:
+    """The rules, each with its table."""
+    return frozenset(
+        (table, line) for table, lines in _tables(text).items() for line in lines if _is_rule(line)
+    )
+
+
+def emptied(text: str) -> str:
+    """For iptables-restore: the same tables, without rules and own chains, all policies ACCEPT."""
+    return _written(
+        {
+            table: [f":{chain} ACCEPT [0:0]" for chain in _chains(lines) if chain in _BUILT_IN]
+            for table, lines in _tables(text).items()
+        }
+    )
+
+
+def merged(saved: str, present: str) -> str:
+    """For iptables-restore: all of ``saved``; before it, chain by chain, what only ``present`` has.
+
+    Before, because dockerd inserts its rules at the head, and chains of its end with a RETURN.
+    """
+    before, now = _tables(saved), _tables(present)
+    whole = {}
+    for table in dict.fromkeys([*before, *now]):
+        old, new = before.get(table, []), now.get(table, [])
+        known = set(_chains(old))
+        chains = [line for line in old if line.startswith(":")]
+        chains += [line for line in new if line.startswith(":") and _chain(line) not in known]
+        added = [line for line in new if _is_rule(line) and line not in old]
+        whole[table] = [*chains, *added, *(line for line in old if _is_rule(line))]
+    return _written(whole)
+
+
+def _tables(text: str) -> dict[str, list[str]]:
+    tables: dict[str, list[str]] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+            tables[table] = []
+        elif table and line.startswith((":", "-A ")):
+            tables[table].append(line)
+    return tables
+
+
+def _written(tables: dict[str, list[str]]) -> str:
+    parts = ["\n".join([f"*{table}", *lines, "COMMIT"]) for table, lines in tables.items()]
+    return "\n".join([*parts, ""])
+
+
+def _chains(lines: Iterable[str]) -> list[str]:
+    return [_chain(line) for line in lines if line.startswith(":")]
+
+
+def _chain(line: str) -> str:
+    return line[1:].split()[0]
+
+
+def _is_rule(line: str) -> bool:
+    return line.startswith("-A ")

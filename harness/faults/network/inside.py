@@ -1,0 +1,303 @@
+"""Faults of what a node itself keeps about its network: connections, tracking, rules, neighbours.
+
+They are done by the node's own programs, as an administrator or another program on it would do
+them by mistake. All of it dies with the node's network namespace: after a restart of the node, or
+of its dockerd, there is nothing left to undo.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from harness.errors import FaultError, LabError, UsageError
+from harness.faults.network import filters
+from harness.faults.network.linked import PLANE
+from harness.faults.on_node import NodeFault
+from harness.faults.parameter import Parameter
+from harness.faults.planes import IP, Plane, plane_of
+from harness.lab import Node
+from harness.trial import Trial
+
+#: Does something in each network namespace of a node: its own, and those of its sandboxes.
+_EVERYWHERE = (
+    "for ns in /proc/1/ns/net /run/docker/netns/*; do"
+    ' [ -e "$ns" ] && nsenter --net="$ns" sh -c "$1" || exit 1; done'
+)
+
+#: A connection between two addresses that are for documents only (RFC 5737).
+_MARKER = "-p udp -s 192.0.2.1 -d 192.0.2.2 --sport 9 --dport 9"
+
+
+class ConnectionsReset(NodeFault):
+    """A node's TCP connections of a plane end at once, both ends being told by a reset."""
+
+    name = "connections-reset"
+    summary = (
+        "Ends a node's TCP connections of a plane with a reset, once; new ones come up as ever."
+    )
+    parameters = (Parameter("plane", PLANE.read, "", PLANE.help, default=IP.name),)
+    proof = "none of the connections that there were is left; healed: there is nothing to undo"
+
+    def __init__(self, trial: Trial, node: Node, *, plane: str | Plane = IP) -> None:
+        super().__init__(trial, node)
+        self.plane = plane_of(plane)
+        ports = [number for p in self.plane.ports if p.protocol == "tcp" for number in p.numbers]
+        if self.plane.ports and not ports:
+            raise UsageError(f"the plane {self.plane} has no TCP connections that could be reset")
+        self._filter = " or ".join(f"dport = :{n} or sport = :{n}" for n in ports)
+        self._there: set[str] = set()
+
+    def describe(self) -> dict[str, Any]:
+        """The node, the plane, and how many connections."""
+        return {
+            "target": self.node.name,
+            "plane": str(self.plane),
+            "connections": len(self._there),
+        }
+
+    def precheck(self) -> None:
+        """There must be a connection to reset."""
+        self.require_up()
+        self._there = self._connections()
+        if not self._there:
+            raise FaultError(
+                f"{self.node.name} has no TCP connection of the plane {self.plane} to be reset"
+            )
+
+    def apply(self) -> None:
+        """Have the kernel destroy the sockets."""
+        self.node.run(["ss", "--kill", *self._question()])
+
+    def evidence(self) -> str:
+        """None of those that there were is left."""
+        if left := self._there & self._connections():
+            raise FaultError(
+                f"{len(left)} connections on {self.node.name} outlived their reset",
+            )
+        return f"{len(self._there)} connections are gone"
+
+    def undo(self) -> None:
+        """There is nothing to undo."""
+
+    def evidence_of_healing(self) -> str:
+        """New connections come up by themselves."""
+        return "there is nothing to undo"
+
+    def _question(self) -> list[str]:
+        chosen = ["(", *self._filter.split(), ")"] if self._filter else []
+        return ["--no-header", "--tcp", "--numeric", "state", "established", *chosen]
+
+    def _connections(self) -> set[str]:
+        said = self.node.run(["ss", *self._question()]).text
+        return {" ".join(line.split()[2:4]) for line in said.splitlines()}
+
+
+class ConntrackFlushed(NodeFault):
+    """A node forgets all tracked connections: what is translated or balanced loses its way."""
+
+    name = "conntrack-flushed"
+    summary = (
+        "Empties the connection tracking of a node, once, in all its network namespaces: "
+        "translated and balanced connections lose their way."
+    )
+    proof = "a marker that was put into each table is gone; healed: there is nothing to undo"
+
+    def __init__(self, trial: Trial, node: Node) -> None:
+        super().__init__(trial, node)
+        self._count = 0
+
+    def precheck(self) -> None:
+        """The node must be on, and have the program; the markers go in."""
+        self.require_up()
+        self._each("command -v conntrack >/dev/null")
+        self._each(f"conntrack -D {_MARKER} >/dev/null 2>&1; conntrack -I {_MARKER} --timeout 600")
+
+    def apply(self) -> None:
+        """Empty each table."""
+        self._count = sum(int(line) for line in self._each("conntrack -C").split())
+        self._each("conntrack -F 2>/dev/null")
+
+    def evidence(self) -> str:
+        """No marker is left."""
+        try:
+            self._each(f"! conntrack -L {_MARKER} 2>/dev/null | grep -q .")
+        except FaultError:
+            raise FaultError(f"tracked connections on {self.node.name} are still there") from None
+        return f"the markers are gone, and {self._count} tracked connections in all"
+
+    def undo(self) -> None:
+        """There is nothing to undo."""
+
+    def evidence_of_healing(self) -> str:
+        """Connections are tracked anew by themselves."""
+        return "there is nothing to undo"
+
+    def _each(self, script: str) -> str:
+        try:
+            return self.node.run(["sh", "-c", _EVERYWHERE, "sh", script]).text
+        except LabError as error:
+            raise FaultError(f"conntrack on {self.node.name}: {error.what}") from error
+
+
+class FirewallRulesLost(NodeFault):
+    """All of a node's own iptables rules vanish, those of dockerd with them."""
+
+    name = "firewall-rules-lost"
+    summary = (
+        "Empties every iptables table (IPv4) of a node and sets its policies to ACCEPT, as a "
+        "reload of firewalld does (moby#50443), and nobody tells dockerd. Healed by putting back "
+        "what there was."
+    )
+    needs = ("iptables",)
+    proof = "no rule is listed any more; healed: every rule that there was is listed"
+    remembers: ClassVar[tuple[str, ...]] = ("saved", "dockerd")
+
+    def __init__(self, trial: Trial, node: Node) -> None:
+        super().__init__(trial, node)
+        self.saved = ""
+        """The rules that there were, in iptables-save's words."""
+        self.dockerd = 0
+        """The pid of the dockerd that had written them."""
+
+    def precheck(self) -> None:
+        """There must be rules to lose."""
+        self.require_dockerd()
+        self.saved = self._listed()
+        self.dockerd = self.node.dockerd.pid
+        if not filters.rules_in(self.saved):
+            raise FaultError(f"{self.node.name} has no iptables rule that could be lost")
+
+    def apply(self) -> None:
+        """Empty each table in one transaction."""
+        self._restore(filters.emptied(self.saved))
+
+    def evidence(self) -> str:
+        """No rule of those is left."""
+        if left := filters.rules_in(self._listed()) & filters.rules_in(self.saved):
+            raise FaultError(f"{len(left)} iptables rules are still on {self.node.name}")
+        return f"{len(filters.rules_in(self.saved))} rules are gone"
+
+    def undo(self) -> None:
+        """Put back what is missing; what has been added since stays, before it."""
+        if self._same():
+            self._restore(filters.merged(self.saved, self._listed()))
+
+    def evidence_of_healing(self) -> str:
+        """All rules are back, or the dockerd that needed them is gone."""
+        if not self._same():
+            return "dockerd has been started since, and writes its rules itself"
+        if missing := filters.rules_in(self.saved) - filters.rules_in(self._listed()):
+            raise FaultError(f"{len(missing)} iptables rules are not back on {self.node.name}")
+        return f"{len(filters.rules_in(self.saved))} rules are back"
+
+    def _same(self) -> bool:
+        return self.node.up and self.node.dockerd.alive and self.node.dockerd.pid == self.dockerd
+
+    def _listed(self) -> str:
+        return self.node.run(["iptables-save"]).text
+
+    def _restore(self, script: str) -> None:
+        self.node.run(["iptables-restore", "--wait"], stdin=script.encode())
+
+
+class NeighboursForgotten(NodeFault):
+    """A node's overlay networks forget where the tasks of other nodes are."""
+
+    name = "neighbours-forgotten"
+    summary = (
+        "Deletes the forwarding entries and neighbours that dockerd has put into a node's overlay "
+        "networks for tasks on other nodes: these are there by name and cannot be reached. Healed "
+        "by putting back what there was, where the network is still the same."
+    )
+    needs = ("vxlan",)
+    proof = "none of the entries is listed any more; healed: they are"
+    remembers: ClassVar[tuple[str, ...]] = ("entries",)
+
+    def __init__(self, trial: Trial, node: Node) -> None:
+        super().__init__(trial, node)
+        self.entries: list[list[str]] = []
+        """Namespace (path and inode), then what iproute2's commands have after add and del."""
+
+    def precheck(self) -> None:
+        """There must be entries."""
+        self.require_up()
+        self.entries = self._listed()
+        if not self.entries:
+            raise FaultError(
+                f"the overlay networks of {self.node.name} know of no task on another node"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The node, and how many entries."""
+        return {"target": self.node.name, "entries": len(self.entries)}
+
+    def apply(self) -> None:
+        """Delete each entry."""
+        for entry in self.entries:
+            self._change("del", entry)
+
+    def evidence(self) -> str:
+        """None of them is listed."""
+        if left := [entry for entry in self._listed() if entry in self.entries]:
+            raise FaultError(f"{len(left)} entries are still on {self.node.name}")
+        return f"{len(self.entries)} entries are gone"
+
+    def undo(self) -> None:
+        """Put back those that are missing, in the networks that are still the same."""
+        if not self.node.up:
+            return
+        there = self._listed()
+        for entry in self.entries:
+            if entry not in there and self._same(entry):
+                self._change("replace", entry)
+
+    def evidence_of_healing(self) -> str:
+        """Those that could come back are back."""
+        if not self.node.up:
+            return "the node is off, and what it knew with it"
+        there = self._listed()
+        expected = [entry for entry in self.entries if self._same(entry)]
+        if missing := [entry for entry in expected if entry not in there]:
+            raise FaultError(f"{len(missing)} entries are not back on {self.node.name}")
+        return f"{len(expected)} of {len(self.entries)} entries are back" + (
+            "" if len(expected) == len(self.entries) else ", the others' networks are gone"
+        )
+
+    def _listed(self) -> list[list[str]]:
+        listing = (
+            'for ns in /run/docker/netns/1-*; do [ -e "$ns" ] || continue;'
+            ' echo "$ns $(stat -L -c %i "$ns")";'
+            ' nsenter --net="$ns" bridge -j fdb show;'
+            ' nsenter --net="$ns" ip -j neigh show nud permanent; done'
+        )
+        lines = [line for line in self.node.run(["sh", "-c", listing]).text.splitlines() if line]
+        found: list[list[str]] = []
+        place = ["", ""]
+        for line in lines:
+            if line.startswith("/"):
+                place = line.split()
+                continue
+            commands = filter(None, map(_command_of, json.loads(line)))
+            found.extend([*place, *command] for command in commands)
+        return found
+
+    def _same(self, entry: list[str]) -> bool:
+        path, inode, *_ = entry
+        return self.node.run(["stat", "-L", "-c", "%i", path], check=False).text == inode
+
+    def _change(self, verb: str, entry: list[str]) -> None:
+        path, _, program, thing, *words = entry
+        argv = ["nsenter", f"--net={path}", program, thing, verb, *words]
+        self.node.run(argv, check=verb != "del")
+
+
+def _command_of(entry: dict[str, Any]) -> list[str]:
+    """What iproute2 needs to make an entry again, if it is one that dockerd makes for a peer."""
+    device = str(entry.get("dev") or entry.get("ifname") or "")
+    if "mac" in entry and "dst" in entry and device.startswith("vxlan"):
+        return ["bridge", "fdb", entry["mac"], "dev", device, "dst", entry["dst"], "self"]
+    if "lladdr" in entry and device.startswith("vxlan"):
+        words = [entry["dst"], "lladdr", entry["lladdr"], "dev", device, "nud", "permanent"]
+        return ["ip", "neigh", *words]
+    return []

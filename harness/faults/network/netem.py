@@ -1,0 +1,252 @@
+"""netem's effects: checked, written in tc's words, and read back from what the kernel says.
+
+tc and not a netlink library writes them: pyroute2 knows neither netem's loss models nor its
+distributions and leaves them out without a word. So they are always read back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from harness.errors import UsageError
+
+#: Packets that may wait in one queue; netem's own 1000 would drop what a long delay holds back.
+LIMIT = 100_000
+
+#: The kernel keeps a probability in 32 bits, tc prints it with some digits.
+_CLOSE = 1e-4
+
+_LONGEST_DELAY = 60.0
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One effect; its fields are its parameters (seconds, shares)."""
+
+    def words(self) -> str:
+        """As tc wants it."""
+        raise NotImplementedError
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """What tc's JSON must say of it."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Its parameters, for the journal."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Delay(Effect):
+    """``delay`` on every packet, drawn around it with ``jitter`` as the width (both seconds)."""
+
+    DISTRIBUTIONS: ClassVar[tuple[str, ...]] = ("normal", "uniform", "pareto", "paretonormal")
+
+    delay: float
+    jitter: float = 0.0
+    distribution: str = "normal"
+
+    def __post_init__(self) -> None:
+        for value, what in ((self.delay, "a delay"), (self.jitter, "a jitter")):
+            if not isinstance(value, int | float) or not 0.0 <= value <= _LONGEST_DELAY:
+                raise UsageError(f"{what} of {value} s cannot be", hint="from 0 s to 60 s")
+        if not self.delay:
+            raise UsageError("a delay of 0 s is none")
+        if self.distribution not in self.DISTRIBUTIONS:
+            raise UsageError(
+                f"there is no distribution {self.distribution!r}",
+                hint=f"one of: {', '.join(self.DISTRIBUTIONS)}",
+            )
+
+    def words(self) -> str:
+        """``delay 50000us 10000us distribution normal``; uniform is what netem does without."""
+        words = f"delay {_micro(self.delay)}"
+        if self.jitter:
+            words += f" {_micro(self.jitter)}"
+            if self.distribution != "uniform":
+                words += f" distribution {self.distribution}"
+        return words
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """The distribution is a table in the kernel, and not told."""
+        return {"delay": {"delay": self.delay, "jitter": self.jitter}}
+
+
+@dataclass(frozen=True)
+class Loss(Effect):
+    """Each packet is lost with the same probability, for itself."""
+
+    loss: float
+
+    def __post_init__(self) -> None:
+        _check(self, least=1e-6)
+
+    def words(self) -> str:
+        """``loss random 10%``."""
+        return f"loss random {_percent(self.loss)}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {"loss-random": {"loss": self.loss}}
+
+
+@dataclass(frozen=True)
+class Burst(Effect):
+    """Gilbert-Elliott: from good to bad and back per packet, and the loss in each of the two."""
+
+    to_bad: float
+    to_good: float
+    bad_loss: float = 1.0
+    good_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.to_bad or not self.to_good:
+            raise UsageError(
+                "a link that never turns bad, or never good again, has no bursts",
+                hint="give to_bad and to_good above 0",
+            )
+
+    @property
+    def rate(self) -> float:
+        """The share that is lost in the long run."""
+        bad = self.to_bad / (self.to_bad + self.to_good)
+        return bad * self.bad_loss + (1 - bad) * self.good_loss
+
+    def words(self) -> str:
+        """``loss gemodel p r 1-h 1-k``."""
+        numbers = (self.to_bad, self.to_good, self.bad_loss, self.good_loss)
+        return f"loss gemodel {' '.join(map(_percent, numbers))}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {
+            "loss-gemodel": {
+                "p": self.to_bad,
+                "r": self.to_good,
+                "1-h": self.bad_loss,
+                "1-k": self.good_loss,
+            }
+        }
+
+
+@dataclass(frozen=True)
+class FourStates(Effect):
+    """netem's Markov chain of four states; probabilities per packet."""
+
+    p13: float
+    p31: float = 1.0
+    p32: float = 0.0
+    p23: float = 1.0
+    p14: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.p13 and not self.p14:
+            raise UsageError("without p13 and p14 nothing is ever lost")
+
+    def words(self) -> str:
+        """``loss state p13 p31 p32 p23 p14``."""
+        numbers = (self.p13, self.p31, self.p32, self.p23, self.p14)
+        return f"loss state {' '.join(map(_percent, numbers))}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {"loss-state": asdict(self)}
+
+
+@dataclass(frozen=True)
+class Duplicate(Effect):
+    """A share of the packets is sent twice."""
+
+    duplicate: float
+
+    def __post_init__(self) -> None:
+        _check(self, least=1e-6)
+
+    def words(self) -> str:
+        """``duplicate 20%``."""
+        return f"duplicate {_percent(self.duplicate)}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {"duplicate": asdict(self)}
+
+
+@dataclass(frozen=True)
+class Corrupt(Effect):
+    """A share of the packets has one bit flipped."""
+
+    corrupt: float
+
+    def __post_init__(self) -> None:
+        _check(self, least=1e-6)
+
+    def words(self) -> str:
+        """``corrupt 5%``."""
+        return f"corrupt {_percent(self.corrupt)}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {"corrupt": asdict(self)}
+
+
+@dataclass(frozen=True)
+class Reorder(Effect):
+    """A share of the packets is not delayed; it takes a delay for the others."""
+
+    reorder: float
+
+    def __post_init__(self) -> None:
+        _check(self, least=1e-6)
+
+    def words(self) -> str:
+        """``reorder 25%``."""
+        return f"reorder {_percent(self.reorder)}"
+
+    def expected(self) -> dict[str, dict[str, float]]:
+        """As told."""
+        return {"reorder": asdict(self)}
+
+
+def netem(effects: Sequence[Effect]) -> str:
+    """The qdisc, in tc's words; :class:`UsageError` for effects that cannot be together."""
+    kinds = [type(effect) for effect in effects]
+    if len(set(kinds)) != len(kinds):
+        raise UsageError("an effect is given twice")
+    if sum(issubclass(kind, Loss | Burst | FourStates) for kind in kinds) > 1:
+        raise UsageError("packets are lost by one model, not by two")
+    if Reorder in kinds and Delay not in kinds:
+        raise UsageError("nothing can be overtaken that is not delayed", hint="give a delay, too")
+    return f"netem limit {LIMIT} {' '.join(effect.words() for effect in effects)}"
+
+
+def read_back(effects: Iterable[Effect], options: dict[str, Any]) -> str:
+    """What of netem's options is not as the effects have it; "" if nothing."""
+    for effect in effects:
+        for group, values in effect.expected().items():
+            found = options.get(group)
+            if not isinstance(found, dict):
+                return f"it knows of no {group}"
+            for name, value in values.items():
+                if not math.isclose(found.get(name, 0.0), value, rel_tol=1e-3, abs_tol=_CLOSE):
+                    return f"its {group} has {name} {found.get(name)} and not {value:g}"
+    return ""
+
+
+def _check(effect: Effect, least: float = 0.0) -> None:
+    for name, value in asdict(effect).items():
+        if not isinstance(value, int | float) or not least <= value <= 1.0:
+            above = "above 0" if least else "from 0"
+            raise UsageError(f"{name} of {value} cannot be", hint=f"a share {above} and up to 1")
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.6f}%"
+
+
+def _micro(seconds: float) -> str:
+    return f"{round(seconds * 1e6)}us"

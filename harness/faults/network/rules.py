@@ -1,0 +1,109 @@
+"""nftables for link faults: the script of one fault's own table, as text.
+
+Each fault has a table of its own in the bridge family, so it comes and goes in one transaction
+and cannot touch another's. Ports are matched by name, not by index: a node that is switched off
+and on again comes back under its rules.
+
+::
+
+    forward   by source and destination port     goto plane
+    plane     by protocol and port                goto effect
+    effect    counter seen, then what the fault does, with counter hit
+
+``goto`` and not ``jump``: a packet meets the effect at most once, however many ways it matches
+(a gossip packet has port 7946 on both sides), or a loss of 10 % would be one of 19 %.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from harness.errors import UsageError
+from harness.faults.links import Way
+from harness.faults.planes import Plane
+
+PREFIX = "swarm_chaos_"
+"""How the names of the harness's tables begin."""
+
+SEEN = "seen"
+HIT = "hit"
+
+#: Before whatever a lab's own rules may become.
+_PRIORITY = -300
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # what the kernel takes for an interface's name
+
+DROP = f"counter name {HIT} drop"
+
+
+def table_of(slot: int) -> str:
+    """The name of the table in a slot (from 1 on)."""
+    return f"{PREFIX}{slot}"
+
+
+def script(table: str, ways: Iterable[Way], plane: Plane, effect: Iterable[str]) -> str:
+    """The script that makes the table; it fails when there is one of this name already.
+
+    ``effect`` are the statements, a rule each, that a packet on these ways and plane meets.
+    """
+    body = [
+        f"create table bridge {table}",
+        f"add counter bridge {table} {SEEN}",
+        f"add counter bridge {table} {HIT}",
+        f"add chain bridge {table} effect",
+        f"add rule bridge {table} effect counter name {SEEN}",
+        *(f"add rule bridge {table} effect {rule}" for rule in effect),
+        f"add chain bridge {table} plane",
+        *(f"add rule bridge {table} plane {match} goto effect" for match in matches(plane)),
+        f"add chain bridge {table} forward "
+        f"{{ type filter hook forward priority {_PRIORITY}; policy accept; }}",
+        *(f"add rule bridge {table} forward {way} goto plane" for way in map(direction, ways)),
+    ]
+    return "\n".join(body) + "\n"
+
+
+def removal(table: str) -> str:
+    """The script that removes a table, whether it is there or not."""
+    return f"add table bridge {table}\ndelete table bridge {table}\n"
+
+
+def direction(way: Way) -> str:
+    """The match of a way: by the ports of the bridge a frame comes from and goes to."""
+    if not way.sources:
+        return f"iifname != {_names(way.destinations)} oifname {_names(way.destinations)}"
+    if not way.destinations:
+        return f"iifname {_names(way.sources)} oifname != {_names(way.sources)}"
+    return f"iifname {_names(way.sources)} oifname {_names(way.destinations)}"
+
+
+def matches(plane: Plane) -> list[str]:
+    """The matches of a plane: a packet belongs to it if one of them holds."""
+    if not plane.ports:
+        return [""] if plane.family == "any" else ["meta protocol { ip, ip6 }"]
+    return [
+        f"meta l4proto {ports.protocol} {ports.protocol} {side} {_set(map(str, ports.numbers))}"
+        for ports in plane.ports
+        for side in ("dport", "sport")
+    ]
+
+
+def losing(share: float) -> list[str]:
+    """Statements that drop each packet with a probability, to 1 in 2^24."""
+    return [f"numgen random mod {1 << 24} < {round(share * (1 << 24))} {DROP}"]
+
+
+def longer_than(size: int) -> list[str]:
+    """Statements that drop IP packets of more than ``size`` bytes, without a word."""
+    return [f"meta protocol {{ ip, ip6 }} meta length > {size} {DROP}"]
+
+
+def _names(names: frozenset[str]) -> str:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} is no name of a place on the fabric")
+    return _set(f'"{name}"' for name in sorted(names))
+
+
+def _set(members: Iterable[str]) -> str:
+    return f"{{ {', '.join(members)} }}"
