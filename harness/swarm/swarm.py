@@ -38,7 +38,10 @@ _JOINS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Member:
-    """A node as a manager's API lists it. ``reachability`` is "" for workers."""
+    """A node as a manager's API lists it. ``reachability`` is "" for workers.
+
+    ``engine`` is the version that the node's agent last told of.
+    """
 
     id: str
     name: str
@@ -47,6 +50,7 @@ class Member:
     availability: str
     leader: bool
     reachability: str
+    engine: str
 
     @classmethod
     def of(cls, attrs: Mapping[str, Any]) -> Self:
@@ -60,6 +64,7 @@ class Member:
             availability=attrs["Spec"].get("Availability", "active"),
             leader=bool(manager.get("Leader")),
             reachability=manager.get("Reachability", ""),
+            engine=attrs.get("Description", {}).get("Engine", {}).get("EngineVersion", ""),
         )
 
 
@@ -308,27 +313,45 @@ class Swarm:
 
     def wait_for_ready(self, nodes: Iterable[Node], *, within: float = 60.0) -> None:
         """Wait until all of these are members in state ready (managers: reachable)."""
-        wanted = {node.name for node in nodes}
-
-        def ready() -> bool | NotYet:
-            try:
-                members = {m.name: m for m in self.members()}
-            except NoAnswer as error:
-                return NotYet(error.what)
-            late = []
-            for name in sorted(wanted):
-                member = members.get(name)
-                if member is None:
-                    late.append(f"{name} not listed")
-                elif member.state != "ready":
-                    late.append(f"{name} {member.state}")
-                elif member.role == "manager" and member.reachability != "reachable":
-                    late.append(f"{name} {member.reachability or 'no manager yet'}")
-            return NotYet(", ".join(late)) if late else True
-
+        names = sorted({node.name for node in nodes})
         wait_for(
-            ready, state=f"{', '.join(sorted(wanted))} to be ready", within=within, every=_LOOK
+            lambda: self._ready(names),
+            state=f"{', '.join(names)} to be ready",
+            within=within,
+            every=_LOOK,
         )
+
+    def time_to_ready(
+        self, nodes: Iterable[Node], *, within: float, since: float | None = None
+    ) -> Elapsed:
+        """How long until all of these are members in state ready (managers: reachable).
+
+        ``since`` is a reading of the monotonic clock (default: now).
+        """
+        names = sorted({node.name for node in nodes})
+        return time_until(
+            lambda: self._ready(names),
+            state=f"{', '.join(names)} to be ready",
+            within=within,
+            every=_LOOK,
+            since=since,
+        )
+
+    def _ready(self, names: Iterable[str]) -> bool | NotYet:
+        try:
+            members = {m.name: m for m in self.members()}
+        except NoAnswer as error:
+            return NotYet(error.what)
+        late = []
+        for name in names:
+            member = members.get(name)
+            if member is None:
+                late.append(f"{name} not listed")
+            elif member.state != "ready":
+                late.append(f"{name} {member.state}")
+            elif member.role == "manager" and member.reachability != "reachable":
+                late.append(f"{name} {member.reachability or 'no manager yet'}")
+        return NotYet(", ".join(late)) if late else True
 
     def time_to_write(self, *, within: float, since: float | None = None) -> Elapsed:
         """How long until some manager takes a write: a secret, created and removed.
