@@ -202,10 +202,10 @@ def load(lab: NamespacesLab, trial: Trial) -> Load:
 
 
 @pytest.fixture
-def faults(request: pytest.FixtureRequest, trial: Trial) -> Faults:
+def faults(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Faults:
     """Makes faults; what a scenario leaves injected is healed after it."""
     scene = scene_of(request)
-    scene.faults = Faults(trial)
+    scene.faults = Faults(trial, lab)
     return scene.faults
 
 
