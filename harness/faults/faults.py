@@ -7,17 +7,22 @@ from typing import TypeVar
 from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.faults.ledger import ledger_of
 from harness.faults.life import Fault
-from harness.lab import Node
+from harness.faults.network import NetworkFaults
+from harness.lab import NamespacesLab, Node
 from harness.trial import Trial
 
 _F = TypeVar("_F", bound=Fault)
 
 
 class Faults:
-    """Makes faults on record in a trial, and heals what was left active."""
+    """Makes faults on record in a trial, and heals what was left active.
 
-    def __init__(self, trial: Trial) -> None:
+    ``lab`` is what faults of the network are done to.
+    """
+
+    def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
         self._trial = trial
+        self.network = NetworkFaults(trial, self.keep, lab)
 
     def kill_dockerd(self, node: Node) -> DockerdKilled:
         """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
