@@ -1,7 +1,7 @@
 """What a scenario gets in its hands; the one place that wires the rooms together.
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
-``faults``, ``leadership`` and ``measure`` act on it. All of them belong to one trial.
+``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from harness.faults import Faults
 from harness.images import Cache
 from harness.lab import NamespacesLab, Topology, probe_features
 from harness.load import Load
-from harness.probes import Leadership
+from harness.probes import Leadership, Memory
+from harness.services import Services
 from harness.swarm import Swarm, seed_for
 from harness.trial import EngineFacts, Measures, Trial, TrialInputs
 
@@ -75,6 +76,8 @@ class Scene:
     lab: NamespacesLab | None = None
     faults: Faults | None = None
     leadership: Leadership | None = None
+    closing: list[Callable[[], None]] = field(default_factory=list)
+    """What ends, or is written, when faults are healed and before the trial is judged."""
     stack: ExitStack = field(default_factory=ExitStack)
 
     def open_trial(self) -> Trial:
@@ -142,6 +145,8 @@ class Scene:
             return
         if self.leadership is not None:
             self.leadership.save()
+        for close in reversed(self.closing):
+            close()
         self.lab.collect_logs(self.trial.folder / "logs")
 
 
@@ -215,6 +220,23 @@ def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Le
     scene = scene_of(request)
     scene.leadership = Leadership(swarm.managers, trial)
     return scene.leadership
+
+
+@pytest.fixture
+def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
+    """Outside services on the fabric: a GELF sink, a registry, a name server."""
+    services = Services(lab, trial)
+    scene_of(request).closing.append(services.close)
+    return services
+
+
+@pytest.fixture
+def memory(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Memory:
+    """What each node's dockerd holds, by time."""
+    memory = Memory(lab.nodes.values(), trial)
+    scene_of(request).closing.append(memory.save)
+    memory.start()
+    return memory
 
 
 @pytest.fixture

@@ -10,7 +10,18 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import EXIT_USAGE, UsageError
-from harness.fixtures import faults, lab, leadership, load, measure, point, swarm, trial
+from harness.fixtures import (
+    faults,
+    lab,
+    leadership,
+    load,
+    measure,
+    memory,
+    point,
+    services,
+    swarm,
+    trial,
+)
 from harness.options import declare, read
 from harness.outer import REPORTS, ReportLog
 from harness.plugin.collecting import (
@@ -42,6 +53,7 @@ __all__ = [
     "leadership",
     "load",
     "measure",
+    "memory",
     "point",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
@@ -55,6 +67,7 @@ __all__ = [
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_xdist_auto_num_workers",
+    "services",
     "swarm",
     "trial",
 ]

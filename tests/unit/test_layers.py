@@ -15,10 +15,10 @@ HARNESS = REPOSITORY / "harness"
 FLOORS = (
     {"errors"},
     {"wait"},
-    {"images", "trial"},
+    {"images", "trial", "servers"},
     {"engine"},
     {"lab", "microvm"},
-    {"swarm"},
+    {"swarm", "services"},
     {"faults", "probes", "load", "frozen"},
     {"fixtures", "options", "progress", "outer"},
     {"plugin"},

@@ -1,0 +1,165 @@
+"""What a dockerd holds: memory, threads, goroutines and file descriptors, by time.
+
+The kernel is asked about the process, and dockerd's own metrics about its runtime. Both cost
+dockerd little and its API nothing, so they also work while that hangs. Growth is judged by
+:mod:`harness.probes.trend`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import statistics
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import LabError, UsageError
+from harness.lab import Node
+from harness.probes.trend import Trend, trend_of
+from harness.trial import Trial
+
+MIB = 1 << 20
+
+#: Quantities that a growth or a level can be asked of.
+QUANTITIES = ("rss", "pss", "heap", "goroutines", "threads", "files")
+
+_METRIC = re.compile(r"^(go_goroutines|go_memstats_heap_inuse_bytes) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one dockerd held at ``t`` (trial seconds).
+
+    ``rss``, ``pss`` (its share of pages it shares with others) and ``heap`` (in use by Go, whose
+    runtime gives memory back late) in bytes; the others are counts. None: not to be had, as
+    ``heap`` and ``goroutines`` while dockerd does not answer; ``pid`` None: it did not run.
+    """
+
+    t: float
+    node: str
+    pid: int | None
+    rss: int | None = None
+    pss: int | None = None
+    heap: int | None = None
+    goroutines: int | None = None
+    threads: int | None = None
+    files: int | None = None
+
+
+class Memory:
+    """Samples the dockerds of ``nodes`` every ``every`` seconds, from :meth:`start` on.
+
+    ``samples/memory.jsonl`` has the fields of :class:`Held`.
+    """
+
+    def __init__(self, nodes: Iterable[Node], trial: Trial, *, every: float = 2.0) -> None:
+        self._nodes = list(nodes)
+        self._trial = trial
+        self._every = every
+        self._rows: list[Held] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to sample; nothing happens if it does already."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._sample, name="memory", daemon=True)
+            self._thread.start()
+
+    def save(self) -> None:
+        """End the sampling and write the samples; nothing is written if it never began."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join(timeout=30.0)
+            self._thread = None
+            self._trial.write_samples("memory", map(asdict, self._rows))
+
+    def now(self, node: Node) -> Held:
+        """What a node's dockerd holds now; not kept among the samples."""
+        return held_by(node, self._trial.clock.now())
+
+    # -- asking about what was sampled ---------------------------------------------------------
+
+    def rows(
+        self, node: Node, since: float = float("-inf"), until: float = float("inf")
+    ) -> list[Held]:
+        """The samples of a node from ``since`` to ``until`` (trial seconds)."""
+        return [r for r in list(self._rows) if r.node == node.name and since <= r.t < until]
+
+    def growth(self, node: Node, quantity: str, *, since: float, until: float) -> Trend | None:
+        """How a quantity grew, per second, once settled; None for too few samples.
+
+        Bytes a second for ``rss``, ``pss`` and ``heap``.
+        """
+        points = self._series(node, quantity, since, until)
+        return trend_of([t for t, _ in points], [value for _, value in points])
+
+    def level(self, node: Node, quantity: str, *, since: float, until: float) -> float | None:
+        """The median of a quantity; None without samples."""
+        values = [value for _, value in self._series(node, quantity, since, until)]
+        return statistics.median(values) if values else None
+
+    def peak(self, node: Node, quantity: str, *, since: float, until: float) -> float | None:
+        """The largest value of a quantity; None without samples."""
+        return max((v for _, v in self._series(node, quantity, since, until)), default=None)
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _series(
+        self, node: Node, quantity: str, since: float, until: float
+    ) -> list[tuple[float, float]]:
+        if quantity not in QUANTITIES:
+            raise UsageError(f"{quantity!r} is not sampled", hint=f"one of {', '.join(QUANTITIES)}")
+        rows = self.rows(node, since, until)
+        values = ((row.t, getattr(row, quantity)) for row in rows)
+        return [(t, float(value)) for t, value in values if value is not None]
+
+    def _sample(self) -> None:
+        while True:
+            for node in self._nodes:
+                self._rows.append(held_by(node, self._trial.clock.now()))
+            if self._stop.wait(self._every):
+                return
+
+
+def held_by(node: Node, t: float) -> Held:
+    """What a node's dockerd holds; ``t`` is put down as the time."""
+    try:
+        pid = node.dockerd.pid
+    except LabError:
+        return Held(t, node.name, None)
+    process = Path(f"/proc/{pid}")
+    try:
+        rollup = _kibibytes((process / "smaps_rollup").read_text())
+        status = (process / "status").read_text()
+        files = len(os.listdir(process / "fd"))  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return Held(t, node.name, None)
+    threads = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
+    metrics: dict[str, float] = {}
+    with suppress(OSError, http.client.HTTPException, LabError, ValueError):
+        metrics = {name: float(value) for name, value in _METRIC.findall(node.metrics(timeout=2.0))}
+    heap = metrics.get("go_memstats_heap_inuse_bytes")
+    goroutines = metrics.get("go_goroutines")
+    return Held(
+        t,
+        node.name,
+        pid,
+        rss=rollup.get("Rss"),
+        pss=rollup.get("Pss"),
+        heap=None if heap is None else int(heap),
+        goroutines=None if goroutines is None else int(goroutines),
+        threads=int(threads[1]) if threads else None,
+        files=files,
+    )
+
+
+def _kibibytes(rollup: str) -> dict[str, int]:
+    """The sizes in ``smaps_rollup``, in bytes."""
+    found = re.findall(r"^(Rss|Pss):\s+(\d+) kB$", rollup, re.MULTILINE)
+    return {name: int(value) << 10 for name, value in found}

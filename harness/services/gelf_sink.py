@@ -1,0 +1,117 @@
+"""A GELF sink: takes in what Docker's gelf driver sends, and knows which lines came."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from harness.errors import LabError, UsageError
+from harness.lab import NamespacesLab
+from harness.servers.tally import Account
+from harness.services.outside import OutsideService
+
+Protocol = Literal["tcp", "udp"]
+
+
+class GelfSink(OutsideService):
+    """A sink for TCP and UDP, chunks and compression included, on port 12201.
+
+    Its program counts the logwriter's lines by task and number. ``samples`` gets a row for each
+    second with traffic: ``t`` and ``took`` (s), ``mode``, ``lines``, ``bytes``, ``oldest`` (s from
+    a line's writing to its arrival, the longest of the second) and ``tasks`` (lines by task).
+    """
+
+    kind: ClassVar = "GELF sink"
+    port: ClassVar = 12201
+    program: ClassVar = "harness.servers.gelf_sink"
+
+    def __init__(
+        self, lab: NamespacesLab, name: str, *, samples: Path, log: Path, origin: float
+    ) -> None:
+        settings = {"port": self.port, "samples": str(samples.absolute()), "origin": origin}
+        super().__init__(lab, name, settings, log)
+
+    def options(
+        self,
+        protocol: Protocol = "tcp",
+        more: Mapping[str, str] | None = None,
+        *,
+        host: str | None = None,
+    ) -> dict[str, str]:
+        """Options for the log driver ``gelf`` that lead here; ``more`` are added as they are.
+
+        ``host`` is another way to name it: its ``hostname``, say.
+        """
+        if protocol not in ("tcp", "udp"):
+            raise UsageError(f"GELF does not go over {protocol!r}", hint="tcp or udp")
+        return {
+            "gelf-address": f"{protocol}://{host or self.address}:{self.port}",
+            **(more or {}),
+        }
+
+    def arrived(self) -> dict[str, int]:
+        """How many numbered lines have come, by task, duplicates included."""
+        return self._child.order("tasks")
+
+    def accounts(self, sent: Mapping[str, int]) -> dict[str, Account]:
+        """What became of each task's lines, given how many it had sent: to the line."""
+        answer = self._child.order("accounts", sent=dict(sent))
+        return {
+            task: Account(**{**account, "gaps": tuple(map(tuple, account["gaps"]))})
+            for task, account in answer.items()
+        }
+
+    def taken_in(self, seconds: float) -> float:
+        """Bytes a second that it takes from one sender who sends all he can, once buffers are full.
+
+        Measured over the second half of ``seconds``, at the sender's end, which is elsewhere. 0.0
+        for a sink that accepts and does not read; :class:`~harness.errors.LabError` for one that
+        does not accept. What is sent is empty messages, which a sink ignores.
+        """
+        where = (self.address, self.port)
+        try:
+            return self.from_elsewhere(lambda: _taken_in(where, seconds))
+        except OSError as error:
+            raise LabError(f"{self.name} takes no connection: {error}") from error
+
+    def counts_a_message(self, within: float = 5.0) -> bool:
+        """Whether a message sent from elsewhere is counted by the sink within ``within`` s."""
+        before = self.state()["foreign"]
+        where = (self.address, self.port)
+        if not self.from_elsewhere(lambda: _sent(where, within)):
+            return False
+        ends = time.monotonic() + within
+        while time.monotonic() < ends:
+            if self.state()["foreign"] > before:
+                return True
+            time.sleep(0.05)
+        return False
+
+
+def _taken_in(where: tuple[str, int], seconds: float) -> float:
+    piece = bytes(16384)
+    began = time.monotonic()
+    half, taken = began + seconds / 2, 0
+    with socket.create_connection(where, timeout=seconds) as connection:
+        # A reset at the end: what is on the way must not keep the sink busy.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while (now := time.monotonic()) < began + seconds:
+            connection.settimeout(max(0.001, began + seconds - now))
+            with contextlib.suppress(TimeoutError):
+                sent = connection.send(piece)
+                taken += sent if time.monotonic() >= half else 0
+    return taken / (seconds / 2)
+
+
+def _sent(where: tuple[str, int], timeout: float) -> bool:
+    try:
+        with socket.create_connection(where, timeout=timeout) as connection:
+            connection.sendall(b'{"short_message":"is anybody there"}\0')
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""What all outside services have in common: a place of their own, a name, and ways to be away.
+
+Each is a real server at a site of its own on the fabric, known by name on every node. What can
+be wrong with it is told apart as an operator tells it: a port that refuses, packets that vanish,
+a server that has moved, and what the server itself does, which is each service's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from harness.errors import LabError, UsageError
+from harness.lab import NamespacesLab
+from harness.services.child import Child
+
+T = TypeVar("T")
+
+#: What becomes of an attempt to connect.
+Contact = Literal["open", "refused", "silent", "reset", "unreachable"]
+
+_TABLE = "swarm-chaos-service"
+_PREFIX = 24
+
+#: Where a service goes when it moves: beyond the lab's nodes, which end at .200.
+_ELSEWHERE = 200
+
+
+class OutsideService:
+    """A server of the harness's own on the fabric. Close it; it ends with the lab in any case."""
+
+    #: What it is, for messages and the journal.
+    kind: ClassVar[str]
+    #: Where it listens: TCP, UDP or both.
+    port: ClassVar[int]
+    #: The module of :mod:`harness.servers` that is its program.
+    program: ClassVar[str]
+    #: The longest that one of its answers takes while all is well, in s.
+    patience: ClassVar[float] = 2.0
+
+    def __init__(self, lab: NamespacesLab, name: str, settings: dict[str, Any], log: Path) -> None:
+        self.name = name
+        self.hostname = f"{name}.test"
+        self.lab = lab
+        self.site = lab.site(name)
+        self.address = self.site.address
+        self._child = Child(self.site, self.program, settings, log)
+        self._announce()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.address}:{self.port}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its program runs."""
+        return self._child.alive
+
+    def behave(self, mode: str, **facts: Any) -> None:
+        """Have the server behave; which ways it knows is its program's own ("serve" is well)."""
+        self._child.order("behave", mode=mode, **facts)
+
+    def state(self) -> dict[str, Any]:
+        """What the server says of itself: ``mode`` and its counts."""
+        return self._child.order("state")
+
+    def close(self) -> None:
+        """End the server."""
+        self._child.close()
+
+    # -- the way to it -------------------------------------------------------------------------
+
+    @property
+    def unreached(self) -> bool:
+        """Whether packets to it are dropped by :meth:`drop_packets`."""
+        return _TABLE in self._run(["nft", "list", "tables"])
+
+    def drop_packets(self) -> None:
+        """Drop all that comes in for its port, without a word to the sender."""
+        rules = f"""
+            table inet {_TABLE} {{
+                chain arriving {{
+                    type filter hook input priority -300
+                    meta l4proto {{ tcp, udp }} th dport {self.port} drop
+                }}
+            }}
+        """
+        self._run(["nft", "-f", "-"], rules)
+
+    def pass_packets(self) -> None:
+        """Undo :meth:`drop_packets`; nothing happens if there is nothing to undo."""
+        if self.unreached:
+            self._run(["nft", "delete", "table", "inet", _TABLE])
+
+    def move(self) -> None:
+        """Take another address and give up the present one, as a restart elsewhere would.
+
+        The nodes' name for it follows; connections to the old address hear nothing more.
+        """
+        number = int(self.site.address.rpartition(".")[2])
+        if _ELSEWHERE + number > 254:
+            raise UsageError(f"there is no other address for {self.name} on the fabric")
+        self._take(f"{self.site.address.rpartition('.')[0]}.{_ELSEWHERE + number}")
+
+    def move_back(self) -> None:
+        """Return to the first address; nothing happens if it is there."""
+        self._take(self.site.address)
+
+    def contact(
+        self, timeout: float | None = None, *, at: str | None = None, linger: float = 0.1
+    ) -> Contact:
+        """Connect to its port over TCP from another place on the fabric; what comes of it.
+
+        ``at`` is another address than its present one. ``timeout`` (s) is for connecting; a
+        connection that is not reset within ``linger`` seconds is open.
+        """
+        where = (at or self.address, self.port)
+        seconds = self.patience if timeout is None else timeout
+        return self.from_elsewhere(lambda: _contact(where, seconds, linger))
+
+    def from_elsewhere(self, work: Callable[[], T]) -> T:
+        """Run ``work`` with its sockets at another place on the fabric, where clients are."""
+        return self.lab.site().network.call(work)
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        for node in self.lab.nodes.values():
+            node.know(self.hostname, self.address)
+
+    def _take(self, address: str) -> None:
+        if address == self.address:
+            return
+        # In this order: with its first address an interface loses all of the same network.
+        self._run(["ip", "address", "delete", f"{self.address}/{_PREFIX}", "dev", "eth0"])
+        self._run(["ip", "address", "add", f"{address}/{_PREFIX}", "dev", "eth0"])
+        self.address = address
+        self._announce()
+
+    def _run(self, argv: Sequence[str], text: str = "") -> str:
+        """Run a program at the site, ``text`` on its standard input; what it prints."""
+        pipe = subprocess.PIPE
+        process = self.site.popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        out, said = process.communicate(text.encode(), timeout=30)
+        if process.returncode != 0:
+            raise LabError(
+                f"at {self.name}, `{' '.join(argv)}` failed: {said.decode(errors='replace')}"
+            )
+        return out.decode()
+
+
+def _contact(where: tuple[str, int], timeout: float, linger: float) -> Contact:
+    try:
+        with socket.create_connection(where, timeout=timeout) as connection:
+            connection.settimeout(linger)
+            with contextlib.suppress(TimeoutError):  # a server that waits for us to begin
+                connection.recv(1)
+    except ConnectionRefusedError:
+        return "refused"
+    except ConnectionResetError:
+        return "reset"
+    except TimeoutError:
+        return "silent"
+    except OSError:
+        return "unreachable"
+    return "open"
