@@ -44,6 +44,10 @@ class NetworkNamespace:
             finally:
                 _setns(home.fileno())
 
+    def again(self) -> NetworkNamespace:
+        """The same namespace, held a second time."""
+        return NetworkNamespace(Path(f"/proc/self/fd/{self._descriptor}"))
+
     def close(self) -> None:
         """Let go of it."""
         os.close(self._descriptor)

@@ -26,6 +26,9 @@ from harness.probes.inside import NetworkNamespace
 _IDLE = ("/usr/bin/python3", "-I", "-S", "-c", "import signal\nwhile True: signal.pause()")
 _IMAGE = "swarm-chaos/app:1"
 
+#: The name server for what the swarm does not know: nobody answers there, and says so at once.
+_NOBODY = "127.0.0.1"
+
 #: Seconds between two looks for watchers that are lost.
 _LOOK = 1.0
 
@@ -167,7 +170,7 @@ def _run(client: Any, network: str) -> str:
         entrypoint=list(_IDLE),
         command=[],
         networking_config=api.create_networking_config({network: api.create_endpoint_config()}),
-        host_config=api.create_host_config(network_mode=network),
+        host_config=api.create_host_config(network_mode=network, dns=[_NOBODY]),
     )["Id"]
     try:
         api.start(made)
