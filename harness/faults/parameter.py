@@ -7,6 +7,7 @@ here, so a rate of 1.2 is refused in the same words wherever it was written.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,24 @@ def count(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise UsageError(f"{text!r} is no count", hint="write a whole number from 1 on")
     return int(text)
+
+
+def word(text: str) -> str:
+    """One word: a name."""
+    if not text or text != text.strip() or len(text.split()) != 1:
+        raise UsageError(f"{text!r} is no name: it must be one word")
+    return text
+
+
+def flags(text: str) -> list[str]:
+    """Flags of a program, each one word (``--debug --log-level=warn``)."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} are no flags: {error}") from None
+    if strange := [each for each in words if not each.startswith("-")]:
+        raise UsageError(f"{strange[0]!r} is no flag", hint="write each as one word: --name=value")
+    return words
 
 
 def choice(*words: str) -> Callable[[str], str]:

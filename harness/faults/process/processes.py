@@ -1,0 +1,101 @@
+"""A node's processes, found from outside: by their place in the tree, by container, by role."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import FaultError
+from harness.lab import Node
+from harness.lab.processes import Process
+from harness.swarm import ask
+
+_SERVICE = "com.docker.swarm.service.name"
+
+
+def inhabitants(node: Node) -> Iterator[int]:
+    """Every process of a node, its init first, as pids on this side."""
+    waiting = [node.pid]
+    while waiting:
+        pid = waiting.pop(0)
+        yield pid
+        waiting.extend(children_of(pid))
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process: a Go program forks on whichever it likes."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ended just now
+            found.extend(int(child) for child in thread.read_text().split())
+    return sorted(found)
+
+
+def state_of(pid: int) -> str:
+    """What a process does, as one letter of proc(5) ("S" sleeps, "T" is stopped); "" when gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return ""
+
+
+def command_of(pid: int) -> list[str]:
+    """A process's command line, word by word; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def containerd_of(node: Node) -> Process:
+    """The containerd that a node's dockerd has started; :class:`FaultError` if there is none."""
+    for pid in children_of(node.dockerd.pid):
+        if _program(pid) in ("containerd", "docker-containerd"):
+            return Process(pid, f"containerd on {node.name}")
+    raise FaultError(f"dockerd on {node.name} runs no containerd of its own")
+
+
+def shim_of(node: Node, container: str) -> Process:
+    """The shim that holds a container, by the container's id."""
+    for pid in inhabitants(node):
+        if "containerd-shim" in _program(pid) and container in " ".join(command_of(pid)):
+            return Process(pid, f"the shim of {container[:12]} on {node.name}")
+    raise FaultError(f"no shim on {node.name} holds the container {container[:12]}")
+
+
+def task_of(node: Node, service: str) -> tuple[str, Process]:
+    """A running task of a service on a node: its container's id and its first process.
+
+    Of several the oldest. :class:`FaultError` when none runs there.
+    """
+    found = ask(node, lambda api: api.api.containers(filters={"label": f"{_SERVICE}={service}"}))
+    if not found:
+        raise FaultError(f"no task of {service} runs on {node.name}")
+    container = min(found, key=lambda each: (each["Created"], each["Id"]))["Id"]
+    inner = ask(node, lambda api: api.api.inspect_container(container))["State"]["Pid"]
+    return container, Process(outer(node, inner), f"{service} on {node.name}")
+
+
+def outer(node: Node, inner: int) -> int:
+    """The pid on this side of the process that the node itself knows as ``inner``."""
+    depth = len(_pids(node.pid)) - 1
+    for pid in inhabitants(node):
+        known_as = _pids(pid)
+        if len(known_as) > depth and known_as[depth] == inner:
+            return pid
+    raise FaultError(f"no process {inner} runs on {node.name}")
+
+
+def _pids(pid: int) -> list[int]:
+    """What a process is called in each pid namespace it is in, this side's first."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return [int(word) for word in line.split()[1:]]
+    return []
+
+
+def _program(pid: int) -> str:
+    command = command_of(pid)
+    return command[0].rpartition("/")[2] if command else ""

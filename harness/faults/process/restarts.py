@@ -1,0 +1,231 @@
+"""Starting again: the same engine, with other flags, another engine, or after a power cut."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.engine import KNOWN, Engine, engine_at, provide, resolve, same_release
+from harness.errors import FaultError, HarnessError, UsageError
+from harness.faults.on_node import NodeFault
+from harness.faults.parameter import Parameter, flags, word
+from harness.faults.process.processes import command_of
+from harness.images import Cache
+from harness.lab import Node
+from harness.swarm import ask
+from harness.trial import Trial
+
+
+class DockerdRestarted(NodeFault):
+    """dockerd is stopped in order and started again, with more flags if some are given."""
+
+    name = "dockerd-restarted"
+    summary = "dockerd is stopped in order and started again, with other flags if some are given."
+    parameters = (
+        Parameter("flags", flags, "", 'more flags for dockerd, such as "--debug"', default=""),
+    )
+    proof = "another pid, whose command line has the flags, answers; healed: it has them no more"
+    excludes = ("dockerd's process",)
+    recorded = ("flags",)
+
+    def __init__(self, trial: Trial, node: Node, *, flags: Sequence[str] = ()) -> None:
+        super().__init__(trial, node)
+        if isinstance(flags, str) or any(not flag.startswith("-") for flag in flags):
+            raise UsageError(f"{flags!r} are no flags", hint='each one word, such as "--debug"')
+        self.flags = list(flags)
+        self._before = 0
+
+    def precheck(self) -> None:
+        """dockerd must be running."""
+        self.require_dockerd()
+        self._before = self.node.dockerd.pid
+
+    def apply(self) -> None:
+        """Stop it and start it with the flags."""
+        self.node.dockerd.stop()
+        self.node.start(self.flags)
+
+    def evidence(self) -> str:
+        """Another process answers, and it was given the flags."""
+        pid = self.node.dockerd.pid
+        if pid == self._before:
+            raise FaultError(f"dockerd on {self.node.name} is still the process {pid}")
+        if missing := [flag for flag in self.flags if flag not in command_of(pid)]:
+            raise FaultError(f"dockerd on {self.node.name} runs without {shlex.join(missing)}")
+        said = f" with {shlex.join(self.flags)}" if self.flags else ""
+        return f"pid {self._before} is gone, pid {pid} runs{said}, {self.answers()}"
+
+    def undo(self) -> None:
+        """Start it without them, unless it runs so already."""
+        if self._has_flags():
+            self.node.dockerd.stop()
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """It answers, without the flags."""
+        said = self.answers()
+        if self._has_flags():
+            raise FaultError(f"dockerd on {self.node.name} still has {shlex.join(self.flags)}")
+        return said
+
+    def _has_flags(self) -> bool:
+        if not self.flags or not self.node.up or not self.node.dockerd.alive:
+            return False
+        return any(flag in command_of(self.node.dockerd.pid) for flag in self.flags)
+
+
+class EngineChanged(NodeFault):
+    """A node goes on with another engine over the same state, as after an upgrade and a reboot.
+
+    ``engine``: an :class:`~harness.engine.Engine`, or the name of one. Healed by going back the
+    same way; :meth:`settle` has it stay.
+    """
+
+    name = "engine-changed"
+    summary = "A node is shut down and comes back with another engine over the same state."
+    parameters = (Parameter("engine", word, "", "a version, stable, newest, oldest or dir:PATH"),)
+    proof = "the API gives the other version; healed: it gives the former one again"
+    excludes = ("dockerd's process", "the engine")
+    remembers = ("former",)
+
+    def __init__(self, trial: Trial, node: Node, *, engine: Engine | str) -> None:
+        super().__init__(trial, node)
+        if isinstance(engine, str):
+            resolve(engine)  # a name that means nothing is refused here
+        self.engine = engine
+        self.former = str(node.engine.rootfs)
+
+    def describe(self) -> dict[str, Any]:
+        """The node, its engine and the other one."""
+        wanted = self.engine if isinstance(self.engine, str) else self.engine.version
+        return {"target": self.node.name, "engine": wanted, "former": self.node.engine.version}
+
+    def precheck(self) -> None:
+        """dockerd must be running; the other engine is found, or made."""
+        self.require_dockerd()
+        if isinstance(self.engine, str):
+            self.engine = _engine_for(self.node, self.engine)
+        if not self.engine.rootfs.is_dir():
+            raise FaultError(f"there is no engine in {self.engine.rootfs}")
+        self.former = str(self.node.engine.rootfs)
+
+    def apply(self) -> None:
+        """Stop dockerd in order, switch the node off, and on again with the other engine."""
+        assert isinstance(self.engine, Engine)
+        self._change_to(self.engine)
+
+    def evidence(self) -> str:
+        """The API itself tells the version."""
+        return self._tells(self.node.engine)
+
+    def undo(self) -> None:
+        """Go back the same way, unless the node has its former engine already."""
+        if str(self.node.engine.rootfs) != self.former:
+            self._change_to(engine_at(Path(self.former)))
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """The API tells the version of the node's engine."""
+        return self._tells(self.node.engine)
+
+    def settle(self) -> None:
+        """Have the other engine stay, as an upgrade does: there is nothing to go back to."""
+        self.former = str(self.node.engine.rootfs)
+        self.heal()
+
+    def _change_to(self, engine: Engine) -> None:
+        if self.node.up:
+            with suppress(HarnessError):  # one that does not end in order ends with the node
+                self.node.dockerd.stop()
+            self.node.kill()
+        self.node.install(engine)
+        self.node.start()
+
+    def _tells(self, engine: Engine) -> str:
+        told = ask(self.node, lambda api: api.version())["Version"]
+        if not same_release(told, engine.version):
+            raise FaultError(f"{self.node.name} tells version {told}, not {engine.version}")
+        return f"{self.node.name} tells version {told}"
+
+
+class PowerCut(NodeFault):
+    """The power of a node goes: every process dies, and what was not synced is lost.
+
+    Lost is what lies in folders with a disk of their own (``own-disk``). All else of a node lies
+    in files of this machine, whose page cache does not lose its power: for these it is no more
+    than ``node-killed``. A disk that lies about having synced, or loses a part of a write, is not
+    imitated.
+    """
+
+    name = "power-cut"
+    summary = "Every process of a node dies, and what was not synced on its own disks is lost."
+    needs = ("a folder with a disk of its own (own-disk)",)
+    proof = "no process is left, the disks refuse writes; healed: an unsynced file is not there"
+    excludes = ("dockerd's process",)
+    recorded = ("folders",)
+    remembers = ("folders",)
+
+    #: Written right before the cut and never synced.
+    MARK = "unsynced-by-swarm-chaos"
+
+    def __init__(self, trial: Trial, node: Node) -> None:
+        super().__init__(trial, node)
+        self.folders: list[str] = []
+
+    def precheck(self) -> None:
+        """The node must be on, and have a disk of its own."""
+        self.require_up()
+        self.folders = list(self.node.disks)
+        if not self.folders:
+            raise FaultError(
+                f"{self.node.name} has no disk of its own: nothing of it would be lost",
+                hint="inject own-disk first; node-killed kills a node and loses nothing",
+            )
+
+    def apply(self) -> None:
+        """Write something, shut the disks down, kill the node."""
+        for folder in self.folders:
+            self._file(folder).write_text("this was never synced\n")
+        self.node.disks.shut_down()
+        for folder in self.folders:
+            try:
+                self._file(folder).with_suffix(".late").write_text("")
+            except OSError:
+                continue
+            raise FaultError(f"{folder} on {self.node.name} still takes writes")
+        self.node.kill()
+
+    def evidence(self) -> str:
+        """No process is left; that the disks refuse has been seen."""
+        if self.node.up:
+            raise FaultError(f"{self.node.name} is still on")
+        return f"{self.node.name} has no process left, {', '.join(self.folders)} refused a write"
+
+    def undo(self) -> None:
+        """Switch it on: journals are replayed, dockerd starts over what was synced."""
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """What was not synced is gone, and the API answers."""
+        for folder in self.folders:
+            if folder in self.node.disks and self._file(folder).exists():
+                self._file(folder).unlink()
+                raise FaultError(f"{folder} on {self.node.name} has lost nothing")
+        return f"what was not synced is lost, {self.answers()}"
+
+    def _file(self, folder: str) -> Path:
+        return Path(f"/proc/{self.node.pid}/root{folder}/{self.MARK}")
+
+
+def _engine_for(node: Node, name: str) -> Engine:
+    """The engine of this name: beside the node's own (in a guest), from the cache, or made."""
+    versions = {known.version for known in KNOWN if name in (known.version, *known.aliases)}
+    for place in sorted(node.engine.rootfs.parent.iterdir()):
+        with suppress(HarnessError):
+            found = engine_at(place)
+            if found.name == name or any(same_release(found.version, v) for v in versions):
+                return found
+    return provide(resolve(name), Cache())

@@ -1,0 +1,224 @@
+"""Tasks' processes: killed once, killed again and again, or robbed of their shim."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import ClassVar
+
+from harness.errors import FaultError, HarnessError, UsageError
+from harness.faults.on_node import NodeFault
+from harness.faults.parameter import Parameter, duration, word
+from harness.faults.process.processes import shim_of, state_of, task_of
+from harness.lab import Node
+from harness.lab.processes import Process
+from harness.swarm import ask
+from harness.trial import Trial
+from harness.wait import NotYet, wait_for
+
+#: Seconds for containerd to notice that a container or its shim has ended.
+_NOTICED_WITHIN = 20.0
+
+#: Seconds between two looks for a new task to kill.
+_LOOK = 0.1
+
+_SERVICE = Parameter("service", word, "", "the service whose task on the node it is")
+
+
+class _TaskFault(NodeFault):
+    """A fault on one task's process: it happens once, and swarm makes up for it."""
+
+    recorded: ClassVar[tuple[str, ...]] = ("service", "container", "pid")
+    remembers: ClassVar[tuple[str, ...]] = ("container", "pid")
+
+    def __init__(self, trial: Trial, node: Node, *, service: str) -> None:
+        super().__init__(trial, node)
+        if not service:
+            raise UsageError(f"{self.name} needs the name of a service")
+        self.service = service
+        self.container = ""
+        self.pid = 0
+
+    def undo(self) -> None:
+        """Nothing: what has ended stays so, and swarm starts another where it sees fit."""
+
+    def evidence_of_healing(self) -> str:
+        """The process that was meant is gone for good."""
+        _require_gone(self.pid, f"the process of {self.service}")
+        return f"{self.container[:12]} has ended; its service is swarm's to complete"
+
+
+class TaskKilled(_TaskFault):
+    """SIGKILL for the first process of a task: it exits with 137 and is replaced."""
+
+    name = "task-killed"
+    summary = "The first process of a service's task gets SIGKILL; swarm starts another task."
+    parameters = (_SERVICE,)
+    proof = "the process is gone and its container does not run; nothing is left to heal"
+
+    def precheck(self) -> None:
+        """A task of the service must run on the node."""
+        self.require_dockerd()
+        self.container, process = task_of(self.node, self.service)
+        self.pid = process.pid
+        process.close()
+
+    def apply(self) -> None:
+        """Kill it."""
+        _kill(self.pid, f"{self.service} on {self.node.name}")
+
+    def evidence(self) -> str:
+        """The process is gone, and the engine knows that the container ended."""
+        _require_gone(self.pid, f"the process of {self.service}")
+        _wait_ended(self.node, self.container)
+        return f"pid {self.pid} is gone, the container {self.container[:12]} does not run"
+
+
+class ShimKilled(_TaskFault):
+    """SIGKILL for the shim that holds a task's container; the engine takes it for ended."""
+
+    name = "shim-killed"
+    summary = "The shim of a task's container gets SIGKILL; the engine takes the task for ended."
+    parameters = (_SERVICE,)
+    proof = "the shim is gone; healed: the process it held is gone too, nothing is orphaned"
+    recorded = ("service", "container", "pid", "shim")
+    remembers = ("container", "pid", "shim")
+
+    def __init__(self, trial: Trial, node: Node, *, service: str) -> None:
+        super().__init__(trial, node, service=service)
+        self.shim = 0
+
+    def precheck(self) -> None:
+        """A task of the service must run on the node, under a shim."""
+        self.require_dockerd()
+        self.container, process = task_of(self.node, self.service)
+        self.pid = process.pid
+        process.close()
+        process = shim_of(self.node, self.container)
+        self.shim = process.pid
+        process.close()
+
+    def apply(self) -> None:
+        """Kill it."""
+        _kill(self.shim, f"a shim on {self.node.name}")
+
+    def evidence(self) -> str:
+        """The shim is gone."""
+        _require_gone(self.shim, "the shim")
+        return f"shim {self.shim} of {self.container[:12]} is gone"
+
+    def undo(self) -> None:
+        """End what the shim held, if nobody else has."""
+        if state_of(self.pid) not in ("", "Z", "X"):
+            _kill(self.pid, f"{self.service} on {self.node.name}")
+
+
+class TaskFlapping(NodeFault):
+    """Whatever runs of a service on a node is killed as soon as it has lived for a while."""
+
+    name = "task-flapping"
+    summary = "Each task of a service on a node gets SIGKILL once it has lived for a while."
+    parameters = (
+        _SERVICE,
+        Parameter("lives", duration, "s", "how long each task is left alive", default="2s"),
+    )
+    proof = "a first task was killed; healed: the killing has ended, with its count"
+    recorded = ("service", "lives")
+    lives_here = True
+
+    def __init__(self, trial: Trial, node: Node, *, service: str, lives: float = 2.0) -> None:
+        super().__init__(trial, node)
+        if not service:
+            raise UsageError(f"{self.name} needs the name of a service")
+        if not 0 <= lives < 3600:
+            raise UsageError(f"{self.name}: tasks that live for {lives:g} s cannot be")
+        self.service = service
+        self.lives = lives
+        self.kills: list[float] = []
+        """When a task was killed, by the monotonic clock."""
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def precheck(self) -> None:
+        """A task of the service must run on the node."""
+        self.require_dockerd()
+        _, process = task_of(self.node, self.service)
+        process.close()
+
+    def apply(self) -> None:
+        """Begin."""
+        self.kills.clear()
+        self._over.clear()
+        self._thread = threading.Thread(target=self._go_on, name=f"flap {self.service}")
+        self._thread.start()
+
+    def evidence(self) -> str:
+        """The first has been killed."""
+        wait_for(
+            lambda: bool(self.kills) or NotYet("none was killed"),
+            state=f"a task of {self.service} to be killed",
+            within=self.lives + _NOTICED_WITHIN,
+            every=0.05,
+        )
+        return f"a task of {self.service} on {self.node.name} was killed"
+
+    def undo(self) -> None:
+        """End it."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def evidence_of_healing(self) -> str:
+        """It has ended."""
+        if self._thread is not None:
+            raise FaultError(f"tasks of {self.service} are still being killed")
+        return f"{len(self.kills)} tasks of {self.service} on {self.node.name} were killed"
+
+    def _go_on(self) -> None:
+        since: dict[int, float] = {}
+        while not self._over.wait(_LOOK):
+            try:
+                _, process = task_of(self.node, self.service)
+            except HarnessError:
+                continue  # none runs just now, or nobody can say
+            try:
+                born = since.setdefault(process.pid, time.monotonic())
+                if time.monotonic() - born >= self.lives:
+                    process.signal(signal.SIGKILL)
+                    process.wait_gone(_NOTICED_WITHIN)
+                    self.kills.append(time.monotonic())
+            except HarnessError:
+                continue
+            finally:
+                process.close()
+
+
+def _kill(pid: int, what: str) -> None:
+    process = Process(pid, what)
+    try:
+        process.signal(signal.SIGKILL)
+        process.wait_gone(_NOTICED_WITHIN)
+    finally:
+        process.close()
+
+
+def _require_gone(pid: int, what: str) -> None:
+    if (state := state_of(pid)) not in ("", "Z", "X"):
+        raise FaultError(f"{what} (pid {pid}) is still there in state {state}")
+
+
+def _wait_ended(node: Node, container: str) -> None:
+    def ended() -> bool | NotYet:
+        try:
+            state = ask(node, lambda api: api.api.inspect_container(container))["State"]
+        except HarnessError as error:
+            if "No such container" in error.what:
+                return True
+            return NotYet(error.what)
+        return NotYet("it is said to run") if state["Running"] else True
+
+    wait_for(
+        ended, state=f"the end of container {container[:12]}", within=_NOTICED_WITHIN, every=0.05
+    )
