@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.faults.ledger import ledger_of
 from harness.faults.life import Fault
 from harness.faults.network import NetworkFaults
+from harness.faults.schedule import Plan, Schedule, ScheduleRun, read_schedule
+from harness.faults.service import ServiceFaults
+from harness.faults.targets import Targets
 from harness.lab import NamespacesLab, Node
+from harness.swarm import Swarm
 from harness.trial import Trial
 
 _F = TypeVar("_F", bound=Fault)
@@ -23,6 +29,7 @@ class Faults:
     def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
         self._trial = trial
         self.network = NetworkFaults(trial, self.keep, lab)
+        self.service = ServiceFaults(trial, self.keep)
 
     def kill_dockerd(self, node: Node) -> DockerdKilled:
         """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
@@ -31,6 +38,25 @@ class Faults:
     def kill_node(self, node: Node) -> NodeKilled:
         """A whole node dies by SIGKILL for as long as the ``with`` block lasts."""
         return self.keep(NodeKilled(self._trial, node))
+
+    def schedule(
+        self,
+        plan: Path | Schedule | Plan,
+        *,
+        on: Swarm,
+        services: Mapping[str, object] | None = None,
+    ) -> ScheduleRun:
+        """A schedule to be carried out: ``.run()``, or a ``with`` block beside which it runs.
+
+        ``plan`` may be a file of one; what is random in it is drawn from the trial's seed.
+        ``services`` are the outside services that it may name as targets.
+        """
+        seed = self._trial.inputs.seed
+        if isinstance(plan, Path):
+            plan = read_schedule(plan, seed)
+        elif isinstance(plan, Schedule):
+            plan = plan.plan(seed)
+        return ScheduleRun(self._trial, plan, Targets(on.lab, on, services))
 
     def keep(self, fault: _F) -> _F:
         """Have a fault healed at the trial's end, if it is still active then; returns it."""

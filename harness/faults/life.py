@@ -45,8 +45,9 @@ class Fault(ABC):
     #: What of its target no other fault may change while it is injected ("the qdisc", "the memory
     #: limit"): faults with a word in common cannot overlap on one target. Empty: its own name.
     excludes: ClassVar[tuple[str, ...]] = ()
-    #: Attributes that ``apply`` has set and ``undo`` needs, of values that JSON can hold (lists,
-    #: not tuples; numbers, not objects), so that another process can heal it.
+    #: Attributes that ``precheck`` or ``apply`` has set and ``undo`` needs, of values that JSON can
+    #: hold (lists, not tuples; numbers, not objects), so that another process can heal it. What
+    #: ``precheck`` sets is known even if the process is killed in the middle of ``apply``.
     remembers: ClassVar[tuple[str, ...]] = ()
     #: Whether it ends with the process that injected it, because a thread or server of that
     #: process is what does it. It cannot be left injected by hand.
@@ -56,6 +57,8 @@ class Fault(ABC):
         self._trial = trial
         self._healing = threading.RLock()
         self._id: str | None = None
+        self.words: tuple[str, dict[str, str]] | None = None
+        """Target and parameters in people's words, if it was made of such: see the catalogue."""
         self.began: float | None = None
         """When it was last injected, in seconds since the trial began."""
         self.injected_at: float | None = None

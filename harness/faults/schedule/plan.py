@@ -1,0 +1,136 @@
+"""A plan: the single injections of a schedule, each with its time; nothing is left to chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import HarnessError, UsageError
+from harness.faults.catalogue import kind_of, read_parameters
+from harness.faults.life import Fault
+
+
+@dataclass(frozen=True)
+class Injection:
+    """One fault at one time. ``at`` and ``lasts`` are seconds; ``lasts`` None: to the plan's end.
+
+    ``target`` and ``parameters`` are in people's words. ``optional``: it is left out, and that
+    noted, when its precheck says that it cannot be done just then. ``source``: which entry of
+    which file it comes from, for messages.
+    """
+
+    at: float
+    fault: str
+    target: str
+    lasts: float | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
+    source: str = ""
+
+    @property
+    def until(self) -> float | None:
+        """When it is healed, in seconds since the plan began; None: at its end."""
+        return None if self.lasts is None else self.at + self.lasts
+
+    def overlaps(self, other: Injection) -> bool:
+        """Whether both are injected at some moment."""
+        first, second = sorted((self, other), key=lambda one: one.at)
+        return first.until is None or second.at < first.until
+
+    def __str__(self) -> str:
+        given = "".join(f" {name}={value}" for name, value in self.parameters.items())
+        length = "" if self.lasts is None else f" for {written(self.lasts)}"
+        return f"{self.fault} on {self.target}{given}{length}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Injections in the order of their times."""
+
+    injections: tuple[Injection, ...]
+
+    @classmethod
+    def of(cls, injections: Iterable[Injection]) -> Plan:
+        """Injections put in order; :class:`UsageError` if one cannot be meant.
+
+        Checked are names, parameters, and that no two contradict each other, as far as that can
+        be told before the targets are known: two faults that exclude each other, on the same
+        words, at the same time.
+        """
+        plan = cls(tuple(sorted(injections, key=lambda one: one.at)))
+        for injection in plan:
+            try:
+                read_parameters(kind_of(injection.fault), injection.parameters)
+            except HarnessError as error:
+                raise UsageError(f"{injection.source}: {error.what}", hint=error.hint) from None
+        for first, second in combinations(plan, 2):
+            if contradict(first, second):
+                raise UsageError(
+                    f"{second.source}: {second} at {written(second.at)} contradicts "
+                    f"{first.source}: {first} at {written(first.at)}, which is not healed by then",
+                    hint="let the first end before, or take another target",
+                )
+        return plan
+
+    def __iter__(self) -> Iterator[Injection]:
+        return iter(self.injections)
+
+    def __len__(self) -> int:
+        return len(self.injections)
+
+    @property
+    def end(self) -> float:
+        """When the last of its moments is, in seconds since it began."""
+        return max((one.until or one.at for one in self), default=0.0)
+
+    def lines(self) -> list[str]:
+        """The plan as people read it, a line for each injection."""
+        return [f"{one.at:10.3f} s  {one}" for one in self]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Its injections as a schedule's file has them."""
+        facts = []
+        for one in self:
+            entry: dict[str, Any] = {
+                "at": written(one.at),
+                "fault": one.fault,
+                "target": one.target,
+            }
+            if one.lasts is not None:
+                entry["for"] = written(one.lasts)
+            if one.parameters:
+                entry["with"] = dict(one.parameters)
+            if one.optional:
+                entry["optional"] = True
+            facts.append(entry)
+        return facts
+
+    def save(self, path: Path) -> None:
+        """Write it as a schedule in JSON that is carried out just so, whatever the seed."""
+        text = msgspec.json.format(msgspec.json.encode({"fault": self.facts()}), indent=2)
+        half = path.with_name(f".{path.name}.part")
+        half.write_bytes(text + b"\n")
+        half.replace(path)
+
+
+def contradict(first: Injection, second: Injection) -> bool:
+    """Whether two injections exclude each other on the same words at the same time.
+
+    Of faults with claims of their own only the very same are known to do so beforehand.
+    """
+    if first.target != second.target or not first.overlaps(second):
+        return False
+    one, other = kind_of(first.fault), kind_of(second.fault)
+    if one.claims is not Fault.claims or other.claims is not Fault.claims:
+        return one is other and first.parameters == second.parameters
+    return not set(one.excludes or (one.name,)).isdisjoint(other.excludes or (other.name,))
+
+
+def written(seconds: float) -> str:
+    """Seconds as a duration with its unit, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
