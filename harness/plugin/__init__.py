@@ -76,6 +76,7 @@ MARKERS = (
     "swarm(managers=1, workers=0, spares=0): the topology a scenario asks for",
     "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
     "control(*measures): a swarm broken on purpose; the check must fail by these measures",
+    "known_bug(*threads, engines='<28.0', measures=()): engines known to fail, and by what",
     "thorough: a case beyond the default set; it runs with --thorough",
     "deadline(seconds): how long a trial may take on its own clock (default: 900 s)",
     "needs(*features): what the kernel must have (netem, ip_vs, ...), else it is skipped",

@@ -9,6 +9,7 @@ import pytest
 from harness.errors import MissingError, UsageError
 from harness.fixtures import Point
 from harness.options import Options
+from harness.plugin.known_bugs import check
 from harness.plugin.selecting import QEMU, chosen_lab, is_scenario
 from harness.plugin.session import SESSION
 
@@ -36,7 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse scenarios that this user can run in no lab: skipped, they would look green."""
+    """Refuse scenarios that this user can run in no lab: skipped, they would look green.
+
+    And those whose marks cannot be meant.
+    """
+    try:
+        check(session.items)
+    except UsageError as error:
+        pytest.exit(str(error), returncode=error.exit_code)
     chosen = chosen_lab(session.config.stash[SESSION].options)
     if chosen != "namespaces" or os.geteuid() == 0 or session.config.option.collectonly:
         return

@@ -14,6 +14,13 @@ from harness.fixtures import SCENE, Point, Scene
 from harness.frozen.prompt import HOLD_VARIABLE, hand_over
 from harness.lab import probe_features
 from harness.outer import Assignment, run_in_guest, unknown_report
+from harness.plugin.known_bugs import (
+    BugGone,
+    bugs_of,
+    conclude_expected,
+    expected_of,
+    unexpected,
+)
 from harness.plugin.selecting import (
     about_of,
     chosen_lab,
@@ -103,7 +110,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         error = raised
     record = conclude(pyfuncitem, scene, error)
     if as_expected(record):
-        return True
+        if record.known_bugs:
+            conclude_expected(record)
+        else:
+            return True
     if record.verdict == "unknown":
         raise Inconclusive([record.reason]) from error
     if record.inputs.control:
@@ -113,6 +123,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         )
     if error is not None:
         raise error
+    if record.known_bugs and not as_expected(record):
+        raise unexpected(record)
     raise ExpectationFailed([m for m in record.measures if m.ok is False])
 
 
@@ -132,9 +144,9 @@ def pytest_runtest_makereport(
             conclude(item, scene, call.excinfo.value)
     record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, (HarnessError, ExpectationFailed, Inconclusive)):
+    if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
         report.longrepr = str(error)
-    if report.failed:
+    if report.failed and not isinstance(error, pytest.xfail.Exception):
         trouble = isinstance(error, HarnessError)
         unknown = trouble or (record is not None and record.verdict == "unknown")
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
@@ -157,13 +169,15 @@ def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> Tr
     except (HarnessError, OSError) as trouble:
         scene.trial.doubt(f"the trial could not be wound down: {trouble}")
     marks = [name for mark in item.iter_markers("control") for name in mark.args]
+    threads, broken = expected_of(bugs_of(item), scene.trial.inputs.engine.version)
     record = scene.trial.finish(
         error,
         title=title_of(item),
         about=about_of(item),
         upstream=[thread for mark in item.iter_markers("upstream") for thread in mark.args],
         nodes=[place.name for place in scene.topology.places()],
-        must_break=marks,
+        must_break=[*marks, *broken],
+        known_bugs=threads,
     )
     item.stash[RECORD] = record
     return record

@@ -36,18 +36,23 @@ _BLIND_CONTROL = Outcome("bad", "✗", "passes: blind", "passed: the check is bl
 _ASTRAY_CONTROL = Outcome(
     "bad", "✗", "fails by other measures", "failed, but not by the measures that must break"
 )
+_KNOWN_BUG = Outcome("good", "✓", "fails: known bug", "failed, by a bug its engine is known for")
+_BUG_GONE = Outcome("bad", "✗", "passes: bug gone", "passed: a known bug is gone")
 
 
 def outcome_of(trial: StoredTrial) -> Outcome:
-    """How a trial came out, a control being good when it fails."""
-    control = trial.record.inputs.control
-    match as_expected(trial.record):
+    """How a trial came out, a control being good when it fails, a known bug when it shows."""
+    record = trial.record
+    control, known = record.inputs.control, bool(record.known_bugs)
+    match as_expected(record):
         case None:
             return _UNKNOWN
+        case True if control:
+            return _GOOD_CONTROL
         case True:
-            return _GOOD_CONTROL if control else _GOOD
+            return _KNOWN_BUG if known else _GOOD
         case False if not control:
-            return _BAD
+            return _BUG_GONE if known and record.verdict == "pass" else _BAD
         case False:
             return _BLIND_CONTROL if trial.record.verdict == "pass" else _ASTRAY_CONTROL
 

@@ -261,6 +261,70 @@ def test_a_blind_control_fails(scenario):
     assert "this control is blind" in ran.out
 
 
+KNOWN = """
+@pytest.mark.known_bug("moby/moby#1", {mark})
+def test_x(lab, measure):
+    measure('told', {told}, unit='s').below(2)
+    measure('lost', {lost}, unit='requests').below(5)
+"""
+
+
+def test_a_known_bug_that_shows_is_an_expected_failure(scenario):
+    ran = scenario(KNOWN.format(mark="engines='<27', measures=['told']", told=3, lost=1), "-rx")
+    assert (ran.code, ran.counted()) == (0, {"xfailed": 1}), ran.out
+    assert "known bug moby/moby#1: told = 3 s (expected <= 2)" in ran.out
+    [record] = ran.records()
+    assert (record["verdict"], record["known_bugs"]) == ("fail", ["moby/moby#1"])
+    assert record["must_break"] == ["told"]
+    assert "fails: known bug" in ran.out
+
+
+def test_a_known_bug_that_is_gone_fails_the_suite(scenario):
+    ran = scenario(KNOWN.format(mark="measures=['told']", told=1, lost=1))
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert "the known bug moby/moby#1 does not show with engine 26.1.5: not by told" in ran.out
+    assert "passes: bug gone" in ran.out
+    assert not re.search(r"test_it.py:\d", ran.out)
+
+
+def test_what_a_known_bug_does_not_explain_is_a_failure(scenario):
+    ran = scenario(KNOWN.format(mark="measures=['told']", told=3, lost=7))
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    assert "expected otherwise: lost = 7 requests" in ran.out
+    assert "expected otherwise: told" not in ran.out
+
+
+def test_a_bug_of_other_engines_changes_nothing(scenario):
+    ran = scenario(KNOWN.format(mark="engines='>=28'", told=1, lost=1))
+    assert (ran.code, ran.counted()) == (0, {"passed": 1})
+    assert ran.records()[0]["known_bugs"] == []
+
+
+def test_an_unknown_verdict_is_no_known_bug(scenario):
+    ran = scenario(
+        "@pytest.mark.known_bug('moby/moby#1')\n"
+        "def test_x(lab, measure, trial):\n"
+        "    measure('told', 3, unit='s').below(2)\n    trial.doubt('hm')\n"
+    )
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1})
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ("", "names the thread that knows it"),
+        ("'m#1', engines='older'", "'older' names no engines"),
+        ("'m#1', engine='<28'", "known_bug knows no engine"),
+        ("'m#1', measures='told'", "a list of their names"),
+    ],
+)
+def test_a_known_bug_that_cannot_be_meant_ends_the_run_before_it_begins(scenario, mark, why):
+    ran = scenario(f"@pytest.mark.known_bug({mark})\ndef test_x(lab):\n    pass\n")
+    assert ran.code == 64
+    assert why in ran.out + ran.err
+    assert not (ran.folder / "reports").exists()
+
+
 LEFT_ACTIVE = "def test_x(lab, faults):\n    faults.kill_node(lab.node('m1')).inject()\n"
 
 
