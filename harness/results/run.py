@@ -8,7 +8,8 @@ A run's folder::
     junit.xml            what pytest says
 
 ``run.json`` has ``schema``, ``id`` (UTC time stamp, ``-2`` and so on when taken), ``started``
-(ISO wall time), ``command`` (argv), ``harness`` (version), ``trials`` (ids).
+(ISO wall time), ``command`` (argv), ``harness`` (version), ``trials`` (ids), and of a merged run
+``merged`` (the ids of those it came from).
 
 Reading is forgiving and says so: what is damaged or half-written becomes :class:`Damaged`, and
 the rest is read all the same.
@@ -17,6 +18,7 @@ the rest is read all the same.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +27,19 @@ import msgspec
 
 from harness.errors import TrialError, UsageError
 from harness.results.samples import journal
-from harness.trial import TrialRecord, read_record
+from harness.trial import SCHEMA, TrialRecord, read_record
 
 RUN_SCHEMA = 1
 RUN_FILE = "run.json"
 TRIALS = "trials"
+TRIAL_FILE = "trial.json"
 LATEST = "latest"
 
 _STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``run.json``."""
+    """``run.json``. ``merged``: ids of the runs that were merged into this one, if any."""
 
     schema: int = RUN_SCHEMA
     id: str
@@ -44,6 +47,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     harness: str = ""
     trials: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def read_run(folder: Path) -> Run:
         record = _read_run_record(folder)
     except TrialError as error:
         damaged.append(Damaged(folder / RUN_FILE, str(error)))
-        record = RunRecord(id=folder.resolve().name)
+        record = _as_far_as_it_goes(folder)
     trials: list[StoredTrial] = []
     for trial_id in _trial_ids(folder, record):
         found = _read_trial(folder / TRIALS, trial_id)
@@ -163,10 +167,35 @@ def _read_run_record(folder: Path) -> RunRecord:
     try:
         head: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
         if (schema := head.get("schema")) != RUN_SCHEMA:
-            raise TrialError(f"{RUN_FILE} has schema {schema}; this harness reads {RUN_SCHEMA}")
+            raise TrialError(_foreign(RUN_FILE, schema, RUN_SCHEMA))
         return msgspec.json.decode(raw, type=RunRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TrialError(f"{RUN_FILE} cannot be read: {error}") from error
+
+
+def _foreign(file: str, schema: object, ours: int) -> str:
+    """What is wrong with a file of another schema, in a sentence."""
+    if schema is None:
+        return f"{file} names no schema: swarm-chaos did not write it"
+    if isinstance(schema, int) and schema > ours:
+        return f"{file} has schema {schema}, of a newer swarm-chaos; this one reads {ours}"
+    return f"{file} has schema {schema}; this swarm-chaos reads {ours}"
+
+
+def _as_far_as_it_goes(folder: Path) -> RunRecord:
+    """What can be told of a run without a record of ours: of a newer one, what is of its kind."""
+    head: dict[str, Any] = {}
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head = msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=dict[str, Any])
+    if not isinstance(head.get("schema"), int) or head["schema"] <= RUN_SCHEMA:
+        head = {}
+    trials = head.get("trials")
+    started = head.get("started")
+    return RunRecord(
+        id=folder.resolve().name,
+        started=started if isinstance(started, str) else "",
+        trials=tuple(t for t in trials if isinstance(t, str)) if isinstance(trials, list) else (),
+    )
 
 
 def _trial_ids(folder: Path, record: RunRecord) -> list[str]:
@@ -184,13 +213,23 @@ def _read_trial(trials: Path, trial_id: str) -> StoredTrial | Damaged:
         return Damaged(trials, f"{RUN_FILE} names a trial {trial_id!r}, which is no folder's name")
     if not folder.is_dir():
         return Damaged(folder, f"{RUN_FILE} names this trial, and its folder is missing")
-    if not (folder / "trial.json").exists():
+    if not (folder / TRIAL_FILE).exists():
         return Damaged(folder, _how_far(folder))
     try:
         return StoredTrial(folder, read_record(folder))
-    except (TrialError, UnicodeDecodeError) as error:
+    except (TrialError, UnicodeDecodeError, RecursionError) as error:
+        if (schema := _schema_of(folder / TRIAL_FILE)) != SCHEMA:
+            return Damaged(folder, _foreign(TRIAL_FILE, schema, SCHEMA))
         what = error.what if isinstance(error, TrialError) else str(error)
         return Damaged(folder, what.replace(f"{folder}/", ""))
+
+
+def _schema_of(path: Path) -> object:
+    """The schema that a file names; ours if that cannot be told."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("schema")
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return SCHEMA
 
 
 def _how_far(folder: Path) -> str:

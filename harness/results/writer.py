@@ -49,7 +49,7 @@ class RunWriter:
         when = (started or datetime.now(UTC)).astimezone(UTC)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            folder = _make_free(root, when.strftime("%Y%m%dT%H%M%SZ"))
+            folder = free_folder(root, when.strftime("%Y%m%dT%H%M%SZ"))
             (folder / TRIALS).mkdir()
         except OSError as error:
             raise TrialError(f"cannot make a run's folder in {root}: {error.strerror}") from error
@@ -75,7 +75,7 @@ class RunWriter:
         taken gets ``-2`` and so on.
         """
         try:
-            folder = _make_free(self.folder / TRIALS, trial_id(inputs))
+            folder = free_folder(self.folder / TRIALS, trial_id(inputs))
         except OSError as error:
             raise TrialError(
                 f"cannot make a trial's folder in {self.folder / TRIALS}: {error.strerror}"
@@ -115,7 +115,8 @@ class _Joined(RunWriter):
         """The record's keeper lists the trial when it hears of it."""
 
 
-def _make_free(parent: Path, name: str) -> Path:
+def free_folder(parent: Path, name: str) -> Path:
+    """Make ``parent/name``, or ``name-2`` and so on when it is taken; returns it."""
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):
