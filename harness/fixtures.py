@@ -17,9 +17,17 @@ import pytest
 from harness.engine import Engine, provide, resolve
 from harness.faults import Faults
 from harness.images import Cache
-from harness.lab import NamespacesLab, Topology, probe_features
+from harness.lab import NamespacesLab, Node, Topology, probe_features
 from harness.load import Load
-from harness.probes import Leadership, Memory
+from harness.probes import (
+    Containers,
+    Discovery,
+    DockerdLogs,
+    Leadership,
+    Memory,
+    Reachability,
+    Tasks,
+)
 from harness.services import Services
 from harness.swarm import Swarm, seed_for
 from harness.trial import EngineFacts, Measures, Trial, TrialInputs
@@ -237,6 +245,55 @@ def memory(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> 
     scene_of(request).closing.append(memory.save)
     memory.start()
     return memory
+
+
+@pytest.fixture
+def containers(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Containers:
+    """Which tasks' containers truly run: what the other probes are held against."""
+    containers = Containers(_members(swarm), trial)
+    scene_of(request).closing.append(containers.close)
+    return containers
+
+
+@pytest.fixture
+def discovery(
+    request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
+) -> Discovery:
+    """What every node's embedded DNS and IPVS give, against the tasks that run."""
+    discovery = Discovery(_members(swarm), containers, trial)
+    scene_of(request).closing.append(discovery.close)
+    return discovery
+
+
+@pytest.fixture
+def reachability(
+    request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
+) -> Reachability:
+    """Who gets through to every node's published ports, and from task to task."""
+    site = swarm.lab.site("reach")
+    reachability = Reachability(_members(swarm), site, containers, trial)
+    scene_of(request).closing.append(reachability.close)
+    return reachability
+
+
+@pytest.fixture
+def tasks(request: pytest.FixtureRequest, containers: Containers, trial: Trial) -> Tasks:
+    """How many tasks run, twins in one slot, and the states that managers list."""
+    tasks = Tasks(containers, trial)
+    scene_of(request).closing.append(tasks.close)
+    return tasks
+
+
+@pytest.fixture
+def dockerd_logs(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> DockerdLogs:
+    """Lines of interest in dockerd's logs: how many, when, at whom."""
+    logs = DockerdLogs(lab.nodes.values(), trial)
+    scene_of(request).closing.append(logs.save)
+    return logs
+
+
+def _members(swarm: Swarm) -> list[Node]:
+    return [node for node in swarm.lab.nodes.values() if node.planned_role != "spare"]
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ import pytest
 
 from harness.errors import EXIT_USAGE, UsageError
 from harness.fixtures import (
+    containers,
+    discovery,
+    dockerd_logs,
     faults,
     lab,
     leadership,
@@ -18,8 +21,10 @@ from harness.fixtures import (
     measure,
     memory,
     point,
+    reachability,
     services,
     swarm,
+    tasks,
     trial,
 )
 from harness.options import declare, read
@@ -48,6 +53,9 @@ from harness.plugin.session import (
 
 #: Fixtures and hooks: pytest finds them by their names in this module.
 __all__ = [
+    "containers",
+    "discovery",
+    "dockerd_logs",
     "faults",
     "lab",
     "leadership",
@@ -67,8 +75,10 @@ __all__ = [
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_xdist_auto_num_workers",
+    "reachability",
     "services",
     "swarm",
+    "tasks",
     "trial",
 ]
 

@@ -1,19 +1,44 @@
 """Probes: what samples a swarm without disturbing it more than it must."""
 
+from harness.probes.asking import Attempt, Cell
+from harness.probes.containers import PRE_STOP, Containers, Life
+from harness.probes.discovery import Discovery, Found, Place
 from harness.probes.leadership import Leadership, View, views_in
+from harness.probes.logs import PATTERNS, DockerdLogs, Line
 from harness.probes.logwriters import LogWriters, Written
 from harness.probes.memory import MIB, Held, Memory
+from harness.probes.reachability import Outage, Reachability, listening
+from harness.probes.staleness import Stretch
+from harness.probes.tasks import State, Tasks, Twins
 from harness.probes.trend import Trend, trend_of
 
 __all__ = [
     "MIB",
+    "PATTERNS",
+    "PRE_STOP",
+    "Attempt",
+    "Cell",
+    "Containers",
+    "Discovery",
+    "DockerdLogs",
+    "Found",
     "Held",
     "Leadership",
+    "Life",
+    "Line",
     "LogWriters",
     "Memory",
+    "Outage",
+    "Place",
+    "Reachability",
+    "State",
+    "Stretch",
+    "Tasks",
     "Trend",
+    "Twins",
     "View",
     "Written",
+    "listening",
     "trend_of",
     "views_in",
 ]

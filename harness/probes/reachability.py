@@ -1,0 +1,378 @@
+"""Who gets through to what: every node's published port, and task to task in each network.
+
+From outside, every entry of a deployment (node x published port) is asked for its path several
+times a second, each time by a new connection. From inside, a watcher on every node asks every
+task that runs, network by network. Who answers says so itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from harness.errors import LabError, UsageError
+from harness.lab import Node, Site
+from harness.probes.asking import Asker, Attempt, Cell, Question
+from harness.probes.containers import Containers
+from harness.probes.inside import NetworkNamespace
+from harness.probes.watchers import Watchers
+from harness.swarm import Deployment
+from harness.trial import Trial
+from harness.wait import Elapsed, NotYet, time_until
+
+#: Seconds between two requests of a cell: from outside, and from task to task.
+EVERY = 0.25
+EVERY_INSIDE = 1.0
+
+#: Seconds that an answer may take.
+TIMEOUT = 2.0
+
+_OUTSIDE = "outside"
+
+#: TCP_LISTEN, as /proc/net/tcp has it.
+_LISTEN = "0A"
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A cell that failed from ``began`` (start of the first failure) to ``ended`` (trial s).
+
+    ``open``: no request has got through since. ``outcomes``: what became of them.
+    """
+
+    cell: Cell
+    began: float
+    ended: float
+    outcomes: tuple[str, ...]
+    open: bool
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return round(self.ended - self.began, 6)
+
+
+class Reachability:
+    """The probe. :meth:`watch` is a context manager; all questions may be asked during it."""
+
+    def __init__(
+        self, nodes: Iterable[Node], site: Site, containers: Containers, trial: Trial
+    ) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._site = site
+        self._containers = containers
+        self._trial = trial
+        self._lock = threading.Lock()
+        self._attempts: dict[Cell, list[Attempt]] = {}
+        self._deployments: list[Deployment] = []
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._watchers: Watchers | None = None
+        self._outside: NetworkNamespace | None = None
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def watch(
+        self,
+        *deployments: Deployment,
+        every: float = EVERY,
+        inside: bool = False,
+        every_inside: float = EVERY_INSIDE,
+    ) -> Iterator[Reachability]:
+        """Watch the entries of deployments while the block lasts; ``inside``: task to task too."""
+        self.start(*deployments, every=every, inside=inside, every_inside=every_inside)
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def start(
+        self,
+        *deployments: Deployment,
+        every: float = EVERY,
+        inside: bool = False,
+        every_inside: float = EVERY_INSIDE,
+    ) -> None:
+        """Begin; what each deployment publishes is read anew for every round."""
+        if self._threads:
+            raise UsageError("reachability is watched already")
+        self._deployments = list(deployments)
+        self._stop.clear()
+        self._outside = NetworkNamespace(Path(f"/proc/{self._site.pid}/ns/net"))
+        rounds: list[tuple[str, float, Callable[[], Iterator[Question]]]] = [
+            ("outside", every, self._entries)
+        ]
+        if inside:
+            networks: dict[str, str] = {}
+            for made in deployments:
+                networks |= made.networks
+            self._containers.start()
+            self._watchers = Watchers(self._nodes.values(), networks)
+            self._watchers.start()
+            rounds.append(("inside", every_inside, self._tasks))
+        for name, seconds, questions in rounds:
+            thread = threading.Thread(
+                target=self._sample, args=(seconds, questions), name=f"reach-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """End the watching and write ``samples/reachability.jsonl``; nothing if it has ended."""
+        if not self._threads:
+            return
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=10.0)
+        self._threads = []
+        if self._watchers is not None:
+            self._watchers.close()
+            self._watchers = None
+        if self._outside is not None:
+            self._outside.close()
+            self._outside = None
+        self._trial.write_samples("reachability", self._rows())
+        if self._error is not None:
+            self._trial.doubt(f"reachability was not watched to the end: {self._error}")
+
+    # -- what it saw ---------------------------------------------------------------------------
+
+    def attempts(self, *, since: float = 0.0, inside: bool | None = None) -> list[Attempt]:
+        """All requests that began at ``since`` (trial seconds) or later, in order of time.
+
+        ``inside``: only those from task to task (True) or from outside (False). What failed at a
+        task that was on its way out is left out.
+        """
+        out = {
+            life.name: min(t for t in (life.leaving, life.ended) if t is not None)
+            for life in self._containers.lives()
+            if life.leaving is not None or life.ended is not None
+        }
+        with self._lock:
+            found = [
+                attempt
+                for cell, attempts in self._attempts.items()
+                if inside is None or inside == (cell.source != _OUTSIDE)
+                for attempt in attempts
+                if attempt.t >= since
+                and (
+                    attempt.outcome == "ok"
+                    or attempt.t + attempt.took < out.get(cell.target, attempt.t + 1e9)
+                )
+            ]
+        return sorted(found, key=lambda attempt: (attempt.t, attempt.cell))
+
+    def outages(self, *, since: float = 0.0, inside: bool | None = None) -> list[Outage]:
+        """The stretches in which a cell's requests failed, one after the other."""
+        by_cell: dict[Cell, list[Attempt]] = {}
+        for attempt in self.attempts(since=since, inside=inside):
+            by_cell.setdefault(attempt.cell, []).append(attempt)
+        return sorted(
+            (outage for attempts in by_cell.values() for outage in outages_in(attempts)),
+            key=lambda outage: (outage.began, outage.cell),
+        )
+
+    def longest_outage(self, *, since: float = 0.0, inside: bool | None = None) -> Elapsed:
+        """The longest outage of any cell; ``reached`` False: it had not ended when last asked."""
+        found = self.outages(since=since, inside=inside)
+        if not found:
+            return Elapsed(0.0, reached=True)
+        worst = max(found, key=lambda outage: (outage.seconds, outage.open))
+        words = f"{worst.cell}: {', '.join(worst.outcomes)}"
+        return Elapsed(worst.seconds, reached=not worst.open, last=words)
+
+    def share_of_failures(self, *, since: float = 0.0, inside: bool | None = None) -> float | None:
+        """The share of requests that did not get an answer below 400; None without requests."""
+        attempts = self.attempts(since=since, inside=inside)
+        if not attempts:
+            return None
+        return sum(attempt.outcome != "ok" for attempt in attempts) / len(attempts)
+
+    def matrix(self, *, since: float = 0.0) -> dict[Cell, Attempt]:
+        """The last attempt of each cell that was asked since then."""
+        return {attempt.cell: attempt for attempt in self.attempts(since=since)}
+
+    def wrong(
+        self, *, since: float = 0.0, inside: bool | None = None, nodes: Iterable[Node] | None = None
+    ) -> list[str]:
+        """The cells (from or to ``nodes``) that do not get through now, in words.
+
+        A cell that should be asked and was not, since ``since``, is wrong too.
+        """
+        names = None if nodes is None else {node.name for node in nodes}
+        last = {
+            cell: attempt
+            for cell, attempt in self.matrix(since=since).items()
+            if inside is None or inside == (cell.source != _OUTSIDE)
+        }
+        words = []
+        for cell in sorted(self._expected(inside)):
+            if names is not None and self._node_of(cell) not in names:
+                continue
+            if cell not in last:
+                words.append(f"{cell}: not asked yet")
+            elif last[cell].outcome != "ok":
+                words.append(f"{cell}: {last[cell].outcome}")
+        return words
+
+    def time_to_whole(
+        self,
+        *,
+        within: float,
+        since: float | None = None,
+        inside: bool | None = None,
+        nodes: Iterable[Node] | None = None,
+    ) -> Elapsed:
+        """How long until every cell (from or to ``nodes``) gets through.
+
+        ``since``: a reading of the monotonic clock (default: now); only requests begun after it
+        count.
+        """
+        began = time.monotonic() if since is None else since
+        after = self._trial.clock.at(began)
+        wanted = None if nodes is None else list(nodes)
+
+        def whole() -> bool | NotYet:
+            wrong = self.wrong(since=after, inside=inside, nodes=wanted)
+            if wrong:
+                return NotYet("; ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else ""))
+            return True
+
+        return time_until(
+            whole, state="every place to answer", within=within, every=0.1, since=began
+        )
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _sample(self, every: float, questions: Callable[[], Iterator[Question]]) -> None:
+        asker = Asker(self._trial.clock.now, self._told, TIMEOUT)
+        try:
+            due = time.monotonic()
+            while not self._stop.is_set():
+                asker.ask(questions())
+                due = max(due + every, time.monotonic())
+                while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
+                    asker.listen(min(left, 0.25))
+        except BaseException as error:
+            self._error = error
+        finally:
+            asker.close()
+
+    def _told(self, attempt: Attempt) -> None:
+        with self._lock:
+            self._attempts.setdefault(attempt.cell, []).append(attempt)
+
+    def _entries(self) -> Iterator[Question]:
+        assert self._outside is not None
+        for made in self._deployments:
+            for name, url in made.entries.items():
+                at = urlsplit(url)
+                if at.hostname and at.port:
+                    cell = Cell(_OUTSIDE, f"{name}:{at.port}")
+                    yield Question(cell, self._outside, at.hostname, at.port, made.path)
+
+    def _tasks(self) -> Iterator[Question]:
+        assert self._watchers is not None
+        ports = self._ports()
+        for watcher in self._watchers.there():
+            for cell, address, port in self._reachable_in(
+                watcher.network, watcher.node.name, ports
+            ):
+                yield Question(cell, watcher.namespace, address, port)
+
+    def _reachable_in(
+        self, network: str, node: str, ports: dict[str, int]
+    ) -> Iterator[tuple[Cell, str, int]]:
+        for life in self._containers.running_now():
+            if life.service in ports and network in life.addresses and life.leaving is None:
+                cell = Cell(f"{node} in {network}", life.name)
+                yield cell, life.addresses[network], ports[life.service]
+
+    def _ports(self) -> dict[str, int]:
+        return {
+            service.name: service.port
+            for made in self._deployments
+            for service in made.workload.services
+            if service.port is not None
+        }
+
+    def _expected(self, inside: bool | None) -> Iterator[Cell]:
+        if inside is not True:
+            for made in self._deployments:
+                for name, url in made.entries.items():
+                    yield Cell(_OUTSIDE, f"{name}:{urlsplit(url).port}")
+        if inside is not False and self._watchers is not None:
+            ports = self._ports()
+            for node, network in self._watchers.places:
+                for cell, _, _ in self._reachable_in(network, node, ports):
+                    yield cell
+
+    def _node_of(self, cell: Cell) -> str:
+        if cell.source == _OUTSIDE:
+            return cell.target.partition(":")[0]
+        return cell.source.partition(" ")[0]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for attempt in self.attempts():
+            yield {
+                "t": attempt.t,
+                "took": attempt.took,
+                "source": attempt.cell.source,
+                "target": attempt.cell.target,
+                "address": f"{attempt.address}:{attempt.port}",
+                "outcome": attempt.outcome,
+                "code": attempt.code,
+                "task": attempt.task,
+                "node": attempt.node,
+            }
+
+
+def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
+    """The outages of one cell, its attempts given in order of time.
+
+    An outage ends when the first request that gets through has begun.
+    """
+    began: Attempt | None = None
+    outcomes: dict[str, None] = {}
+    end = 0.0
+    for attempt in attempts:
+        end = round(attempt.t + attempt.took, 6)
+        if attempt.outcome != "ok":
+            began = began or attempt
+            outcomes[attempt.outcome] = None
+        elif began is not None:
+            yield Outage(began.cell, began.t, attempt.t, tuple(outcomes), open=False)
+            began, outcomes = None, {}
+    if began is not None:
+        yield Outage(began.cell, began.t, end, tuple(outcomes), open=True)
+
+
+def listening(node: Node) -> set[int]:
+    """The TCP ports on which something listens in a node's own network namespace.
+
+    dockerd holds each published port itself (ingress ports too), so a port that is missing here
+    is lost whatever the firewall does.
+    """
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            ports |= listeners_in(Path(f"/proc/{node.pid}/net/{name}").read_text())
+    if not ports and not node.up:
+        raise LabError(f"{node.name} is switched off")
+    return ports
+
+
+def listeners_in(table: str) -> set[int]:
+    """The listening ports in the text of ``/proc/net/tcp`` or ``tcp6``."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return {
+        int(words[1].rpartition(":")[2], 16)
+        for words in rows
+        if len(words) > 3 and words[3] == "0A"
+    }
