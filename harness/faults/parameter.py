@@ -56,6 +56,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.strip().isdecimal():
+        raise UsageError(f"{text!r} is no number", hint="write a whole number from 0 on")
+    return int(text)
+
+
 def word(text: str) -> str:
     """One word: a name."""
     if not text or text != text.strip() or len(text.split()) != 1:

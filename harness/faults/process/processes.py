@@ -25,7 +25,7 @@ def inhabitants(node: Node) -> Iterator[int]:
 
 def children_of(pid: int) -> list[int]:
     """The children of all threads of a process: a Go program forks on whichever it likes."""
-    found = []
+    found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):  # it ended just now
             found.extend(int(child) for child in thread.read_text().split())
