@@ -10,6 +10,8 @@ from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.faults.ledger import ledger_of
 from harness.faults.life import Fault
 from harness.faults.network import NetworkFaults
+from harness.faults.process import ProcessFaults
+from harness.faults.resource import ResourceFaults
 from harness.faults.schedule import Plan, Schedule, ScheduleRun, read_schedule
 from harness.faults.service import ServiceFaults
 from harness.faults.targets import Targets
@@ -29,6 +31,8 @@ class Faults:
     def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
         self._trial = trial
         self.network = NetworkFaults(trial, self.keep, lab)
+        self.process = ProcessFaults(trial, self.keep)
+        self.resource = ResourceFaults(trial, self.keep)
         self.service = ServiceFaults(trial, self.keep)
 
     def kill_dockerd(self, node: Node) -> DockerdKilled:

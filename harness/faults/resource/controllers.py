@@ -1,0 +1,152 @@
+"""A node's cgroup controllers in either version, and groups for processes that faults bring."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import FaultError, LabError
+from harness.lab import Node
+from harness.lab.dockerd import NAMESPACES, environment
+from harness.lab.enter import entering, joining
+from harness.lab.janitor import inherit_cpuset, remove_group
+
+
+@dataclass(frozen=True)
+class Controller:
+    """One controller of a node's groups: its name (as version 2 has it), version and group."""
+
+    name: str
+    version: Literal[1, 2]
+    group: Path
+
+    def has(self, file: str) -> bool:
+        """Whether the kernel offers this file of it."""
+        return (self.group / file).exists()
+
+    def read(self, file: str) -> str:
+        """A file's content; :class:`LabError` when it cannot be read."""
+        try:
+            return (self.group / file).read_text().strip()
+        except OSError as error:
+            raise LabError(f"cannot read {file} of {self.group.name}: {error.strerror}") from error
+
+    def write(self, file: str, words: str) -> None:
+        """Set something; :class:`LabError` with the kernel's reason when it does not take it."""
+        try:
+            (self.group / file).write_text(words)
+        except OSError as error:
+            raise LabError(
+                f"the kernel does not take {words!r} as {file} of {self.group.name}: "
+                f"{error.strerror}"
+            ) from error
+
+    def below(self, name: str) -> Controller:
+        """The same controller of a group below."""
+        return Controller(self.name, self.version, self.group / name)
+
+    def counter(self, file: str, key: str) -> int:
+        """A number from a file of lines ``key value``; 0 when it is not there."""
+        for line in self.read(file).splitlines():
+            if line.split()[0] == key:
+                return int(line.split()[1])
+        return 0
+
+
+_CALLED_IN_V1 = {"io": "blkio"}
+
+
+def controller(node: Node, name: str) -> Controller:
+    """A node's controller (``cpu``, ``memory``, ``pids``, ``io``).
+
+    :class:`FaultError` where the kernel has given it to nobody.
+    """
+    unified = node.groups.unified
+    if unified is not None and name in _words(unified / "cgroup.controllers"):
+        return Controller(name, 2, unified)
+    wanted = _CALLED_IN_V1.get(name, name)
+    for group in node.groups.v1:
+        if wanted in group.parents[2].name.split(",") and group.is_dir():
+            return Controller(name, 1, group)
+    raise FaultError(f"the cgroup controller {name} is not there for {node.name}")
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+class Company:
+    """A group below a node's own, for processes of a fault: they can be ended to the last one.
+
+    Its processes see the node's files and network and die with the node.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self._name = f"fault-{name}"
+
+    @property
+    def groups(self) -> list[Path]:
+        """Its groups, one in each hierarchy; they may not be there."""
+        return [group / self._name for group in self._node.groups.entry()]
+
+    def make(self) -> None:
+        """Make the groups."""
+        for group in self.groups:
+            group.mkdir(exist_ok=True)
+            inherit_cpuset(group)
+
+    def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program in it. What is returned is only the door-keeper: end it by `end`."""
+        return subprocess.Popen(
+            joining(self.groups, entering(self._node.pid, NAMESPACES, argv)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(self._node.engine),
+        )
+
+    def adopt(self, pid: int) -> None:
+        """Move a process of the node into it."""
+        for group in self.groups:
+            _move(pid, group)
+
+    def release(self, pid: int) -> None:
+        """Move a process back to where the node's own are."""
+        for group in self._node.groups.leaves():
+            _move(pid, group)
+
+    def processes(self) -> set[int]:
+        """The processes in it."""
+        return {int(pid) for group in self.groups for pid in _words(group / "cgroup.procs")}
+
+    def end(self) -> bool:
+        """Kill what is in it and remove it; whether it is gone. Nothing happens without a node."""
+        gone = [remove_group(group) for group in self.groups]  # each, whatever the others do
+        return all(gone)
+
+
+def _move(pid: int, group: Path) -> None:
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+    except ProcessLookupError:
+        raise LabError(f"process {pid} has ended") from None
+    except OSError as error:
+        raise LabError(f"cannot move process {pid} to {group}: {error.strerror}") from error
+
+
+def reap(process: subprocess.Popen[bytes] | None) -> None:
+    """Wait for a door-keeper whose company has been ended."""
+    if process is None:
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,351 @@
+"""Disks: a folder of a node on a disk of its own, run full or made slow.
+
+A node's files lie on the disk of whoever runs the lab, which no fault may fill or slow down. So a
+folder must be given a disk of its own first (:class:`DiskOwned`, for which dockerd is restarted);
+what can be done to disks is done to those.
+
+Raft's WAL is written into files that swarmkit has allocated beforehand, 64 MB each: on a full disk
+raft goes on until such a file ends, and so does a real one. What fails at once is all else that
+dockerd writes: tasks' state, networks' state, containers, certificates.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import time
+from pathlib import Path
+
+from harness.errors import FaultError, LabError, UsageError
+from harness.faults.on_node import NodeFault
+from harness.faults.parameter import Parameter, choice, count, size
+from harness.faults.resource.controllers import Controller, controller
+from harness.lab import Node
+from harness.lab.disks import SMALLEST, Disk
+from harness.lab.dockerd import NAMESPACES, environment
+from harness.lab.enter import complete, entering, joining
+from harness.trial import Trial
+
+FOLDERS = {"swarm": "/var/lib/docker/swarm", "docker": "/var/lib/docker"}
+"""Folders that can have a disk of their own, by the words for them."""
+
+_MIB = 1 << 20
+_FOLDER = Parameter(
+    "folder",
+    choice(*FOLDERS),
+    "",
+    "swarm (raft's WAL, certificates, tasks' state) or docker (all of /var/lib/docker)",
+    default="swarm",
+)
+_FILLER = "filler-by-swarm-chaos"
+_WITNESS = "witness-by-swarm-chaos"
+
+#: What a full disk may have left: less than a block of the file system and its own bookkeeping.
+_CRUMBS = 64 << 10
+
+#: Writes that are timed as evidence, beside those that the kernel lets through at once.
+_TIMED = 4
+
+#: Seconds whose share of writes the kernel lets through at once: two of its slices
+#: (block/blk-throttle.c, throtl_slice is a tenth of a second).
+_AT_ONCE = 0.2
+_FASTEST = 1000
+
+
+class _FolderFault(NodeFault):
+    """A fault on the disk of one of a node's folders."""
+
+    def __init__(self, trial: Trial, node: Node, *, folder: str = "swarm") -> None:
+        super().__init__(trial, node)
+        if folder not in FOLDERS:
+            raise UsageError(
+                f"{folder!r} is no folder that can have a disk",
+                hint=f"one of: {', '.join(FOLDERS)}",
+            )
+        self.folder = folder
+        self.path = FOLDERS[folder]
+
+    def disk(self) -> Disk:
+        """The disk that the folder has of its own; :class:`FaultError` if it has none."""
+        if (disk := self.node.disks.of(self.path)) is None:
+            raise FaultError(
+                f"{self.path} on {self.node.name} has no disk of its own: "
+                "its files are on the disk of this machine",
+                hint=f"inject own-disk folder={self.folder} first",
+            )
+        return disk
+
+    def inside(self) -> Path:
+        """The folder, as this side reaches it."""
+        return Path(f"/proc/{self.node.pid}/root{self.path}")
+
+
+class DiskOwned(_FolderFault):
+    """A folder of a node lies on a disk of its own. Dockerd is restarted for it, and back.
+
+    A preparation for faults of disks, rather than a fault by itself.
+    """
+
+    name = "own-disk"
+    summary = "A folder of a node is put on a disk of its own (dockerd restarts): a preparation."
+    parameters = (
+        _FOLDER,
+        Parameter("size", size, "B", "size of the disk", default="256MiB"),
+    )
+    needs = ("loop devices", "mke2fs")
+    proof = "the kernel has it mounted there and dockerd answers; healed: it is not, and it does"
+    recorded = ("folder", "size")
+
+    def __init__(
+        self, trial: Trial, node: Node, *, folder: str = "swarm", size: float = 256 * _MIB
+    ) -> None:
+        super().__init__(trial, node, folder=folder)
+        if size < SMALLEST:
+            raise UsageError(
+                f"a disk of {size:g} bytes is too small", hint=f"at least {SMALLEST // _MIB} MiB"
+            )
+        self.size = int(size)
+
+    def precheck(self) -> None:
+        """dockerd must be running, the folder without a disk, and the content must fit."""
+        self.require_dockerd()
+        if self.node.disks.of(self.path) is not None:
+            raise FaultError(f"{self.path} on {self.node.name} has a disk of its own already")
+        if (used := self._used()) > 0.9 * self.size:
+            raise FaultError(
+                f"{self.path} on {self.node.name} holds {used // _MIB} MiB: "
+                f"a disk of {self.size // _MIB} MiB is too small for it"
+            )
+
+    def apply(self) -> None:
+        """Stop dockerd, move the folder, start it again."""
+        self.node.dockerd.stop()
+        self.node.disks.give(self.path, self.size)
+        self.node.start()
+
+    def evidence(self) -> str:
+        """It is mounted, and the API answers."""
+        disk = self.disk()
+        return f"{self.path} on {self.node.name} is on device {disk.device}, {self.answers()}"
+
+    def undo(self) -> None:
+        """Move the folder back, with what is in it now."""
+        if self.path in self.node.disks:
+            if self.node.up and self.node.dockerd.alive:
+                self.node.dockerd.stop()
+            if not self.node.up:
+                self.node.boot()
+            self.node.disks.take(self.path)
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """It is not mounted, and the API answers."""
+        if self.node.disks.of(self.path) is not None:
+            raise FaultError(f"{self.path} on {self.node.name} has still a disk of its own")
+        return f"{self.path} on {self.node.name} has no disk of its own, {self.answers()}"
+
+    def _used(self) -> int:
+        said = self.node.run(["du", "-sk", self.path]).text
+        return int(said.split()[0]) << 10
+
+
+class DiskFull(_FolderFault):
+    """The disk of a folder is full to the last block, or nearly so."""
+
+    name = "disk-full"
+    summary = "The disk of a folder is full: writes to it end with ENOSPC."
+    parameters = (
+        _FOLDER,
+        Parameter("room", size, "B", "what is left free", default="0B"),
+    )
+    needs = ("a folder with a disk of its own (own-disk)",)
+    proof = "a write to it ends with ENOSPC; healed: the same write is taken"
+    excludes = ("the disk's room",)
+    recorded = ("folder", "room")
+
+    def __init__(
+        self, trial: Trial, node: Node, *, folder: str = "swarm", room: float = 0.0
+    ) -> None:
+        super().__init__(trial, node, folder=folder)
+        if room < 0:
+            raise UsageError(f"a room of {room:g} bytes cannot be")
+        self.room = int(room)
+
+    def precheck(self) -> None:
+        """The node must be on, the folder have a disk with more room than is to be left."""
+        self.require_up()
+        self.disk()
+        if (free := _free(self.inside())) <= self.room:
+            raise FaultError(f"{self.path} on {self.node.name} has only {free} bytes free")
+
+    def apply(self) -> None:
+        """Fill it with a file."""
+        with (self.inside() / _FILLER).open("wb") as filler:
+            if (much := _free(self.inside()) - self.room - _MIB) > 0:
+                _allocate(filler.fileno(), much)
+            if self.room == 0:
+                _fill_up(filler.fileno())
+
+    def evidence(self) -> str:
+        """A write of more than what is left ends with ENOSPC."""
+        free = _free(self.inside())
+        if free > self.room + 2 * _MIB:
+            raise FaultError(f"{self.path} on {self.node.name} has {free} bytes free")
+        if _takes(self.inside(), free + _CRUMBS):
+            raise FaultError(f"{self.path} on {self.node.name} takes more than it has free")
+        return f"{self.path} on {self.node.name}: {free} bytes free, a write ends with ENOSPC"
+
+    def undo(self) -> None:
+        """Remove the file, before a dockerd that died of it is started."""
+        if not self.node.up:
+            self.node.boot()
+        (self.inside() / _FILLER).unlink(missing_ok=True)
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """There is room again, and the API answers."""
+        if (self.inside() / _FILLER).exists() or not _takes(self.inside(), _CRUMBS):
+            raise FaultError(f"{self.path} on {self.node.name} is still full")
+        return f"{self.path} on {self.node.name}: a write is taken, {self.answers()}"
+
+
+class DiskSlowed(_FolderFault):
+    """The disk of a folder does so many writes a second and no more: each sync waits its turn."""
+
+    name = "disk-slowed"
+    summary = "The disk of a folder does so many writes a second and no more."
+    parameters = (
+        _FOLDER,
+        Parameter("writes", count, "1/s", "how many writes a second", default="20"),
+    )
+    needs = (
+        "a folder with a disk of its own (own-disk)",
+        "the cgroup controller io with throttling",
+    )
+    proof = "synced writes take the time that follows; healed: the device has no throttle"
+    excludes = ("the disk's speed",)
+    recorded = ("folder", "writes")
+    remembers = ("device",)
+
+    def __init__(
+        self, trial: Trial, node: Node, *, folder: str = "swarm", writes: int = 20
+    ) -> None:
+        super().__init__(trial, node, folder=folder)
+        if not 1 <= writes <= _FASTEST:
+            raise UsageError(f"{writes} writes a second cannot be: from 1 to {_FASTEST}")
+        self.writes = writes
+        self.device = ""
+
+    def precheck(self) -> None:
+        """The folder must have a disk, and the kernel must be able to throttle."""
+        self.require_up()
+        self.device = self.disk().device
+        io = controller(self.node, "io")
+        if not io.has(_throttle_file(io)):
+            raise FaultError(f"this kernel throttles no disks: no {_throttle_file(io)}")
+
+    def apply(self) -> None:
+        """Set the throttle for all of the node's processes."""
+        _throttle(controller(self.node, "io"), self.device, self.writes)
+
+    def evidence(self) -> str:
+        """Synced writes of one of the node's processes take their time."""
+        at_once = self.writes * _AT_ONCE
+        timed = _TIMED + math.ceil(at_once)
+        expected = (timed - 1 - at_once) / self.writes
+        took = self._time(timed)
+        if took < expected:
+            raise FaultError(
+                f"{timed} synced writes on {self.node.name} took {took:.3f} s, "
+                f"at {self.writes} a second they need {expected:.3f} s"
+            )
+        return f"{timed} synced writes to {self.path} on {self.node.name} took {took:.3f} s"
+
+    def undo(self) -> None:
+        """Lift it; the groups of a node that was switched off went with it."""
+        if self.node.up and self.path in self.node.disks:
+            _throttle(controller(self.node, "io"), self.device, None)
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """No throttle is set, and the API answers."""
+        io = controller(self.node, "io")
+        if self.device in io.read(_throttle_file(io)).split():
+            raise FaultError(f"the disk of {self.path} on {self.node.name} is still throttled")
+        return f"the disk of {self.path} on {self.node.name} is free, {self.answers()}"
+
+    def _time(self, writes: int) -> float:
+        """Seconds that so many synced writes by a member of the node's groups take."""
+        file = f"{self.path}/{_WITNESS}"
+        script = [
+            *("dd", "if=/dev/zero", f"of={file}"),
+            *("bs=4096", f"count={writes}", "oflag=dsync", "status=none"),
+        ]
+        started = time.monotonic()
+        complete(
+            joining(self.node.groups.leaves(), entering(self.node.pid, NAMESPACES, script)),
+            shown=script,
+            where=self.node.name,
+            env=environment(self.node.engine),
+            timeout=60.0 + 20.0 * writes / self.writes,
+        ).check(self.node.name)
+        took = time.monotonic() - started
+        (self.inside() / _WITNESS).unlink(missing_ok=True)
+        return took
+
+
+def _free(folder: Path) -> int:
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize
+
+
+def _allocate(descriptor: int, much: int) -> None:
+    """Allocate blocks; what is not there is left for :func:`_fill_up`."""
+    try:
+        os.posix_fallocate(descriptor, 0, much)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise LabError(f"cannot fill a disk: {error.strerror}") from error
+
+
+def _fill_up(descriptor: int) -> None:
+    """Write until nothing more is taken."""
+    os.lseek(descriptor, 0, os.SEEK_END)
+    piece = b"\xff" * 65536
+    while piece:
+        try:
+            os.write(descriptor, piece)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise LabError(f"cannot fill a disk: {error.strerror}") from error
+            piece = piece[: len(piece) // 2] if len(piece) > 1 else b""
+    os.fsync(descriptor)
+
+
+def _takes(folder: Path, much: int) -> bool:
+    """Whether a file of so many bytes can be written, synced, and removed again."""
+    witness = folder / _WITNESS
+    try:
+        with witness.open("wb") as file:
+            file.write(b"\xff" * much)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise LabError(f"cannot write to {folder}: {error.strerror}") from error
+        return False
+    finally:
+        witness.unlink(missing_ok=True)
+    return True
+
+
+def _throttle_file(io: Controller) -> str:
+    return "io.max" if io.version == 2 else "blkio.throttle.write_iops_device"
+
+
+def _throttle(io: Controller, device: str, writes: int | None) -> None:
+    if io.version == 2:
+        io.write("io.max", f"{device} wiops={writes or 'max'}")
+    else:
+        io.write(_throttle_file(io), f"{device} {writes or 0}")
