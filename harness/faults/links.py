@@ -78,10 +78,6 @@ class Links:
 
         ``direction`` is seen from ``a``. Raises :class:`UsageError` when a place is in both.
         """
-        if direction not in _ARROWS:
-            raise UsageError(
-                f"there is no direction {direction!r}", hint=f"one of: {', '.join(_ARROWS)}"
-            )
         left = names_of(a)
         right = names_of(b) if b is not None else ()
         if not left or (b is not None and not right):
@@ -98,6 +94,10 @@ class Links:
         direction: Direction = "both",
     ) -> Links:
         """As :meth:`between`, by names."""
+        if direction not in _ARROWS:
+            raise UsageError(
+                f"there is no direction {direction!r}", hint=f"one of: {', '.join(_ARROWS)}"
+            )
         a, b = frozenset(left), frozenset(right)
         there, back = Way(a, b), Way(b, a)
         ways = {"both": (there, back), "out": (there,), "in": (back,)}[direction]
