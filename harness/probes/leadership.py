@@ -76,19 +76,22 @@ class Leadership:
         logs = [(node.name, _text(node)) for node in self._nodes]
         return views_in(logs, to_trial_time=to_trial_time(self._trial.clock))
 
-    def time_to_new_leader(self, *, other_than: Node, since: float, within: float) -> Elapsed:
-        """How long from ``since`` (monotonic) until another manager was elected.
+    def time_to_new_leader(
+        self, *, other_than: Node | None = None, since: float, within: float
+    ) -> Elapsed:
+        """How long from ``since`` (monotonic) until a manager (other than one) was elected.
 
         Elected means that a manager itself says so: raft says it when a majority has voted. The
         time is that of the line, not of its reading.
         """
         start = self._trial.clock.at(since)
+        other = other_than.name if other_than is not None else None
 
         def elected() -> list[View] | NotYet:
             later = [
                 view
                 for view in self.views()
-                if view.t >= start and view.leader == view.by != other_than.name
+                if view.t >= start and view.leader == view.by and view.by != other
             ]
             return later or NotYet("no manager has been elected")
 
@@ -99,6 +102,10 @@ class Leadership:
         assert not isinstance(views, NotYet)
         self._trial.journal.write("leader", leader=views[0].leader, by=views[0].by, at=views[0].t)
         return Elapsed(round(views[0].t - start, 6), reached=True)
+
+    def elections(self, *, since: float) -> list[View]:
+        """All elections from ``since`` (trial seconds) on, as those who won them saw them."""
+        return [view for view in self.views() if view.t >= since and view.leader == view.by]
 
     def save(self) -> None:
         """Write ``samples/leadership.jsonl``: all changes of view since the trial began.
