@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.results.run import StoredTrial
 from harness.results.sides import Side
-from harness.trial import Measure, TrialInputs
+from harness.trial import Measure, TrialInputs, TrialRecord, judge
 
 FAILED = "trials that fail"
 """A measure that every trial with a verdict has: 1 if it failed, 0 if it passed."""
@@ -40,14 +40,27 @@ class Group:
     def add(self, trial: StoredTrial) -> None:
         """Take a trial in, its measures and whether it failed."""
         self.trials.append(trial)
-        failed = Measure(FAILED, float(trial.record.verdict == "fail"), "1")
-        for measure in (failed, *trial.record.measures):
+        verdict = trial.record.verdict
+        failed = [Measure(FAILED, float(verdict == "fail"), "1")] if verdict != "unknown" else []
+        for measure in (*failed, *trial.record.measures):
             self.measures.setdefault(measure.name, []).append(measure)
 
     @property
     def fingerprint(self) -> frozenset[tuple[int, str]]:
         """Seeds and digests: equal for groups that are equal to the byte."""
         return frozenset((t.record.inputs.seed, t.record.digest) for t in self.trials)
+
+
+def is_believed(record: TrialRecord) -> bool:
+    """Whether what a trial measured counts, its verdict being known or not.
+
+    Of a trial in doubt nothing counts. One that is unknown only because a measure is undecided
+    ("longer than 30 s", held against 45 s) counts: it is the slow trials that end so, and leaving
+    them out would make the rest look fast.
+    """
+    if record.verdict != "unknown":
+        return True
+    return (record.verdict, record.reason) == judge(None, record.measures, ())
 
 
 def group(side: Side, named: bool, left_out: list[str]) -> dict[Setting, Group]:
@@ -60,7 +73,7 @@ def group(side: Side, named: bool, left_out: list[str]) -> dict[Setting, Group]:
         if given.control:
             controls += 1
             continue
-        if trial.record.verdict == "unknown":
+        if not is_believed(trial.record):
             unknown += 1
             continue
         setting = _setting(given, named)
@@ -71,7 +84,7 @@ def group(side: Side, named: bool, left_out: list[str]) -> dict[Setting, Group]:
         seen.add(same)
         groups.setdefault(setting, Group()).add(trial)
     for count, why in (
-        (unknown, "verdict unknown: what they measured condemns nobody"),
+        (unknown, "in doubt: what they measured condemns nobody"),
         (controls, "controls: swarms broken on purpose"),
         (again, "in virtual time again, identical to the byte: counted once"),
         (side.damaged, "damaged or unfinished: cannot be read"),

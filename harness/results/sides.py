@@ -54,3 +54,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
         taken[name] += 1
         distinct.append(name if taken[name] == 1 else f"{name} ({taken[name]})")
     return distinct
+
+
+def limited(side: Side, text: str) -> Side:
+    """A side's trials of scenarios that have ``text`` in their id."""
+    kept = tuple(trial for trial in side.trials if text in trial.record.inputs.scenario)
+    return Side(side.name, kept, side.damaged)

@@ -65,12 +65,15 @@ def judge_contrast(
     if not contrast.bounded:
         return Judgement("inconclusive", "not enough trials to tell")
     if contrast.p <= alpha:
-        need = trials_needed(measures, alpha)
+        least = (
+            f"; it takes {trials_needed(measures, alpha)} trials of each side at least"
+            if contrast.least * measures > alpha
+            else ""
+        )
         return Judgement(
             "inconclusive",
             f"not enough trials to tell: alone it would stand out (p = {contrast.p:.2g}), among "
-            f"{measures} measures it may be chance; {need} trials of each side is the least, "
-            "better half as many again",
+            f"{measures} measures it may be chance{least}",
         )
     if inside <= max(floor, MATERIAL * contrast.spread):
         return Judgement("within noise", "not to be told from the spread between trials")

@@ -1,0 +1,52 @@
+"""What changed, ready to be posted to a webhook.
+
+``text`` is what Slack, Mattermost, Rocket.Chat and their like show; the rest is for programs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.report.comparing.words import MARKS, headline_of, sentence_of
+from harness.results.comparison import Comparison
+
+CHANGED = ("regressed", "different", "improved")
+"""The words that say that something changed."""
+
+_MOST_IN_TEXT = 10
+
+
+def what_changed(comparison: Comparison) -> dict[str, Any]:
+    """The changes of a comparison, as JSON can hold them."""
+    lines = []
+    changes = []
+    for pairing in comparison.pairings:
+        lines.append(f"{pairing.candidate} against {comparison.baseline}: {headline_of(pairing)}")
+        found = [f for f in pairing.findings if f.word in CHANGED]
+        lines += [f"{MARKS[f.word]} {sentence_of(f)}" for f in found[:_MOST_IN_TEXT]]
+        if len(found) > _MOST_IN_TEXT:
+            lines.append(f"and {len(found) - _MOST_IN_TEXT} more")
+        changes += [
+            {
+                "candidate": pairing.candidate,
+                "scenario": f.scenario,
+                "engine": f.engine,
+                "measure": f.measure,
+                "unit": f.unit,
+                "word": f.word,
+                "shift": f.shift,
+                "low": f.low,
+                "high": f.high,
+                "p": f.adjusted,
+                "sentence": sentence_of(f),
+            }
+            for f in found
+        ]
+    return {
+        "text": "\n".join(lines),
+        "schema": comparison.schema,
+        "baseline": comparison.baseline,
+        "candidates": [pairing.candidate for pairing in comparison.pairings],
+        "counts": {pairing.candidate: pairing.counts for pairing in comparison.pairings},
+        "changed": changes,
+    }

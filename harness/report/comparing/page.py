@@ -1,0 +1,73 @@
+"""A comparison as one HTML file that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from harness.report.comparing.strip import strip
+from harness.report.comparing.words import (
+    MARKS,
+    MEANINGS,
+    TONES,
+    headline_of,
+    interval_of,
+    promise_of,
+    scenario_name,
+    shift_of,
+    values_of,
+)
+from harness.report.plain import plain
+from harness.results.comparison import Comparison, Values
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """The page as text; the same comparison gives the same bytes."""
+    others = ", ".join(pairing.candidate for pairing in comparison.pairings)
+    return (
+        _environment()
+        .get_template("comparison.html.j2")
+        .render(
+            comparison=comparison,
+            title=plain(f"{others} against {comparison.baseline}"),
+            promise=promise_of(comparison),
+            style=Markup((_TEMPLATES / "comparison.css").read_text(encoding="utf-8")),
+            marks=MARKS,
+            tones=TONES,
+            meanings=MEANINGS,
+            headline=headline_of,
+            scenario=scenario_name,
+            values=values_of,
+            missing=_missing,
+            shift=shift_of,
+            interval=interval_of,
+            strip=strip,
+        )
+    )
+
+
+def _missing(values: Values) -> str:
+    return f", {values.missing} without a value" if values.missing else ""
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalize,
+    )
+
+
+def _finalize(value: object) -> object:
+    # What records hold was said by others: no control characters get into the page.
+    return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

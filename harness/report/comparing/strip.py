@@ -1,0 +1,53 @@
+"""The trials of two sides as dots over one axis: a small picture beside a finding."""
+
+from __future__ import annotations
+
+from html import escape
+
+from markupsafe import Markup
+
+from harness.report.comparing.words import amount
+from harness.results.comparison import Finding, Values
+
+_WIDTH, _HEIGHT, _MARGIN = 200, 46, 8
+
+
+def strip(finding: Finding, names: tuple[str, str]) -> Markup:
+    """An SVG of every trial: the baseline's above, the other's below, a bar at each median."""
+    both = (finding.baseline, finding.candidate)
+    low = min(values.least for values in both)
+    high = max(values.most for values in both)
+    extent = (high - low) or 1.0
+
+    def x(value: float) -> str:
+        return f"{_MARGIN + (value - low) / extent * (_WIDTH - 2 * _MARGIN):.1f}"
+
+    words = "; ".join(
+        f"{name}: {', '.join(_value(v, c, finding) for v, c in _pairs(values))}"
+        for name, values in zip(names, both, strict=True)
+    )
+    rows = []
+    for row, values in enumerate(both):
+        y = 13 + 20 * row
+        dots = "".join(
+            f'<path d="M{x(v)} {y - 4}l7 4-7 4z"/>'
+            if c
+            else f'<circle cx="{x(v)}" cy="{y}" r="4"/>'
+            for v, c in _pairs(values)
+        )
+        middle = x(values.median)
+        rows.append(
+            f'<g class="side{row}">{dots}<path class="middle" d="M{middle} {y - 8}v16"/></g>'
+        )
+    return Markup(
+        f'<svg class="strip" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
+        f'role="img" aria-label="{escape(words)}">{"".join(rows)}</svg>'
+    )
+
+
+def _pairs(values: Values) -> list[tuple[float, bool]]:
+    return sorted(zip(values.values, values.censored, strict=True))
+
+
+def _value(value: float, censored: bool, finding: Finding) -> str:
+    return ("more than " if censored else "") + amount(value, finding)

@@ -1,0 +1,132 @@
+"""What a GitHub workflow shows of a run or a comparison: the job's summary, and annotations.
+
+https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
+The summary is appended to the file that ``GITHUB_STEP_SUMMARY`` names; annotations are lines to be
+printed where ``GITHUB_ACTIONS`` is set. Elsewhere nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from harness.report.comparing.markdown import cell, markdown
+from harness.report.comparing.words import sentence_of
+from harness.report.overview import headline_of, matrix_of, outcome_of
+from harness.report.plain import one_line
+from harness.results import Run, StoredTrial
+from harness.results.comparison import Comparison
+
+MOST_ANNOTATIONS = 10
+"""GitHub shows no more of one kind from one step."""
+
+MOST_SUMMARY = 1_000_000
+"""Bytes; GitHub refuses a summary of more than 1 MiB."""
+
+
+def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
+    """Append the run to the job's summary; returns the annotations to be printed."""
+    _append(run_markdown(run), environ)
+    return _few(_run_annotations(run)) if environ.get("GITHUB_ACTIONS") == "true" else []
+
+
+def comparison_to_github(comparison: Comparison, environ: Mapping[str, str]) -> list[str]:
+    """Append the comparison to the job's summary; returns the annotations to be printed."""
+    _append(markdown(comparison), environ)
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return []
+    return _few(
+        _annotation("error", "regressed", sentence_of(finding))
+        for pairing in comparison.pairings
+        for finding in pairing.findings
+        if finding.word == "regressed"
+    )
+
+
+def run_markdown(run: Run) -> str:
+    """A run as Markdown: scenario by engine, what is not as expected, what is damaged."""
+    matrix = matrix_of(run)
+    lines = [f"## swarm-chaos: {cell(headline_of(run))}", ""]
+    if matrix.rows:
+        lines.append(f"| scenario | {' | '.join(map(cell, matrix.engines))} |")
+        lines.append("|---|" + "---|" * len(matrix.engines))
+    for row in matrix.rows:
+        cells = [
+            "<br>".join(
+                [
+                    *(f"{o.mark} {o.word}{f' ({n})' if n > 1 else ''}" for o, n in column.tally),
+                    *(cell(f"{m.name}: {m.value}") for m in column.measures),
+                ]
+            )
+            if column
+            else ""
+            for column in row.cells
+        ]
+        control = " (control)" if row.control else ""
+        lines.append(f"| {cell(row.name)}{control} | {' | '.join(cells)} |")
+    troubles = [t for t in run.trials if outcome_of(t).tone != "good" and t.record.reason]
+    if troubles:
+        lines += ["", "Not as expected, or nothing to be said:", ""]
+        lines += [f"- {cell(t.id)}: {cell(t.record.reason)}" for t in troubles]
+    if run.damaged:
+        lines += ["", "Unfinished or damaged:", ""]
+        lines += [f"- {cell(d.path.name)}: {cell(d.sentence)}" for d in run.damaged]
+    return "\n".join([*lines, ""])
+
+
+def _run_annotations(run: Run) -> Iterator[str]:
+    for trial in run.trials:
+        outcome = outcome_of(trial)
+        if outcome.tone == "good":
+            continue
+        kind = "error" if outcome.tone == "bad" else "warning"
+        words = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
+        yield _annotation(kind, trial.id, words, file=_file_of(trial))
+    for damaged in run.damaged:
+        yield _annotation("warning", damaged.path.name, damaged.sentence)
+
+
+def _file_of(trial: StoredTrial) -> str:
+    return trial.record.inputs.scenario.partition("::")[0]
+
+
+def _annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
+    properties = {"file": file, "title": title} if file else {"title": title}
+    written = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+    return f"::{kind} {written}::{_data(words)}"
+
+
+def _data(text: str) -> str:
+    return one_line(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _few(annotations: Iterable[str]) -> list[str]:
+    """As many of each kind as are shown; how many more there are is in the last one."""
+    kept: list[str] = []
+    counts: dict[str, int] = {}
+    for annotation in annotations:
+        kind = annotation[2:].partition(" ")[0]
+        counts[kind] = counts.get(kind, 0) + 1
+        if counts[kind] < MOST_ANNOTATIONS:
+            kept.append(annotation)
+    more = {kind: count - MOST_ANNOTATIONS + 1 for kind, count in counts.items()}
+    return kept + [
+        _annotation(kind, "more", f"{count} more; see the job's summary")
+        for kind, count in more.items()
+        if count > 0
+    ]
+
+
+def _append(text: str, environ: Mapping[str, str]) -> None:
+    name = environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        return
+    raw = text.encode()
+    if len(raw) > MOST_SUMMARY:
+        raw = raw[:MOST_SUMMARY].rpartition(b"\n")[0] + b"\n\n(cut: too long for a summary)\n"
+    with Path(name).open("ab") as summary:
+        summary.write(raw + b"\n")

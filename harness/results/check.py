@@ -1,0 +1,50 @@
+"""Whether a stored run is whole: every record, every line, every digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import TrialError
+from harness.results.run import Damaged, Run, StoredTrial
+from harness.results.samples import Lines, journal, samples
+from harness.trial import digest_files
+
+
+def check_run(run: Run) -> tuple[Damaged, ...]:
+    """All that is wrong with a run, a sentence each: unreadable, torn, changed since."""
+    found = list(run.damaged)
+    for trial in run.trials:
+        found += _check_trial(trial)
+    return tuple(found)
+
+
+def _check_trial(trial: StoredTrial) -> Iterator[Damaged]:
+    folder = trial.folder
+    yield from _lines(folder / "journal.jsonl", journal(folder))
+    inside = folder / "samples"
+    if inside.is_dir():
+        for path in sorted(inside.glob("*.jsonl")):
+            yield from _lines(path, samples(folder, path.stem))
+    try:
+        there = digest_files(folder)
+    except (OSError, TrialError) as error:
+        yield Damaged(folder, f"its files cannot be read: {error}")
+        return
+    recorded = trial.record.files
+    changed = [name for name in recorded if name in there and there[name] != recorded[name]]
+    missing = [name for name in recorded if name not in there]
+    if changed:
+        yield Damaged(folder, f"changed since it was recorded: {_few(changed)}")
+    if missing:
+        yield Damaged(folder, f"missing: {_few(missing)}")
+
+
+def _lines(path: Path, read: Lines) -> Iterator[Damaged]:
+    if read.damage:
+        yield Damaged(path, f"read up to here: {read.damage}")
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(sorted(names)[:3]) + more
