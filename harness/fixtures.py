@@ -20,9 +20,11 @@ from harness.images import Cache
 from harness.lab import NamespacesLab, Node, Topology, probe_features
 from harness.load import Load
 from harness.probes import (
+    Api,
     Containers,
     Discovery,
     DockerdLogs,
+    Gossip,
     Leadership,
     Memory,
     Reachability,
@@ -290,6 +292,24 @@ def dockerd_logs(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Tria
     logs = DockerdLogs(lab.nodes.values(), trial)
     scene_of(request).closing.append(logs.save)
     return logs
+
+
+@pytest.fixture
+def gossip(
+    request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
+) -> Gossip:
+    """The members of gossip as each dockerd sees them, and how often that changes."""
+    gossip = Gossip(_members(swarm), containers, trial)
+    scene_of(request).closing.append(gossip.save)
+    return gossip
+
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Api:
+    """What each manager's API answers, how fast, and with which error."""
+    api = Api(swarm.managers, trial)
+    scene_of(request).closing.append(api.close)
+    return api
 
 
 def _members(swarm: Swarm) -> list[Node]:

@@ -11,10 +11,12 @@ import pytest
 
 from harness.errors import EXIT_USAGE, UsageError
 from harness.fixtures import (
+    api,
     containers,
     discovery,
     dockerd_logs,
     faults,
+    gossip,
     lab,
     leadership,
     load,
@@ -53,10 +55,12 @@ from harness.plugin.session import (
 
 #: Fixtures and hooks: pytest finds them by their names in this module.
 __all__ = [
+    "api",
     "containers",
     "discovery",
     "dockerd_logs",
     "faults",
+    "gossip",
     "lab",
     "leadership",
     "load",
