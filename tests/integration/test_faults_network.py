@@ -1,0 +1,389 @@
+"""Faults of the network, each measured from outside: by packets that come or do not come.
+
+On this kernel what rules and tbf can do; in a guest, by the item at the end, what netem does:
+``pytest tests/integration/test_faults_network.py -k netem --lab microvm``.
+"""
+
+import math
+import socket
+import statistics
+import struct
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+
+from harness.errors import FaultError, MissingError, UsageError
+from harness.faults import Faults
+from harness.faults.network.fabric import Fabric
+from harness.lab import NamespacesLab, Topology, probe_features
+from harness.swarm import Swarm, balanced_web
+from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+
+pytestmark = pytest.mark.integration
+
+_STAMP = struct.Struct("!Id")
+
+#: Half the width, in standard deviations, of an interval that 1 sample of 30000 leaves.
+_SIGMAS = 4.2
+
+
+# -- what packets do -------------------------------------------------------------------------
+
+
+class Receiver:
+    """Takes UDP datagrams at a place, and keeps their numbers and ways' times."""
+
+    def __init__(self, place, port):
+        self.came = []
+        self._socket = place.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._socket.bind((place.address, port))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._socket.settimeout(0.1)
+        self._end = False
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self):
+        while not self._end:
+            with suppress(TimeoutError):
+                data = self._socket.recv(2048)
+                if len(data) >= _STAMP.size:
+                    number, sent = _STAMP.unpack_from(data)
+                    self.came.append((number, time.monotonic() - sent))
+
+    def close(self):
+        self._end = True
+        self._thread.join()
+        self._socket.close()
+
+
+def send(source, to, port, count, *, size=_STAMP.size, every=0.0):
+    """Send numbered datagrams with their times."""
+    with closing(
+        source.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    ) as outgoing:
+        for number in range(count):
+            with suppress(OSError):
+                packet = _STAMP.pack(number, time.monotonic()).ljust(size, b"\0")
+                outgoing.sendto(packet, (to.address, port))
+            if every:
+                time.sleep(every)
+
+
+def received(source, to, port, count, *, size=_STAMP.size, every=0.0, settle=0.2):
+    """What of ``count`` datagrams came, as (number, seconds on the way)."""
+    with closing(Receiver(to, port)) as receiver:
+        send(source, to, port, count, size=size, every=every)
+        time.sleep(settle)
+        return list(receiver.came)
+
+
+def udp_passes(source, to, port, *, size=_STAMP.size):
+    return bool(received(source, to, port, 3, size=size, settle=0.1))
+
+
+def tcp_passes(source, to, port):
+    """Whether a SYN is answered, be it by a reset: nobody has to listen."""
+    with closing(source.network.call(lambda: socket.socket())) as client:
+        client.settimeout(0.3)
+        try:
+            client.connect((to.address, port))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def within_chance(count, of, share):
+    """Whether a count is what chance allows when each has the same probability."""
+    return abs(count - of * share) <= _SIGMAS * math.sqrt(of * share * (1 - share)) + 1
+
+
+# -- on this kernel --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nodes(stable, seed_of):
+    """A small lab of its own: the fixture ``lab`` belongs to scenarios."""
+    with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
+        lab.site("client")
+        yield lab
+
+
+@contextmanager
+def open_trial(folder):
+    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
+    inputs = TrialInputs(
+        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+    )
+    trial = Trial(folder, inputs)
+    yield trial
+    trial.finish(None)
+
+
+@pytest.fixture
+def record(tmp_path):
+    with open_trial(tmp_path / "trial") as record:
+        yield record
+
+
+@pytest.fixture
+def net(record, nodes):
+    """The network's faults; whatever a test does, nothing is left on the fabric."""
+    faults = Faults(record, nodes)
+    fabric = Fabric(nodes)
+    before = (fabric.tables(), kinds(fabric))
+    yield faults.network
+    faults.heal_all()
+    assert (fabric.tables(), kinds(fabric)) == before
+
+
+def kinds(fabric):
+    return sorted((qdisc["dev"], qdisc["kind"]) for qdisc in fabric.qdiscs())
+
+
+@pytest.fixture
+def places(nodes):
+    return nodes.node("m1"), nodes.node("w1"), nodes.site("client")
+
+
+def proofs(record, kind):
+    return [
+        line["proof"]
+        for line in read_lines(record.folder / "journal.jsonl")
+        if line["kind"] == kind
+    ]
+
+
+def test_a_plane_is_cut_and_the_others_are_not(net, places, record):
+    m1, w1, client = places
+    with net.cut(net.links(w1, m1), plane="gossip-udp"):
+        assert not udp_passes(m1, w1, 7946)
+        assert not udp_passes(w1, m1, 7946)
+        assert tcp_passes(m1, w1, 7946)
+        assert tcp_passes(w1, m1, 2377)
+        assert udp_passes(m1, w1, 4790)
+        assert udp_passes(client, w1, 7946)
+    assert udp_passes(m1, w1, 7946)
+    assert udp_passes(w1, m1, 7946)
+    assert proofs(record, "fault.evidence") == ["2 probe packets were dropped"]
+
+
+def test_one_direction_is_cut_and_the_other_is_not(net, places):
+    m1, w1, _ = places
+    with net.one_way(w1, m1, plane="ip"):
+        assert not udp_passes(w1, m1, 9999)
+        assert udp_passes(m1, w1, 9999)
+        assert not tcp_passes(m1, w1, 9999)  # its answer does not come back
+    assert udp_passes(w1, m1, 9999)
+
+
+def test_cuts_overlap_and_each_heals_for_itself(net, places):
+    m1, w1, client = places
+    everything, data = net.isolate(w1), net.cut(net.links(w1, m1), plane="data")
+    with data:
+        with everything:
+            assert not tcp_passes(client, w1, 2377)
+        assert tcp_passes(client, w1, 2377)
+        assert not udp_passes(m1, w1, 4789)
+        assert udp_passes(client, w1, 4789)
+    assert udp_passes(m1, w1, 4789)
+
+
+def test_a_cut_outlives_its_target_and_holds_for_it_again(net, places):
+    m1, w1, _ = places
+    with net.cut(net.links(w1, m1), plane="control"):
+        w1.kill()
+        w1.start()
+        assert not tcp_passes(m1, w1, 2377)
+        assert tcp_passes(m1, w1, 7946)
+    assert tcp_passes(m1, w1, 2377)
+
+
+def test_a_flapping_link_is_cut_and_whole_in_turns(net, places):
+    m1, w1, _ = places
+    with (
+        closing(Receiver(w1, 9999)) as receiver,
+        net.flap(net.links(m1, w1), down=0.5, up=0.5) as f,
+    ):
+        send(m1, w1, 9999, 300, every=0.01)
+        f.hold(3.2)
+    came = {number for number, _ in receiver.came}
+    changes = sum((number in came) != (number + 1 in came) for number in range(299))
+    assert 4 <= changes <= 7
+    assert 0.3 < len(came) / 300 < 0.7
+    assert udp_passes(m1, w1, 9999)
+
+
+def test_loss_has_its_rate(net, places):
+    m1, w1, _ = places
+    count, share = 6000, 0.3
+    with net.loss(net.links(m1, w1, direction="out"), share, plane="9999/udp") as loss:
+        came = received(m1, w1, 9999, count)
+        lost, seen = loss.tally
+        assert tcp_passes(m1, w1, 2377)
+        assert len(received(w1, m1, 9998, 200)) == 200
+    assert within_chance(count - len(came), count, share)
+    assert seen >= count
+    assert within_chance(lost, seen, share)
+    assert len(received(m1, w1, 9999, 500)) == 500
+
+
+def test_large_packets_vanish_in_an_mtu_black_hole(net, places):
+    m1, w1, _ = places
+    with net.mtu_black_hole(net.links(m1, w1), size=1300):
+        assert udp_passes(m1, w1, 9999, size=1300 - 28)
+        assert not udp_passes(m1, w1, 9999, size=1301 - 28)
+    assert udp_passes(m1, w1, 9999, size=1472)
+
+
+def test_a_rate_is_kept_also_for_a_node_that_was_switched_off(net, places, nodes):
+    m1, w1, _ = places
+    size, count, rate = 1000, 100, 4_000_000
+    with net.rate(net.links(m1, w1), rate, plane="9999/udp"):
+        w1.kill()
+        w1.start()
+        began = time.monotonic()
+        came = received(m1, w1, 9999, count, size=size, settle=0.5)
+        assert came
+        expected = (count * (size + 42) - 16 * 1024) * 8 / rate
+        last = max(way for _, way in came)
+        assert expected * 0.8 < last < expected * 1.5, (expected, last, time.monotonic() - began)
+    came = received(m1, w1, 9999, count, size=size)
+    assert max(way for _, way in came) < expected / 2
+
+
+def test_somebody_elses_qdisc_and_a_second_queue_are_refused(net, places, nodes):
+    m1, w1, _ = places
+    nodes.keeper.in_fabric(["tc", "qdisc", "add", "dev", "w1", "root", "handle", "7:", "htb"])
+    try:
+        with pytest.raises(FaultError, match="not the harness's"):
+            net.rate(w1, 1e6).inject()
+    finally:
+        nodes.keeper.in_fabric(["tc", "qdisc", "del", "dev", "w1", "root"])
+    with net.rate(w1, 1e6, plane="gossip"):
+        with net.rate(m1, 1e6, plane="data"):
+            pass
+        with pytest.raises(FaultError, match="contradicts"):
+            net.rate(net.links(m1, w1), 1e6, plane="ip").inject()
+
+
+def test_bad_input_touches_nothing(net, places, nodes):
+    m1, w1, _ = places
+    before = Fabric(nodes).tables()
+    for wrong in (
+        lambda: net.loss(w1, 1.2),
+        lambda: net.cut(w1, plane="gosip"),
+        lambda: net.links(w1, w1),
+        lambda: net.ring([m1, w1]),
+        lambda: net.links([]),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
+    if not probe_features().netem:
+        with pytest.raises(MissingError, match="netem"):
+            net.delay(w1, 0.1).inject()
+    assert Fabric(nodes).tables() == before
+
+
+def test_what_a_node_keeps_of_its_network(net, places, nodes, record):
+    _, w1, client = places
+    swarm = Swarm.form(nodes)
+    web = swarm.deploy(balanced_web(replicas=2))
+
+    with net.reset_connections(w1, plane="control"):
+        pass
+    with net.flush_conntrack(w1):
+        pass
+    with net.lose_firewall_rules(w1):
+        assert "-A" not in w1.run(["iptables-save"]).text
+        if not web.mesh:  # a port of host mode is a rule, and a proxy behind it
+            assert "DNAT" not in w1.run(["iptables-save", "-t", "nat"]).text
+    assert "DOCKER" in w1.run(["iptables-save"]).text
+    web.wait_serving(client, 10)
+
+    with net.forget_neighbours(w1) as lost:
+        path, _, *_ = lost.entries[0]
+        inside = ["nsenter", f"--net={path}", "bridge", "fdb", "show"]
+        assert " dst " not in w1.run(inside).text
+    assert " dst " in w1.run(inside).text
+    assert len(proofs(record, "fault.healed")) == 4
+
+
+# -- in a guest, where netem is --------------------------------------------------------------
+
+
+@pytest.mark.swarm(managers=3, workers=2)
+@pytest.mark.needs("netem", "htb")
+def test_netem_does_what_it_is_told(lab, faults, measure):
+    """Delay, jitter, bursts, states, duplicates, order and bits, each seen by packets."""
+    net, m1, w1 = faults.network, lab.node("m1"), lab.node("w1")
+    out = net.links(m1, w1, direction="out")
+    port, plane = 9999, "9999/udp"
+
+    def check(name, value, low, high, unit="1"):
+        measure(name, value, unit=unit, better="none")
+        assert low <= value <= high, name
+
+    def middle(source, to, port, count=20):
+        return statistics.median(way for _, way in received(source, to, port, count))
+
+    with net.delay(out, 0.05, plane=plane):
+        check("median of 50 ms", middle(m1, w1, port, 50), 0.050, 0.060, "s")
+        check("median of the other direction", middle(w1, m1, port), 0, 0.010, "s")
+        check("median of another plane", middle(m1, w1, port + 1), 0, 0.010, "s")
+    check("median after the heal", middle(m1, w1, port), 0, 0.010, "s")
+
+    with net.delay(out, 0.05, jitter=0.01, distribution="normal", plane=plane):
+        ways = [way for _, way in received(m1, w1, port, 400, every=0.001)]
+        check("median of 50 ± 10 ms", statistics.median(ways), 0.047, 0.055, "s")
+        check("deviation of 50 ± 10 ms", statistics.stdev(ways), 0.007, 0.014, "s")
+
+    with net.bursts(out, to_bad=0.05, to_good=0.5, plane=plane) as bursts:
+        came = {number for number, _ in received(m1, w1, port, 2000)}
+        lost = set(range(2000)) - came
+        check("drops that netem counts", bursts.tally[1], len(lost), 2000)
+    # 9.1 % in runs of 2; over 2000 packets the share varies by 1.1 %, the length by 0.15.
+    check("lost in bursts", len(lost) / 2000, 0.045, 0.14)
+    runs = sum(number - 1 not in lost for number in lost)
+    check("length of a burst", len(lost) / runs, 1.4, 2.7)
+
+    with net.loss_states(out, p13=0.1, p31=0.5, plane=plane):
+        lost = 2000 - len(received(m1, w1, port, 2000))
+    # From received to a burst with 0.1, back with 0.5: a sixth, varying by 1.6 %.
+    check("lost by states", lost / 2000, 0.10, 0.24)
+
+    with net.duplicate(out, 0.2, plane=plane):
+        numbers = [number for number, _ in received(m1, w1, port, 1000)]
+    twice = len(numbers) - len(set(numbers))
+    check("come twice", twice / 1000, 0.14, 0.26)
+
+    with net.reorder(out, 0.25, delay=0.01, plane=plane):
+        numbers = [number for number, _ in received(m1, w1, port, 200, every=0.001)]
+    late = sum(number < max(numbers[:at], default=0) for at, number in enumerate(numbers))
+    check("overtaken", late / 200, 0.2, 1)
+
+    with net.corrupt(out, 0.5, plane=plane):
+        came = received(m1, w1, port, 400)
+    # What a checksum finds is dropped; of a datagram this small it finds nearly all.
+    check("dropped for a wrong bit", 1 - len(came) / 400, 0.25, 0.62)
+
+    with net.impair(out, delay=0.02, loss=0.1, plane=plane):
+        ways = [way for _, way in received(m1, w1, port, 1000)]
+    check("lost of those delayed", 1 - len(ways) / 1000, 0.06, 0.14)
+    check("delay of those not lost", statistics.median(ways), 0.020, 0.040, "s")
+
+    with net.delay(out, 0.05, plane=plane), net.loss(out, 0.5, plane=plane):
+        with pytest.raises(FaultError, match="contradicts"):
+            net.bursts(out, to_bad=0.1, to_good=0.5).inject()
+        w1.kill()
+        w1.start()
+        ways = [way for _, way in received(m1, w1, port, 100)]
+        check("delay after a restart", statistics.median(ways), 0.050, 0.060, "s")
+        check("lost after a restart", 1 - len(ways) / 100, 0.28, 0.72)
+    fabric = Fabric(lab)
+    left = len(fabric.tables()) + sum(qdisc["kind"] != "noqueue" for qdisc in fabric.qdiscs())
+    check("left on the fabric", left, 0, 0)
