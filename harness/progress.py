@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,23 @@ class Progress:
         from rich.console import Console
 
         from harness.report import render_summary
+        from harness.report.github import run_to_github
 
+        stored = read_run(run)
         text = io.StringIO()
         width = max(reporter._tw.fullwidth, 80)
         console = Console(file=text, width=width, force_terminal=reporter._tw.hasmarkup)
         # Not cropped: a path that is cut names nothing, and all else fits.
-        console.print(render_summary(read_run(run)), crop=False)
+        console.print(render_summary(stored), crop=False)
         reporter.section("swarm chaos")
         reporter.write(text.getvalue())
+        try:
+            annotations = run_to_github(stored, os.environ)
+        except OSError as error:
+            self.say(f"the job's summary could not be written: {error}")
+            return
+        for line in annotations:
+            reporter.write_line(line)
 
     def _entry(self, entry: dict[str, Any]) -> None:
         template = _SHOWN.get(entry["kind"])

@@ -1,4 +1,4 @@
-"""What a GitHub workflow shows of a run or a comparison: the job's summary, and annotations.
+"""What a GitHub workflow shows of a run: the job's summary, and annotations.
 
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 The summary is appended to the file that ``GITHUB_STEP_SUMMARY`` names; annotations are lines to be
@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.report.comparing.markdown import cell, markdown
-from harness.report.comparing.words import sentence_of
+from harness.report.markup import cell
 from harness.report.overview import headline_of, matrix_of, outcome_of
 from harness.report.plain import one_line
 from harness.results import Run, StoredTrial
-from harness.results.comparison import Comparison
 
 MOST_ANNOTATIONS = 10
 """GitHub shows no more of one kind from one step."""
@@ -26,21 +24,8 @@ MOST_SUMMARY = 1_000_000
 
 def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
     """Append the run to the job's summary; returns the annotations to be printed."""
-    _append(run_markdown(run), environ)
-    return _few(_run_annotations(run)) if environ.get("GITHUB_ACTIONS") == "true" else []
-
-
-def comparison_to_github(comparison: Comparison, environ: Mapping[str, str]) -> list[str]:
-    """Append the comparison to the job's summary; returns the annotations to be printed."""
-    _append(markdown(comparison), environ)
-    if environ.get("GITHUB_ACTIONS") != "true":
-        return []
-    return _few(
-        _annotation("error", "regressed", sentence_of(finding))
-        for pairing in comparison.pairings
-        for finding in pairing.findings
-        if finding.word == "regressed"
-    )
+    append_summary(run_markdown(run), environ)
+    return few(_annotations(run)) if environ.get("GITHUB_ACTIONS") == "true" else []
 
 
 def run_markdown(run: Run) -> str:
@@ -74,23 +59,24 @@ def run_markdown(run: Run) -> str:
     return "\n".join([*lines, ""])
 
 
-def _run_annotations(run: Run) -> Iterator[str]:
+def _annotations(run: Run) -> Iterator[str]:
     for trial in run.trials:
         outcome = outcome_of(trial)
         if outcome.tone == "good":
             continue
         kind = "error" if outcome.tone == "bad" else "warning"
         words = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
-        yield _annotation(kind, trial.id, words, file=_file_of(trial))
+        yield annotation(kind, trial.id, words, file=_file_of(trial))
     for damaged in run.damaged:
-        yield _annotation("warning", damaged.path.name, damaged.sentence)
+        yield annotation("warning", damaged.path.name, damaged.sentence)
 
 
 def _file_of(trial: StoredTrial) -> str:
     return trial.record.inputs.scenario.partition("::")[0]
 
 
-def _annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
+def annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
+    """The line that makes an annotation; ``kind`` is error, warning or notice."""
     properties = {"file": file, "title": title} if file else {"title": title}
     written = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     return f"::{kind} {written}::{_data(words)}"
@@ -104,7 +90,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _few(annotations: Iterable[str]) -> list[str]:
+def few(annotations: Iterable[str]) -> list[str]:
     """As many of each kind as are shown; how many more there are is in the last one."""
     kept: list[str] = []
     counts: dict[str, int] = {}
@@ -115,13 +101,14 @@ def _few(annotations: Iterable[str]) -> list[str]:
             kept.append(annotation)
     more = {kind: count - MOST_ANNOTATIONS + 1 for kind, count in counts.items()}
     return kept + [
-        _annotation(kind, "more", f"{count} more; see the job's summary")
+        annotation(kind, "more", f"{count} more; see the job's summary")
         for kind, count in more.items()
         if count > 0
     ]
 
 
-def _append(text: str, environ: Mapping[str, str]) -> None:
+def append_summary(text: str, environ: Mapping[str, str]) -> None:
+    """Append Markdown to the job's summary, if there is one; cut where GitHub would refuse it."""
     name = environ.get("GITHUB_STEP_SUMMARY")
     if not name:
         return

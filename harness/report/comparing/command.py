@@ -164,7 +164,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _tell_github(comparison: Comparison) -> None:
-    from harness.report.github import comparison_to_github
+    from harness.report.comparing.github import comparison_to_github
 
     for line in comparison_to_github(comparison, os.environ):
         # Not among the table or the JSON: GitHub reads both streams.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from harness.report.comparing.table import QUIET
 from harness.report.comparing.words import (
     MARKS,
@@ -14,7 +12,7 @@ from harness.report.comparing.words import (
     shift_of,
     values_of,
 )
-from harness.report.plain import plain
+from harness.report.markup import cell
 from harness.results.comparison import Comparison, Finding
 
 
@@ -34,11 +32,6 @@ def markdown(comparison: Comparison) -> str:
         if pairing.left_out:
             lines += ["Left out:", "", *(f"- {cell(one)}" for one in pairing.left_out), ""]
     return "\n".join([*lines, promise_of(comparison), ""])
-
-
-def cell(text: str) -> str:
-    """Text that cannot break out of a table's cell, nor be read as markup."""
-    return re.sub(r"([\\`*_\[\]<>|#@!~&])", r"\\\1", " ".join(plain(text).split()))
 
 
 def _rows(findings: list[Finding]) -> list[str]:
