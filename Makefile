@@ -15,7 +15,7 @@ else
 TESTS := tests -m 'not integration'
 endif
 
-.PHONY: help setup scenarios test unit lint format types doctor constraints clean distclean
+.PHONY: help setup scenarios test unit lint format types doctor reference constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -50,6 +50,10 @@ types: setup
 ## make doctor       what this machine can do
 doctor: setup
 	$(BIN)/swarm-chaos doctor $(ARGS)
+
+## make reference    write the pages of docs/ that are made from the code
+reference: setup
+	$(BIN)/python -m harness.reference
 
 ## make setup        only the set-up
 setup:

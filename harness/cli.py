@@ -42,7 +42,16 @@ class Lazy:
 COMMANDS: Mapping[str, Lazy] = {
     "doctor": Lazy("harness.doctor.command:doctor", "Say what this machine can do."),
     "engines": Lazy("harness.engine.command:engines", "List, fetch and verify Docker Engines."),
+    "faults": Lazy("harness.faults.command:faults", "List the faults there are."),
+    "scenarios": Lazy("harness.reference.command:scenarios", "List what is expected of a swarm."),
+    "inject": Lazy("harness.hand.command:inject", "Inject a fault on an open lab, by hand."),
+    "heal": Lazy("harness.hand.command:heal", "Heal what was injected by hand."),
+    "status": Lazy("harness.hand.command:status", "Show open labs, and what is injected."),
+    "schedule": Lazy("harness.hand.command:schedule", "Show or carry out a schedule of faults."),
+    "lab": Lazy("harness.hand.lab_command:lab", "Hold a lab open, and look into its nodes."),
     "replay": Lazy("harness.replay.command:replay", "Run a recorded trial again, byte by byte."),
+    "compare": Lazy("harness.report.comparing.command:compare", "Compare runs, or engines."),
+    "results": Lazy("harness.results.command:results", "Check, merge and carry runs."),
     "report": Lazy("harness.report.command:report", "Write the HTML page of a run again."),
     "shell": Lazy("harness.shell.command:shell", "Open a frozen swarm and look around in it."),
     "snapshots": Lazy("harness.frozen.command:snapshots", "List and remove frozen swarms."),
@@ -51,6 +60,7 @@ COMMANDS: Mapping[str, Lazy] = {
 
 BENCHES: Mapping[str, Lazy] = {
     "microvm": Lazy("harness.bench.microvm:microvm", "What freezing and thawing costs."),
+    "statistics": Lazy("harness.bench.statistics:statistics", "What comparisons miss."),
     "lab": Lazy("harness.bench.lab:lab", "How fast nodes come up, and what they weigh."),
 }
 

@@ -196,6 +196,12 @@ class Fault(ABC):
 
     # -- in another process --------------------------------------------------------------------
 
+    def words_again(self) -> tuple[str, dict[str, str]]:
+        """Target and parameters in words that make this very fault again, whoever leads by then."""
+        if self.words is None:
+            raise FaultError(f"this {self.name} was not made of words: nobody else can heal it")
+        return self.words
+
     def memory(self) -> dict[str, Any]:
         """What a heal in another process must know: the attributes named in ``remembers``."""
         return {name: getattr(self, name) for name in self.remembers}

@@ -22,7 +22,7 @@ FLOORS = (
     {"faults", "probes", "load", "frozen"},
     {"fixtures", "options", "progress", "outer"},
     {"plugin"},
-    {"cli", "bench", "doctor", "replay", "shell"},
+    {"cli", "bench", "doctor", "hand", "reference", "replay", "shell"},
 )
 """From the ground up. A room imports rooms of lower floors, and itself."""
 

@@ -61,6 +61,11 @@ class MemberFault(Fault):
         """The member."""
         return {"target": self.chosen}
 
+    def words_again(self) -> tuple[str, dict[str, str]]:
+        """The member by its name."""
+        target, words = super().words_again()
+        return target, {**words, "node": self.chosen}
+
     def _info(self) -> Mapping[str, Any]:
         """What the node says of its own membership."""
         said: Mapping[str, Any] = ask(self.node, lambda api: api.info())["Swarm"]

@@ -1,0 +1,27 @@
+"""``python -m harness.reference``: writes the pages; ``--check`` only says which are stale."""
+
+from __future__ import annotations
+
+import sys
+
+from harness.errors import HarnessError
+from harness.reference.pages import stale, write
+
+
+def main(argv: list[str]) -> int:
+    """Write or check; 1 when a page is stale, 2 when one cannot be made."""
+    try:
+        if argv == ["--check"]:
+            for name in (found := stale()):
+                print(f"{name} is stale: `make reference` writes it")
+            return 1 if found else 0
+        for name in write():
+            print(f"wrote {name}")
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""``swarm-chaos scenarios``: what is expected of a swarm, and by which measures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+
+import click
+
+from harness.errors import UsageError
+from harness.reference.collecting import collect
+from harness.reference.pages import scenarios_folder
+from harness.reference.scenario import Scenario
+from harness.reference.source import Measured
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def scenarios(name: str | None, as_json: bool) -> None:
+    """List the scenarios: topology, threads, needs, measures and bounds.
+
+    NAME is a part of a scenario's or file's name.
+    """
+    found = [
+        scenario
+        for scenario in collect(scenarios_folder())
+        if name is None or name in f"{scenario.file}::{scenario.name}"
+    ]
+    if not found:
+        raise UsageError(f"no scenario has {name!r} in its name")
+    if as_json:
+        click.echo(json.dumps([scenario.facts() for scenario in found], indent=2))
+    else:
+        click.echo("\n".join(table(found)))
+
+
+def table(scenarios: list[Scenario]) -> Iterator[str]:
+    """The scenarios under the heads of their files."""
+    for file, members in groupby(scenarios, key=lambda each: each.file):
+        inside = list(members)
+        yield f"{file}: {inside[0].about.splitlines()[0] if inside[0].about else ''}"
+        for scenario in inside:
+            yield from _one(scenario)
+        yield ""
+
+
+def _one(scenario: Scenario) -> Iterator[str]:
+    kind = "control" if scenario.is_control else "thorough" if scenario.thorough else ""
+    marks = " ".join(filter(None, (scenario.topology, kind)))
+    yield f"  {scenario.name} ({marks})"
+    yield f"    {scenario.title}"
+    for label, words in (
+        ("cases", scenario.cases),
+        ("threads", scenario.threads),
+        ("needs", scenario.needs),
+        ("known bugs", scenario.known_bugs),
+        ("must fail by", scenario.control),
+    ):
+        if words:
+            yield f"    {label}: {', '.join(words)}"
+    if not scenario.is_control:
+        for measured in scenario.measures:
+            yield f"      {_shown(measured)}"
+
+
+def _shown(measured: Measured) -> str:
+    """``failover <= 20 s``; the unit alone when nothing is expected."""
+    unit = "" if measured.unit in ("1", "") else measured.unit
+    if not measured.bounds:
+        return f"{measured.name} ({unit})" if unit else measured.name
+    return f"{measured.name} {' or '.join(measured.bounds)} {unit}".rstrip()

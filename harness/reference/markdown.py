@@ -1,0 +1,29 @@
+"""Markdown from templates, and text that is safe in it."""
+
+from __future__ import annotations
+
+import jinja2
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("harness.reference"),
+    autoescape=False,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def filled(template: str, **values: object) -> str:
+    """A template of this room, filled in; it ends with one newline."""
+    return _TEMPLATES.get_template(template).render(values).rstrip() + "\n"
+
+
+def plain(text: str) -> str:
+    """A paragraph of a docstring as Markdown has it, on its own lines."""
+    return text.replace("``", "`").strip()
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a table."""
+    return plain(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

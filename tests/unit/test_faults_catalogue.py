@@ -1,0 +1,185 @@
+"""The catalogue: every fault says of itself what is needed to make, show and heal it."""
+
+import inspect
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from harness.errors import SwarmError, UsageError
+from harness.faults.catalogue import catalogue, facts_of, kind_of, read_parameters, words_of
+from harness.faults.command import faults
+from harness.faults.links import Links
+from harness.faults.targets import ROLES, Targets
+from harness.swarm import Swarm
+
+EVERY = list(catalogue().values())
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
+def test_every_fault_can_be_made_shown_and_healed(kind):
+    assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", kind.name)
+    assert kind.summary.endswith(".")
+    assert kind.proof
+    assert not kind.proof.endswith(".")
+    taken = inspect.signature(kind.__init__).parameters.values()
+    keywords = {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
+    named = {parameter.name for parameter in kind.parameters}
+    assert keywords == named, "its parameters are the keywords that its class takes"
+    must = {e.name for e in taken if e.kind is e.KEYWORD_ONLY and e.default is e.empty}
+    assert {p.name for p in kind.parameters if p.default is None} == must
+    for parameter in kind.parameters:
+        assert parameter.help
+        if parameter.default is not None:
+            parameter.read(parameter.default)
+    json.dumps(facts_of(kind))
+
+
+def test_names_that_are_not_there_get_the_nearest():
+    with pytest.raises(UsageError, match="no fault 'node-kiled'") as refusal:
+        kind_of("node-kiled")
+    assert "node-killed" in refusal.value.hint
+    with pytest.raises(UsageError) as refusal:
+        kind_of("zzz")
+    assert "swarm-chaos faults" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"share": "1.2"}, r"network-loss: share: 1.2 is no share"),
+        ({"share": "-0.1"}, r"share"),
+        ({"shar": "0.1"}, r"no parameter shar"),
+        ({}, r"needs share"),
+        ({"share": "0.1", "plane": "gosip"}, r"no plane 'gosip'"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(words, said):
+    with pytest.raises(UsageError, match=said):
+        read_parameters(kind_of("network-loss"), words)
+
+
+def test_values_are_read_and_defaults_filled_in():
+    read = read_parameters(kind_of("network-delay"), {"delay": "200ms", "plane": "gossip"})
+    assert read["delay"] == 0.2
+    assert read["jitter"] == 0.0
+    assert str(read["plane"]) == "gossip"
+
+
+def test_the_command_prints_table_detail_and_json():
+    def said(*args):
+        return CliRunner().invoke(faults, args, catch_exceptions=False).output
+
+    assert all(kind.name in said() for kind in EVERY)
+    assert "must be given" in said("network-loss")
+    assert json.loads(said("network-loss", "--json"))["planes"]
+    assert len(json.loads(said("--json"))) == len(EVERY)
+
+
+# -- targets ---------------------------------------------------------------------------------------
+
+
+class FakeSwarm(Swarm):
+    """m1 leads; w1 and w2 are workers; nobody is asked anything."""
+
+    def __init__(self, lab):
+        super().__init__(lab, seed=1)
+
+    def members(self, by=None):
+        rows = [("m1", "manager", True), ("m2", "manager", False), ("m3", "manager", False)]
+        rows += [("w1", "worker", False), ("w2", "worker", False)]
+        return [SimpleNamespace(name=n, role=r, leader=led, id=f"id-{n}") for n, r, led in rows]
+
+    def ask(self, question, by=None):
+        running = {"Status": {"State": "running"}, "NodeID": "id-w2"}
+        asked = {}
+        api = SimpleNamespace(api=SimpleNamespace(tasks=lambda filters: asked.update(filters)))
+        question(api)
+        return [running] if asked["service"] == "app" else []
+
+
+@pytest.fixture
+def targets():
+    names = ("m1", "m2", "m3", "w1", "w2")
+    nodes = {name: SimpleNamespace(name=name, planned_role="") for name in names}
+    lab = SimpleNamespace(nodes=nodes, sites={"client": SimpleNamespace(name="client")})
+    lab.node = nodes.__getitem__
+    return Targets(lab, FakeSwarm(lab), {"sink": "the sink"})
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("w1", ["w1"]),
+        ("w1 m2", ["w1", "m2"]),
+        ("w1, w1,m2", ["w1", "m2"]),
+        ("leader", ["m1"]),
+        ("followers", ["m2", "m3"]),
+        ("leader managers", ["m1", "m2", "m3"]),
+        ("workers", ["w1", "w2"]),
+        ("members", ["m1", "m2", "m3", "w1", "w2"]),
+        ("runs:app", ["w2"]),
+    ],
+)
+def test_nodes_are_found_by_names_and_roles(targets, words, names):
+    assert [node.name for node in targets.nodes(words)] == names
+
+
+def test_every_role_finds_somebody(targets):
+    for role in ROLES:
+        assert targets.nodes(role), role
+    assert len(targets.nodes("minority")) == 1
+    assert len(targets.nodes("majority")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("w1", "w1 <-> *"),
+        ("w1 <-> m1 m2", "w1 <-> m1 m2"),
+        ("leader -> *", "m1 -> *"),
+        ("* -> w1", "w1 <- *"),
+        ("w1<-managers", "w1 <- m1 m2 m3"),
+        ("w1 -> m1, w2 <- client", "w1 -> m1, w2 <- client"),
+    ],
+)
+def test_links_are_found_and_found_again_by_what_they_show(targets, words, shown):
+    links = targets.links(words)
+    assert str(links) == shown
+    assert targets.links(words_of(links)).pairs() == links.pairs()
+    assert isinstance(links, Links)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "names no node"),
+        ("w9", "no node 'w9'"),
+        ("ledaer", "no node 'ledaer'"),
+    ],
+)
+def test_nodes_that_are_not_there_are_refused(targets, words, said):
+    with pytest.raises(UsageError, match=said):
+        targets.nodes(words)
+
+
+@pytest.mark.parametrize("words", ["", " , ", "w1 -> w1", "* <-> *", "w1 -> w9", "w1 >> w2"])
+def test_links_that_cannot_be_are_refused(targets, words):
+    with pytest.raises(UsageError):
+        targets.links(words)
+
+
+def test_a_service_nobody_runs_and_roles_without_a_swarm(targets):
+    with pytest.raises(SwarmError, match="no node runs a task of web"):
+        targets.nodes("runs:web")
+    with pytest.raises(UsageError, match="these nodes are in none"):
+        Targets(targets.lab, None).nodes("leader")
+    assert [node.name for node in Targets(targets.lab, None).nodes("w1")] == ["w1"]
+
+
+def test_outside_services_are_found_by_name(targets):
+    assert targets.find(kind_of("gelf-stalled"), "sink") == ["the sink"]
+    with pytest.raises(UsageError, match="no outside service 'sunk'"):
+        targets.find(kind_of("gelf-stalled"), "sunk")
