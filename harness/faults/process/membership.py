@@ -7,7 +7,7 @@ or ``worker``, which is looked up when the fault is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.errors import FaultError, UsageError
 from harness.faults.life import Fault
@@ -39,7 +39,6 @@ class MemberFault(Fault):
     acts_on = "swarm"
     parameters = (_NODE,)
     excludes = ("membership",)
-    remembers: ClassVar[tuple[str, ...]] = ("chosen",)
 
     def __init__(self, trial: Trial, swarm: Swarm, *, node: str) -> None:
         from harness.faults.targets import Targets
@@ -219,7 +218,7 @@ class NodeLeft(MemberFault):
     name = "node-left"
     summary = "A node leaves by force (a manager is not demoted before), and joins again."
     proof = "the node says of itself that it is in no swarm; healed: it is a ready member"
-    remembers = ("chosen", "role")
+    remembers = ("role",)
 
     def __init__(self, trial: Trial, swarm: Swarm, *, node: str) -> None:
         super().__init__(trial, swarm, node=node)

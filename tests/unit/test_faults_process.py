@@ -1,0 +1,223 @@
+"""Faults of processes and members: what is refused before anything is touched, who is found."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness.errors import FaultError, UsageError
+from harness.faults.catalogue import kind_of, read_parameters
+from harness.faults.process import (
+    DockerdRestarted,
+    DockerdSignalled,
+    EngineChanged,
+    NodeDrained,
+    NodeLeft,
+    PowerCut,
+    TaskFlapping,
+    TaskKilled,
+)
+from harness.faults.process import processes as finding
+from harness.faults.process.restarts import _engine_for
+from harness.swarm import Member, Swarm
+from harness.wait import NotYet, wait_for
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A node that is off, with no disks."""
+    engine = SimpleNamespace(rootfs=tmp_path, version="26.1.5")
+    return SimpleNamespace(name="w1", up=False, engine=engine, disks=[])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda node: DockerdSignalled(None, node, signal="HUP"), "does not end by .* 'HUP'"),
+        (lambda node: DockerdRestarted(None, node, flags="--debug"), "are no flags"),
+        (lambda node: DockerdRestarted(None, node, flags=["debug"]), "are no flags"),
+        (lambda node: EngineChanged(None, node, engine="25.x"), "unknown engine"),
+        (lambda node: TaskKilled(None, node, service=""), "needs the name of a service"),
+        (lambda node: TaskFlapping(None, node, service="app", lives=-1.0), "-1 s cannot be"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_it_is_made(node, make, said):
+    with pytest.raises(UsageError, match=said):
+        make(node)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("dockerd-signalled", {"signal": "STOP"}, "'STOP' is not known"),
+        ("dockerd-restarted", {"flags": "debug"}, "'debug' is no flag"),
+        ("dockerd-restarted", {"flags": "--label='"}, "are no flags"),
+        ("engine-changed", {}, "needs engine"),
+        ("task-flapping", {"service": "app", "lives": "2"}, "no duration with a unit"),
+        ("task-killed", {"service": "two words"}, "must be one word"),
+        ("node-drained", {"node": ""}, "is no name"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(name, words, said):
+    with pytest.raises(UsageError, match=said):
+        read_parameters(kind_of(name), words)
+
+
+def test_flags_are_read_word_by_word():
+    read = read_parameters(kind_of("dockerd-restarted"), {"flags": "--debug --label='a=b c'"})
+    assert read == {"flags": ["--debug", "--label=a=b c"]}
+    assert read_parameters(kind_of("dockerd-restarted"), {}) == {"flags": []}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda node: DockerdSignalled(None, node),
+        lambda node: PowerCut(None, node),
+        lambda node: TaskKilled(None, node, service="app"),
+        lambda node: EngineChanged(None, node, engine="26.1.5"),
+    ],
+)
+def test_a_node_that_is_off_is_left_alone(node, make):
+    with pytest.raises(FaultError, match="w1 is off"):
+        make(node).precheck()
+
+
+def test_without_a_disk_of_its_own_nothing_would_be_lost(node):
+    node.up = True
+    with pytest.raises(FaultError, match="nothing of it would be lost") as refusal:
+        PowerCut(None, node).precheck()
+    assert "own-disk" in refusal.value.hint
+
+
+def test_an_engine_that_lies_beside_the_nodes_own_is_taken(tmp_path, monkeypatch):
+    here = {"0": "26.1.5", "1": "28.5.2"}
+
+    def at(place):
+        return SimpleNamespace(name=f"n{place.name}", version=here[place.name], rootfs=place)
+
+    monkeypatch.setattr("harness.faults.process.restarts.engine_at", at)
+    for name in here:
+        (tmp_path / name).mkdir()
+    node = SimpleNamespace(engine=SimpleNamespace(rootfs=tmp_path / "0"))
+    assert _engine_for(node, "newest").version == "28.5.2"
+    assert _engine_for(node, "28.5.2").rootfs == tmp_path / "1"
+    assert _engine_for(node, "stable").version == "26.1.5"
+
+
+# -- members ---------------------------------------------------------------------------------------
+
+
+class FakeSwarm(Swarm):
+    """Members as given; m1 leads."""
+
+    def __init__(self, *rows):
+        names = [row[0] for row in rows]
+        nodes = {n: SimpleNamespace(name=n, planned_role="") for n in names}
+        super().__init__(SimpleNamespace(nodes=nodes, node=nodes.__getitem__, sites={}))
+        self._rows = rows
+
+    def members(self, by=None):
+        return [
+            Member(
+                id=f"id-{name}",
+                name=name,
+                role=role,
+                state=state,
+                availability=availability,
+                leader=name == "m1",
+                reachability="reachable" if role == "manager" else "",
+                engine="26.1.5",
+            )
+            for name, role, state, availability in self._rows
+        ]
+
+
+def test_a_member_is_named_by_its_role_and_stays_the_one():
+    swarm = FakeSwarm(("m1", "manager", "ready", "active"), ("w1", "worker", "ready", "active"))
+    fault = NodeDrained(None, swarm, node="leader")
+    assert fault.describe() == {"target": "m1"}
+    fault.words = ("swarm", {"node": "leader"})
+    assert fault.words_again() == ("swarm", {"node": "m1"})
+    with pytest.raises(UsageError, match="names 2 members"):
+        NodeDrained(None, swarm, node="members")
+    with pytest.raises(UsageError, match="no node 'w9'"):
+        NodeDrained(None, swarm, node="w9")
+
+
+def test_what_is_drained_is_not_drained_again():
+    swarm = FakeSwarm(("m1", "manager", "ready", "active"), ("w1", "worker", "ready", "drain"))
+    with pytest.raises(FaultError, match="w1 is set to drain already"):
+        NodeDrained(None, swarm, node="w1").precheck()
+
+
+def test_a_manager_that_could_not_come_back_does_not_leave():
+    two = FakeSwarm(("m1", "manager", "ready", "active"), ("m2", "manager", "ready", "active"))
+    with pytest.raises(FaultError, match="only 1 managers are left, 2 must be"):
+        NodeLeft(None, two, node="m2").precheck()
+    three = FakeSwarm(*((f"m{n}", "manager", "ready", "active") for n in (1, 2, 3)))
+    NodeLeft(None, three, node="m3").precheck()
+    down = FakeSwarm(("m1", "manager", "ready", "active"), ("w1", "worker", "down", "active"))
+    with pytest.raises(FaultError, match="w1 is down"):
+        NodeLeft(None, down, node="w1").precheck()
+
+
+def test_roles_are_changed_where_that_can_be():
+    one = FakeSwarm(("m1", "manager", "ready", "active"), ("w1", "worker", "ready", "active"))
+    for name, node, said in (
+        ("node-demoted", "m1", "is the only manager"),
+        ("node-demoted", "w1", "needs a manager that is ready"),
+        ("node-promoted", "m1", "needs a worker that is ready"),
+    ):
+        with pytest.raises(FaultError, match=said):
+            kind_of(name)(None, one, node=node).precheck()
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def child():
+    """A program with a child of its own, started by a thread that is not its first."""
+    script = (
+        "import subprocess, threading\n"
+        "def run():\n"
+        "    subprocess.run(['sleep', '60'])\n"
+        "thread = threading.Thread(target=run)\n"
+        "thread.start(); thread.join()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as process:
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_children_of_every_thread_are_found(child):
+    def found():
+        return finding.children_of(child.pid) or NotYet("no child")
+
+    [pid] = wait_for(found, state="a child", within=10)
+    wait_for(
+        lambda: finding.command_of(pid) == ["sleep", "60"] or NotYet("not yet sleep"),
+        state="sleep to run",
+        within=10,
+    )
+    node = SimpleNamespace(pid=child.pid, name="w1")
+    assert list(finding.inhabitants(node)) == [child.pid, pid]
+    assert finding.outer(node, pid) == pid, "without a namespace both sides call it the same"
+    with pytest.raises(FaultError, match="no process 1 runs on w1"):
+        finding.outer(node, 1)
+
+
+def test_states_are_told_by_the_kernel(child):
+    assert finding.state_of(child.pid) in {"R", "S", "D"}
+    child.send_signal(signal.SIGSTOP)
+    wait_for(
+        lambda: finding.state_of(child.pid) == "T" or NotYet(finding.state_of(child.pid)),
+        state="T",
+        within=5,
+    )
+    assert finding.state_of(2**22 + 1) == ""
+    assert finding.command_of(2**22 + 1) == []

@@ -1,0 +1,192 @@
+"""Faults of resources: what is refused, and how cgroups of either version are read and set."""
+
+import os
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from harness.errors import FaultError, LabError, UsageError
+from harness.faults.catalogue import kind_of, read_parameters
+from harness.faults.resource import (
+    ClockDrifting,
+    ClockJumped,
+    CpuHogged,
+    CpuLimited,
+    DiskFull,
+    DiskOwned,
+    DiskSlowed,
+    DockerdMemoryLimited,
+    InotifyExhausted,
+    MemoryHeld,
+    MemoryLimited,
+)
+from harness.faults.resource.controllers import controller
+from harness.faults.resource.disk import _fill_up, _free, _takes
+from harness.faults.resource.tables import _lowest_free
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def node():
+    groups = SimpleNamespace(unified=None, v1=(), entry=list, leaves=list)
+    disks = SimpleNamespace(of=lambda folder: None)
+    return SimpleNamespace(name="w1", up=True, groups=groups, disks=disks)
+
+
+def trial_in(lab):
+    return SimpleNamespace(inputs=SimpleNamespace(lab=lab))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda node: CpuLimited(None, node, share=0.0), "given 0 of a CPU"),
+        (lambda node: CpuLimited(None, node, share=1.5), "given 1.5 of a CPU"),
+        (lambda node: CpuHogged(None, node, processes=0), "0 busy processes"),
+        (lambda node: CpuHogged(None, node, weight=1000), "weight of 1000"),
+        (lambda node: MemoryLimited(None, node, limit=MIB), "cannot live with 1 MiB"),
+        (lambda node: DockerdMemoryLimited(None, node, room=0), "room of 0 bytes"),
+        (lambda node: MemoryHeld(None, node, amount=0), "0 bytes cannot be held"),
+        (lambda node: DiskOwned(None, node, folder="home"), "'home' is no folder"),
+        (lambda node: DiskOwned(None, node, size=MIB), "too small"),
+        (lambda node: DiskFull(None, node, room=-1), "room of -1 bytes"),
+        (lambda node: DiskSlowed(None, node, writes=0), "0 writes a second"),
+        (lambda node: ClockJumped(None, None, by=0.0), "jump by 0 s"),
+        (lambda node: ClockJumped(None, None, by=60.0, direction="left"), "'left'"),
+        (lambda node: ClockDrifting(None, node, rate=0.0), "drift by 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_it_is_made(node, make, said):
+    with pytest.raises(UsageError, match=said):
+        make(node)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("cpu-limited", {"share": "150%"}, "is no share"),
+        ("cpu-hogged", {"processes": "-1"}, "is no count"),
+        ("memory-limited", {"limit": "64"}, "no size with a unit"),
+        ("descriptors-exhausted", {"spare": "-1"}, "is no number"),
+        ("disk-slowed", {"writes": "20/s"}, "is no count"),
+        ("own-disk", {"folder": "/var"}, "is not known"),
+        ("clock-jumped", {"by": "90"}, "no duration with a unit"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(name, words, said):
+    with pytest.raises(UsageError, match=said):
+        read_parameters(kind_of(name), words)
+
+
+def test_what_the_lab_cannot_do_is_said_with_the_reason(node):
+    with pytest.raises(FaultError, match="no disk of its own") as refusal:
+        DiskFull(None, node).precheck()
+    assert "own-disk folder=swarm" in refusal.value.hint
+    with pytest.raises(FaultError, match="controller cpu is not there for w1"):
+        CpuLimited(None, node, share=0.1).precheck()
+    with pytest.raises(FaultError, match="no wall clock per namespace"):
+        ClockDrifting(None, node, rate=0.1).precheck()
+
+
+def test_what_nodes_share_is_left_alone_unless_the_kernel_is_their_own():
+    for fault in (ClockJumped, InotifyExhausted):
+        more = {"by": 60.0} if fault is ClockJumped else {}
+        with pytest.raises(FaultError, match="share the kernel of its host") as refusal:
+            fault(trial_in("namespaces"), None, **more).precheck()
+        assert "--lab microvm" in refusal.value.hint
+        fault(trial_in("microvm"), None, **more).precheck()
+
+
+# -- cgroups ---------------------------------------------------------------------------------------
+
+
+def groups_in(tmp_path, *, unified=(), v1=()):
+    """A node's groups as files: controllers of version 2, and hierarchies of version 1."""
+    at = tmp_path / "v2/swarm-chaos/id/w1"
+    at.mkdir(parents=True)
+    (at / "cgroup.controllers").write_text(" ".join(unified) + "\n")
+    old = [tmp_path / "v1" / name / "swarm-chaos/id/w1" for name in v1]
+    for group in old:
+        group.mkdir(parents=True)
+    return SimpleNamespace(name="w1", groups=SimpleNamespace(unified=at, v1=tuple(old)))
+
+
+def test_a_controller_is_found_in_the_hierarchy_that_has_it(tmp_path):
+    node = groups_in(tmp_path, unified=["pids", "io"], v1=["cpu,cpuacct", "memory"])
+    assert controller(node, "pids").version == 2
+    assert controller(node, "io").version == 2
+    assert controller(node, "cpuacct").group == tmp_path / "v1/cpu,cpuacct/swarm-chaos/id/w1"
+    assert controller(node, "memory").version == 1
+    with pytest.raises(FaultError, match="cpuset is not there"):
+        controller(node, "cpuset")
+
+
+def test_disks_have_another_name_in_version_1(tmp_path):
+    assert controller(groups_in(tmp_path, v1=["blkio"]), "io").version == 1
+
+
+@pytest.mark.parametrize(
+    ("unified", "v1", "file", "limited", "free"),
+    [
+        (["cpu"], [], "cpu.max", "25000 100000", "max 100000"),
+        ([], ["cpu"], "cpu.cfs_quota_us", "25000", "-1"),
+    ],
+)
+def test_a_share_of_a_cpu_is_a_quota(tmp_path, unified, v1, file, limited, free):
+    node = groups_in(tmp_path, unified=unified, v1=v1)
+    node.up = True
+    cpu = controller(node, "cpu")
+    fault = CpuLimited(None, node, share=0.25)
+    fault.apply()
+    assert cpu.read(file) == limited
+    with pytest.raises(FaultError, match="still a quota of 25000 us"):
+        fault.evidence_of_healing()
+    fault.undo()
+    assert cpu.read(file) == free
+    assert "no quota" in fault.evidence_of_healing()
+
+
+def test_counters_are_read_by_name(tmp_path):
+    node = groups_in(tmp_path, unified=["cpu"])
+    cpu = controller(node, "cpu")
+    (cpu.group / "cpu.stat").write_text("usage_usec 12\nnr_throttled 3\n")
+    assert cpu.counter("cpu.stat", "nr_throttled") == 3
+    assert cpu.counter("cpu.stat", "nr_bursts") == 0
+    with pytest.raises(LabError, match=r"cannot read cpu.pressure of w1: No such file"):
+        cpu.read("cpu.pressure")
+
+
+# -- tables and disks ------------------------------------------------------------------------------
+
+
+def test_the_lowest_free_descriptor_is_the_next_one():
+    with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, pass_fds=[]) as process:
+        assert _lowest_free(process.pid) == 3
+        process.kill()
+    with pytest.raises(LabError, match="is gone"):
+        _lowest_free(2**22 + 1)
+
+
+def test_a_full_disk_takes_nothing(monkeypatch, tmp_path):
+    room = [100_000]
+    real = os.write
+
+    def write(descriptor, piece):
+        if len(piece) > room[0]:
+            raise OSError(28, "No space left on device")
+        room[0] -= len(piece)
+        return real(descriptor, piece)
+
+    monkeypatch.setattr(os, "write", write)
+    with (tmp_path / "filler").open("wb") as filler:
+        _fill_up(filler.fileno())
+    assert room[0] == 0
+    assert (tmp_path / "filler").stat().st_size == 100_000
+
+
+def test_a_disk_with_room_takes_a_write_and_keeps_nothing_of_it(tmp_path):
+    assert _free(tmp_path) > 0
+    assert _takes(tmp_path, 4096)
+    assert list(tmp_path.iterdir()) == []
