@@ -62,6 +62,7 @@ BENCHES: Mapping[str, Lazy] = {
     "microvm": Lazy("harness.bench.microvm:microvm", "What freezing and thawing costs."),
     "statistics": Lazy("harness.bench.statistics:statistics", "What comparisons miss."),
     "lab": Lazy("harness.bench.lab:lab", "How fast nodes come up, and what they weigh."),
+    "faults": Lazy("harness.bench.faults:faults", "How soon an injected fault is felt."),
 }
 
 

@@ -72,6 +72,9 @@ def test_a_share_is_kept_to_one_in_2_to_the_24():
     [rule] = rules.losing(0.1)
     number = int(rule.split("<")[1].split()[0])
     assert number / (1 << 24) == pytest.approx(0.1, abs=1e-7)
+    assert rules.losing(1.0) == [rules.DROP]  # the kernel draws numbers below 2 to the 24
+    assert rules.losing(1 - 1e-9) == [rules.DROP]
+    assert "< 1 " in rules.losing(1e-9)[0]
 
 
 @pytest.mark.parametrize("name", ['w1"', "a b", "", "x" * 16, "w1;"])

@@ -89,8 +89,11 @@ def matches(plane: Plane) -> list[str]:
 
 
 def losing(share: float) -> list[str]:
-    """Statements that drop each packet with a probability, to 1 in 2^24."""
-    return [f"numgen random mod {1 << 24} < {round(share * (1 << 24))} {DROP}"]
+    """Statements that drop each packet with a probability (above 0), to 1 in 2^24."""
+    parts = 1 << 24
+    if (number := max(1, round(share * parts))) == parts:
+        return [DROP]
+    return [f"numgen random mod {parts} < {number} {DROP}"]
 
 
 def longer_than(size: int) -> list[str]:
