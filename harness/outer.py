@@ -22,9 +22,9 @@ import pytest
 from harness.engine import EngineFacts as Engine
 from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
 from harness.frozen.agent import LAB_LINK
+from harness.frozen.payload import trial_payload
 from harness.frozen.prompt import HOLD_VARIABLE
 from harness.frozen.sending import PROGRESS
-from harness.frozen.sources import trial_sources
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
 from harness.microvm import Accelerator, Clock, Machine, Outcome, Pool, Snapshot, kvm_boots
@@ -114,7 +114,7 @@ class Guests:
         """The code under test: the harness, the set-up, and the folder the scenario lies in."""
         if self._payload is None:
             folder = item.path.parent.relative_to(self.root)
-            self._payload = trial_sources(self.root, [str(folder)])
+            self._payload = trial_payload(self.root, [str(folder)], self.cache, say=self.say)
         return self._payload
 
     def pool(self) -> Pool:

@@ -1,6 +1,7 @@
 """``swarm-chaos bench microvm``: freezing, thawing, and what virtual time costs on this machine.
 
-The swarm has 3 managers and 2 workers; the guest does nothing beside it but what is said here.
+The swarm has 3 managers and 2 workers, for the pace of idle time 3 managers; the guest does
+nothing beside it but what is said here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import click
 import harness
 from harness.bench.figure import Figure, median_of, show
 from harness.errors import MicrovmError
+from harness.frozen.payload import with_byte_code
+from harness.frozen.sources import trial_sources
 from harness.images import Cache
 from harness.microvm import GuestResult, Pool, Snapshot, pack, thaw
 
@@ -41,18 +44,10 @@ def test_idle(request):
 '''
 
 
-def payload() -> bytes:
+def payload(cache: Cache) -> bytes:
     """The harness's sources, as a trial brings them, and one test that waits."""
-    home = Path(harness.__file__).parent
-    files = {
-        f"harness/{path.relative_to(home)}": path.read_bytes()
-        for path in home.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    for name in ("conftest.py", "pyproject.toml"):
-        if (home.parent / name).is_file():
-            files[name] = (home.parent / name).read_bytes()
-    return pack({**files, "bench/test_idle.py": _TEST.encode()})
+    files = trial_sources(Path(harness.__file__).parent.parent, [])
+    return pack(with_byte_code({**files, "bench/test_idle.py": _TEST.encode()}, cache))
 
 
 def idle(
@@ -90,11 +85,12 @@ def fingerprint(result: GuestResult) -> str:
     return told.hexdigest()
 
 
-def figures(snapshot: Snapshot, *, thaws: int, runs: int) -> Iterator[Figure]:
-    """Measure a frozen swarm: ``thaws`` thaws and ``runs`` of each idle run."""
+def figures(
+    snapshot: Snapshot, small: Snapshot, body: bytes, *, thaws: int, runs: int
+) -> Iterator[Figure]:
+    """Measure frozen swarms: ``thaws`` thaws and ``runs`` of each idle run (``small``: 3 nodes)."""
     yield Figure("microvm.freeze", float(snapshot.manifest["wall_seconds"]), "s")
     yield Figure("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
-    body = payload()
     pool = Pool()
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch:
         folder = Path(scratch)
@@ -104,8 +100,12 @@ def figures(snapshot: Snapshot, *, thaws: int, runs: int) -> Iterator[Figure]:
                 idle(snapshot, body, cpu, folder / f"{run}", seconds=IDLE_SECONDS)
                 for run in range(runs)
             ]
+            three = [
+                idle(small, body, cpu, folder / f"small{run}", seconds=IDLE_SECONDS)[0]
+                for run in range(runs)
+            ]
         yield median_of("microvm.first_line", [first for _, first in alone], "s")
-        ratios = [result.virtual_seconds / result.wall_seconds for result, _ in alone]
+        ratios = [result.virtual_seconds / result.wall_seconds for result in three]
         yield median_of("microvm.idle_speedup", ratios, "1")
         one = sum(result.wall_seconds for result, _ in alone) / runs
         if pool.slots > 1:
@@ -146,6 +146,10 @@ def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    wanted = FrozenSwarm(engine, Topology(3, 2), kernel, Machine())
-    snapshot, _ = freeze_swarm(wanted, Cache(say=say), say=say)
-    show(figures(snapshot, thaws=20, runs=runs), as_json=as_json)
+    cache = Cache(say=say)
+
+    def frozen(topology: Topology) -> Snapshot:
+        return freeze_swarm(FrozenSwarm(engine, topology, kernel, Machine()), cache, say=say)[0]
+
+    five, three = frozen(Topology(3, 2)), frozen(Topology(3))
+    show(figures(five, three, payload(cache), thaws=20, runs=runs), as_json=as_json)

@@ -1,4 +1,4 @@
-"""The harness's own source as a tar: what a guest is frozen with, and what a trial brings."""
+"""The harness's own sources: what a guest is frozen with, and what a trial brings."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ def freezing_sources() -> bytes:
     return pack(contents)
 
 
-def trial_sources(root: Path, folders: Iterable[str]) -> bytes:
-    """The whole harness, and from the project at ``root`` its pytest set-up and ``folders``."""
+def trial_sources(root: Path, folders: Iterable[str]) -> dict[str, bytes]:
+    """The whole harness, and from the project at ``root`` its pytest set-up and ``folders``.
+
+    Contents by path.
+    """
     contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in _files(_HOME)}
     for name in ("pyproject.toml", "conftest.py"):
         if (root / name).is_file():
@@ -39,7 +42,7 @@ def trial_sources(root: Path, folders: Iterable[str]) -> bytes:
     for folder in folders:
         for file in _files(root / folder):
             contents[str(file.relative_to(root))] = file.read_bytes()
-    return pack(contents)
+    return contents
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 import harness
 from harness.errors import TrialError, UsageError
 from harness.frozen import Errand, FrozenSwarm, Receipt, freeze_swarm
+from harness.frozen.payload import trial_payload
 from harness.frozen.prompt import HOLD_VARIABLE
-from harness.frozen.sources import trial_sources
 from harness.images import Cache, Say
 from harness.lab import Topology
 from harness.microvm import Clock, Machine, Snapshot, snapshots
@@ -42,7 +42,8 @@ def fresh(
     inputs: dict[str, Any] = {"do": "shell", "notes": notes}
     if order.script is not None:
         inputs["order"] = order.facts()
-    errand = Errand("shell", (), trial_sources(PROJECT, []), seed, virtual_deadline=_LONG)
+    payload = trial_payload(PROJECT, [], cache, say=say)
+    errand = Errand("shell", (), payload, seed, virtual_deadline=_LONG)
     return Visit(snapshot, errand, inputs, idle_in_real_time=real_time)
 
 

@@ -59,7 +59,7 @@ def test_a_trials_payload_is_the_same_bytes_too(home, tmp_path):
 OUTSIDE = [
     "cli.py",
     "outer.py",
-    "plugin.py",
+    "plugin/__init__.py",
     "fixtures.py",
     "replay/replaying.py",
     "report/page.py",
@@ -80,7 +80,7 @@ def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(home, name):
     with (home / name).open("a") as file:
         file.write("\n# changed\n")
     assert freezing_sources() == before
-    assert f"harness/{name}" in contents(trial_sources(home.parent, []))
+    assert f"harness/{name}" in trial_sources(home.parent, [])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_a_guest_is_frozen_without_the_hosts_part_of_a_shared_room():
 
 
 def test_a_payload_is_the_whole_harness_the_set_up_and_the_folders_asked_for(home, tmp_path):
-    packed = contents(trial_sources(project(tmp_path / "p"), ["scenarios"]))
+    packed = trial_sources(project(tmp_path / "p"), ["scenarios"])
     assert packed["scenarios/test_a.py"] == b"# scenarios/test_a.py\n"
-    assert {"pyproject.toml", "conftest.py", "harness/plugin.py"} <= set(packed)
+    assert {"pyproject.toml", "conftest.py", "harness/plugin/__init__.py"} <= set(packed)
     assert "other/test_b.py" not in packed
     assert not any(name.endswith(".pyc") for name in packed)
 
@@ -124,7 +124,7 @@ def test_a_payload_is_the_whole_harness_the_set_up_and_the_folders_asked_for(hom
 def test_a_project_without_a_conftest_is_packed_all_the_same(home, tmp_path):
     (tmp_path / "bare" / "scenarios").mkdir(parents=True)
     (tmp_path / "bare" / "scenarios" / "test_c.py").write_text("")
-    packed = contents(trial_sources(tmp_path / "bare", ["scenarios"]))
+    packed = trial_sources(tmp_path / "bare", ["scenarios"])
     assert "conftest.py" not in packed
     assert "scenarios/test_c.py" in packed
 

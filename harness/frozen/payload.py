@@ -1,0 +1,110 @@
+"""What a trial brings into its guest: its sources and their byte code.
+
+Compiling under emulation takes seconds, so it is done before. The byte code is made by the
+guest's own Python, run on the host through its own loader, so that no Python of the host needs
+to be of the same version. A guest that finds none, or one of another version, compiles the
+sources as ever.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from harness.errors import MicrovmError
+from harness.frozen.sources import trial_sources
+from harness.images import Cache, Say, silent
+from harness.microvm import base_tar, pack
+
+KIND = "guest-python"
+_REVISION = 1
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
+_KEPT = re.compile(
+    r"usr/bin/python3(\.\d+)?|usr/lib/python3\.\d+/(?!test/|idlelib/|tkinter/|ensurepip/).*\.py"
+    rf"|{_LIBRARIES}/(ld-linux-x86-64|libc|libm|libz|libexpat)\.so\.[^/]*"
+)
+
+#: Marked as needing no check: a trial's files have no times to be held against.
+_COMPILE = """
+import json, py_compile, sys
+root, names = sys.argv[1], json.load(sys.stdin)
+for name in names:
+    py_compile.compile(
+        f"{root}/{name}", dfile=name, doraise=False, quiet=2,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+"""
+
+
+def trial_payload(root: Path, folders: Iterable[str], cache: Cache, *, say: Say = silent) -> bytes:
+    """What a trial brings into a guest, as a tar: the harness, the project's ``folders``."""
+    return pack(with_byte_code(trial_sources(root, folders), cache, say=say))
+
+
+def with_byte_code(
+    files: Mapping[str, bytes], cache: Cache, *, say: Say = silent
+) -> dict[str, bytes]:
+    """``files`` (contents by path), and the byte code of the Python sources among them.
+
+    Two calls with the same files give the same bytes. A source that does not compile is left as
+    it is: whoever imports it is told. Raises :class:`MicrovmError` if the guest's Python does not
+    run on this host.
+    """
+    python = _guest_python(cache, say)
+    sources = sorted(name for name in files if name.endswith(".py"))
+    with tempfile.TemporaryDirectory(prefix="swarm-chaos-payload-") as scratch:
+        root = Path(scratch)
+        for name in sources:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files[name])
+        done = subprocess.run(
+            [
+                *(f"{python / _LIBRARIES}/ld-linux-x86-64.so.2", "--library-path"),
+                *(f"{python / _LIBRARIES}", f"{python}/usr/bin/python3"),
+                *("-S", "-B", "-c", _COMPILE, scratch),
+            ],
+            env={"PYTHONHOME": f"{python}/usr", "PATH": "/nowhere", "PYTHONHASHSEED": "0"},
+            input=json.dumps(sources),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            raise MicrovmError(
+                f"the guest's Python does not compile on this host: {done.stderr.strip()[-300:]}"
+            )
+        made = {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("__pycache__/*.pyc"))
+        }
+    return {**files, **made}
+
+
+def _guest_python(cache: Cache, say: Say) -> Path:
+    """The guest's Python and its library, unpacked; found in the cache or made."""
+    base = base_tar(cache, say=say)
+
+    def unpack(work: Path) -> None:
+        with tarfile.open(base, "r:") as archive:
+            for member in archive:
+                member.name = member.name.removeprefix("./")
+                if not _KEPT.fullmatch(member.name) or not (member.isfile() or member.issym()):
+                    continue
+                path = work / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if member.issym():
+                    path.symlink_to(member.linkname)
+                elif (source := archive.extractfile(member)) is not None:
+                    path.write_bytes(source.read())
+                    path.chmod(member.mode & 0o755)
+
+    key = f"{base.parent.name}-r{_REVISION}"
+    note = {"base": base.parent.name}
+    return cache.build(KIND, key, unpack, note, need=64 << 20)
