@@ -30,7 +30,7 @@ from harness.probes import (
     Reachability,
     Tasks,
 )
-from harness.services import Services
+from harness.services import Services, Stock
 from harness.swarm import Swarm, seed_for
 from harness.trial import EngineFacts, Measures, Trial, TrialInputs
 
@@ -235,8 +235,9 @@ def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Le
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
     """Outside services on the fabric: a GELF sink, a registry, a name server."""
-    services = Services(lab, trial)
-    scene_of(request).closing.append(services.close)
+    scene = scene_of(request)
+    services = Services(lab, trial, Stock(scene.shelf.cache, scene.shelf.say))
+    scene.closing.append(services.close)
     return services
 
 

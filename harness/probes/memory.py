@@ -25,7 +25,7 @@ from harness.trial import Trial
 MIB = 1 << 20
 
 #: Quantities that a growth or a level can be asked of.
-QUANTITIES = ("rss", "pss", "heap", "goroutines", "threads", "files")
+QUANTITIES = ("rss", "pss", "anonymous", "heap", "goroutines", "threads", "files")
 
 _METRIC = re.compile(r"^(go_goroutines|go_memstats_heap_inuse_bytes) (\S+)$", re.MULTILINE)
 
@@ -34,9 +34,11 @@ _METRIC = re.compile(r"^(go_goroutines|go_memstats_heap_inuse_bytes) (\S+)$", re
 class Held:
     """What one dockerd held at ``t`` (trial seconds).
 
-    ``rss``, ``pss`` (its share of pages it shares with others) and ``heap`` (in use by Go, whose
-    runtime gives memory back late) in bytes; the others are counts. None: not to be had, as
-    ``heap`` and ``goroutines`` while dockerd does not answer; ``pid`` None: it did not run.
+    In bytes: ``rss``; ``pss``, with its share of the pages that several processes have;
+    ``anonymous``, without the pages of files (the engine's binary is 100 MB, and which of it is in
+    memory is not dockerd's doing); ``heap``, in use by Go, whose runtime gives memory back late.
+    The others are counts. None: not to be had, as ``heap`` and ``goroutines`` while dockerd does
+    not answer; ``pid`` None: it did not run.
     """
 
     t: float
@@ -44,6 +46,7 @@ class Held:
     pid: int | None
     rss: int | None = None
     pss: int | None = None
+    anonymous: int | None = None
     heap: int | None = None
     goroutines: int | None = None
     threads: int | None = None
@@ -94,7 +97,7 @@ class Memory:
     def growth(self, node: Node, quantity: str, *, since: float, until: float) -> Trend | None:
         """How a quantity grew, per second, once settled; None for too few samples.
 
-        Bytes a second for ``rss``, ``pss`` and ``heap``.
+        Bytes a second for sizes.
         """
         points = self._series(node, quantity, since, until)
         return trend_of([t for t, _ in points], [value for _, value in points])
@@ -152,6 +155,7 @@ def held_by(node: Node, t: float) -> Held:
         pid,
         rss=rollup.get("Rss"),
         pss=rollup.get("Pss"),
+        anonymous=rollup.get("Anonymous"),
         heap=None if heap is None else int(heap),
         goroutines=None if goroutines is None else int(goroutines),
         threads=int(threads[1]) if threads else None,
@@ -161,5 +165,5 @@ def held_by(node: Node, t: float) -> Held:
 
 def _kibibytes(rollup: str) -> dict[str, int]:
     """The sizes in ``smaps_rollup``, in bytes."""
-    found = re.findall(r"^(Rss|Pss):\s+(\d+) kB$", rollup, re.MULTILINE)
+    found = re.findall(r"^(Rss|Pss|Anonymous):\s+(\d+) kB$", rollup, re.MULTILINE)
     return {name: int(value) << 10 for name, value in found}

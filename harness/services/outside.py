@@ -100,10 +100,15 @@ class OutsideService:
 
         The nodes' name for it follows; connections to the old address hear nothing more.
         """
-        number = int(self.site.address.rpartition(".")[2])
-        if _ELSEWHERE + number > 254:
-            raise UsageError(f"there is no other address for {self.name} on the fabric")
-        self._take(f"{self.site.address.rpartition('.')[0]}.{_ELSEWHERE + number}")
+        self._take(self.address_elsewhere(self.site.address))
+
+    @staticmethod
+    def address_elsewhere(address: str) -> str:
+        """Where a service with this first address goes when it moves."""
+        network, _, number = address.rpartition(".")
+        if _ELSEWHERE + int(number) > 254:
+            raise UsageError(f"there is no other address for {address} on the fabric")
+        return f"{network}.{_ELSEWHERE + int(number)}"
 
     def move_back(self) -> None:
         """Return to the first address; nothing happens if it is there."""

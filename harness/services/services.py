@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import UsageError
+from harness.images import (
+    WORKLOAD_TAGS,
+    Cache,
+    RegistryProgram,
+    Say,
+    registry_program,
+    silent,
+    workload_archive,
+)
 from harness.lab import NamespacesLab
 from harness.services.gelf_sink import GelfSink
+from harness.services.name_server import NameServer
 from harness.services.outside import OutsideService
+from harness.services.registry import Registry
 from harness.trial import Trial
 
 S = TypeVar("S", bound=OutsideService)
 
 
+#: Where a frozen swarm's guest has what elsewhere is in the cache (harness/frozen/recipe.py).
+REGISTRY_IN_GUEST = Path("/opt/swarm-chaos/registry")
+IMAGES_IN_GUEST = Path("/opt/swarm-chaos/workloads.tar")
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What services are made of: found in a guest, else in the cache, where it is made if new."""
+
+    cache: Cache
+    say: Say = silent
+
+    def registry(self) -> RegistryProgram:
+        """docker-registry."""
+        there = RegistryProgram(REGISTRY_IN_GUEST)
+        return there if there.complete else registry_program(self.cache, say=self.say)
+
+    def images(self) -> Path:
+        """The workload images as a docker-archive."""
+        if IMAGES_IN_GUEST.exists():
+            return IMAGES_IN_GUEST
+        return workload_archive(self.cache, say=self.say)
+
+
 class Services:
     """The outside services of one trial, by name. Each is at a site of that name."""
 
-    def __init__(self, lab: NamespacesLab, trial: Trial) -> None:
+    def __init__(self, lab: NamespacesLab, trial: Trial, stock: Stock) -> None:
         self._lab = lab
         self._trial = trial
+        self._stock = stock
         self.running: dict[str, OutsideService] = {}
 
     def gelf_sink(self, name: str = "gelf") -> GelfSink:
@@ -35,6 +73,33 @@ class Services:
                 origin=self._trial.clock.origin,
             ),
         )
+
+    def name_server(self, names: Mapping[str, str], name: str = "dns") -> NameServer:
+        """The name server of this name, which every node asks; it knows ``names`` and no others."""
+        log = self._trial.folder / "logs" / f"{name}.log"
+        return self._one(
+            name, NameServer, lambda: NameServer(self._lab, name, names=names, log=log)
+        )
+
+    def registry(self, name: str = "registry", **images: str) -> Registry:
+        """The registry of this name; nodes trust it, and it wants a password.
+
+        ``images`` are put into it when it starts: the workload's name by tag of that repository,
+        ``app="1"`` for ``<registry>/app:1``.
+        """
+
+        def start() -> Registry:
+            made = Registry(
+                self._lab,
+                name,
+                program=self._stock.registry(),
+                log=self._trial.folder / "logs" / f"{name}.log",
+            )
+            for workload, tag in images.items():
+                made.publish(self._stock.images(), WORKLOAD_TAGS[workload], workload, tag)
+            return made
+
+        return self._one(name, Registry, start)
 
     def close(self) -> None:
         """End them all."""

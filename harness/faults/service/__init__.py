@@ -1,5 +1,6 @@
 """Faults of outside services: they refuse, vanish, move, stand still, or answer wrongly."""
 
+from harness.faults.service.dns import NameServerLies, NameServerSilent, NameServerSlow
 from harness.faults.service.gelf import GelfReset, GelfSlow, GelfStalled
 from harness.faults.service.group import ServiceFaults
 from harness.faults.service.outside import (
@@ -8,11 +9,26 @@ from harness.faults.service.outside import (
     ServiceMoved,
     ServiceRefused,
 )
+from harness.faults.service.registry import (
+    RegistryAnswers,
+    RegistryManifestLost,
+    RegistryPasswordChanged,
+    RegistrySlow,
+    RegistryTagMoved,
+)
 
 __all__ = [
     "GelfReset",
     "GelfSlow",
     "GelfStalled",
+    "NameServerLies",
+    "NameServerSilent",
+    "NameServerSlow",
+    "RegistryAnswers",
+    "RegistryManifestLost",
+    "RegistryPasswordChanged",
+    "RegistrySlow",
+    "RegistryTagMoved",
     "ServiceBlackHole",
     "ServiceFault",
     "ServiceFaults",

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from harness.faults.group import FaultGroup
+from harness.faults.service.dns import NameServerLies, NameServerSilent, NameServerSlow
 from harness.faults.service.gelf import GelfReset, GelfSlow, GelfStalled
 from harness.faults.service.outside import ServiceBlackHole, ServiceMoved, ServiceRefused
-from harness.services import GelfSink, OutsideService
+from harness.faults.service.registry import (
+    RegistryAnswers,
+    RegistryManifestLost,
+    RegistryPasswordChanged,
+    RegistrySlow,
+    RegistryTagMoved,
+)
+from harness.services import GelfSink, NameServer, OutsideService, Registry
 
 
 class ServiceFaults(FaultGroup):
@@ -38,3 +46,47 @@ class ServiceFaults(FaultGroup):
     def gelf_reset(self, sink: GelfSink) -> GelfReset:
         """It resets every connection."""
         return self._keep(GelfReset(self._trial, sink))
+
+    # -- a name server -------------------------------------------------------------------------
+
+    def name_server_silent(self, server: NameServer) -> NameServerSilent:
+        """It answers nothing."""
+        return self._keep(NameServerSilent(self._trial, server))
+
+    def name_server_slow(self, server: NameServer, *, delay: float = 2.0) -> NameServerSlow:
+        """It answers ``delay`` seconds late."""
+        return self._keep(NameServerSlow(self._trial, server, delay=delay))
+
+    def name_server_lies(self, server: NameServer, *, answer: str = "NXDOMAIN") -> NameServerLies:
+        """It answers all with ``answer``: an IPv4 address, or NXDOMAIN, SERVFAIL, REFUSED."""
+        return self._keep(NameServerLies(self._trial, server, answer=answer))
+
+    # -- a registry ----------------------------------------------------------------------------
+
+    def registry_answers(self, registry: Registry, *, status: int) -> RegistryAnswers:
+        """It answers every request with ``status``: 401, 403, 404, 429 or 5xx."""
+        return self._keep(RegistryAnswers(self._trial, registry, status=status))
+
+    def registry_slow(self, registry: Registry, *, delay: float = 10.0) -> RegistrySlow:
+        """Each of its answers comes ``delay`` seconds late."""
+        return self._keep(RegistrySlow(self._trial, registry, delay=delay))
+
+    def registry_tag_moved(
+        self, registry: Registry, *, repository: str, tag: str, to: str
+    ) -> RegistryTagMoved:
+        """A tag names the image of the tag ``to``."""
+        return self._keep(
+            RegistryTagMoved(self._trial, registry, repository=repository, tag=tag, to=to)
+        )
+
+    def registry_manifest_lost(
+        self, registry: Registry, *, repository: str, tag: str
+    ) -> RegistryManifestLost:
+        """An image's manifest is gone, and all tags that name it."""
+        return self._keep(
+            RegistryManifestLost(self._trial, registry, repository=repository, tag=tag)
+        )
+
+    def registry_password_changed(self, registry: Registry) -> RegistryPasswordChanged:
+        """Who has the old password is refused."""
+        return self._keep(RegistryPasswordChanged(self._trial, registry))

@@ -1,0 +1,295 @@
+"""What a log collector's outage costs those who log to it: programs, lines, dockerd's memory.
+
+Three programs write 30 thousand numbered lines a minute between them through Docker's GELF driver:
+one on a worker in the driver's non-blocking mode, one on another worker in its blocking mode, and
+one on the leader, blocking too. Then the collector fails for half a minute, and comes back.
+
+A blocking program stands still in the outage once what lies between is full: that is what its mode
+is for. It must lose next to nothing and write again soon. A non-blocking one must never stand
+still, and pays in lines. In neither mode may dockerd grow by more than the buffers it was given,
+a new container must start, and on the leader none of it may cost the leadership.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from harness.images import WORKLOAD_TAGS
+from harness.probes import MIB, LogWriters
+from harness.swarm import LogDriver, Service, Workload
+from harness.wait import NotYet, time_until, wait_for
+
+pytestmark = [
+    pytest.mark.swarm(managers=3, workers=2),
+    pytest.mark.upstream(
+        "moby/moby#31942", "moby/moby#29282", "moby/moby#41539", "moby/moby#21966"
+    ),
+]
+
+# Lines a second of each of the three programs: 30 600 a minute in all. Lines of a kilobyte fill
+# what a blocking driver holds, a megabyte and a pipe, in six seconds.
+RATE = 170
+LINE = 1000
+
+# Seconds that are observed before the fault, during it, and after it.
+BEFORE = 12.0
+OUTAGE = 30.0
+AFTER = 15.0
+
+# What non-blocking mode is given to hold (max-buffer-size, in MiB), and how much dockerd may grow:
+# thrice that, for a queue of messages costs more than their bytes (moby daemon/logger/ring.go
+# counts the bytes of lines alone). Blocking mode holds less, 2 to 4 MB a container.
+BUFFER = 4
+GROWTH = 3.0 * BUFFER
+
+# A write that takes longer than this has held its program up; a healthy one takes milliseconds.
+STALL = 1.0
+
+# A message that is refused is given up after four attempts, a second apart (go-gelf tcpwriter.go);
+# what was in the connection's buffers when it closed is lost too, at most some hundred kilobytes.
+LOST_TO_REFUSAL = OUTAGE / 4 + 400
+
+# The sender's next attempt comes within its second of waiting; then there is a megabyte to send.
+WRITES_AGAIN = 10.0
+
+# Swarm starts a task at once, a slow machine in some seconds; one that failed starts again 5 s
+# later.
+STARTS = 20.0
+
+QUIET, HELD_UP, ON_LEADER = "non-blocking", "blocking", "blocking-on-the-leader"
+NON_BLOCKING = {"mode": "non-blocking", "max-buffer-size": f"{BUFFER}m"}
+
+NEWCOMER = "time until a new container runs in the outage"
+CHANGES = "changes of leader"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way for the sink to fail, and what it may cost.
+
+    ``lost``: lines of a blocking program, None for any number. ``writes_again``: seconds after the
+    heal. ``starts``: whether the sink takes connections, so that a container must start.
+    """
+
+    fault: str
+    lost: float | None = 0
+    writes_again: float = WRITES_AGAIN
+    starts: bool = True
+
+
+def test_sink_stalls(outage):
+    """The collector accepts connections and reads nothing."""
+    outage(Case("gelf_stalled"))
+
+
+@pytest.mark.known_bug("moby/moby#21966", measures=[NEWCOMER])
+def test_sink_refuses(outage):
+    """The collector is down and its port refuses, and no container can start that logs to it."""
+    outage(Case("refused", lost=LOST_TO_REFUSAL))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "case",
+    [
+        # Nothing is lost by slowness alone, and the buffers never run dry.
+        Case("gelf_slow"),
+        # What was on the way at each of the resets is lost, at the sender's every attempt.
+        Case("gelf_reset", lost=None),
+        # TCP tries again after 0.2 s, and then after twice as long each time: at 51 s for the
+        # eighth. The driver dials without a timeout, so a new container waits as well.
+        Case("black_hole", writes_again=OUTAGE, starts=False),
+    ],
+    ids=["is-slow", "resets", "vanishes"],
+)
+def test_sink_fails_otherwise(case, outage):
+    """The collector reads slowly, resets its connections, or vanishes."""
+    outage(case)
+
+
+@pytest.mark.control(
+    f"{QUIET}: longest stall of a write",
+    f"{HELD_UP}: lines lost",
+    f"{QUIET}: dockerd's growth in the outage",
+    NEWCOMER,
+    CHANGES,
+)
+def test_control_all_goes_wrong(outage):
+    """Modes the wrong way round, a buffer far too large, and the leader killed in the outage."""
+    outage(
+        Case("refused"),
+        modes={QUIET: {}, HELD_UP: NON_BLOCKING | {"max-buffer-size": "64k"}, ON_LEADER: {}},
+        hoarder=True,
+        kill_leader=True,
+    )
+
+
+@pytest.mark.control(f"{HELD_UP}: time until it writes again after the heal")
+def test_control_vanished_for_long(outage):
+    """Packets that vanish leave TCP waiting long after they pass again, and the check says so."""
+    outage(Case("black_hole", starts=False))
+
+
+@pytest.fixture
+def outage(swarm, services, faults, memory, leadership, trial, measure):
+    """A collector fails under three programs; all that is asked of them is put on record."""
+
+    def run(case, *, modes=None, hoarder=False, kill_leader=False):
+        sink = services.gelf_sink()
+        leader = swarm.leader
+        places = dict(zip((QUIET, HELD_UP, ON_LEADER), [*swarm.workers, leader], strict=True))
+        modes = modes or {QUIET: NON_BLOCKING, HELD_UP: {}, ON_LEADER: {}}
+        wanted = [writer(name, places[name], sink, modes[name]) for name in places]
+        if hoarder:
+            # 16 KiB is what the driver takes for one message
+            large = {"mode": "non-blocking", "max-buffer-size": "128m"}
+            wanted.append(writer("hoarder", places[QUIET], sink, large, rate=160, line=16000))
+        logs = swarm.deploy(Workload("logs", (), tuple(wanted)))
+        programs = {name: LogWriters(logs, name) for name in places}
+        calm = trial.clock.now()
+        time.sleep(BEFORE)
+
+        with getattr(faults.service, case.fault)(sink) as fault, ExitStack() as stack:
+            beside = swarm.create(
+                Workload("beside", (), (writer("newcomer", places[HELD_UP], sink, {}, rate=1),))
+            )
+            newcomer = beside.time_to_running("newcomer", within=STARTS)
+            if kill_leader:
+                outage = stack.enter_context(faults.kill_dockerd(leader))
+                leadership.time_to_new_leader(
+                    other_than=leader, since=outage.injected_at, within=OUTAGE
+                )
+            fault.hold(OUTAGE)
+            in_outage = ask(programs)
+        writing = {
+            name: time_until(
+                lambda name=name: writes(programs[name], in_outage[name]),
+                state=f"{name} to write again",
+                within=OUTAGE + WRITES_AGAIN,
+                since=fault.healed_at,
+                every=0.25,
+            )
+            for name in (HELD_UP, QUIET)
+        }
+        started = beside.time_to_running("newcomer", since=fault.healed_at, within=STARTS + OUTAGE)
+        time.sleep(max(0.0, fault.healed_at + AFTER - time.monotonic()))
+
+        sent = ask(programs)
+        accounts = settled_accounts(sink, sent)
+        healed = trial.clock.at(fault.healed_at)
+        windows = (calm, fault.began), (fault.began, healed), (healed, trial.clock.now())
+        for name, node in places.items():
+            account = accounts[sent[name].task]
+            stall = measure(f"{name}: longest stall of a write", sent[name].longest_stall, unit="s")
+            measure(f"{name}: lines sent", account.sent, unit="lines", better="higher")
+            lost = measure(f"{name}: lines lost", account.lost, unit="lines", note=gaps(account))
+            measure(f"{name}: lines delivered twice", account.duplicates, unit="lines").equals(0)
+            if name == QUIET:
+                stall.below(STALL)
+            if name == HELD_UP and case.lost is not None:
+                lost.below(case.lost)
+            put_memory_on_record(measure, memory, name, node, windows)
+        again = {
+            name: measure(f"{name}: time until it writes again after the heal", took, unit="s")
+            for name, took in writing.items()
+        }
+        again[HELD_UP].below(case.writes_again)
+        told = measure(NEWCOMER, newcomer, unit="s")
+        if case.starts:
+            told.below(STARTS - 1)
+        measure("time until it runs after the heal", started, unit="s")
+        changes = [
+            view
+            for view in leadership.views()
+            if fault.began <= view.t <= healed + AFTER and view.leader == view.by
+        ]
+        measure(CHANGES, len(changes), unit="1").equals(0)
+
+    return run
+
+
+def writer(name, node, sink, mode, *, rate=RATE, line=LINE):
+    """A program that writes numbered lines on one node, through the GELF driver over TCP."""
+    return Service(
+        name,
+        WORKLOAD_TAGS["logwriter"],
+        (),
+        constraints=(f"node.hostname=={node.name}",),
+        env={"LINES_PER_SECOND": str(rate), "LINE_BYTES": str(line)},
+        log=LogDriver("gelf", sink.options("tcp", mode)),
+    )
+
+
+def ask(programs):
+    """What each program says of itself; each is one task."""
+    return {name: next(iter(found.ask().values())) for name, found in programs.items()}
+
+
+def writes(program, before):
+    """Whether a program has written since ``before``, and is not held up now."""
+    [now] = program.ask().values()
+    if now.written > before.written and now.current_stall < STALL:
+        return True
+    return NotYet(f"{now.written - before.written} lines since; held up for {now.current_stall} s")
+
+
+def settled_accounts(sink, sent):
+    """What became of all lines that were sent, once no more of them arrive for 3 s."""
+    numbers = {each.task: each.written for each in sent.values()}
+    last = {"lost": math.inf, "since": time.monotonic()}
+
+    def settled():
+        accounts = sink.accounts(numbers)
+        lost = sum(account.lost for account in accounts.values())
+        if lost < last["lost"]:
+            last.update(lost=lost, since=time.monotonic())
+        if lost and time.monotonic() < last["since"] + 3:
+            return NotYet(f"{lost} lines have not arrived")
+        return accounts
+
+    return wait_for(settled, state="the last lines to arrive", within=60, every=0.5)
+
+
+def gaps(account):
+    """Where the lost lines were, for a reader."""
+    shown = ", ".join(f"{first} to {end - 1}" for first, end in account.gaps[:3])
+    more = len(account.gaps) - 3
+    return f"{shown}{f' and {more} more gaps' if more > 0 else ''}"
+
+
+def put_memory_on_record(measure, memory, name, node, windows):
+    """How far a dockerd grew in the outage, how steadily, and what of it stayed."""
+    before, during, after = windows
+    level = memory.level(node, "anonymous", since=before[0], until=before[1])
+    peak = memory.peak(node, "anonymous", since=during[0], until=during[1])
+    middle = (after[0] + after[1]) / 2
+    left = memory.level(node, "anonymous", since=middle, until=after[1])
+    trend = memory.growth(node, "anonymous", since=during[0], until=during[1])
+    measure(f"{name}: dockerd before", mib(level), unit="MiB")
+    grown = measure(
+        f"{name}: dockerd's growth in the outage", mib(difference(peak, level)), unit="MiB"
+    )
+    measure(f"{name}: dockerd's growth that stayed", mib(difference(left, level)), unit="MiB")
+    measure(
+        f"{name}: dockerd's slope in the outage",
+        trend and trend.slope * 60 / MIB,
+        unit="MiB/min",
+        note=(trend and f"95 %: {trend.low * 60 / MIB:.1f} to {trend.high * 60 / MIB:.1f}") or "",
+    )
+    if name == QUIET:
+        grown.below(GROWTH, source="moby daemon/logger/ring.go, moby#41539")
+
+
+def difference(one, other):
+    """None when one of them could not be had."""
+    return None if one is None or other is None else one - other
+
+
+def mib(number):
+    """Bytes as MiB."""
+    return None if number is None else number / MIB
