@@ -16,12 +16,11 @@ from itertools import cycle
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.frozen import FrozenSwarm, Receipt, freeze_swarm, send
+from harness.frozen import Receipt, send, snapshot_of
 from harness.images import Cache, Say, silent
-from harness.lab import Topology
-from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot, snapshots
+from harness.microvm import Outcome, Pool, Snapshot
 from harness.replay.compare import Difference, compare
-from harness.trial import TrialRecord, read_record
+from harness.trial import read_record
 
 CONSOLE = "console.log"
 
@@ -64,33 +63,12 @@ def replay(
             hint="only trials in virtual time are functions of their inputs",
         )
     receipt = Receipt.load(trial)
-    snapshot = _snapshot(record, receipt, cache, say)
+    snapshot = snapshot_of(record, receipt, cache, say=say)
     with _stress(stressed), ThreadPoolExecutor(at_once) as workers:
         crowd = _Crowd(at_once)
         runs = [workers.submit(_once, trial, receipt, snapshot, crowd, keep) for _ in range(times)]
         for run in as_completed(runs):
             yield run.result()
-
-
-def _snapshot(record: TrialRecord, receipt: Receipt, cache: Cache, say: Say) -> Snapshot:
-    for known in snapshots(cache):
-        if known.key == receipt.snapshot:
-            return known
-    say(f"the snapshot {receipt.snapshot} is not in the cache: freezing it again")
-    kernel = ".".join(record.inputs.kernel.split(".")[:2])
-    frozen = FrozenSwarm(
-        record.inputs.engine.name,
-        Topology.parse(record.inputs.topology),
-        kernel,
-        Machine(clock=Clock.VIRTUAL),
-    )
-    snapshot, _ = freeze_swarm(frozen, cache, say=say)
-    if snapshot.key != receipt.snapshot:
-        say(
-            f"what is frozen here has the key {snapshot.key}, not {receipt.snapshot}: engine, "
-            "QEMU or the harness differ, and a difference may come of that"
-        )
-    return snapshot
 
 
 class _Crowd(Pool):

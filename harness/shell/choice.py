@@ -8,14 +8,13 @@ from typing import Any
 
 import harness
 from harness.errors import TrialError, UsageError
-from harness.frozen import Errand, FrozenSwarm, Receipt, freeze_swarm
+from harness.frozen import Errand, FrozenSwarm, Receipt, freeze_swarm, snapshot_of
 from harness.frozen.payload import trial_payload
 from harness.frozen.prompt import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
-from harness.microvm import Clock, Machine, Snapshot, snapshots
 from harness.shell.session import Order, Visit
-from harness.trial import TrialRecord, read_record
+from harness.trial import read_record
 
 PROJECT = Path(harness.__file__).parent.parent
 
@@ -68,7 +67,7 @@ def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
         "environment": held(errand.environment, trial),
     }
     return Visit(
-        _snapshot(record, receipt, cache, say),
+        snapshot_of(record, receipt, cache, say=say),
         errand,
         inputs,
         recorded=trial / "journal.jsonl",
@@ -92,20 +91,3 @@ def check_node(name: str | None, topology: Topology) -> None:
         raise UsageError(
             f"there is no node {name!r} in {topology}", hint=f"there are {', '.join(names)}"
         )
-
-
-def _snapshot(record: TrialRecord, receipt: Receipt, cache: Cache, say: Say) -> Snapshot:
-    for known in snapshots(cache):
-        if known.key == receipt.snapshot:
-            return known
-    say(f"the snapshot {receipt.snapshot} of that trial is not in the cache")
-    wanted = FrozenSwarm(
-        record.inputs.engine.name,
-        Topology.parse(record.inputs.topology),
-        ".".join(record.inputs.kernel.split(".")[:2]),
-        Machine(clock=Clock.VIRTUAL),
-    )
-    found, _ = freeze_swarm(wanted, cache, say=say)
-    if found.key != receipt.snapshot:
-        say(f"taking {found.key}: engine, QEMU or the harness are not what they were then")
-    return found

@@ -1,0 +1,37 @@
+"""The snapshot that a recorded trial was thawed from."""
+
+from __future__ import annotations
+
+from harness.frozen.recipe import FrozenSwarm, freeze_swarm
+from harness.frozen.sending import Receipt
+from harness.images import Cache, Say, silent
+from harness.lab import Topology
+from harness.microvm import Clock, Machine, Snapshot, snapshots
+from harness.trial import TrialRecord
+
+
+def snapshot_of(
+    record: TrialRecord, receipt: Receipt, cache: Cache, *, say: Say = silent
+) -> Snapshot:
+    """The very snapshot if the cache has it, else one frozen anew from the same inputs.
+
+    What is frozen anew may have another key, because the engine's files, QEMU or the sources that
+    form a swarm are others by now; ``say`` is told so.
+    """
+    for known in snapshots(cache):
+        if known.key == receipt.snapshot:
+            return known
+    say(f"the snapshot {receipt.snapshot} is not in the cache: freezing it again")
+    wanted = FrozenSwarm(
+        record.inputs.engine.name,
+        Topology.parse(record.inputs.topology),
+        ".".join(record.inputs.kernel.split(".")[:2]),
+        Machine(clock=Clock.VIRTUAL),
+    )
+    found, _ = freeze_swarm(wanted, cache, say=say)
+    if found.key != receipt.snapshot:
+        say(
+            f"what is frozen here has the key {found.key}, not {receipt.snapshot}: engine, "
+            "QEMU or the harness differ, and a difference may come of that"
+        )
+    return found
