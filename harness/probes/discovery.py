@@ -22,7 +22,15 @@ from harness.probes.dns import Answer
 from harness.probes.inside import NetworkNamespace
 from harness.probes.ipvs import TABLE, Destination, destinations_in, load_balancer
 from harness.probes.resolving import Resolver, wait_for_answers
-from harness.probes.staleness import Stretch, Truth, View, missing, stale, wrong_now
+from harness.probes.staleness import (
+    Stretch,
+    Truth,
+    View,
+    missing,
+    most_at_once,
+    stale,
+    wrong_now,
+)
 from harness.probes.watchers import Watcher, Watchers
 from harness.swarm import Deployment
 from harness.trial import Trial
@@ -159,6 +167,13 @@ class Discovery:
     def longest_missing(self, *, since: float = 0.0, service: str | None = None) -> Elapsed:
         """The longest time that a live address was not given somewhere."""
         return _longest(self.missing(since=since, service=service))
+
+    def most_stale(self, *, since: float = 0.0, service: str | None = None) -> int:
+        """How many dead addresses one place gave at one moment, at most."""
+        by_place: dict[Place, list[Stretch]] = {}
+        for found in self.stale(since=since, service=service):
+            by_place.setdefault(found.place, []).append(found.stretch)
+        return max(map(most_at_once, by_place.values()), default=0)
 
     def wrong(self, *, nodes: Iterable[Node] | None = None) -> list[str]:
         """What is wrong now, in words: place by place. Empty: all is as it should be."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -187,6 +187,20 @@ class Reachability:
         words = f"{worst.cell}: {', '.join(worst.outcomes)}"
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
+    def longest_alone(self, *, since: float = 0.0) -> Elapsed:
+        """The longest time that a node failed at a published port while another one served it.
+
+        A port that nobody serves is a service that is not there; one that some nodes serve and
+        others do not is a port that was lost (moby#33430).
+        """
+        attempts = self.attempts(since=since, inside=False)
+        found = list(alone_in(attempts))
+        if not found:
+            return Elapsed(0.0, reached=True)
+        worst = max(found, key=lambda outage: (outage.seconds, outage.open))
+        words = f"{worst.cell}: {', '.join(worst.outcomes)}"
+        return Elapsed(worst.seconds, reached=not worst.open, last=words)
+
     def share_of_failures(self, *, since: float = 0.0, inside: bool | None = None) -> float | None:
         """The share of requests that did not get an answer below 400; None without requests."""
         attempts = self.attempts(since=since, inside=inside)
@@ -351,6 +365,29 @@ def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
             began, outcomes = None, {}
     if began is not None:
         yield Outage(began.cell, began.t, end, tuple(outcomes), open=True)
+
+
+def alone_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
+    """Each cell's outages, cut to begin when another cell of the same port got through in them.
+
+    Attempts are given in order of time; those in which nobody got through are no outage of one.
+    """
+    by_port: dict[int, dict[Cell, list[Attempt]]] = {}
+    for attempt in attempts:
+        by_port.setdefault(attempt.port, {}).setdefault(attempt.cell, []).append(attempt)
+    for cells in by_port.values():
+        for cell, own in cells.items():
+            served = [
+                attempt.t
+                for other, theirs in cells.items()
+                if other != cell
+                for attempt in theirs
+                if attempt.outcome == "ok"
+            ]
+            for outage in outages_in(own):
+                meanwhile = [t for t in served if outage.began <= t < outage.ended]
+                if meanwhile:
+                    yield replace(outage, began=min(meanwhile))
 
 
 def listening(node: Node) -> set[int]:

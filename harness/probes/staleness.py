@@ -122,6 +122,16 @@ def missing(views: Sequence[View], truths: Iterable[Truth]) -> list[Stretch]:
     return sorted(kept, key=lambda stretch: (stretch.began, stretch.address))
 
 
+def most_at_once(stretches: Iterable[Stretch]) -> int:
+    """How many of these stretches there were at one moment, at most."""
+    edges = [edge for each in stretches for edge in ((each.began, 1), (each.ended, -1))]
+    most = now = 0
+    for _, step in sorted(edges):
+        now += step
+        most = max(most, now)
+    return most
+
+
 def wrong_now(view: View, truths: Iterable[Truth], now: float) -> list[str]:
     """What is wrong with a view at a time, in words; nothing when it is as it should be."""
     if view.blind:
