@@ -40,6 +40,11 @@ def state_of(pid: int) -> str:
         return ""
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process runs no more: it is gone, or waits for its parent to take note."""
+    return state_of(pid) in ("", "Z", "X")
+
+
 def command_of(pid: int) -> list[str]:
     """A process's command line, word by word; empty when it is gone."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import FaultError, HarnessError, LabError, UsageError
 from harness.faults.on_node import NodeFault
 from harness.faults.parameter import Parameter, choice
-from harness.faults.process.processes import containerd_of, state_of
+from harness.faults.process.processes import containerd_of, has_ended
 from harness.lab import Node
 from harness.lab.processes import Process
 from harness.swarm import ask
@@ -222,8 +222,8 @@ class ContainerdKilled(NodeFault):
 
     def evidence(self) -> str:
         """The process is gone."""
-        if (state := state_of(self.pid)) not in ("", "Z", "X"):
-            raise FaultError(f"containerd (pid {self.pid}) is still there in state {state}")
+        if not has_ended(self.pid):
+            raise FaultError(f"containerd (pid {self.pid}) is still there")
         return f"pid {self.pid} is gone"
 
     def undo(self) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from harness.errors import FaultError, HarnessError, UsageError
 from harness.faults.on_node import NodeFault
 from harness.faults.parameter import Parameter, duration, word
-from harness.faults.process.processes import shim_of, state_of, task_of
+from harness.faults.process.processes import has_ended, shim_of, task_of
 from harness.lab import Node
 from harness.lab.processes import Process
 from harness.swarm import ask
@@ -110,7 +110,7 @@ class ShimKilled(_TaskFault):
 
     def undo(self) -> None:
         """End what the shim held, if nobody else has."""
-        if state_of(self.pid) not in ("", "Z", "X"):
+        if not has_ended(self.pid):
             _kill(self.pid, f"{self.service} on {self.node.name}")
 
 
@@ -205,8 +205,8 @@ def _kill(pid: int, what: str) -> None:
 
 
 def _require_gone(pid: int, what: str) -> None:
-    if (state := state_of(pid)) not in ("", "Z", "X"):
-        raise FaultError(f"{what} (pid {pid}) is still there in state {state}")
+    if not has_ended(pid):
+        raise FaultError(f"{what} (pid {pid}) is still there")
 
 
 def _wait_ended(node: Node, container: str) -> None:
