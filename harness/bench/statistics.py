@@ -15,10 +15,10 @@ from harness.bench.figure import Figure, show
 from harness.results.statistics import MATERIAL
 from harness.results.statistics.simulation import LAWS, change_rates, rates
 
-RECOMMENDED = {10: 15, 50: 20}
+RECOMMENDED = {10: 16, 50: 20}
 """Measures compared at once, and the trials of each side that the documents recommend."""
 
-HISTORY = 30
+HISTORY = 40
 """Nightly runs in the histories that are simulated."""
 
 

@@ -90,15 +90,15 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def few(annotations: Iterable[str]) -> list[str]:
+def few(lines: Iterable[str]) -> list[str]:
     """As many of each kind as are shown; how many more there are is in the last one."""
     kept: list[str] = []
     counts: dict[str, int] = {}
-    for annotation in annotations:
-        kind = annotation[2:].partition(" ")[0]
+    for line in lines:
+        kind = line[2:].partition(" ")[0]
         counts[kind] = counts.get(kind, 0) + 1
         if counts[kind] < MOST_ANNOTATIONS:
-            kept.append(annotation)
+            kept.append(line)
     more = {kind: count - MOST_ANNOTATIONS + 1 for kind, count in counts.items()}
     return kept + [
         annotation(kind, "more", f"{count} more; see the job's summary")

@@ -1,32 +1,47 @@
 """Change points in a history: from which run on a measure is another.
 
-The series is split where the ranks before and after differ most; the split counts if of all
-orders of the same values at most ``alpha`` have one as good (a permutation test of the whole
-search, so looking at every place costs nothing). Then both halves are searched again.
+The stretch of runs is looked for whose ranks differ most from those of all others, at an end or
+in the middle (so that what came and went is found too). It counts if of all orders of the same
+values at most ``alpha`` have one as good: a permutation test of the whole search, so looking
+everywhere costs nothing. Then each piece is searched again, and at last every change point must
+hold between the two stretches beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.results.statistics.permutation import rank_test
+from harness.results.statistics.sample import Floats, Sample
+
 ALPHA = 0.01
 """Of 100 histories in which nothing changes at most one is said to have changed."""
 
 LEAST = 5
-"""Runs before and after a change point, at least."""
+"""Runs in a stretch, at least."""
+
+MOST = 120
+"""Runs that are looked at: the youngest. A search takes time with their square."""
 
 _ORDERS = 1999
+_BATCH = 100
 _SEED = 20261123
+
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Change:
-    """From run ``at`` (counted from 0) on it is another: medians of the stretches beside it."""
+    """From run ``at`` (counted from 0) on it is another: medians of the stretches beside it.
+
+    ``p``: the chance of two such stretches if nothing changed between them.
+    """
 
     at: int
     before: float
@@ -46,43 +61,76 @@ def changes(
 
     A series of fewer than ``2 * LEAST`` values has none: it is too short to tell.
     """
-    series = np.asarray(values, dtype=np.float64)
-    splits = sorted(_splits(series, 0, alpha))
-    edges = [0, *(at for at, _ in splits), len(series)]
-    found = (
-        Change(
-            at,
-            float(np.median(series[edges[number] : at])),
-            float(np.median(series[at : edges[number + 2]])),
-            p,
-        )
-        for number, (at, p) in enumerate(splits)
-    )
-    return tuple(change for change in found if abs(change.shift) > floor)
+    skipped = max(0, len(values) - MOST)
+    series = np.asarray(values[skipped:], dtype=np.float64)
+    cuts = _cuts(series, 0, len(series), alpha)
+    while True:
+        edges = [0, *cuts, len(series)]
+        found = [
+            _change(series, before, at, after, skipped)
+            for before, at, after in zip(edges, edges[1:], edges[2:], strict=False)
+        ]
+        weak = [cut for cut, change in zip(cuts, found, strict=True) if change.p > alpha]
+        if not weak:
+            return tuple(change for change in found if abs(change.shift) > floor)
+        # One at a time: without it the stretches beside it are longer, and tell more.
+        cuts.remove(max(weak, key=lambda cut: found[cuts.index(cut)].p))
 
 
-def _splits(series: NDArray[np.float64], offset: int, alpha: float) -> Iterator[tuple[int, float]]:
-    if len(series) < 2 * LEAST or np.ptp(series) == 0:
-        return
-    ranks = stats.rankdata(series)
-    best, at = _best(ranks[None, :])
+def _change(series: Floats, start: int, at: int, end: int, skipped: int) -> Change:
+    before, after = series[start:at], series[at:end]
+    p = rank_test(Sample.of(before), Sample.of(after)).p
+    return Change(at + skipped, float(np.median(before)), float(np.median(after)), p)
+
+
+def _cuts(series: Floats, start: int, end: int, alpha: float) -> list[int]:
+    piece = series[start:end]
+    if len(piece) < 2 * LEAST or np.ptp(piece) == 0:
+        return []
+    found = _stretch(stats.rankdata(piece), alpha)
+    if found is None:
+        return []
+    cuts = [start + cut for cut in found if 0 < cut < len(piece)]
+    edges = [start, *cuts, end]
+    inside = [_cuts(series, edges[n], edges[n + 1], alpha) for n in range(len(edges) - 1)]
+    return sorted([*cuts, *(cut for some in inside for cut in some)])
+
+
+def _stretch(ranks: Floats, alpha: float) -> tuple[int, int] | None:
+    """The stretch that differs most from all else, if that is no chance."""
+    begins, ends = _stretches(len(ranks))
+    own = _distances(ranks[None, :], begins, ends)[0]
+    best = int(own.argmax())
     rng = np.random.default_rng(_SEED)
-    orders = rng.permuted(np.tile(ranks, (_ORDERS, 1)), axis=1)
-    others, _ = _best(orders)
-    p = (1 + int((others >= best[0] - 1e-9).sum())) / (1 + _ORDERS)
-    if p > alpha:
-        return
-    split = int(at[0])
-    yield offset + split, p
-    yield from _splits(series[:split], offset, alpha)
-    yield from _splits(series[split:], offset + split, alpha)
+    asfar, drawn = 0, 0
+    while drawn < _ORDERS:
+        count = min(_BATCH, _ORDERS - drawn)
+        orders = rng.permuted(np.tile(ranks, (count, 1)), axis=1)
+        asfar += int((_distances(orders, begins, ends).max(axis=1) >= own[best] - 1e-9).sum())
+        drawn += count
+        # Enough of them to know how it ends.
+        if asfar + 1 > alpha * (_ORDERS + 1):
+            return None
+    return int(begins[best]), int(ends[best])
 
 
-def _best(ranks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The largest standardised distance of rank sums over all places, and its place, by row."""
+@lru_cache(maxsize=256)
+def _stretches(length: int) -> tuple[Places, Places]:
+    """Where stretches may begin and end, so that they and what is left are long enough."""
+    pairs = [
+        (begin, end)
+        for begin in (0, *range(LEAST, length - LEAST + 1))
+        for end in (*range(begin + LEAST, length - LEAST + 1), length)
+        if LEAST <= end - begin <= length - LEAST
+    ]
+    return np.asarray([b for b, _ in pairs]), np.asarray([e for _, e in pairs])
+
+
+def _distances(ranks: Floats, begins: Places, ends: Places) -> Floats:
+    """How far each stretch's ranks lie from what they would be by chance, by row."""
     length = ranks.shape[1]
-    places = np.arange(LEAST, length - LEAST + 1)
-    before = np.cumsum(ranks - ranks.mean(axis=1, keepdims=True), axis=1)[:, places - 1]
-    distance = np.abs(before) / np.sqrt(places * (length - places))
-    where = distance.argmax(axis=1)
-    return distance[np.arange(len(ranks)), where], places[where]
+    sums = np.zeros((len(ranks), length + 1))
+    np.cumsum(ranks - ranks.mean(axis=1, keepdims=True), axis=1, out=sums[:, 1:])
+    sizes = ends - begins
+    spread = np.sqrt(sizes * (length - sizes))
+    return np.asarray(np.abs(sums[:, ends] - sums[:, begins]) / spread, dtype=np.float64)

@@ -21,7 +21,7 @@ from harness.results.statistics.sample import Floats, Sample
 LEVEL = 0.95
 """Of the confidence intervals. Each stands for itself: they are not widened for their number."""
 
-_RESAMPLES = 4999
+_RESAMPLES = 1999
 _SEED = 20261123
 
 # The median of |x - y| for two draws from one normal distribution is this many standard deviations.

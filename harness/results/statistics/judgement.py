@@ -58,10 +58,11 @@ def judge_contrast(
     * inconclusive: anything else, above all too few trials.
     """
     inside = max(abs(contrast.low), abs(contrast.high))
+    # The typical trial may stay while some go far out: then the mean moves.
+    if inside <= floor and abs(contrast.mean_shift) <= floor:
+        return Judgement("same", "any difference is smaller than what counts")
     if adjusted <= alpha:
         return _difference(contrast, better, floor, adjusted)
-    if inside <= floor:
-        return Judgement("same", "any difference is smaller than what counts")
     if not contrast.bounded:
         return Judgement("inconclusive", "not enough trials to tell")
     if contrast.p <= alpha:
