@@ -143,6 +143,10 @@ class Reachability:
 
     # -- what it saw ---------------------------------------------------------------------------
 
+    def at(self, monotonic: float) -> float:
+        """A reading of the monotonic clock as trial time, which ``since`` is."""
+        return self._trial.clock.at(monotonic)
+
     def attempts(self, *, since: float = 0.0, inside: bool | None = None) -> list[Attempt]:
         """All requests that began at ``since`` (trial seconds) or later, in order of time.
 
