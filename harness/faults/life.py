@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -47,7 +47,8 @@ class Fault(ABC):
     excludes: ClassVar[tuple[str, ...]] = ()
     #: Attributes that ``precheck`` or ``apply`` has set and ``undo`` needs, of values that JSON can
     #: hold (lists, not tuples; numbers, not objects), so that another process can heal it. What
-    #: ``precheck`` sets is known even if the process is killed in the middle of ``apply``.
+    #: ``precheck`` sets is known even if the process is killed in the middle of ``apply``, and so
+    #: is what is set before :meth:`jot`.
     remembers: ClassVar[tuple[str, ...]] = ()
     #: Whether it ends with the process that injected it, because a thread or server of that
     #: process is what does it. It cannot be left injected by hand.
@@ -59,6 +60,8 @@ class Fault(ABC):
         self._id: str | None = None
         self.words: tuple[str, dict[str, str]] | None = None
         """Target and parameters in people's words, if it was made of such: see the catalogue."""
+        self.keeper: Callable[[Fault], object] | None = None
+        """Is told when what it remembers has changed, for other processes to know."""
         self.began: float | None = None
         """When it was last injected, in seconds since the trial began."""
         self.injected_at: float | None = None
@@ -195,6 +198,11 @@ class Fault(ABC):
             self._trial.doubts.append(reason)
 
     # -- in another process --------------------------------------------------------------------
+
+    def jot(self) -> None:
+        """Have what it remembers kept now: in ``apply``, before what makes it needed is done."""
+        if self.keeper is not None:
+            self.keeper(self)
 
     def words_again(self) -> tuple[str, dict[str, str]]:
         """Target and parameters in words that make this very fault again, whoever leads by then."""

@@ -138,6 +138,7 @@ class Keeper:
         )
         self._book.write(page)
         self._open[id] = (fault, page)
+        fault.keeper = lambda _: self._note(id)
 
     def _note(self, id: str, *, evidence: str = "", trouble: str = "") -> None:  # noqa: A002
         if id not in self._open:

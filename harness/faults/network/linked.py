@@ -89,9 +89,13 @@ class LinkFault(Fault):
         taken = self.fabric.tables()
         for slot in range(1, _SLOTS + 1):
             # Somebody else may take the same slot between looking and making: the kernel decides.
-            if rules.table_of(slot) not in taken and self.fabric.takes(self._script(slot)):
-                self.slot = slot
+            if rules.table_of(slot) in taken:
+                continue
+            self.slot = slot
+            self.jot()
+            if self.fabric.takes(self._script(slot)):
                 return
+            self.slot = 0
         raise FaultError("the fabric took the rules into none of its slots")
 
     def evidence(self) -> str:

@@ -157,7 +157,8 @@ class ShapedLinks(LinkFault):
         return {destination for _, destination in self.links.pairs()}
 
     def _lay_again(self) -> None:
-        if self._watch is not None and self.slot:
+        # Another process may have healed it meanwhile.
+        if self._watch and self.slot and rules.table_of(self.slot) in self.fabric.tables():
             ports.lay(self.fabric, self._ports(), self.slot, self.leaf())
 
 

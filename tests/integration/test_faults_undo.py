@@ -1,0 +1,210 @@
+"""On real nodes: whatever is injected, healed or dies, it ends in the state it began from.
+
+The many paths are in tests/unit/test_faults_undo.py, on a model; this is a sample of them. Every
+step is a process of its own, so nothing is healed out of a memory, and some are killed half-way.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from harness.errors import HarnessError
+from harness.faults.catalogue import kind_of
+from harness.hand import Bench, Book, hold
+from harness.lab import NamespacesLab, Topology
+
+pytestmark = pytest.mark.integration
+
+FAULTS = {
+    "dockerd-killed": ("m1", {}),
+    "node-killed": ("m1", {}),
+    "dockerd-paused": ("m1", {}),
+    "node-paused": ("m1", {}),
+    "containerd-killed": ("m1", {}),
+    "network-cut": ("m1", {"plane": "gossip"}),
+    "network-loss": ("m1 -> client", {"share": "30%"}),
+    "network-rate": ("m1", {"rate": "10mbit"}),
+    "firewall-rules-lost": ("m1", {}),
+    "cpu-hogged": ("m1", {"processes": "1"}),
+    "memory-held": ("m1", {"amount": "8MiB"}),
+    "memory-limited": ("m1", {"limit": "1GiB"}),
+    "descriptors-exhausted": ("m1", {}),
+    "processes-exhausted": ("m1", {}),
+}
+
+LIMITS = {
+    *("memory.max", "memory.high", "memory.limit_in_bytes", "pids.max", "cgroup.freeze"),
+    *("cpu.max", "cpu.weight", "cpu.shares", "cpu.cfs_quota_us", "freezer.state"),
+}
+
+
+@pytest.fixture(scope="module")
+def opened(stable):
+    """A lab of one node that is held open, with a client on the fabric."""
+    with NamespacesLab.build(Topology(), lambda _: stable) as lab:
+        lab.site("client")
+        with hold(lab) as opened:
+            yield opened
+
+
+def state_of(opened):
+    """All of a lab that a fault could leave changed."""
+    with opened.entered() as lab:
+        node = lab.node("m1")
+        fabric = f"--net=/proc/{lab.keeper.keeper}/ns/net"
+        rules = node.run(["iptables-save"]).text.splitlines()
+        groups = of_groups(lab, "cgroup.procs")
+        pids = {pid for procs in groups for pid in procs.read_text().split()}
+        return {
+            "answers": node.up and node.dockerd.ping(),
+            "processes": sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids),
+            "stopped": [pid for pid in pids if field("State", pid).startswith("T")],
+            "descriptors": limit_of(node.dockerd.pid, "Max open files"),
+            "limits": {
+                str(path).partition("/swarm-chaos/")[2]: path.read_text()
+                for name in LIMITS
+                for path in of_groups(lab, name)
+            },
+            "rules of the fabric": said("nsenter", fabric, "nft", "-s", "list", "ruleset"),
+            "qdiscs of the fabric": sorted(said("nsenter", fabric, "tc", "qdisc").splitlines()),
+            "qdiscs of the node": node.run(["tc", "qdisc"], check=False).text,
+            "rules of the node": [re.sub(r"\[.*", "", r) for r in rules if not r.startswith("#")],
+        }
+
+
+def of_groups(lab, name):
+    """Files of this name in all of the node's control groups."""
+    above = Path(f"/proc/{lab.keeper.janitor}/root{lab.keeper.lab_dir}/cgroup")
+    return sorted(above.glob(f"**/swarm-chaos/{lab.keeper.lab_id}/m1/**/{name}"))
+
+
+def field(name, pid):
+    [line] = re.findall(rf"^{name}:\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return line
+
+
+def limit_of(pid, name):
+    [line] = [x for x in Path(f"/proc/{pid}/limits").read_text().splitlines() if x.startswith(name)]
+    return line
+
+
+def said(*argv):
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def in_a_process(work, *, killed_after=None):
+    """Do something in a child; False when that raised a HarnessError, or was killed before."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            work()
+            code = 0
+        except HarnessError as error:
+            print(f"  [{error.what}]", flush=True)
+            code = 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    if killed_after is not None:
+        time.sleep(killed_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 1, -signal.SIGKILL)
+    return code == 0
+
+
+class Undo(RuleBasedStateMachine):
+    """Faults come and go, nodes and harnesses die; at the end all that is left is healed."""
+
+    opened = None
+
+    def __init__(self):
+        super().__init__()
+        self.before = state_of(self.opened)
+        print("begin")
+
+    def injected(self):
+        return [page.id for page in Book(self.opened.folder).pages()]
+
+    def inject_one(self, name):
+        with self.opened.entered() as lab, Bench(lab) as bench:
+            bench.inject(name, *FAULTS[name])
+
+    def heal_some(self, *ids):
+        with self.opened.entered() as lab, Bench(lab) as bench:
+            bench.heal(ids)
+
+    @rule(name=st.sampled_from(sorted(FAULTS)))
+    def inject(self, name):
+        print(f"inject {name}")
+        before = self.injected()
+        if not in_a_process(lambda: self.inject_one(name)):
+            assert self.injected() == before, f"{name} was refused and left something"
+
+    @rule(name=st.sampled_from(sorted(FAULTS)), after=st.floats(0.05, 0.6))
+    def inject_and_be_killed(self, name, after):
+        print(f"inject {name}, killed after {after:.2f} s")
+        in_a_process(lambda: self.inject_one(name), killed_after=after)
+
+    @precondition(lambda self: self.injected())
+    @rule(data=st.data())
+    def heal(self, data):
+        chosen = data.draw(st.sampled_from(self.injected()))
+        print(f"heal {chosen}")
+        assert in_a_process(lambda: self.heal_some(chosen))
+
+    @precondition(lambda self: self.injected())
+    @rule(data=st.data(), after=st.floats(0.05, 0.6))
+    def heal_and_be_killed(self, data, after):
+        chosen = data.draw(st.sampled_from(self.injected()))
+        print(f"heal {chosen}, killed after {after:.2f} s")
+        in_a_process(lambda: self.heal_some(chosen), killed_after=after)
+
+    @rule()
+    def the_power_goes_and_comes_back(self):
+        def blink():
+            with self.opened.entered() as lab:
+                node = lab.node("m1")
+                if node.up:
+                    node.kill()
+                    node.start()
+
+        print("the power goes")
+        in_a_process(blink)
+
+    def teardown(self):
+        print(f"heal {self.injected()}")
+        assert in_a_process(self.heal_some)
+        assert self.injected() == []
+        assert state_of(self.opened) == self.before
+
+
+def test_whatever_happens_it_ends_as_it_began(opened):
+    assert all(kind_of(name) for name in FAULTS)
+    Undo.opened = opened
+    run_state_machine_as_test(
+        Undo,
+        settings=settings(
+            max_examples=4,
+            stateful_step_count=8,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],  # what one path leaves would be in the next one's beginning
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
