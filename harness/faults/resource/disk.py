@@ -122,6 +122,8 @@ class DiskOwned(_FolderFault):
         """Stop dockerd, move the folder, start it again."""
         self.node.dockerd.stop()
         self.node.disks.give(self.path, self.size)
+        # What the node had before is not to be lost when the power goes.
+        self.node.run(["sync", "-f", self.path])
         self.node.start()
 
     def evidence(self) -> str:

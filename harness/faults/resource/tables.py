@@ -22,6 +22,7 @@ from harness.swarm import Swarm
 from harness.trial import Trial
 
 _SPARE = Parameter("spare", number, "", "how many more there may be", default="0")
+_STANDARD = 3  # input, output and errors
 _INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
@@ -31,7 +32,7 @@ class DescriptorsExhausted(NodeFault):
     name = "descriptors-exhausted"
     summary = "dockerd gets no more file descriptors: no file can be opened, no call accepted."
     parameters = (_SPARE,)
-    proof = "its limit is the lowest descriptor that is free; healed: its limit is as it was"
+    proof = "its limit is set and no connection is taken; healed: its limit is as it was"
     excludes = ("dockerd's limits",)
     recorded = ("spare", "pid", "limit")
     remembers = ("pid", "former")
@@ -50,15 +51,21 @@ class DescriptorsExhausted(NodeFault):
         self.former = list(resource.prlimit(self.pid, resource.RLIMIT_NOFILE))
 
     def apply(self) -> None:
-        """Set its limit to what is open; the count is looked at again, for it moves."""
-        self.limit = _lowest_free(self.pid) + self.spare
+        """Lower its limit below every descriptor it may get, or to so many above the next.
+
+        A limit is for numbers and not for a count: one that is closed can be had again, unless
+        the limit is below it. The first three are never closed.
+        """
+        self.limit = _lowest_free(self.pid) + self.spare if self.spare else _STANDARD
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (self.limit, self.former[1]))
 
     def evidence(self) -> str:
-        """The limit holds; without any to spare, no descriptor below it is free."""
+        """The limit is set; without any to spare, no connection is taken."""
         soft, _ = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
         if soft != self.limit:
             raise FaultError(f"the limit of dockerd on {self.node.name} is {soft}")
+        if self.spare == 0 and self.node.dockerd.ping(timeout=0.3):
+            raise FaultError(f"dockerd on {self.node.name} still takes connections")
         open_ = len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
         return f"dockerd on {self.node.name} has {open_} descriptors, its limit is {self.limit}"
 

@@ -1,0 +1,204 @@
+"""Faults of resources on a real node: each effect measured from outside, and its heal too."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import FaultError
+from harness.faults import Faults
+from harness.faults.resource.controllers import controller
+from harness.lab import NamespacesLab, Topology
+from harness.lab.dockerd import NAMESPACES
+from harness.lab.enter import complete, entering, joining
+from harness.swarm import Swarm
+from harness.trial import EngineFacts, Trial, TrialInputs
+from harness.wait import NotYet, wait_for
+
+pytestmark = pytest.mark.integration
+
+MIB = 1 << 20
+SWARM = "/var/lib/docker/swarm"
+
+
+@pytest.fixture(scope="module")
+def lab(stable, seed_of):
+    with NamespacesLab.build(Topology(1), lambda _: stable, seed_for=seed_of) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def swarm(lab):
+    return Swarm.form(lab, seed=1)
+
+
+@pytest.fixture
+def m1(lab, swarm):
+    return lab.node("m1")
+
+
+@pytest.fixture
+def trial(tmp_path):
+    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
+    inputs = TrialInputs(
+        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+    )
+    trial = Trial(tmp_path / "trial", inputs)
+    yield trial
+    trial.finish(None)
+    assert trial.doubts == []
+
+
+@pytest.fixture
+def resource(trial):
+    return Faults(trial).resource
+
+
+def among(node, *argv):
+    """Run a program as one of the node's own processes, in its cgroups."""
+    entered = entering(node.pid, NAMESPACES, argv)
+    started = time.monotonic()
+    done = complete(joining(node.groups.leaves(), entered), shown=argv, where=node.name, timeout=60)
+    return done, time.monotonic() - started
+
+
+def cpu_time(node, script):
+    """CPU seconds by seconds of time that a busy program of the node's gets in half a second."""
+    busy = f"{script} & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
+    done, _ = among(node, "sh", "-c", busy)
+    stat = done.text.rpartition(") ")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") / 0.5
+
+
+def test_a_node_gets_a_share_of_a_cpu_and_no_more(resource, m1):
+    busy = "while :; do :; done"
+    with resource.limit_cpu(m1, 0.1):
+        assert cpu_time(m1, busy) < 0.25
+    cpu = controller(m1, "cpu")
+    before = cpu.counter("cpu.stat", "nr_throttled")
+    cpu_time(m1, busy)
+    assert cpu.counter("cpu.stat", "nr_throttled") == before
+
+
+def test_a_hog_runs_on_the_node_and_is_gone_after(resource, m1):
+    def busy():
+        return m1.run(["sh", "-c", "grep -ls '[w]hile :' /proc/[0-9]*/cmdline || true"]).text
+
+    with resource.hog_cpu(m1, processes=3, weight=4):
+        assert len(busy().split()) >= 3
+    assert busy() == ""
+
+
+def test_a_node_with_little_memory_has_its_own_killed_and_no_other(resource, m1):
+    grab = "head -c 256M /dev/zero | tail"  # holds all that it reads
+    with resource.limit_memory(m1, 160 * MIB):
+        done, _ = among(m1, "sh", "-c", f"{grab} >/dev/null; exit ${{PIPESTATUS:-$?}}")
+        assert done.code in (137, 1), "the kernel killed it"
+    done, _ = among(m1, "sh", "-c", f"{grab} >/dev/null")
+    assert done.code == 0, "without the limit it ends well"
+
+
+def test_memory_is_held_and_let_go(resource, m1):
+    held = Path(f"/proc/{m1.pid}/root/dev/shm")
+    with resource.hold_memory(m1, 64 * MIB):
+        assert sum(each.stat().st_blocks * 512 for each in held.iterdir()) == 64 * MIB
+    assert list(held.iterdir()) == []
+
+
+def test_a_dockerd_without_room_is_killed_by_the_kernel_and_started_again(resource, m1):
+    def grown():
+        try:
+            m1.docker.containers.list()
+            m1.docker.info()
+        except Exception as error:
+            return str(error)  # the SDK has a kind of its own for each
+        return m1.dockerd.alive is False or NotYet("dockerd lives")
+
+    with resource.limit_dockerd_memory(m1, MIB) as limited:
+        wait_for(grown, state="dockerd to need more than it may", within=30, every=0.01)
+        wait_for(lambda: not m1.dockerd.alive or NotYet("it runs"), state="its end", within=10)
+        assert limited.killed >= 1
+    assert m1.dockerd.ping()
+    assert m1.docker.info()["Swarm"]["LocalNodeState"] == "active"
+
+
+def test_without_descriptors_no_call_is_taken(resource, m1):
+    with resource.exhaust_descriptors(m1) as exhausted:
+        assert not m1.dockerd.ping(timeout=0.5)
+        assert (
+            f"Max open files            {exhausted.limit} "
+            in Path(f"/proc/{exhausted.pid}/limits").read_text()
+        )
+    assert m1.dockerd.ping()
+
+
+def test_without_processes_nothing_forks(resource, m1):
+    two = ("sh", "-c", "/bin/true; /bin/true; exit 0")
+    with resource.exhaust_processes(m1):
+        done, _ = among(m1, *two)
+        assert done.code != 0
+        assert b"fork" in done.stderr
+    done, _ = among(m1, *two)
+    assert done.code == 0
+
+
+def test_what_nodes_share_is_not_touched_here(resource, swarm, m1):
+    with pytest.raises(FaultError, match="share the kernel of its host"):
+        resource.jump_clock(swarm, 3600.0).inject()
+    with pytest.raises(FaultError, match="share the kernel of its host"):
+        resource.exhaust_inotify(swarm).inject()
+    with pytest.raises(FaultError, match="no wall clock per namespace"):
+        resource.drift_clock(m1, 0.01).inject()
+    with pytest.raises(FaultError, match="no disk of its own"):
+        resource.fill_disk(m1).inject()
+
+
+def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(trial, resource, swarm, m1):
+    """One disk for all of it: to move a folder costs two restarts of dockerd."""
+    process = Faults(trial).process
+    inside = Path(f"/proc/{m1.pid}/root{SWARM}")
+    with resource.own_disk(m1):
+        assert (inside / "docker-state.json").exists(), "the folder came along"
+        assert inside.stat().st_dev != inside.parent.stat().st_dev
+        _refuses_when_full(resource, m1, inside)
+        _waits_when_slow(resource, swarm, m1)
+        with resource.fill_disk(m1):
+            m1.dockerd.kill()
+        assert m1.dockerd.ping(), "what died on a full disk is started on one with room"
+        with process.cut_power(m1):
+            assert not m1.up
+        inside = Path(f"/proc/{m1.pid}/root{SWARM}")
+        assert not (inside / process.cut_power(m1).MARK).exists()
+        assert swarm.time_to_write(within=30).reached, "raft's log survived the power cut"
+    assert m1.disks.of(SWARM) is None
+    assert (inside / "docker-state.json").exists(), "the folder came back"
+    assert not list(m1.dir.glob("disks/*")), "no image is left"
+    assert swarm.time_to_write(within=30).reached
+
+
+def _refuses_when_full(resource, node, inside):
+    with resource.fill_disk(node):
+        with pytest.raises(OSError, match="No space left") as refusal:
+            (inside / "more").write_bytes(b"x" * MIB)
+        assert refusal.value.errno == errno.ENOSPC
+        (inside / "more").unlink()
+        other = inside.parent / "more"
+        other.write_bytes(b"x" * MIB)  # the rest of the node has room
+        other.unlink()
+    (inside / "more").write_bytes(b"x" * MIB)
+    (inside / "more").unlink()
+
+
+def _waits_when_slow(resource, swarm, node):
+    def wrote():
+        started = time.monotonic()
+        assert swarm.time_to_write(within=30).reached
+        return time.monotonic() - started
+
+    swift = wrote()
+    with resource.slow_disk(node, writes=2):
+        slow = wrote()
+    assert slow > 0.5, "a secret and its end are two entries of raft's log, each synced"
+    assert slow > 5 * swift
