@@ -1,0 +1,167 @@
+"""The probes on a real swarm of two nodes: they see what is, and what is wrong."""
+
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from harness.lab import NamespacesLab, Topology
+from harness.probes import (
+    Api,
+    Containers,
+    Discovery,
+    DockerdLogs,
+    Gossip,
+    Reachability,
+    Tasks,
+    listening,
+)
+from harness.swarm import Service, Swarm, Workload, redeploy, scale
+from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+
+pytestmark = pytest.mark.integration
+
+PORT = 8080
+
+
+@pytest.fixture(scope="module")
+def lab(stable, seed_of):
+    with NamespacesLab.build(Topology(1, 1, 0), lambda _: stable, seed_for=seed_of) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def swarm(lab):
+    return Swarm.form(lab, seed=1)
+
+
+@pytest.fixture(scope="module")
+def web(swarm):
+    app = Service("app", APP_IMAGE, ("web",), replicas=2, port=APP_PORT, published=PORT)
+    lone = Service("lone", APP_IMAGE, ("web",), replicas=1, port=APP_PORT, role="manager")
+    return swarm.deploy(Workload("web", ("web",), (app, lone), entry="app"))
+
+
+class Probes:
+    """All of them on one trial."""
+
+    def __init__(self, lab, swarm, folder):
+        engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
+        inputs = TrialInputs(
+            scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+        )
+        self.trial = Trial(folder / "trial", inputs)
+        nodes = list(lab.nodes.values())
+        self.containers = Containers(nodes, self.trial)
+        self.discovery = Discovery(nodes, self.containers, self.trial)
+        self.reach = Reachability(nodes, lab.site("reach"), self.containers, self.trial)
+        self.tasks = Tasks(self.containers, self.trial)
+        self.gossip = Gossip(nodes, self.containers, self.trial)
+        self.api = Api(swarm.managers, self.trial)
+        self.logs = DockerdLogs(nodes, self.trial)
+
+    def rows(self, name):
+        return list(read_lines(self.trial.samples(name)))
+
+
+@pytest.fixture
+def probes(lab, swarm, tmp_path):
+    probes = Probes(lab, swarm, tmp_path)
+    with ExitStack() as stack:
+        stack.callback(probes.trial.finish, None)
+        for close in (
+            probes.containers.close,
+            probes.logs.save,
+            probes.api.close,
+            probes.gossip.save,
+            probes.tasks.close,
+            probes.reach.close,
+            probes.discovery.close,
+        ):
+            stack.callback(close)
+        yield probes
+    assert probes.trial.doubts == []
+
+
+def test_a_swarm_that_is_well_looks_well(lab, web, probes):
+    probes.discovery.start(web)
+    probes.reach.start(web, inside=True, every_inside=0.5)
+    probes.tasks.start(web)
+    probes.api.start()
+    now = time.monotonic()
+    assert probes.discovery.time_to_whole(within=10, since=now).reached
+    assert probes.reach.time_to_whole(within=10, since=now).reached
+    assert probes.api.time_to_all("write", within=10, since=now).reached
+    assert {str(place) for place in probes.discovery.places if place.node == "w1"} >= {
+        f"{name} in web on w1" for name in ("app", "tasks.app", "lone", "tasks.lone")
+    }
+    inside = {cell for cell in probes.reach.matrix() if cell.source != "outside"}
+    assert len(inside) == 2 * 3, "two nodes ask three tasks"
+    assert all(a.task == a.cell.target for a in probes.reach.attempts(inside=True))
+    assert probes.gossip.wrong(web) == []
+    assert probes.gossip.wrong_forwarding(web) == []
+    assert probes.gossip.diagnose(lab.node("w1")) == {"m1", "w1"}
+    assert probes.gossip.entries(lab.node("m1"), web.networks["web"])
+    assert all(PORT in listening(node) for node in lab.nodes.values())
+
+    began = time.monotonic()
+    redeploy(web, "lone")
+    assert probes.tasks.time_to_running("lone", 1, within=30, since=began, fresh=True).reached
+    assert probes.discovery.time_to_whole(within=10, since=began).reached
+    assert probes.tasks.twins() == []
+    [old, new] = probes.tasks.lives("lone")
+    assert old.leaving + 1.9 < old.ended, "swarm waits before it stops a task"
+    assert old.ended <= new.started
+    assert probes.discovery.longest_stale().seconds == 0
+    assert {"ready", "running", "shutdown"} <= {s.state for s in probes.tasks.history("lone")}
+    assert set(probes.api.outcomes()) == {"ok"}
+
+
+def test_a_service_that_is_away_is_seen(web, probes):
+    probes.reach.start(web)
+    assert probes.reach.wrong() == [] or probes.reach.time_to_whole(within=5).reached
+    scale(web, "app", 0)
+    cells = ["outside to m1:8080: refused", "outside to w1:8080: refused"]
+    deadline = time.monotonic() + 15
+    while probes.reach.wrong() != cells:
+        assert time.monotonic() < deadline, probes.reach.wrong()
+        time.sleep(0.1)
+    began = time.monotonic()
+    scale(web, "app", 2)
+    assert probes.reach.time_to_whole(within=20, since=began).reached
+    outages = {outage.cell.target: outage for outage in probes.reach.outages()}
+    assert set(outages) == {"m1:8080", "w1:8080"}
+    assert not probes.reach.longest_outage().seconds < 1
+
+
+def test_a_dead_node_is_seen(lab, swarm, web, probes):
+    """The probes' control: who cannot see a dead address is blind."""
+    worker, manager = lab.node("w1"), lab.node("m1")
+    probes.discovery.start(web)
+    probes.gossip.start(web)
+    began = time.monotonic()
+    worker.kill()
+    time.sleep(1)
+    dead = [words for words in probes.discovery.wrong(nodes=[manager]) if "is dead" in words]
+    assert dead, "the dead node's address is still given"
+    assert any("nobody to ask" in words for words in probes.discovery.wrong(nodes=[worker]))
+    failed = probes.gossip.time_to("failed", worker, within=20, since=began)
+    assert failed.reached
+    whole = probes.discovery.time_to_whole(within=20, since=began, nodes=[manager])
+    stale = probes.discovery.longest_stale()
+    assert stale.reached
+    assert stale.seconds == pytest.approx(failed.seconds, abs=1.0)
+    assert whole.seconds == pytest.approx(stale.seconds, abs=1.0)
+    assert probes.logs.time_to("marked failed", within=5, since=began, node=manager).reached
+
+    back = time.monotonic()
+    worker.start()
+    swarm.wait_for_ready([worker, manager])
+    assert probes.gossip.time_to("joined", worker, within=30, since=back).reached
+    assert probes.discovery.time_to_whole(within=40, since=back).reached, "watchers are made anew"
+    probes.discovery.close()
+    rows = probes.rows("discovery")
+    assert {row["node"] for row in rows if row["error"] == "nobody to ask"} == {"w1"}
+    left = [c.name for node in lab.nodes.values() for c in node.docker.containers.list()]
+    assert all(name.startswith(("app.", "lone.")) for name in left), "the watchers are gone"
