@@ -43,9 +43,12 @@ class Trend:
 
 
 def settled_at(values: Sequence[float]) -> int:
-    """The index from which on a series has settled, by MSER; at most the middle."""
+    """The index from which on a series has settled, by MSER.
+
+    At most the middle, and no more is cut than leaves enough for a slope.
+    """
     best, where = math.inf, 0
-    for cut in range(len(values) // 2 + 1):
+    for cut in range(max(0, min(len(values) // 2, len(values) - LEAST)) + 1):
         rest = values[cut:]
         if len(rest) < 2:
             break
@@ -70,6 +73,6 @@ def trend_of(times: Sequence[float], values: Sequence[float]) -> Trend | None:
         return None
     count = len(points)
     spread = _Z * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    low = max(0, math.floor((len(slopes) - spread) / 2))
+    low = max(0, math.floor((len(slopes) - spread) / 2) - 1)
     high = min(len(slopes) - 1, math.ceil((len(slopes) + spread) / 2))
     return Trend(statistics.median(slopes), slopes[low], slopes[high], points[0][0], count)

@@ -33,7 +33,7 @@ _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN", 429: "TOOMANY
 
 
 class Front:
-    """The front on one port; ``backend`` is the port of the registry on the loopback."""
+    """The front on a port (0: one that is free); ``backend`` is the registry's, on the loopback."""
 
     def __init__(self, port: int, backend: int, tls: ssl.SSLContext) -> None:
         self.mode = "serve"
@@ -41,7 +41,7 @@ class Front:
         self.delay = 0.0
         self.backend = backend
         self.answers: Counter[str] = Counter()
-        self._port = port
+        self.port = port
         self._tls = tls
         self._server: _Server | None = None
         self._open()
@@ -70,7 +70,8 @@ class Front:
 
     def _open(self) -> None:
         if self._server is None:
-            self._server = _Server(self._port, self, self._tls)
+            self._server = _Server(self.port, self, self._tls)
+            self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
 

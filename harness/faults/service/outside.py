@@ -30,7 +30,10 @@ class ServiceFault(Fault, Generic[S]):
     def __init__(self, trial: Trial, service: S) -> None:
         super().__init__(trial)
         if not isinstance(service, self.of):
-            raise UsageError(f"{service} is no {self.of.kind}: it cannot have {self.name}")
+            raise UsageError(
+                f"{getattr(service, 'name', service)} is no {self.of.kind}: "
+                f"{self.name} cannot happen to it"
+            )
         self.service = service
 
     def describe(self) -> dict[str, Any]:

@@ -1,0 +1,292 @@
+"""Outside services on a real fabric: each is up, each of its failures is felt, and ends.
+
+What a fault does is measured here in other ways than by its own evidence: by an engine that pulls,
+a container that logs, and sockets of the test's own.
+"""
+
+import socket
+import time
+
+import pytest
+from docker.errors import APIError
+
+from harness.errors import FaultError
+from harness.faults import Faults
+from harness.images import WORKLOAD_TAGS, Cache
+from harness.lab import NamespacesLab, Topology
+from harness.services import Services, Stock
+from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.wait import NotYet, wait_for
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def lab(stable, seed_of):
+    with NamespacesLab.build(Topology(), lambda _: stable, seed_for=seed_of) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def node(lab):
+    return lab.node("m1")
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
+    inputs = TrialInputs(
+        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
+    )
+    trial = Trial(tmp_path_factory.mktemp("services") / "trial", inputs)
+    yield trial
+    trial.finish(None)
+
+
+@pytest.fixture(scope="module")
+def services(lab, trial):
+    services = Services(lab, trial, Stock(Cache(), print))
+    yield services
+    services.close()
+
+
+@pytest.fixture(scope="module")
+def faults(trial):
+    return Faults(trial).service
+
+
+@pytest.fixture(scope="module")
+def sink(services):
+    return services.gelf_sink()
+
+
+@pytest.fixture(scope="module")
+def registry(services):
+    made = services.registry(app="1")
+    made.publish(Stock(Cache(), print).images(), WORKLOAD_TAGS["resolver"], "app", "2")
+    return made
+
+
+@pytest.fixture(scope="module")
+def names(services):
+    return services.name_server({"db.example.test": "10.9.8.7"})
+
+
+def at_once(node, work):
+    """Do something with sockets of the node's."""
+    return node.network.call(work)
+
+
+# -- GELF ------------------------------------------------------------------------------------------
+
+
+def connected(node, sink, timeout=1.0):
+    return at_once(
+        node, lambda: socket.create_connection((sink.address, sink.port), timeout=timeout)
+    )
+
+
+def took_in(node, sink, most=4 << 20):
+    """How much of ``most`` bytes the sink takes from the node within half a second."""
+    with connected(node, sink) as connection:
+        connection.settimeout(0.5)
+        sent, ends = 0, time.monotonic() + 0.5
+        try:
+            while sent < most and time.monotonic() < ends:
+                sent += connection.send(bytes(65536))
+        except TimeoutError:
+            pass
+        return sent
+
+
+def test_every_line_of_a_container_is_counted_and_the_number_is_its_own(node, sink):
+    container = node.docker.containers.run(
+        WORKLOAD_TAGS["logwriter"],
+        detach=True,
+        environment={"LINES_PER_SECOND": "200", "TASK_NAME": "alone"},
+        log_config={"Type": "gelf", "Config": sink.options("udp")},
+    )
+
+    def some_arrived():
+        return sink.arrived().get("alone", 0) > 100 or NotYet("too few lines")
+
+    wait_for(some_arrived, state="lines to arrive", within=20)
+    container.remove(force=True)
+    account = sink.accounts({"alone": 100})["alone"]
+    assert (account.received, account.lost, account.gaps) == (100, 0, ())
+
+
+def test_a_sink_that_stalls_takes_connections_and_no_more_than_buffers_hold(node, sink, faults):
+    assert took_in(node, sink) == 4 << 20
+    with faults.gelf_stalled(sink):
+        assert took_in(node, sink, most=64 << 20) < 32 << 20
+    assert took_in(node, sink) == 4 << 20
+
+
+def test_a_slow_sink_is_slower_than_a_well_one(node, sink, faults):
+    with faults.gelf_slow(sink, rate=1000) as fault:
+        before = sink.state()
+        assert took_in(node, sink, most=64 << 20) < 32 << 20
+        assert before["mode"] == "slow"
+        assert fault.active
+    assert sink.counts_a_message()
+
+
+def test_a_sink_that_resets_does_so_to_old_connections_and_new(node, sink, faults):
+    with connected(node, sink) as old, faults.gelf_reset(sink):
+        with pytest.raises(ConnectionResetError):
+            old.recv(1)
+        with pytest.raises(ConnectionResetError), connected(node, sink) as new:
+            new.recv(1)
+    with connected(node, sink):
+        pass
+
+
+def test_a_port_that_refuses_refuses_and_a_black_hole_says_nothing(node, sink, faults):
+    with faults.refused(sink), pytest.raises(ConnectionRefusedError):
+        connected(node, sink)
+    with faults.black_hole(sink):
+        with pytest.raises(TimeoutError):
+            connected(node, sink, timeout=0.5)
+        with pytest.raises(FaultError, match="contradicts"):
+            faults.black_hole(sink).inject()
+    with connected(node, sink):
+        pass
+
+
+def test_a_service_that_moves_takes_its_name_along_and_comes_back(node, sink, faults):
+    first = sink.address
+    with faults.moved(sink):
+        assert sink.address != first
+        assert f"{sink.address} {sink.hostname}" in node.run(["cat", "/etc/hosts"]).text
+        with connected(node, sink):
+            pass
+    assert sink.address == first
+    assert f"{first} {sink.hostname}" in node.run(["cat", "/etc/hosts"]).text
+
+
+# -- a registry ------------------------------------------------------------------------------------
+
+
+def pulled(node, registry, tag="1", auth=None):
+    """The image that the node's engine has after a pull; the error in words if it has none."""
+    repository = registry.reference("app", tag).rpartition(":")[0]
+    try:
+        image = node.docker.images.pull(repository, tag=tag, auth_config=auth or registry.auth)
+    except APIError as error:
+        return str(error.explanation or error)
+    return image.id
+
+
+def image_id(node, workload):
+    return node.docker.images.get(WORKLOAD_TAGS[workload]).id
+
+
+def test_an_engine_pulls_by_name_over_tls_with_the_password_and_not_without(node, registry):
+    assert pulled(node, registry) == image_id(node, "app")
+    wrong = {"username": registry.user, "password": "guessed"}
+    assert "unauthorized" in pulled(node, registry, auth=wrong)
+    assert registry.ask().status == 401
+    assert registry.ask(auth=registry.auth).status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, "denied"), (404, "not found"), (429, "oomany"), (503, "")]
+)
+def test_an_engine_is_told_what_the_registry_answers(node, registry, faults, status, words):
+    with faults.registry_answers(registry, status=status):
+        said = pulled(node, registry)
+        assert not said.startswith("sha256:")
+        assert words in said
+    assert pulled(node, registry).startswith("sha256:")
+
+
+def test_a_slow_registry_makes_a_pull_slow(node, registry, faults):
+    with faults.registry_slow(registry, delay=1.0):
+        began = time.monotonic()
+        assert pulled(node, registry).startswith("sha256:")
+        assert time.monotonic() - began >= 1.0
+
+
+def test_a_tag_that_moved_brings_another_image(node, registry, faults):
+    with faults.registry_tag_moved(registry, repository="app", tag="1", to="2"):
+        assert pulled(node, registry) == image_id(node, "resolver")
+    assert pulled(node, registry) == image_id(node, "app")
+
+
+def test_a_lost_manifest_is_not_found_and_the_other_tag_is(node, registry, faults):
+    before = registry.tags("app")
+    with faults.registry_manifest_lost(registry, repository="app", tag="1"):
+        assert "not found" in pulled(node, registry) or "unknown" in pulled(node, registry)
+        assert pulled(node, registry, "2").startswith("sha256:")
+    assert registry.tags("app") == before
+    with pytest.raises(FaultError, match="has no app:9"):
+        faults.registry_manifest_lost(registry, repository="app", tag="9").inject()
+
+
+def test_after_a_change_of_password_the_old_one_is_refused(node, registry, faults):
+    old = registry.auth
+    with faults.registry_password_changed(registry):
+        assert "unauthorized" in pulled(node, registry, auth=old)
+        assert pulled(node, registry).startswith("sha256:")
+    assert registry.auth == old
+    assert pulled(node, registry, auth=old).startswith("sha256:")
+
+
+def test_a_registry_that_is_down_refuses_the_engine(node, registry, faults):
+    with faults.refused(registry):
+        assert "connection refused" in pulled(node, registry)
+    assert pulled(node, registry).startswith("sha256:")
+
+
+# -- a name server ---------------------------------------------------------------------------------
+
+
+def test_a_container_resolves_by_the_name_server_and_feels_its_faults(node, names, faults):
+    code = (
+        "import socket,sys,time\n"
+        "began = time.monotonic()\n"
+        "try: said = socket.gethostbyname('db.example.test')\n"
+        "except OSError as error: said = str(error.errno)\n"
+        "print(said, round(time.monotonic() - began, 1))\n"
+    )
+    container = node.docker.containers.run(
+        WORKLOAD_TAGS["app"], detach=True, environment={"RES_OPTIONS": "timeout:1 attempts:1"}
+    )
+
+    def resolved():
+        ran = container.exec_run(["/usr/bin/python3", "-S", "-E", "-c", code])
+        said, took = ran.output.decode().split()
+        return said, float(took)
+
+    try:
+        assert resolved()[0] == "10.9.8.7"
+        with faults.name_server_lies(names, answer="6.6.6.6"):
+            assert resolved()[0] == "6.6.6.6"
+        with faults.name_server_lies(names):
+            assert resolved()[0] == str(socket.EAI_NONAME)
+        with faults.name_server_slow(names, delay=0.5):
+            said, took = resolved()
+            assert said == "10.9.8.7"
+            assert took >= 0.5
+        with faults.name_server_silent(names):
+            assert resolved()[0] == str(socket.EAI_AGAIN)
+        assert resolved()[0] == "10.9.8.7"
+    finally:
+        container.remove(force=True)
+
+
+def test_a_node_that_was_killed_still_knows_names_and_name_server(node, sink, names):
+    node.kill()
+    node.start()
+    assert f"{sink.address} {sink.hostname}" in node.run(["cat", "/etc/hosts"]).text
+    assert node.run(["cat", "/etc/resolv.conf"]).text == f"nameserver {names.address}"
+
+
+def test_all_of_it_is_on_record_with_proof(trial):
+    kinds = list(read_lines(trial.folder / "journal.jsonl"))
+    injected = {row["id"] for row in kinds if row["kind"] == "fault.inject"}
+    assert len(injected) >= 10
+    for wanted in ("fault.evidence", "fault.healed"):
+        assert {row["id"] for row in kinds if row["kind"] == wanted} == injected
+    assert trial.doubts == []

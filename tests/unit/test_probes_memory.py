@@ -1,0 +1,108 @@
+"""What is read of a process, and what is asked of the samples."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.errors import LabError, UsageError
+from harness.probes.memory import MIB, Memory, held_by
+from harness.trial import TrialClock
+
+
+class Node:
+    """This very process as a node's dockerd."""
+
+    name = "m1"
+
+    def __init__(self, metrics="go_goroutines 42\ngo_memstats_heap_inuse_bytes 1.5e+07\n"):
+        self.dockerd = SimpleNamespace(pid=os.getpid())
+        self._metrics = metrics
+
+    def metrics(self, timeout):
+        if self._metrics is None:
+            raise OSError("refused")
+        return self._metrics
+
+
+class Off(Node):
+    @property
+    def dockerd(self):
+        raise LabError("m1 is switched off")
+
+    @dockerd.setter
+    def dockerd(self, value):
+        pass
+
+
+class Trial:
+    def __init__(self):
+        self.clock = TrialClock()
+        self.written = {}
+
+    def write_samples(self, name, rows):
+        self.written[name] = list(rows)
+
+
+def test_a_process_is_read_whole():
+    held = held_by(Node(), 3.0)
+    assert (held.t, held.node, held.pid) == (3.0, "m1", os.getpid())
+    assert 5 * MIB < held.rss < 10_000 * MIB
+    assert 0 < held.anonymous <= held.rss
+    assert 0 < held.pss <= held.rss
+    assert (held.goroutines, held.heap) == (42, 15_000_000)
+    assert held.threads >= 1
+    assert held.files >= 3
+
+
+def test_open_files_and_threads_are_counted():
+    before = held_by(Node(), 0.0)
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    with Path(os.devnull).open(), Path(os.devnull).open():
+        during = held_by(Node(), 1.0)
+    stop.set()
+    thread.join()
+    assert during.files == before.files + 2
+    assert during.threads == before.threads + 1
+
+
+def test_a_dockerd_that_does_not_answer_is_read_all_the_same():
+    held = held_by(Node(metrics=None), 0.0)
+    assert held.rss
+    assert held.goroutines is held.heap is None
+
+
+def test_a_node_that_is_off_holds_nothing():
+    held = held_by(Off(), 1.0)
+    assert (held.pid, held.rss, held.files) == (None, None, None)
+
+
+def test_samples_are_taken_written_and_asked_about():
+    trial = Trial()
+    memory = Memory([Node()], trial, every=0.01)
+    memory.start()
+    memory.start()
+    while len(memory.rows(Node())) < 12:
+        time.sleep(0.01)
+    hoard = bytearray(os.urandom(1 << 20) * 30)
+    grown = trial.clock.now()
+    while len(memory.rows(Node(), since=grown)) < 3:
+        time.sleep(0.01)
+    memory.save()
+    memory.save()
+    before = memory.level(Node(), "anonymous", since=0, until=grown)
+    peak = memory.peak(Node(), "anonymous", since=grown, until=1e9)
+    assert peak - before > 20 * MIB
+    assert len(hoard) == 30 << 20
+    assert memory.growth(Node(), "rss", since=0, until=1e9).samples >= 8
+    assert memory.level(Node(), "rss", since=1e9, until=2e9) is None
+    assert memory.peak(Node(), "rss", since=1e9, until=2e9) is None
+    assert json.dumps(trial.written["memory"][0])
+    with pytest.raises(UsageError, match="not sampled"):
+        memory.level(Node(), "luck", since=0, until=1)

@@ -1,0 +1,52 @@
+"""Parts of the outside services that need no lab: secrets, addresses, what lies where."""
+
+import ctypes
+import ssl
+import subprocess
+
+import pytest
+
+from harness.errors import UsageError
+from harness.frozen import recipe
+from harness.services import OutsideService
+from harness.services.credentials import certificate_for, write_passwords
+from harness.services.services import IMAGES_IN_GUEST, REGISTRY_IN_GUEST
+
+
+def test_a_certificate_is_for_its_names_and_addresses(tmp_path):
+    made = certificate_for(tmp_path, ["registry.test", "other.test"], ["198.18.0.1"])
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", made.certificate, "-noout", "-ext", "subjectAltName"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "DNS:registry.test, DNS:other.test, IP Address:198.18.0.1" in shown
+    assert made.key.stat().st_mode & 0o777 == 0o600
+    ssl.create_default_context(cafile=str(made.certificate))
+
+
+def test_passwords_are_hashed_with_bcrypt_and_salted(tmp_path):
+    file = tmp_path / "htpasswd"
+    write_passwords(file, {"a": "one", "b": "one"})
+    lines = dict(line.split(":") for line in file.read_text().splitlines())
+    assert lines["a"] != lines["b"]
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    for hashed in lines.values():
+        assert hashed.startswith("$2b$04$")
+        assert crypt(b"one", hashed.encode()).decode() == hashed
+        assert crypt(b"two", hashed.encode()).decode() != hashed
+    write_passwords(file, {"a": "two"})
+    assert "b:" not in file.read_text()
+
+
+def test_a_service_moves_beyond_the_nodes():
+    assert OutsideService.address_elsewhere("198.18.0.3") == "198.18.0.203"
+    with pytest.raises(UsageError, match="no other address"):
+        OutsideService.address_elsewhere("198.18.0.60")
+
+
+def test_a_guest_has_what_is_looked_for_in_it():
+    assert f"/{recipe.REGISTRY_AT}" == str(REGISTRY_IN_GUEST)
+    assert f"/{recipe.ARCHIVE_AT}" == str(IMAGES_IN_GUEST)
