@@ -135,6 +135,76 @@ def test_control_vanished_for_long(outage):
     outage(Case("black_hole", starts=False))
 
 
+# By UDP nothing waits for a sink, so all that an outage can cost is its errors. A container's start
+# and an error a line are a few MiB. A compressor is made anew for every message, and what that
+# leaves to the garbage collector is tens of MiB, hundreds on a slow machine (moby#29282).
+UNCOMPRESSED = 16.0
+
+# If the compressor is to blame, a sink that is alive costs at least half of what a dead port does.
+COSTS_AS_WELL = 0.5
+
+DEAD, DEAD_PLAIN, LIVE = "dead port, gzip", "dead port, no compression", "live sink, gzip"
+PLAIN_NAME = f"{DEAD_PLAIN}: dockerd's growth"
+SHARE_NAME = "share of the dead port's growth that a live sink costs as well"
+GZIP = {}
+PLAIN = {"gelf-compression-type": "none"}
+
+
+@pytest.mark.thorough
+def test_growth_by_udp_is_compression(growth_by_udp):
+    """Memory that grows under a dead UDP port is the compressor's, and a live sink costs as much.
+
+    Without the two others the dead port would be blamed, as it was in moby/moby#29282.
+    """
+    growth_by_udp({DEAD: GZIP, LIVE: GZIP, DEAD_PLAIN: PLAIN})
+
+
+@pytest.mark.control(PLAIN_NAME, SHARE_NAME)
+def test_control_compression_the_wrong_way_round(growth_by_udp):
+    """Compression where none is said to be, and none at the live sink: the outage is blamed."""
+    growth_by_udp({DEAD: GZIP, LIVE: PLAIN, DEAD_PLAIN: GZIP})
+
+
+@pytest.fixture
+def growth_by_udp(swarm, services, faults, memory, trial, measure):
+    """Three programs log by UDP: to a dead port and to a live sink, and one is uncompressed."""
+
+    def run(compression):
+        live, dead = services.gelf_sink("gelf"), services.gelf_sink("gelf-dead")
+        places = dict(zip((DEAD, LIVE, DEAD_PLAIN), [*swarm.workers, swarm.leader], strict=True))
+        sinks = {DEAD: dead, LIVE: live, DEAD_PLAIN: dead}
+        names = {case: f"writer-{number}" for number, case in enumerate(places)}
+        wanted = [
+            program(
+                names[case],
+                places[case],
+                LogDriver("gelf", sinks[case].options("udp", compression[case])),
+                line=200,
+            )
+            for case in places
+        ]
+        quiet = trial.clock.now()
+        time.sleep(BEFORE)
+        with faults.service.refused(dead) as fault:
+            logs = swarm.deploy(Workload("logs", (), tuple(wanted)))
+            fault.hold(OUTAGE)
+            written = ask({case: LogWriters(logs, names[case]) for case in places})
+            until = trial.clock.now()
+        grown = {}
+        for case, node in places.items():
+            before = memory.level(node, "anonymous", since=quiet, until=fault.began)
+            peak = memory.peak(node, "anonymous", since=fault.began, until=until)
+            grown[case] = difference(peak, before)
+            measure(f"{case}: longest stall of a write", written[case].longest_stall, unit="s")
+        measure(f"{DEAD}: dockerd's growth", mib(grown[DEAD]), unit="MiB")
+        measure(f"{LIVE}: dockerd's growth", mib(grown[LIVE]), unit="MiB")
+        measure(PLAIN_NAME, mib(grown[DEAD_PLAIN]), unit="MiB").below(UNCOMPRESSED)
+        share = grown[LIVE] / grown[DEAD] if grown[LIVE] and grown[DEAD] else None
+        measure(SHARE_NAME, share, unit="1", better="higher").above(COSTS_AS_WELL)
+
+    return run
+
+
 @pytest.fixture
 def outage(swarm, services, faults, memory, leadership, trial, measure):
     """A collector fails under three programs; all that is asked of them is put on record."""
@@ -215,13 +285,18 @@ def outage(swarm, services, faults, memory, leadership, trial, measure):
 
 def writer(name, node, sink, mode, *, rate=RATE, line=LINE):
     """A program that writes numbered lines on one node, through the GELF driver over TCP."""
+    return program(name, node, LogDriver("gelf", sink.options("tcp", mode)), rate=rate, line=line)
+
+
+def program(name, node, log, *, rate=RATE, line=LINE):
+    """A program that writes numbered lines on one node."""
     return Service(
         name,
         WORKLOAD_TAGS["logwriter"],
         (),
         constraints=(f"node.hostname=={node.name}",),
         env={"LINES_PER_SECOND": str(rate), "LINE_BYTES": str(line)},
-        log=LogDriver("gelf", sink.options("tcp", mode)),
+        log=log,
     )
 
 
