@@ -16,6 +16,7 @@ class DockerdKilled(Fault):
     name = "dockerd-killed"
     summary = "dockerd gets SIGKILL; containers live on under their shims. Healed by a start."
     proof = "the pid is gone and the API refuses; healed: the API answers"
+    excludes = ("dockerd's process",)
 
     def __init__(self, trial: Trial, node: Node) -> None:
         super().__init__(trial)
@@ -58,6 +59,7 @@ class NodeKilled(Fault):
     name = "node-killed"
     summary = "Every process of a node gets SIGKILL at once. Healed by switching it on again."
     proof = "the node has no process left; healed: the API answers"
+    excludes = ("dockerd's process",)
 
     def __init__(self, trial: Trial, node: Node) -> None:
         super().__init__(trial)

@@ -53,28 +53,33 @@ def inject(
             hint="say for how long: --for 30s",
         )
     opened = find(lab)
-    with opened.entered() as entered, Bench(entered, seed=seed) as bench:
-        pages = bench.inject(fault, target, words)
-        for page in pages:
-            click.echo(f"injected {page.id} on {page.target}: {page.evidence}")
-        if seconds is not None and kind.lives_here:
-            try:
-                time.sleep(seconds)
-            finally:
-                bench.heal([page.id for page in pages], say=click.echo)
-    if seconds is not None and not kind.lives_here:
-        _hold(opened, pages, seconds)
-
-
-def _hold(opened: OpenLab, pages: list[Page], seconds: float) -> None:
-    """Wait while others may use the lab, then heal what has not been healed by them."""
+    pages: list[Page] = []
     try:
-        time.sleep(seconds)
+        with opened.entered() as entered, Bench(entered, seed=seed) as bench:
+            try:
+                pages += bench.inject(fault, target, words)
+                for page in pages:
+                    click.echo(f"injected {page.id} on {page.target}: {page.evidence}")
+                if kind.lives_here and seconds is not None:
+                    time.sleep(seconds)  # nobody else may come in: what does it is in here
+            finally:
+                if kind.lives_here and pages:
+                    bench.heal([page.id for page in pages], say=click.echo)
+        if seconds is not None and not kind.lives_here:
+            time.sleep(seconds)
     finally:
-        with opened.entered() as lab, Bench(lab) as bench:
-            left = {page.id for page in bench.book.pages()}
-            if ours := [page.id for page in pages if page.id in left]:
-                bench.heal(ours, say=click.echo)
+        if seconds is not None:
+            _heal_what_is_left(opened, pages)
+
+
+def _heal_what_is_left(opened: OpenLab, pages: list[Page]) -> None:
+    """Heal what has not been healed by others meanwhile."""
+    if not pages:
+        return
+    with opened.entered() as lab, Bench(lab) as bench:
+        there = {page.id for page in bench.book.pages()}
+        if ours := [page.id for page in pages if page.id in there]:
+            bench.heal(ours, say=click.echo)
 
 
 @click.command()

@@ -85,6 +85,7 @@ class DockerdPaused(NodeFault):
     name = "dockerd-paused"
     summary = "dockerd gets SIGSTOP: connections stay open and nobody answers. Healed by SIGCONT."
     proof = "every thread is in state T and _ping goes unanswered; healed: the API answers"
+    excludes = ("dockerd's process",)
     recorded = ("pid",)
     remembers = ("pid",)
 
@@ -135,6 +136,7 @@ class NodePaused(NodeFault):
     summary = "Every process of a node is frozen at once, as by a stalled hypervisor."
     needs = ("cgroup2",)
     proof = "cgroup.events says frozen and _ping goes unanswered; healed: not frozen, it answers"
+    excludes = ("dockerd's process",)
 
     def precheck(self) -> None:
         """The node must be on, and the kernel must have the freezer of cgroup 2."""

@@ -1,0 +1,237 @@
+"""Faults by hand, through the real commands, each of them a process of its own."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import EXIT_TROUBLE, EXIT_USAGE
+
+pytestmark = pytest.mark.integration
+
+GONE_WITHIN = 10.0
+
+
+@pytest.fixture
+def labs():
+    """A short path: unix sockets must fit below it."""
+    folder = Path(f"/var/tmp/sc-hand-{os.getpid()}")
+    folder.mkdir(mode=0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(labs):
+    """Starts a command that stays; it is killed at the end."""
+    started = []
+
+    def start(*args):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    give_up = time.monotonic() + GONE_WITHIN
+    while list(labs.iterdir()) and time.monotonic() < give_up:
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def held(stable, start):
+    """A lab of one node that `lab up` holds open: its process."""
+    process = start("lab", "up", "--topology=1m", "--bare")
+    hear(process, b"Ctrl-C ends the lab", 60)
+    return process
+
+
+@pytest.fixture
+def call(labs):
+    """Calls a command and returns exit code and what it said."""
+
+    def call(*args):
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *args],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    return call
+
+
+def hear(process, words, within):
+    heard = b""
+    give_up = time.monotonic() + within
+    while words not in heard:
+        left = give_up - time.monotonic()
+        readable, _, _ = select.select([process.stdout], [], [], max(0.0, left))
+        chunk = os.read(process.stdout.fileno(), 4096) if readable else b""
+        assert chunk, heard.decode()
+        heard += chunk
+
+
+def status(call):
+    code, said = call("status", "--json")
+    assert code == 0
+    return json.loads(said)
+
+
+def test_inject_status_heal(held, call):
+    [lab] = status(call)
+    assert lab["injected"] == []
+    assert lab["nodes"]["m1"]["answers"]
+
+    code, said = call("inject", "dockerd-killed", "m1")
+    assert code == 0
+    assert "injected dockerd-killed-1 on m1: pid" in said
+    assert call("inject", "network-loss", "m1 -> *", "share=30%")[0] == 0
+    [lab] = status(call)
+    assert [page["id"] for page in lab["injected"]] == ["dockerd-killed-1", "network-loss-2"]
+    assert (
+        lab["nodes"]["m1"] | {"up": True, "dockerd": False, "answers": False} == lab["nodes"]["m1"]
+    )
+
+    code, said = call("inject", "node-paused", "m1")
+    assert code == EXIT_TROUBLE
+    assert "contradicts dockerd-killed-1" in said
+    for wrong, words in (
+        (("network-loss", "m1", "share=1.2"), "1.2 is no share"),
+        (("network-loss", "m1", "share=-0.1"), "is no share"),
+        (("network-delay", "m1", "delay=200"), "no duration with a unit"),
+        (("node-killed", "m9"), "no node 'm9'"),
+        (("node-kiled", "m1"), "did you mean node-killed"),
+        (("network-flapping", "m1"), "--for"),
+    ):
+        code, said = call("inject", *wrong)
+        assert (code, words in said) == (EXIT_USAGE, True), said
+    assert len(status(call)[0]["injected"]) == 2, "nothing was touched"
+
+    code, said = call("heal")
+    assert code == 0
+    assert said.splitlines() == [
+        "healed network-loss-2 on m1 -> *",
+        "healed dockerd-killed-1 on m1",
+    ]
+    [lab] = status(call)
+    assert lab["injected"] == []
+    assert lab["nodes"]["m1"]["answers"]
+    assert call("heal") == (0, "nothing is injected\n")
+
+
+def test_what_a_killed_process_has_injected_is_healed_by_another(held, start, call):
+    injector = start("inject", "node-killed", "m1", "--for=10m")
+    hear(injector, b"injected node-killed-1 on m1", 30)
+    injector.send_signal(signal.SIGKILL)
+    injector.wait()
+    [lab] = status(call)
+    assert [page["id"] for page in lab["injected"]] == ["node-killed-1"]
+    assert not lab["nodes"]["m1"]["up"]
+    assert call("heal", "node-killed-1") == (0, "healed node-killed-1 on m1\n")
+    [lab] = status(call)
+    assert lab["nodes"]["m1"]["answers"]
+    code, said = call("lab", "enter", "m1", "hostname")
+    assert (code, said) == (0, "m1\n")
+
+
+def test_one_for_a_time_is_healed_by_its_end_and_by_an_interrupt(held, start, call):
+    code, said = call("inject", "network-cut", "m1", "--for=1s")
+    assert code == 0
+    assert "healed network-cut-1" in said
+    injector = start("inject", "network-cut", "m1", "--for=10m")
+    hear(injector, b"injected network-cut-1", 30)
+    injector.send_signal(signal.SIGINT)
+    hear(injector, b"healed network-cut-1", 30)
+    assert status(call)[0]["injected"] == []
+
+
+def test_a_schedule_is_carried_out(held, call, tmp_path):
+    file = tmp_path / "chaos.toml"
+    file.write_text(
+        """
+        [[fault]]
+        at = "0s"
+        for = "1s"
+        fault = "network-cut"
+        target = "m1"
+
+        [[fault]]
+        at = "0.2s"
+        for = "200ms"
+        every = "400ms"
+        times = 2
+        fault = "network-loss"
+        target = "m1 -> *"
+        with = {share = "50%"}
+        """
+    )
+    code, said = call("schedule", "run", str(file))
+    assert code == 0, said
+    assert "3 injections, 0 left out" in said
+    assert status(call)[0]["injected"] == []
+
+
+def test_kill_9_in_mid_fault_leaves_nothing(held, call, labs, host_state):
+    [lab] = status(call)
+    for words in (
+        ("network-cut", "m1", "plane=gossip"),
+        ("network-rate", "m1", "rate=10mbit"),
+        ("cpu-hogged", "m1"),
+        ("descriptors-exhausted", "m1"),
+        ("node-paused", "m1"),
+    ):
+        code, said = call("inject", *words)
+        assert code == 0, said
+    before = host_state()
+    assert left_of(lab["lab"], labs)
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    give_up = time.monotonic() + GONE_WITHIN
+    while left := left_of(lab["lab"], labs):
+        assert time.monotonic() < give_up, left
+        time.sleep(0.05)
+    after = host_state()
+    for state in (before, after):
+        del state["groups"]  # others may be at work
+    assert after == before
+    assert call("status") == (0, "no lab is open\n")
+    code, said = call("heal")
+    assert code == EXIT_USAGE
+    assert "no lab is open here" in said
+
+
+def left_of(lab_id, labs):
+    """What is left of a lab: processes, groups, folders."""
+    left = [str(path) for path in labs.iterdir()]
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    roots = [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
+    left += [str(group) for root in roots for group in root.glob(f"swarm-chaos/{lab_id}")]
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                words = (process / "cmdline").read_bytes() + (process / "cgroup").read_bytes()
+                zombie = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                continue
+            if lab_id.encode() in words and not zombie:
+                left.append(f"process {process.name} {words.decode()}")
+    return left
