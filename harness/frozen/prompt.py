@@ -38,6 +38,9 @@ HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
 """``1``: a trial does not end with its body but hands its guest over to a person. ``0`` else: the
 same number of bytes, so that a trial that is held is the very trial that was not."""
 
+BY_HAND = ("inject", "heal", "status", "schedule")
+"""Commands of ``swarm-chaos`` that a person has in a guest, by their own names."""
+
 SERIAL = Path("/dev/ttyS0")
 HOME = Path("/run/swarm-chaos-shell")
 _PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -112,6 +115,7 @@ def banner(lab: NamespacesLab, notes: list[str]) -> str:
             f"  {first}                  a shell on node {first} (also: node {first})",
             f"  {first} docker node ls   one command there",
             "  node                which nodes there are",
+            "  inject node-killed leader   a fault by hand; also: status, heal, schedule",
             "  resize              after the window has changed its size",
             "",
             "Your keys come at moments that nothing repeats: this guest cannot be had again.",
@@ -129,37 +133,48 @@ def _leadership(lab: NamespacesLab) -> str:
 
 
 def write_helpers(lab: NamespacesLab, folder: Path) -> None:
-    """Programs to enter nodes with: one by each node's name, and ``node NAME``."""
+    """Programs to enter nodes with: one by each node's name, and ``node NAME``.
+
+    And the commands for faults by hand, which are the host's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    facts = lab.describe()
     for node in lab.nodes.values():
-        _write_program(folder / node.name, enter_script(node))
+        _write_program(folder / node.name, enter_script(node, facts))
     _write_program(folder / "node", _node_script(list(lab.nodes), folder))
+    for command in BY_HAND:
+        words = shlex.join([sys.executable, "-m", "harness.cli", command])
+        _write_program(folder / command, f'exec {words} "$@"\n')
     (HOME / "rc").write_text(_RC)
 
 
-def enter_script(node: Node) -> str:
-    """A shell script that runs its arguments on a node, or a shell without any."""
-    if not node.up:
-        return f"echo '{node.name} is switched off' >&2\nexit 1\n"
+def enter_script(node: Node, facts: Path) -> str:
+    """A shell script that runs its arguments on a node, or a shell without any.
+
+    Which process is the node's first it reads in ``facts``, the lab's description: a node that was
+    killed and healed by hand has another one.
+    """
     variables = {**environment(node.engine), "DOCKER_HOST": f"unix://{SOCKET}"}
     words = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    find = f'/^  "{node.name}": {{/,/^  }}/s/^   "pid": \\([0-9]*\\),*$/\\1/p'
     enter = shlex.join(
         [
             shutil.which("nsenter") or "/usr/bin/nsenter",
-            f"--target={node.pid}",
             *(f"--{namespace}" for namespace in NAMESPACES),
         ]
     )
     return "\n".join(
         [
-            f"[ -d /proc/{node.pid} ] || {{ echo '{node.name} is switched off' >&2; exit 1; }}",
+            f"pid=$(sed -n {shlex.quote(find)} {shlex.quote(str(facts))})",
+            f'[ -n "$pid" ] && [ -d "/proc/$pid" ] || '
+            f"{{ echo '{node.name} is switched off' >&2; exit 1; }}",
             "if [ $# = 0 ]; then",
             "    set -- /bin/sh -i",
-            f"    [ ! -e /proc/{node.pid}/root/bin/bash ] ||",
+            '    [ ! -e "/proc/$pid/root/bin/bash" ] ||',
             "        set -- /bin/bash --noprofile --norc -i",
             "fi",
             f"exec env -i TERM=\"$TERM\" PS1='{node.name}:\\w# ' {' '.join(words)} \\",
-            f'    {enter} -- "$@"',
+            f'    {enter} --target="$pid" -- "$@"',
             "",
         ]
     )
