@@ -82,6 +82,7 @@ class Scene:
     clock: str
     new_folder: Callable[[TrialInputs], Path]
     watch: Callable[[Trial], None]
+    others: tuple[str, ...] = ()
     trial: Trial | None = None
     lab: NamespacesLab | None = None
     faults: Faults | None = None
@@ -230,6 +231,12 @@ def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Le
     scene = scene_of(request)
     scene.leadership = Leadership(swarm.managers, trial)
     return scene.leadership
+
+
+@pytest.fixture
+def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ...]:  # noqa: ARG001
+    """The engines that the mark of the same name asks for, by name: none that a node has yet."""
+    return scene_of(request).others
 
 
 @pytest.fixture

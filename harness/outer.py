@@ -86,15 +86,17 @@ class Guests:
     root: Path
     kernel: str
     clock: Clock
-    _frozen: dict[tuple[str, str], tuple[Snapshot, Engine]] = field(default_factory=dict)
+    _frozen: dict[tuple[str, ...], tuple[Snapshot, Engine]] = field(default_factory=dict)
     _payload: bytes | None = None
     _pool: Pool | None = None
 
-    def frozen(self, engine: str, topology: Topology) -> tuple[Snapshot, Engine]:
+    def frozen(
+        self, engine: str, topology: Topology, others: tuple[str, ...] = ()
+    ) -> tuple[Snapshot, Engine]:
         """The snapshot for a trial, frozen now if it must be."""
-        known = (engine, repr(topology))
+        known = (engine, repr(topology), *others)
         if known not in self._frozen:
-            wanted = FrozenSwarm(engine, topology, self.kernel, self.machine())
+            wanted = FrozenSwarm(engine, topology, self.kernel, self.machine(), others)
             self._frozen[known] = freeze_swarm(wanted, self.cache, say=self.say)
         return self._frozen[known]
 
@@ -135,6 +137,8 @@ class Assignment:
     topology: Topology
     control: bool
     topology_given: bool
+    options: dict[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     def args(self) -> tuple[str, ...]:
         """What the guest's pytest is called with."""
@@ -157,7 +161,7 @@ def run_in_guest(
     The trial's folder ends up in the run. A guest that did not come to its end makes the trial
     unknown, with the console's end in the report.
     """
-    snapshot, engine = guests.frozen(assignment.engine, assignment.topology)
+    snapshot, engine = guests.frozen(assignment.engine, assignment.topology, assignment.others)
     inputs = TrialInputs(
         scenario=assignment.scenario,
         control=assignment.control,
@@ -172,6 +176,7 @@ def run_in_guest(
         kernel=guests.kernel,
         clock="virtual" if guests.clock is Clock.VIRTUAL else "real",
         seed=assignment.seed,
+        options=assignment.options,
     )
     folder = run.trial_folder(inputs)
     incoming = folder.with_name(f".{folder.name}.incoming")

@@ -43,17 +43,22 @@ _IMAGE_MIB = 3072
 
 @dataclass(frozen=True)
 class FrozenSwarm:
-    """A swarm to be thawed: which engines, which kernel, which shape, which clock."""
+    """A swarm to be thawed: which engines, which kernel, which shape, which clock.
+
+    ``others`` are engines that no node has when it is frozen, for a trial to install.
+    """
 
     engine: str
     topology: Topology
     kernel: str
     machine: Machine
+    others: tuple[str, ...] = ()
 
     @property
     def engines(self) -> tuple[str, ...]:
         """All engines in it, the default one first."""
-        return tuple(dict.fromkeys([self.engine, *self.topology.engines.values()]))
+        named = [self.engine, *self.topology.engines.values(), *self.others]
+        return tuple(dict.fromkeys(named))
 
 
 def kernel_suite(kernel: str) -> str:

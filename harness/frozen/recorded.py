@@ -27,6 +27,7 @@ def snapshot_of(
         Topology.parse(record.inputs.topology),
         ".".join(record.inputs.kernel.split(".")[:2]),
         Machine(clock=Clock.VIRTUAL),
+        tuple(record.inputs.options.get("other_engines", "").split()),
     )
     found, _ = freeze_swarm(wanted, cache, say=say)
     if found.key != receipt.snapshot:

@@ -10,7 +10,13 @@ from harness.errors import MissingError, UsageError
 from harness.fixtures import Point
 from harness.options import Options
 from harness.plugin.known_bugs import check
-from harness.plugin.selecting import QEMU, chosen_lab, is_scenario
+from harness.plugin.selecting import (
+    QEMU,
+    chosen_lab,
+    is_scenario,
+    other_engines_of,
+    point_of,
+)
 from harness.plugin.session import SESSION
 
 
@@ -23,7 +29,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave controls and the long tail of cases out unless they are asked for."""
+    """Leave controls and the long tail of cases out unless they are asked for.
+
+    What installs the release after its own is skipped where there is none.
+    """
+    for item in items:
+        engine = point_of(item).engine if is_scenario(item) else ""
+        if engine and other_engines_of(item, engine) is None:
+            item.add_marker(pytest.mark.skip(f"no release after {engine} is known"))
     options = config.stash[SESSION].options
     unasked = {
         name

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.fixtures import SCENE, Point, Scene
+from harness.fixtures import SCENE, Scene
 from harness.frozen.prompt import HOLD_VARIABLE, hand_over
 from harness.lab import probe_features
 from harness.outer import Assignment, run_in_guest, unknown_report
@@ -25,6 +24,8 @@ from harness.plugin.selecting import (
     about_of,
     chosen_lab,
     is_scenario,
+    other_engines_of,
+    point_of,
     scenario_id,
     title_of,
     topology_of,
@@ -41,8 +42,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> object:
     session = item.config.stash[SESSION]
     if not is_scenario(item) or chosen_lab(session.options) != "microvm":
         return None
-    callspec: Any = item.callspec  # type: ignore[attr-defined]
-    point: Point = callspec.params["point"]
+    if item.get_closest_marker("skip"):  # pytest says so itself, and no guest is needed
+        return None
+    point = point_of(item)
+    others = other_engines_of(item, point.engine) or ()
     assignment = Assignment(
         item,
         scenario=scenario_id(item),
@@ -51,6 +54,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> object:
         topology=topology_of(item, session.options),
         control=item.get_closest_marker("control") is not None,
         topology_given=session.options.topology is not None,
+        options=options_of(others),
+        others=others,
     )
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     try:
@@ -75,20 +80,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
         pytest.skip(f"this kernel has no {', '.join(missing)}")
-    callspec: Any = item.callspec  # type: ignore[attr-defined]
+    point = point_of(item)
+    others = other_engines_of(item, point.engine) or ()
     item.stash[SCENE] = Scene(
-        point=callspec.params["point"],
+        point=point,
         shelf=session.shelf,
         topology=topology_of(item, session.options),
         lab_name=lab_name,
         attach=session.options.attach,
         scenario=scenario_id(item),
         control=item.get_closest_marker("control") is not None,
-        options={},
+        options=options_of(others),
+        others=others,
         clock=os.environ.get("SWARM_CHAOS_CLOCK", "real"),
         new_folder=session.new_folder,
         watch=session.progress.watch,
     )
+
+
+def options_of(others: tuple[str, ...]) -> dict[str, str]:
+    """What a trial's record says of its scenario's choices."""
+    return {"other_engines": " ".join(others)} if others else {}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.engine import KNOWN, release_key, resolve
+from harness.fixtures import Point
 from harness.lab import Topology
 from harness.options import Options
 
@@ -18,6 +20,13 @@ QEMU = "qemu-system-x86_64"
 def is_scenario(item: pytest.Item) -> bool:
     """Whether a test makes a trial."""
     return "point" in getattr(item, "fixturenames", ())
+
+
+def point_of(item: pytest.Item) -> Point:
+    """Engine and seed that a scenario was multiplied by."""
+    callspec: Any = item.callspec  # type: ignore[attr-defined]
+    point: Point = callspec.params["point"]
+    return point
 
 
 def scenario_id(item: pytest.Item) -> str:
@@ -52,6 +61,30 @@ def topology_of(item: pytest.Item, options: Options) -> Topology:
         return options.topology
     mark = item.get_closest_marker("swarm")
     return Topology(**mark.kwargs) if mark else Topology()
+
+
+def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:
+    """Engines beside its nodes' own that a scenario installs, as its mark names them.
+
+    ``next`` is the release that comes after ``engine`` in the catalogue; None if there is none.
+    """
+    mark = item.get_closest_marker("other_engines")
+    found: list[str] = []
+    for name in mark.args if mark else ():
+        following = release_after(engine) if name == "next" else name
+        if following is None:
+            return None
+        resolve(following)
+        found.append(following)
+    return tuple(found)
+
+
+def release_after(engine: str) -> str | None:
+    """The catalogue's next release after an engine, by name; None after the last or unknown."""
+    releases = sorted((known.version for known in KNOWN), key=release_key)
+    own = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), None)
+    later = releases[releases.index(own) + 1 :] if own else []
+    return later[0] if later else None
 
 
 def chosen_lab(options: Options) -> str:

@@ -325,6 +325,25 @@ def test_a_known_bug_that_cannot_be_meant_ends_the_run_before_it_begins(scenario
     assert not (ran.folder / "reports").exists()
 
 
+OTHERS = """
+@pytest.mark.other_engines("next")
+def test_x(lab, other_engines, measure):
+    assert other_engines == ("28.5.2",)
+"""
+
+
+def test_the_engine_that_a_scenario_installs_is_an_input_of_its_trial(scenario):
+    ran = scenario(OTHERS)
+    assert (ran.code, ran.counted()) == (0, {"passed": 1}), ran.out
+    assert ran.records()[0]["inputs"]["options"] == {"other_engines": "28.5.2"}
+
+
+def test_after_the_newest_engine_there_is_none_to_install(scenario):
+    ran = scenario(OTHERS, "--engine=newest", "-rs")
+    assert (ran.code, ran.counted()) == (0, {"skipped": 1})
+    assert "no release after newest is known" in ran.out
+
+
 LEFT_ACTIVE = "def test_x(lab, faults):\n    faults.kill_node(lab.node('m1')).inject()\n"
 
 
