@@ -1,5 +1,6 @@
 """Probes: what samples a swarm without disturbing it more than it must."""
 
+from harness.probes.allocation import Allocation, allocation
 from harness.probes.api import Api, Asked
 from harness.probes.asking import Attempt, Cell
 from harness.probes.containers import PRE_STOP, Containers, Life
@@ -20,6 +21,7 @@ __all__ = [
     "MIB",
     "PATTERNS",
     "PRE_STOP",
+    "Allocation",
     "Api",
     "Asked",
     "Attempt",
@@ -47,6 +49,7 @@ __all__ = [
     "Twins",
     "View",
     "Written",
+    "allocation",
     "listening",
     "trend_of",
     "views_in",

@@ -136,6 +136,13 @@ class Discovery:
         if self._error is not None:
             self._trial.doubt(f"discovery was not watched to the end: {self._error}")
 
+    def relearn(self) -> None:
+        """Learn the services' virtual addresses anew: another network comes with another address.
+
+        From then on they are held for the ones there were all along: ask only about what comes.
+        """
+        self._learn_virtual_addresses()
+
     # -- what it saw ---------------------------------------------------------------------------
 
     @property
@@ -369,13 +376,15 @@ class Discovery:
     # -- within: the truth ---------------------------------------------------------------------
 
     def _learn_virtual_addresses(self) -> None:
+        known: dict[tuple[str, str], str] = {}
         for made in self._deployments:
             names = {id_: name for name, id_ in made.networks.items()}
             for service, id_ in made.services.items():
                 found = made.swarm.ask(lambda api, id_=id_: api.api.inspect_service(id_))
                 for each in (found.get("Endpoint") or {}).get("VirtualIPs") or []:
                     if (network := names.get(each["NetworkID"])) and each.get("Addr"):
-                        self._virtual[network, service] = each["Addr"].partition("/")[0]
+                        known[network, service] = each["Addr"].partition("/")[0]
+        self._virtual = known
 
     def _network_id(self, name: str) -> str:
         return next(made.networks[name] for made in self._deployments if name in made.networks)
