@@ -103,7 +103,7 @@ def _unpack(archive: Path, into: Path) -> tuple[str, str]:
     name, damage = "", ""
     files = size = 0
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             for member in tar:
                 parts = _parts(member, archive)
                 if not parts:
@@ -119,6 +119,8 @@ def _unpack(archive: Path, into: Path) -> tuple[str, str]:
                     into.joinpath(*parts).mkdir(parents=True, exist_ok=True)
                 elif len(parts) > 1:
                     _write(tar, member, into.joinpath(*parts))
+            while packed.read(_CHUNK):
+                pass  # the checksum of all comes last
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         damage = f"the archive ends early or is damaged ({error})"
     return name, damage

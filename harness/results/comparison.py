@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.results.likes import Group, Setting, group, several_engines, short, unmatched
+from harness.results.likes import FAILED, Group, Setting, group, several_engines, short, unmatched
 from harness.results.sides import Side
 from harness.results.statistics import (
     LEVEL,
@@ -208,6 +208,8 @@ def _questions(
         rule = rule_for(thresholds, name, ours[-1].unit, ours[-1].better)
         if rule.ignore:
             continue
+        if theirs is None and name == FAILED:
+            continue  # no trial of theirs has a verdict; that is said of the trials
         if theirs is None:
             left_out.append(f"{where}: {name!r} was measured on one side only")
         elif len({m.unit for m in (*ours, *theirs)}) > 1:
@@ -220,7 +222,7 @@ def _questions(
     left_out += [
         f"{where}: {name!r} was measured on one side only"
         for name in second.measures
-        if name not in first.measures
+        if name not in first.measures and name != FAILED
     ]
 
 

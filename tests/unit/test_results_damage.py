@@ -1,0 +1,133 @@
+"""Runs that are corrupt, foreign, newer or empty: a sentence each, and the rest is read."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given as given_
+from hypothesis import settings
+from hypothesis import strategies as st
+from stored_runs import store_run
+
+from harness.errors import UsageError
+from harness.results import read_run
+from harness.results.check import check_run
+from harness.results.comparison import compare
+from harness.results.openmetrics import openmetrics
+from harness.results.sides import sides_by_run
+
+FILES = ("run.json", "trial.json", "journal.jsonl")
+
+
+def spoil(folder, name, raw):
+    """Put ``raw`` in place of a file of the run's first trial, or of its record."""
+    inside = folder if name == "run.json" else min((folder / "trials").iterdir())
+    (inside / name).write_bytes(raw)
+
+
+@pytest.mark.parametrize("name", ["run.json", "trial.json"])
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b'{"schema": 99, "id": "x", "trials": "?"}', "of a newer swarm-chaos"),
+        (b'{"schema": 0}', "schema 0"),
+        (b'{"name": "package"}', "names no schema: swarm-chaos did not write it"),
+        (b'{"schema": "1"}', "schema 1"),
+        (b"[" * 100_000, ""),
+        (b"\xff\xfe\x00", ""),
+        (b"", ""),
+        (b'{"schema": 1, "id": 7}', ""),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_one_sentence_and_hides_nothing_else(
+    tmp_path, name, raw, told
+):
+    run = store_run(tmp_path, [1.0, 2.0])
+    spoil(run.folder, name, raw)
+    again = read_run(run.folder)
+    [damaged] = again.damaged
+    assert told in damaged.sentence
+    assert damaged.sentence
+    assert "\n" not in damaged.sentence
+    assert len(again.trials) == (2 if name == "run.json" else 1)
+
+
+def test_of_a_newer_run_the_order_of_its_trials_is_kept(tmp_path):
+    run = store_run(tmp_path, [1.0, 2.0, 3.0])
+    path = run.folder / "run.json"
+    record = json.loads(path.read_text())
+    newer = {**record, "schema": 2, "trials": record["trials"][::-1], "new": {"key": 1}}
+    path.write_text(json.dumps(newer))
+    again = read_run(run.folder)
+    assert [t.id for t in again.trials] == record["trials"][::-1]
+    assert again.record.started == record["started"]
+
+
+def test_new_keys_alone_are_let_pass(tmp_path):
+    run = store_run(tmp_path, [1.0])
+    for path in (run.folder / "run.json", run.trials[0].folder / "trial.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "new": 1}))
+    assert read_run(run.folder).damaged == ()
+
+
+def test_a_foreign_folder_is_no_run(tmp_path):
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(UsageError, match="is not a run"):
+        read_run(tmp_path)
+
+
+@settings(max_examples=40, deadline=None)
+@given_(name=st.sampled_from(FILES), raw=st.binary(max_size=200) | st.text().map(str.encode))
+def test_no_bytes_end_in_a_traceback(tmp_path_factory, name, raw):
+    run = store_run(tmp_path_factory.mktemp("any"), [1.0, 2.0])
+    spoil(run.folder, name, raw)
+    again = read_run(run.folder)
+    assert len(again.trials) >= 1
+    check_run(again)
+    openmetrics([again])
+    compare(sides_by_run([again, again]))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given_(data=st.data())
+def test_a_record_with_any_key_changed_is_read_or_told(tmp_path_factory, data):
+    run = store_run(tmp_path_factory.mktemp("key"), [1.0])
+    path = run.trials[0].folder / "trial.json"
+    record = json.loads(path.read_text())
+    key = data.draw(st.sampled_from(sorted(record)))
+    path.write_text(json.dumps({**record, key: data.draw(json_values)}))
+    again = read_run(run.folder)
+    assert len(again.trials) + len(again.damaged) == 1
+    with suppress(UsageError):
+        compare(sides_by_run([again, again]))
+
+
+# -- swarm-chaos results check -------------------------------------------------------------------
+
+
+def test_a_whole_run_is_whole(tmp_path):
+    assert check_run(store_run(tmp_path, [1.0, 2.0])) == ()
+
+
+def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path):
+    run = store_run(tmp_path, [1.0, 2.0, 3.0])
+    changed, missing, torn = (trial.folder for trial in run.trials)
+    journal = (changed / "journal.jsonl").read_bytes()
+    (changed / "journal.jsonl").write_bytes(journal.replace(b"28.5.2", b"28.5.3"))
+    (missing / "journal.jsonl").unlink()
+    (torn / "journal.jsonl").write_bytes(b"nonsense\n" + journal)
+    told = "\n".join(f"{d.path.name}: {d.sentence}" for d in check_run(run))
+    assert f"{changed.name}: changed since it was recorded: journal.jsonl" in told
+    assert f"{missing.name}: missing: journal.jsonl" in told
+    assert "journal.jsonl: read up to here: journal.jsonl, line 1" in told

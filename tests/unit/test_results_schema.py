@@ -1,0 +1,82 @@
+"""The published form of what is stored, and that others can read it as it is."""
+
+import json
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+from stored_runs import store_run
+
+from harness.results.schema import PUBLISHED, json_schema, schema_text
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_schema_is_the_current_one(name):
+    path = DOCS / "schema" / f"{name}.schema.json"
+    assert path.read_text() == schema_text(name), (
+        f"write it again: swarm-chaos results schema {name} > docs/schema/{path.name}; and raise "
+        "the schema's number if a reader of the old one would misread the new"
+    )
+
+
+def test_a_schema_names_itself_and_asks_for_what_must_be_there():
+    schema = json_schema("trial")
+    assert schema["$id"] == "urn:swarm-chaos:trial:1"
+    record = schema["$defs"]["TrialRecord"]
+    assert record["properties"]["schema"] == {"const": 1}
+    assert {"schema", "id", "inputs", "verdict", "seconds"} <= set(record["required"])
+    assert all(part.get("additionalProperties") is not False for part in schema["$defs"].values())
+
+
+def conforms(value, schema, root):
+    """Whether a value is as a schema says, for the words that ours use."""
+    if "$ref" in schema:
+        return conforms(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    if "anyOf" in schema:
+        return any(conforms(value, one, root) for one in schema["anyOf"])
+    if "const" in schema:
+        return value == schema["const"]
+    if "enum" in schema:
+        return value in schema["enum"]
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+    kinds |= {"number": (int, float), "integer": int}
+    if "type" in schema and not isinstance(value, kinds[schema["type"]]):
+        return False
+    if isinstance(value, list):
+        return all(conforms(one, schema["items"], root) for one in value)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        rest = schema.get("additionalProperties", {})
+        return set(schema.get("required", ())) <= set(value) and all(
+            conforms(one, known.get(key, rest), root) for key, one in value.items()
+        )
+    return True
+
+
+def test_what_is_written_is_as_published(tmp_path):
+    run = store_run(tmp_path, [1.0, None], limit=3.0)
+    for name, path in (
+        ("run", run.folder / "run.json"),
+        ("trial", run.trials[0].folder / "trial.json"),
+    ):
+        written, schema = json.loads(path.read_text()), json_schema(name)
+        assert conforms(written, schema, schema)
+        del written["id"]
+        assert not conforms(written, schema, schema)
+
+
+def test_duckdb_reads_the_store_by_the_queries_in_the_documents(tmp_path, monkeypatch):
+    store_run(tmp_path / "reports", [1.0, 3.0, 5.0], version="26.1.5", limit=4.0)
+    store_run(tmp_path / "reports", [7.0, 8.0], version="28.5.2", day=2, limit=4.0)
+    monkeypatch.chdir(tmp_path)
+    queries = re.findall(r"```sql\n(.*?)```", (DOCS / "comparing.md").read_text(), re.DOTALL)
+    answers = [duckdb.sql(query).fetchall() for query in queries]
+    assert answers[0] == [
+        ("26.1.5", "time to a new leader", 3, 3.0, "s"),
+        ("28.5.2", "time to a new leader", 2, 7.5, "s"),
+    ]
+    assert answers[1] == [("28.5.2", "fail", 2), ("26.1.5", "fail", 1), ("26.1.5", "pass", 2)]
+    assert len(queries) == 2
