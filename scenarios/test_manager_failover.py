@@ -52,7 +52,7 @@ AT_ONCE = 2.0
 ELECTIONS = "elections"
 
 
-@pytest.mark.parametrize("victim", ["dockerd", "node"])
+@pytest.mark.parametrize("victim", ["dockerd", pytest.param("node", marks=pytest.mark.thorough)])
 def test_leader_killed(victim, swarm, load, faults, leadership, measure):
     """A leader's death costs seconds of control, and next to nothing at the other nodes."""
     web = swarm.deploy(balanced_web(replicas=4))
@@ -104,7 +104,7 @@ def test_follower_killed(victim, swarm, load, faults, leadership, measure):
 @pytest.mark.parametrize(
     ("victim", "rounds"),
     [
-        pytest.param("dockerd", 2, id="dockerd-twice"),
+        pytest.param("dockerd", 2, id="dockerd-twice", marks=pytest.mark.thorough),
         pytest.param("node", 2, id="node-twice", marks=pytest.mark.thorough),
         pytest.param("dockerd", 6, id="dockerd-6-times", marks=pytest.mark.thorough),
     ],

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from harness.probes.api import Api
 from harness.swarm import balanced_web, scale
 
 pytestmark = [
@@ -74,7 +73,7 @@ ANSWERED = "share of requests that the others answer then"
     ("lost", "first"),
     [
         pytest.param(2, "leader", id="2-of-3-leader"),
-        pytest.param(2, "follower", id="2-of-3-followers"),
+        pytest.param(2, "follower", id="2-of-3-followers", marks=pytest.mark.thorough),
         pytest.param(
             1,
             "leader",
@@ -95,12 +94,11 @@ ANSWERED = "share of requests that the others answer then"
         ),
     ],
 )
-def test_majority_lost(lost, first, swarm, load, faults, leadership, trial, measure):
+def test_majority_lost(lost, first, swarm, load, faults, leadership, api, measure):
     """Without a majority requests end soon and say why, tasks serve, and a heal is a heal."""
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, lost, first)
-    api = Api(swarm.managers, trial)
     with load.http(web, users=4, per_user=1) as traffic, api.watch():
         with ExitStack() as outages:
             for node in victims:
@@ -162,23 +160,25 @@ def test_control_not_forced(swarm, faults, measure):
 
 
 @pytest.mark.upstream("moby/moby#34466")
-@pytest.mark.parametrize("deaf", ["leader", pytest.param("follower", marks=pytest.mark.thorough)])
-def test_deaf_manager(deaf, swarm, load, faults, leadership, trial, measure):
+@pytest.mark.thorough
+@pytest.mark.parametrize("deaf", ["leader", "follower"])
+def test_deaf_manager(deaf, swarm, load, faults, leadership, api, trial, measure):
     """A manager hears nothing on 2377 and is heard: the others go on without it."""
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victim = swarm.leader if deaf == "leader" else swarm.a_follower()
     others = [node for node in swarm.managers if node.name != victim.name]
-    api = Api(swarm.managers, trial)
     with load.http(web, users=4, per_user=1) as traffic, api.watch():
         with cut_off(faults, [victim]) as cut:
             alone = api.time_to_all("write", since=cut.injected_at, within=ALONE, managers=others)
             cut.hold(ALONE + SETTLED)
             healing = time.monotonic()
         write = api.time_to_all("write", since=healing, within=WRITTEN)
+    nobody = leaderless(leadership.views(), trial.clock.at(healing))
     on_the_others(measure, alone, api, others, cut)
     elections = leadership.elections(since=cut.began)
     measure("elections", len(elections), unit="elections")
+    measure("time without a leader after the heal", nobody, unit="s")
     measure(WRITE, write, unit="s").below(
         WRITTEN - 1, source="raft: who returns with a higher term costs another election"
     )
@@ -186,10 +186,9 @@ def test_deaf_manager(deaf, swarm, load, faults, leadership, trial, measure):
 
 
 @pytest.mark.control(OTHERS, ANSWERED)
-def test_control_none_hears_another(swarm, faults, trial, measure):
+def test_control_none_hears_another(swarm, faults, api, measure):
     """Managers of which none hears another decide nothing, and the checks say so."""
     managers = swarm.managers
-    api = Api(managers, trial)
     apart = faults.network.partition(*([node] for node in managers), plane="control")
     with api.watch(), apart as cut:
         alone = api.time_to_all("write", since=cut.injected_at, within=ALONE)
@@ -198,12 +197,11 @@ def test_control_none_hears_another(swarm, faults, trial, measure):
 
 
 @pytest.mark.control(LONGEST, SERVED, LEADER, WRITE)
-def test_control_nobody_answers(swarm, load, faults, leadership, trial, measure):
+def test_control_nobody_answers(swarm, load, faults, leadership, api, measure):
     """A manager that stands still, a worker that dies, no heal: the checks say so, each."""
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, 2, "leader")
-    api = Api(swarm.managers, trial)
     with load.http(web, users=4, per_user=1) as traffic, api.watch(), ExitStack() as outages:
         for node in victims:
             outage = outages.enter_context(faults.kill_dockerd(node))
@@ -246,6 +244,19 @@ def on_the_others(measure, alone, api, others, cut):
     measure(ANSWERED, answered, unit="1", better="higher").above(
         1, source="moby#34466: all three managers answered that there is no leader"
     )
+
+
+def leaderless(views, since):
+    """Seconds from ``since`` on between a leader's loss of the lead and the next election."""
+    leader, lost, seconds = None, None, 0.0
+    for view in views:
+        if view.leader == view.by:
+            if lost is not None and view.t > since:
+                seconds += view.t - max(lost, since)
+            leader, lost = view.by, None
+        elif view.by == leader and view.leader is None:
+            lost = view.t
+    return seconds
 
 
 def restored(leadership, api, healing):
