@@ -35,7 +35,7 @@ ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
 REGISTRY_AT = "opt/swarm-chaos/registry"
 
 #: What of the project's requirements only the host's side needs.
-_HOST_ONLY = frozenset({"jinja2", "plotly", "pytest-xdist", "scipy"})
+_HOST_ONLY = frozenset({"jinja2", "numpy", "plotly", "pytest-xdist", "scipy"})
 
 #: A Debian root, an engine's and the Python packages take 0.9 GB; the rest is for the nodes.
 _IMAGE_MIB = 3072

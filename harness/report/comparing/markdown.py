@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.report.comparing.table import QUIET
 from harness.report.comparing.words import (
     MARKS,
+    chance,
     headline_of,
     interval_of,
     promise_of,
@@ -39,6 +40,6 @@ def _rows(findings: list[Finding]) -> list[str]:
     return head + [
         f"| {MARKS[f.word]} {f.word} | {cell(scenario_name(f))} | {cell(f.measure)} "
         f"| {cell(values_of(f.baseline, f))} | {cell(values_of(f.candidate, f))} "
-        f"| {shift_of(f)} | {interval_of(f)} | {f.adjusted:.2g} |"
+        f"| {shift_of(f)} | {interval_of(f)} | {chance(f.adjusted)} |"
         for f in findings
     ]

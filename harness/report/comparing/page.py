@@ -13,6 +13,7 @@ from harness.report.comparing.words import (
     MARKS,
     MEANINGS,
     TONES,
+    chance,
     headline_of,
     interval_of,
     promise_of,
@@ -46,6 +47,7 @@ def render_comparison(comparison: Comparison) -> str:
             missing=_missing,
             shift=shift_of,
             interval=interval_of,
+            chance=chance,
             strip=strip,
         )
     )

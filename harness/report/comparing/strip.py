@@ -6,14 +6,14 @@ from html import escape
 
 from markupsafe import Markup
 
-from harness.report.comparing.words import amount
+from harness.report.comparing.words import amount, middle_of
 from harness.results.comparison import Finding, Values
 
 _WIDTH, _HEIGHT, _MARGIN = 200, 46, 8
 
 
 def strip(finding: Finding, names: tuple[str, str]) -> Markup:
-    """An SVG of every trial: the baseline's above, the other's below, a bar at each median."""
+    """An SVG of every trial: the baseline's above, the other's below, a bar at the middle of each."""
     both = (finding.baseline, finding.candidate)
     low = min(values.least for values in both)
     high = max(values.most for values in both)
@@ -35,7 +35,7 @@ def strip(finding: Finding, names: tuple[str, str]) -> Markup:
             else f'<circle cx="{x(v)}" cy="{y}" r="4"/>'
             for v, c in _pairs(values)
         )
-        middle = x(values.median)
+        middle = x(middle_of(values, finding))
         rows.append(
             f'<g class="side{row}">{dots}<path class="middle" d="M{middle} {y - 8}v16"/></g>'
         )

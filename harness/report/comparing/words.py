@@ -29,9 +29,9 @@ TONES: Mapping[Word, str] = {
 }
 
 MEANINGS: Mapping[Word, str] = {
-    "regressed": "worse: no chance, and more than what counts",
-    "different": "differs: no chance, and more than what counts; neither way is better",
-    "improved": "better: no chance, and more than what counts",
+    "regressed": "worse: not by chance, and by more than what counts",
+    "different": "differs: not by chance, and by more than what counts; neither way is better",
+    "improved": "better: not by chance, and by more than what counts",
     "inconclusive": "not enough trials to tell",
     "within noise": "no more than trials of one side differ by, or than what counts",
     "same": "certainly no difference that counts",
@@ -56,14 +56,23 @@ def amount(value: float, finding: Finding) -> str:
     return _bare(value, finding) + unit
 
 
+def middle_of(values: Values, finding: Finding) -> float:
+    """What stands for all trials: the mean of a share, else the median."""
+    return sum(values.values) / len(values.values) if finding.unit == "1" else values.median
+
+
+def chance(p: float) -> str:
+    """A p value, as exact as anybody needs it."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
 def values_of(values: Values, finding: Finding) -> str:
     """Median, or the mean of a share, with the range."""
     cut = "> " if any(values.censored) else ""
-    middle = sum(values.values) / len(values.values) if finding.unit == "1" else values.median
     if values.least == values.most:
         return cut + amount(values.least, finding)
     low, high = (_bare(value, finding) for value in (values.least, values.most))
-    return f"{amount(middle, finding)} ({low} to {cut}{high})"
+    return f"{amount(middle_of(values, finding), finding)} ({low} to {cut}{high})"
 
 
 def shift_of(finding: Finding) -> str:

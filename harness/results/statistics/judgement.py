@@ -50,7 +50,7 @@ def judge_contrast(
 
     ``floor`` is the smallest shift that counts, in the measure's unit.
 
-    * regressed, improved: the difference is no chance (``adjusted`` at most ``alpha``) and larger
+    * regressed, improved: the difference is not by chance (``adjusted`` at most ``alpha``) and larger
       than the floor; "different" if the measure has no better direction.
     * same: no shift larger than the floor is possible, by its confidence interval.
     * within noise: a difference that is smaller than the floor, or none that can be told from the
@@ -85,7 +85,8 @@ def _difference(contrast: Contrast, better: Direction, floor: float, adjusted: f
     sign = math.copysign(1.0, contrast.delta)
     # Half of all pairs may be ties while the rest is far apart: then the mean shows it.
     shift = max(sign * contrast.shift, sign * contrast.mean_shift)
-    chance = f"p = {adjusted:.2g} after correction"
+    p = "p < 0.001" if adjusted < 0.001 else f"p = {adjusted:.2g}"
+    chance = f"{p} after correction"
     if shift <= floor:
         return Judgement("within noise", f"a difference ({chance}), smaller than what counts")
     if better == "none":
