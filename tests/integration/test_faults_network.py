@@ -169,7 +169,7 @@ def test_a_plane_is_cut_and_the_others_are_not(net, places, record):
         assert udp_passes(client, w1, 7946)
     assert udp_passes(m1, w1, 7946)
     assert udp_passes(w1, m1, 7946)
-    assert proofs(record, "fault.evidence") == ["2 probe packets were dropped"]
+    assert proofs(record, "fault.evidence") == ["2 packets were dropped, 2 of them probes"]
 
 
 def test_one_direction_is_cut_and_the_other_is_not(net, places):

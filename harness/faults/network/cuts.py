@@ -156,7 +156,8 @@ class NetworkLoss(LinkFault):
     def words_of_evidence(self, sent: int, counted: int) -> str:
         """How many probes met the rule, and what was lost of all."""
         lost, _ = self.tally
-        return f"{counted} packets met the rule, {sent} of them probes; {lost} were lost"
+        probes = min(sent, counted)
+        return f"{counted} packets met the rule, {probes} of them probes; {lost} were lost"
 
     def undo(self) -> None:
         """Take the rules out; what they have counted is kept."""

@@ -75,7 +75,7 @@ class ConnectionsReset(NodeFault):
             raise FaultError(
                 f"{len(left)} connections on {self.node.name} outlived their reset",
             )
-        return f"{len(self._there)} connections are gone"
+        return f"all that there were are gone: {len(self._there)}"
 
     def undo(self) -> None:
         """There is nothing to undo."""
@@ -108,13 +108,13 @@ class ConntrackFlushed(NodeFault):
         self._count = 0
 
     def precheck(self) -> None:
-        """The node must be on, and have the program; the markers go in."""
+        """The node must be on, and have the program."""
         self.require_up()
         self._each("command -v conntrack >/dev/null")
-        self._each(f"conntrack -D {_MARKER} >/dev/null 2>&1; conntrack -I {_MARKER} --timeout 600")
 
     def apply(self) -> None:
-        """Empty each table."""
+        """Put a marker into each table, then empty it."""
+        self._each(f"conntrack -D {_MARKER} >/dev/null 2>&1; conntrack -I {_MARKER} --timeout 600")
         self._count = sum(int(line) for line in self._each("conntrack -C").split())
         self._each("conntrack -F 2>/dev/null")
 
@@ -186,7 +186,7 @@ class FirewallRulesLost(NodeFault):
     def evidence_of_healing(self) -> str:
         """All rules are back, or the dockerd that needed them is gone."""
         if not self._same():
-            return "dockerd has been started since, and writes its rules itself"
+            return "the dockerd that had written them is gone, and the next one writes its own"
         if missing := filters.rules_in(self.saved) - filters.rules_in(self._listed()):
             raise FaultError(f"{len(missing)} iptables rules are not back on {self.node.name}")
         return f"{len(filters.rules_in(self.saved))} rules are back"

@@ -134,7 +134,7 @@ class ShapedLinks(LinkFault):
 
     def words_of_evidence(self, sent: int, counted: int) -> str:
         """How many packets were led into the queues."""
-        return f"{counted} packets were led into it, {sent} of them probes"
+        return f"{counted} packets were led into it, {min(sent, counted)} of them probes"
 
     def undo(self) -> None:
         """Take the rules out, then the queues; what waits in them is lost."""
