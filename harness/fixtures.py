@@ -249,11 +249,14 @@ def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -
 
 
 @pytest.fixture
-def memory(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Memory:
-    """What each node's dockerd holds, by time."""
-    memory = Memory(lab.nodes.values(), trial)
+def memory(
+    request: pytest.FixtureRequest,
+    lab: NamespacesLab,  # noqa: ARG001 - it is read after the probe has ended
+    trial: Trial,
+) -> Memory:
+    """What dockerds hold, by time, from ``memory.start(nodes)`` on."""
+    memory = Memory(trial)
     scene_of(request).closing.append(memory.save)
-    memory.start()
     return memory
 
 

@@ -85,9 +85,11 @@ def test_a_node_that_is_off_holds_nothing():
 
 def test_samples_are_taken_written_and_asked_about():
     trial = Trial()
-    memory = Memory([Node()], trial, every=0.01)
-    memory.start()
-    memory.start()
+    memory = Memory(trial, every=0.01)
+    memory.start([Node()])
+    assert memory.rows(Node())
+    with pytest.raises(UsageError, match="already"):
+        memory.start([Node()])
     while len(memory.rows(Node())) < 12:
         time.sleep(0.01)
     hoard = bytearray(os.urandom(1 << 20) * 30)
