@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from harness.errors import EXIT_TROUBLE
 from harness.results.chosen import chosen_run
@@ -35,11 +36,9 @@ def results() -> None:
 @_json
 def list_(reports: Path, as_json: bool) -> None:
     """List the runs, oldest first: trials, how they came out, what is damaged."""
-    import msgspec
-
     rows = [_row(read_run(folder)) for folder in list_runs(reports)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        _print_json(rows)
         return
     from rich.console import Console
     from rich.table import Table
@@ -53,6 +52,10 @@ def list_(reports: Path, as_json: bool) -> None:
     for row in rows:
         table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
     Console().print(table)
+
+
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def _row(run: Run) -> dict[str, object]:
@@ -178,6 +181,48 @@ def badge(run: Path | None, as_json: bool, reports: Path) -> None:
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
+@_reports
+@_json
+def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
+    """Say what share of requests was lost in RUNS (default: the latest), by whole trials."""
+    from harness.results.losses import losses_of
+
+    found = losses_of([read_run(chosen_run(name, reports)) for name in runs or (None,)])
+    if as_json:
+        _print_json(found)
+        return
+    for loss in found:
+        control = " (control)" if loss.control else ""
+        click.echo(
+            f"{loss.scenario.rpartition('::')[2]}{control}, engine {loss.engine}, {loss.topology}, "
+            f"{loss.lab} lab, {loss.clock} time: {100 * loss.share:.3g} % {loss.kind} "
+            f"(95 %: {100 * loss.low:.3g} to {100 * loss.high:.3g} %), "
+            f"{loss.trials} trials, {loss.requests} requests"
+        )
+
+
+@results.command()
+@click.argument("run", required=False, type=_RUN)
+@_reports
+@_json
+def growth(run: Path | None, reports: Path, as_json: bool) -> None:
+    """Say how fast the daemons' memory grew in RUN (default: the latest)."""
+    from harness.results.growth import growth_of
+
+    found = growth_of(read_run(chosen_run(run, reports)))
+    if as_json:
+        _print_json(found)
+        return
+    for one in found:
+        click.echo(
+            f"{one.trial}, {one.node}, {one.quantity}: {one.per_hour:+.3g} MiB/h "
+            f"(95 %: {one.low:+.3g} to {one.high:+.3g}), {one.since:.0f} s to {one.until:.0f} s"
+            f"{', grows' if one.grows else ''}"
+        )
+
+
+@results.command()
+@click.argument("runs", nargs=-1, type=_RUN)
 @click.option("--thresholds", type=_RUN, help="TOML file: which differences count.")
 @click.option("--all", "whole", is_flag=True, help="Also series in which nothing changed.")
 @_reports
@@ -186,8 +231,6 @@ def history(
     runs: tuple[Path, ...], thresholds: Path | None, whole: bool, reports: Path, as_json: bool
 ) -> None:
     """Say from which run on a measure is another, over RUNS (default: all in the store)."""
-    import msgspec
-
     from harness.results.history import history_of
     from harness.results.thresholds import read_thresholds
 
@@ -197,7 +240,7 @@ def history(
         read_thresholds(thresholds) if thresholds else None,
     )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(series), indent=2).decode())
+        _print_json(series)
         return
     for line in _history_lines(series, whole):
         click.echo(line)

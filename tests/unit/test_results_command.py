@@ -70,6 +70,9 @@ def test_schema_metrics_badge_and_history(reports, capsys):
     assert "too few to tell" in capsys.readouterr().out
     assert cli.call(["results", "history", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
+    for command in ("losses", "growth"):
+        assert cli.call(["results", command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == []
     assert cli.call(["results", "history", "--all"]) == 0
     assert "too few runs to tell" in capsys.readouterr().out
 

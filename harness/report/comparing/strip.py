@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _MARGIN = 200, 46, 8
 
 
 def strip(finding: Finding, names: tuple[str, str]) -> Markup:
-    """An SVG of every trial: the baseline's above, the other's below, a bar at the middle of each."""
+    """An SVG of every trial: the baseline's above, the other's below, a bar amidst each."""
     both = (finding.baseline, finding.candidate)
     low = min(values.least for values in both)
     high = max(values.most for values in both)

@@ -50,8 +50,8 @@ def judge_contrast(
 
     ``floor`` is the smallest shift that counts, in the measure's unit.
 
-    * regressed, improved: the difference is not by chance (``adjusted`` at most ``alpha``) and larger
-      than the floor; "different" if the measure has no better direction.
+    * regressed, improved: the difference is not by chance (``adjusted`` at most ``alpha``) and
+      larger than the floor; "different" if the measure has no better direction.
     * same: no shift larger than the floor is possible, by its confidence interval.
     * within noise: a difference that is smaller than the floor, or none that can be told from the
       spread, and none as large as the stated minimum effect.
