@@ -52,7 +52,9 @@ def test_slash_30(swarm, measure):
     beside = wide.time_to_running("found", within=RUNNING)
     told = time_to_told(narrow, "lost", within=TOLD + LOOKING)
     put_on_record(measure, swarm, told)
-    measure("time until a service on another network runs", beside, unit="s").below(RUNNING - 1)
+    measure("time until a service on another network runs", beside, unit="s").below(
+        RUNNING - 1, source="swarmkit allocator: each network has its own addresses"
+    )
 
 
 @pytest.mark.known_bug("moby/moby#35849", measures=[TOLD_NAME])
@@ -72,7 +74,9 @@ def test_full_26(swarm, measure):
     measure("addresses given out twice", twice, unit="addresses").equals(
         0, source="moby#31698: starting container failed: Address already in use"
     )
-    measure(FREED_NAME, runs, unit="s").below(RUNNING - 1)
+    measure(FREED_NAME, runs, unit="s").below(
+        RUNNING - 1, source="swarmkit allocator: what is freed goes to those who wait, at once"
+    )
 
 
 @pytest.mark.control(FREED_NAME)
@@ -160,4 +164,6 @@ def put_on_record(measure, swarm, told):
     lines = sum(
         log.read_text(errors="replace").count("could not find an available IP") for log in logs
     )
-    measure("lines about it in the managers' logs", lines, unit="lines", better="higher").above(1)
+    measure("lines about it in the managers' logs", lines, unit="lines", better="higher").above(
+        1, source="swarmkit allocator: task allocation failure"
+    )
