@@ -211,7 +211,9 @@ def growth_by_udp(swarm, services, faults, memory, trial, measure):
             measure(f"{case}: longest stall of a write", written[case].longest_stall, unit="s")
         measure(f"{DEAD}: dockerd's growth", mib(grown[DEAD]), unit="MiB")
         measure(f"{LIVE}: dockerd's growth", mib(grown[LIVE]), unit="MiB")
-        measure(PLAIN_NAME, mib(grown[DEAD_PLAIN]), unit="MiB").below(UNCOMPRESSED)
+        measure(PLAIN_NAME, mib(grown[DEAD_PLAIN]), unit="MiB").below(
+            UNCOMPRESSED, source="moby/moby#29282: much less with gelf-compression-type=none"
+        )
         share = grown[LIVE] / grown[DEAD] if grown[LIVE] and grown[DEAD] else None
         measure(SHARE_NAME, share, unit="1", better="higher").above(COSTS_AS_WELL)
 
@@ -278,20 +280,20 @@ def outage(swarm, services, faults, memory, leadership, trial, measure):
             stall = measure(f"{name}: longest stall of a write", sent[name].longest_stall, unit="s")
             measure(f"{name}: lines sent", account.sent, unit="lines", better="higher")
             lost = measure(f"{name}: lines lost", account.lost, unit="lines", note=gaps(account))
-            measure(f"{name}: lines delivered twice", account.duplicates, unit="lines").equals(0)
+            measure(f"{name}: lines delivered twice", account.duplicates, unit="lines")
             if name == QUIET:
-                stall.below(STALL)
+                stall.below(STALL, source="moby daemon/logger/ring.go: it never waits")
             if name == HELD_UP and case.lost is not None:
-                lost.below(case.lost)
+                lost.below(case.lost, source="go-gelf tcpwriter.go: 4 attempts at 1 s a message")
             put_memory_on_record(measure, memory, name, node, windows)
         again = {
             name: measure(f"{name}: time until it writes again after the heal", took, unit="s")
             for name, took in writing.items()
         }
-        again[HELD_UP].below(case.writes_again)
+        again[HELD_UP].below(case.writes_again, source="go-gelf tcpwriter.go; Linux tcp_retries2")
         told = measure(NEWCOMER, newcomer, unit="s")
         if case.starts:
-            told.below(STARTS - 1)
+            told.below(STARTS - 1, source="a start, or one more 5 s later (swarm's restart delay)")
         measure("time until it runs after the heal", started, unit="s")
         changes = [
             view
