@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import time
@@ -12,6 +13,7 @@ from typing import ClassVar
 
 from dnslib import RCODE, DNSError, DNSRecord
 
+from harness.errors import LabError
 from harness.lab import NamespacesLab
 from harness.services.outside import OutsideService
 
@@ -57,7 +59,8 @@ class NameServer(OutsideService):
     def close(self) -> None:
         """End the server; nodes ask nobody."""
         for node in self.lab.nodes.values():
-            node.use_name_server(None)
+            with contextlib.suppress(LabError):  # it goes down at this moment
+                node.use_name_server(None)
         super().close()
 
 

@@ -104,7 +104,6 @@ class ServiceBlackHole(ServiceFault[OutsideService]):
     )
     proof = "a connection from elsewhere is neither taken nor refused; healed: it is taken"
     excludes = ("the packets",)
-    lives_here = False
 
     def precheck(self) -> None:
         """The rules must not be there yet."""
