@@ -55,6 +55,18 @@ class Ledger:
                     )
             self._entries.append((fault, name, claims))
 
+    def holder(self, claim: str, *, other_than: Injected) -> str | None:
+        """The name of an active fault that claims this, apart from one; None if there is none."""
+        with self._lock:
+            return next(
+                (
+                    name
+                    for fault, name, claims in self._entries
+                    if claim in claims and fault is not other_than
+                ),
+                None,
+            )
+
     def strike(self, fault: Injected) -> None:
         """Take a fault out: it is healed, or was never begun."""
         with self._lock:
@@ -63,20 +75,25 @@ class Ledger:
     def heal_all(self) -> list[Exception]:
         """Heal everything, last injected first, whatever happens; the errors of those that stay.
 
-        An interrupt by the person at the keyboard is raised when all have had their turn.
+        One that fails is tried once more when another has been healed after it, which may have been
+        in its way. An interrupt by the person at the keyboard is raised when all have had their
+        turn.
         """
-        errors: list[Exception] = []
         interrupt: BaseException | None = None
-        for fault in reversed(self.active):
-            try:
-                fault.heal()
-            except Exception as error:
-                errors.append(error)  # the fault has put the doubt on record
-            except BaseException as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
-        return errors
+        while True:
+            errors: list[Exception] = []
+            waiting = self.active
+            for fault in reversed(waiting):
+                try:
+                    fault.heal()
+                except Exception as error:
+                    errors.append(error)  # the fault has put the doubt on record
+                except BaseException as error:
+                    interrupt = error
+            if interrupt is not None:
+                raise interrupt
+            if not errors or len(self.active) == len(waiting):
+                return errors
 
 
 _LEDGERS: WeakKeyDictionary[Trial, Ledger] = WeakKeyDictionary()

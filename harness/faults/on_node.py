@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.errors import FaultError, LabError
+from harness.faults.ledger import ledger_of
 from harness.faults.life import Fault
 from harness.lab import Node
 from harness.trial import Trial
 from harness.wait import NotYet, wait_for
+
+#: What faults that stop or end dockerd claim (see ``Fault.excludes``).
+DOCKERD = "dockerd's process"
 
 #: Seconds for a dockerd that was stopped or starved to answer again.
 _ANSWERS_WITHIN = 60.0
@@ -32,6 +36,8 @@ class NodeFault(Fault):
         """The node must be switched on."""
         if not self.node.up:
             raise FaultError(f"{self.node.name} is off: {self.name} cannot be done to it")
+        if _is_frozen(self.node):
+            raise FaultError(f"{self.node.name} stands still: {self.name} cannot be seen on it")
 
     def require_dockerd(self) -> None:
         """The node's dockerd must be running."""
@@ -40,7 +46,12 @@ class NodeFault(Fault):
             raise FaultError(f"dockerd does not run on {self.node.name}: {self.name} needs it")
 
     def answers(self) -> str:
-        """Wait until the node's API answers, as evidence; :class:`FaultError` if it does not."""
+        """Wait until the node's API answers, as evidence; :class:`FaultError` if it does not.
+
+        It is not asked while another fault has dockerd down or stopped.
+        """
+        if other := self._has_dockerd():
+            return f"the API of {self.node.name} is not asked, for {other} has dockerd"
 
         def pinged() -> bool | NotYet:
             try:
@@ -52,6 +63,22 @@ class NodeFault(Fault):
         return f"the API of {self.node.name} answers"
 
     def restore(self) -> None:
-        """Have the node up with its dockerd running, if something has ended it meanwhile."""
-        if not self.node.up or not self.node.dockerd.alive:
+        """Have the node up with its dockerd running, if something has ended it meanwhile.
+
+        What another fault keeps down is left to the heal of that one.
+        """
+        if self._has_dockerd() is None and not (self.node.up and self.node.dockerd.alive):
             self.node.start()
+
+    def _has_dockerd(self) -> str | None:
+        """The name of another fault that is active and has the node's dockerd in its hands."""
+        claim = f"{DOCKERD} of {self.node.name}"
+        return ledger_of(self._trial).holder(claim, other_than=self)
+
+
+def _is_frozen(node: Node) -> bool:
+    group = node.groups.unified
+    try:
+        return group is not None and "frozen 1" in (group / "cgroup.events").read_text()
+    except OSError:
+        return False

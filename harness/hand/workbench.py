@@ -71,18 +71,26 @@ class Bench:
         """
         asked = list(ids)
         wanted = [self.book.page(each) for each in asked] if asked else self.book.pages()
-        troubles = []
-        for page in sorted(wanted, key=lambda page: page.since, reverse=True):
-            try:
-                self._heal(self._in_hand(page))
-            except Exception as error:
-                words = error.what if isinstance(error, HarnessError) else f"{error!r}"
-                troubles.append(f"{page.id}: {words}")
-            else:
-                say(f"healed {page.id} on {page.target}")
+        waiting = sorted(wanted, key=lambda page: page.since, reverse=True)
+        while True:
+            troubles = {}
+            for page in waiting:
+                try:
+                    self._heal(self._in_hand(page))
+                except Exception as error:
+                    troubles[page.id] = (
+                        error.what if isinstance(error, HarnessError) else repr(error)
+                    )
+                else:
+                    say(f"healed {page.id} on {page.target}")
+            left = [page for page in waiting if page.id in troubles]
+            if not left or len(left) == len(waiting):
+                break
+            waiting = left  # what was healed after them may have been in their way
         if troubles:
             raise FaultError(
-                f"not everything is healed: {'; '.join(troubles)}",
+                "not everything is healed: "
+                + "; ".join(f"{name}: {words}" for name, words in troubles.items()),
                 hint="`heal` tries again what is left; when the lab goes, all of it goes",
             )
 

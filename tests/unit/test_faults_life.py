@@ -10,6 +10,7 @@ import pytest
 from harness.errors import FaultError, TrialError
 from harness.faults import Faults
 from harness.faults.ledger import ledger_of
+from harness.faults.on_node import DOCKERD, NodeFault
 from harness.trial import read_lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
@@ -215,3 +216,94 @@ def test_two_threads_heal_it_once(trial, node):
     for thread in threads:
         thread.join()
     assert fault.done.count("undo") == 1
+
+
+def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(trial, node):
+    first, second = Filled(trial, node).inject(), Shaped(trial, node).inject()
+
+    def undo():
+        if first.active:
+            raise FaultError("the disk is full")
+
+    second.change_back = undo
+    assert ledger_of(trial).heal_all() == []
+    assert ledger_of(trial).active == []
+    assert trial.doubts == ["the fault shaped-2 could not be healed: the disk is full"]
+
+
+def test_who_claims_what_can_be_asked(trial, node):
+    fault = Shaped(trial, node).inject()
+    ledger = ledger_of(trial)
+    assert ledger.holder("the qdisc of m1", other_than=Filled(trial, node)) == "shaped"
+    assert ledger.holder("the qdisc of m1", other_than=fault) is None
+    assert ledger.holder("the qdisc of m2", other_than=Filled(trial, node)) is None
+
+
+class Machine:
+    """A node whose dockerd can be started, and whose API answers while it runs."""
+
+    name, up = "m1", True
+
+    def __init__(self):
+        self.groups = SimpleNamespace(unified=None)
+        self.starts = 0
+        self.dockerd = SimpleNamespace(alive=True, pings=0)
+        self.dockerd.ping = self.ping
+
+    def ping(self, timeout):
+        self.dockerd.pings += 1
+        return self.dockerd.alive
+
+    def start(self):
+        self.starts += 1
+        self.dockerd.alive = True
+
+
+class Ended(NodeFault):
+    name, summary, proof = "ended", "", ""
+    excludes = (DOCKERD,)
+
+    def precheck(self):
+        self.require_dockerd()
+
+    def apply(self):
+        self.node.dockerd.alive = False
+
+    def evidence(self):
+        return "it is gone"
+
+    def undo(self):
+        self.restore()
+
+    def evidence_of_healing(self):
+        return self.answers()
+
+
+class Starved(Ended):
+    name = "starved"
+    excludes = ()
+
+
+def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial):
+    machine = Machine()
+    starved, ended = Starved(trial, machine).inject(), Ended(trial, machine)
+    machine.dockerd.alive = True
+    ended.inject()
+    starved.heal()
+    assert machine.starts == 0
+    assert machine.dockerd.pings == 0, "it was not asked in vain"
+    ended.heal()
+    assert machine.starts == 1
+    assert machine.dockerd.pings == 1
+    assert trial.doubts == []
+
+
+def test_a_node_that_stands_still_takes_no_other_fault(trial, tmp_path):
+    machine = Machine()
+    machine.groups.unified = tmp_path
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    with pytest.raises(FaultError, match="m1 stands still"):
+        Starved(trial, machine).inject()
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    with Starved(trial, machine):
+        pass
