@@ -30,7 +30,8 @@ from harness.wait import NotYet, wait_for
 def node(tmp_path):
     """A node that is off, with no disks."""
     engine = SimpleNamespace(rootfs=tmp_path, version="26.1.5")
-    return SimpleNamespace(name="w1", up=False, engine=engine, disks=[])
+    groups = SimpleNamespace(unified=None)
+    return SimpleNamespace(name="w1", up=False, engine=engine, disks=[], groups=groups)
 
 
 @pytest.mark.parametrize(
