@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -156,24 +156,55 @@ class Discovery:
         with self._lock:
             return list(self._views.get(place, ()))
 
-    def stale(self, *, since: float = 0.0, service: str | None = None) -> list[Found]:
-        """Dead addresses that were given, of tasks that ended at ``since`` (trial s) or later."""
-        return self._found(stale, since, service)
+    def stale(
+        self,
+        *,
+        since: float = 0.0,
+        service: str | None = None,
+        nodes: Iterable[Node] | None = None,
+    ) -> list[Found]:
+        """Dead addresses that were given, of tasks that ended at ``since`` (trial s) or later.
 
-    def missing(self, *, since: float = 0.0, service: str | None = None) -> list[Found]:
-        """Live addresses that were not given at ``since`` or later; earlier time is cut off."""
-        return self._found(missing, since, service)
+        Of all services, or one; on all nodes, or some.
+        """
+        return self._found(stale, since, service, nodes)
 
-    def longest_stale(self, *, since: float = 0.0, service: str | None = None) -> Elapsed:
+    def missing(
+        self,
+        *,
+        since: float = 0.0,
+        service: str | None = None,
+        nodes: Iterable[Node] | None = None,
+    ) -> list[Found]:
+        """Live addresses that were not given at ``since`` or later; earlier time is cut off.
+
+        A node whose dockerd is dead resolves nothing for the containers that live on there: all
+        is missing on it.
+        """
+        return self._found(missing, since, service, nodes)
+
+    def longest_stale(
+        self,
+        *,
+        since: float = 0.0,
+        service: str | None = None,
+        nodes: Iterable[Node] | None = None,
+    ) -> Elapsed:
         """The longest time that a dead address was still given somewhere.
 
         ``reached`` False: it still was when last looked.
         """
-        return _longest(self.stale(since=since, service=service))
+        return _longest(self.stale(since=since, service=service, nodes=nodes))
 
-    def longest_missing(self, *, since: float = 0.0, service: str | None = None) -> Elapsed:
+    def longest_missing(
+        self,
+        *,
+        since: float = 0.0,
+        service: str | None = None,
+        nodes: Iterable[Node] | None = None,
+    ) -> Elapsed:
         """The longest time that a live address was not given somewhere."""
-        return _longest(self.missing(since=since, service=service))
+        return _longest(self.missing(since=since, service=service, nodes=nodes))
 
     def most_stale(self, *, since: float = 0.0, service: str | None = None) -> int:
         """How many dead addresses one place gave at one moment, at most."""
@@ -410,10 +441,19 @@ class Discovery:
             for life in lives
         ]
 
-    def _found(self, count: Any, since: float, service: str | None) -> list[Found]:
+    def _found(
+        self,
+        count: Callable[[Sequence[View], Iterable[Truth]], list[Stretch]],
+        since: float,
+        service: str | None,
+        nodes: Iterable[Node] | None,
+    ) -> list[Found]:
+        names = None if nodes is None else {node.name for node in nodes}
         found = []
         for place in self.places:
             if service is not None and place.name.removeprefix("tasks.") != service:
+                continue
+            if names is not None and place.node not in names:
                 continue
             for stretch in count(self.views(place), self._truths(place)):
                 if stretch.kind == "missing" and stretch.ended > since:

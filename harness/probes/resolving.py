@@ -79,6 +79,8 @@ class Resolver:
 
 def wait_for_answers(resolvers: Iterable[Resolver], seconds: float) -> list[Resolver]:
     """The resolvers that have something to read, after at most so many seconds."""
-    by_socket = {resolver.socket: resolver for resolver in resolvers}
-    readable, _, _ = select.select(list(by_socket), [], [], max(0.0, seconds))
-    return [by_socket[each] for each in readable]
+    by_socket = {resolver.socket.fileno(): resolver for resolver in resolvers}
+    poll = select.poll()
+    for descriptor in by_socket:
+        poll.register(descriptor, select.POLLIN)
+    return [by_socket[each] for each, _ in poll.poll(max(0.0, seconds) * 1000)]
