@@ -13,6 +13,8 @@ from typing import Any
 from harness.errors import SwarmError, UsageError
 from harness.faults.life import Fault
 from harness.faults.links import Direction, Links
+from harness.faults.network.shapes import SHAPES
+from harness.faults.network.shapes import groups as apart
 from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
 
@@ -33,6 +35,7 @@ ROLES: Mapping[str, tuple[Choice, str]] = {
 
 _RUNS = "runs:"
 _LINK = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->|<-)\s*(?P<right>[^<>]+)")
+_SHAPE = re.compile(rf"(?P<shape>{'|'.join(SHAPES)}) of (?P<group>.+)")
 _DIRECTIONS: Mapping[str, Direction] = {"<->": "both", "->": "out", "<-": "in"}
 _REST = "*"
 
@@ -75,7 +78,11 @@ class Targets:
         return list(found.values())
 
     def links(self, words: str) -> Links:
-        """Links as ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` is ``w1 <-> *``; more by commas."""
+        """Links as ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` is ``w1 <-> *``; more by commas.
+
+        ``m1 | m2 w1``, ``halves of managers`` (``bridge of``, ``ring of``): the links that such a
+        partition cuts.
+        """
         parts = [part.strip() for part in words.split(",") if part.strip()]
         if not parts:
             raise UsageError(f"{words!r} names no link")
@@ -94,6 +101,14 @@ class Targets:
         )
 
     def _links_of(self, part: str) -> Links:
+        if "|" in part:
+            groups = [self._places(group) for group in part.split("|")]
+            words = " | ".join(" ".join(sorted(group)) for group in groups)
+            return Links.single(self.lab, apart(*groups), words=words)
+        if shaped := _SHAPE.fullmatch(part):
+            names = list(dict.fromkeys(self._places(shaped["group"])))
+            words = f"{shaped['shape']} of {' '.join(names)}"
+            return Links.single(self.lab, SHAPES[shaped["shape"]](names), words=words)
         match = _LINK.fullmatch(part)
         left, arrow, right = (
             match.group("left", "arrow", "right") if match else (part, "<->", _REST)

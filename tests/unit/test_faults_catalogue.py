@@ -165,7 +165,36 @@ def test_nodes_that_are_not_there_are_refused(targets, words, said):
         targets.nodes(words)
 
 
-@pytest.mark.parametrize("words", ["", " , ", "w1 -> w1", "* <-> *", "w1 -> w9", "w1 >> w2"])
+@pytest.mark.parametrize(
+    ("words", "shown", "cut"),
+    [
+        ("leader | followers", "m1 | m2 m3", {"m1>m2", "m2>m1", "m1>m3", "m3>m1"}),
+        ("halves of workers", "halves of w1 w2", {"w1>w2", "w2>w1"}),
+        ("bridge of managers", "bridge of m1 m2 m3", {"m1>m3", "m3>m1"}),
+        ("ring of managers", "ring of m1 m2 m3", {"m3>m1", "m1>m2", "m2>m3"}),
+    ],
+)
+def test_partitions_have_words_that_can_be_read_again(targets, words, shown, cut):
+    links = targets.links(words)
+    assert str(links) == shown
+    assert {f"{a}>{b}" for a, b in links.pairs()} == cut
+    assert targets.links(str(links)).pairs() == links.pairs()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        " , ",
+        "w1 -> w1",
+        "* <-> *",
+        "w1 -> w9",
+        "w1 >> w2",
+        "w1 | w1",
+        "w1 |",
+        "ring of workers",
+    ],
+)
 def test_links_that_cannot_be_are_refused(targets, words):
     with pytest.raises(UsageError):
         targets.links(words)

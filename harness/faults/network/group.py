@@ -76,7 +76,7 @@ class NetworkFaults(FaultGroup):
             NetworkFlapping(self._trial, self._links(links), plane=plane, down=down, up=up)
         )
 
-    def partition(self, *groups: Iterable[Place], plane: str | Plane = EVERYTHING) -> NetworkCut:
+    def partition(self, *groups: Places, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Nobody hears anybody of another group; who is in none hears all."""
         names = [names_of(group) for group in groups]
         words = " | ".join(" ".join(group) for group in names)

@@ -6,7 +6,7 @@ name promises can be tested for every size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.errors import UsageError
 
@@ -70,6 +70,14 @@ def one_way(sources: Iterable[str], destinations: Iterable[str]) -> Cut:
     if not a or not b or a & b:
         raise UsageError("a one-way cut has two groups with nobody in common")
     return frozenset((source, destination) for source in a for destination in b)
+
+
+SHAPES: Mapping[str, Callable[[Sequence[str]], Cut]] = {
+    "halves": halves,
+    "bridge": bridge,
+    "ring": ring,
+}
+"""Shapes of one group, by name."""
 
 
 def _want(names: Sequence[str], least: int) -> None:
