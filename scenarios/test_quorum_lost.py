@@ -67,6 +67,7 @@ REPLACED = "tasks replaced"
 SURVIVES = "time until the survivor takes a write"
 OTHERS = "time until the others take a write"
 ANSWERED = "share of requests that the others answer then"
+NOBODY = "time without a leader after the heal"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,7 @@ def test_control_not_forced(swarm, faults, measure):
 
 
 @pytest.mark.upstream("moby/moby#34466")
+@pytest.mark.known_bug("etcd-io/etcd#9241", measures=[NOBODY])
 @pytest.mark.thorough
 @pytest.mark.parametrize("deaf", ["leader", "follower"])
 def test_deaf_manager(deaf, swarm, load, faults, leadership, api, trial, measure):
@@ -182,7 +184,9 @@ def test_deaf_manager(deaf, swarm, load, faults, leadership, api, trial, measure
     on_the_others(measure, alone, api, others, cut)
     elections = leadership.elections(since=cut.began)
     measure("elections", len(elections), unit="elections")
-    measure("time without a leader after the heal", nobody, unit="s")
+    measure(NOBODY, nobody, unit="s").below(
+        0, source="Ongaro's thesis 9.6, etcd's pre-vote: who returns costs no election"
+    )
     measure(WRITE, write, unit="s").below(
         WRITTEN - 1, source="raft: who returns with a higher term costs another election"
     )
