@@ -1,5 +1,6 @@
 """A visit to a frozen swarm, by a pipe and by a terminal."""
 
+import json
 import os
 import pty
 import select
@@ -39,6 +40,21 @@ def test_the_same_commands_and_seed_give_the_same_bytes():
 
 def test_a_script_on_a_node_sees_its_files():
     assert piped("cat /etc/hostname", "--node", "m2").stdout == "m2\n"
+
+
+def test_faults_by_hand_in_a_guest():
+    done = piped(
+        "inject node-killed w2; w2 hostname; status; heal; w2 hostname; status --json",
+        "--seed",
+        "3",
+    )
+    assert "injected node-killed-1 on w2: w2 has no process left" in done.stdout
+    assert "w2 is switched off" in done.stderr
+    assert "injected: node-killed-1 on w2" in done.stdout
+    said = done.stdout.partition("healed node-killed-1 on w2\nw2\n")[2]
+    [lab] = json.loads(said)
+    assert lab["injected"] == []
+    assert lab["nodes"]["w2"]["answers"]
 
 
 class Person:
