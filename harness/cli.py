@@ -52,7 +52,8 @@ COMMANDS: Mapping[str, Lazy] = {
     "replay": Lazy("harness.replay.command:replay", "Run a recorded trial again, byte by byte."),
     "compare": Lazy("harness.report.comparing.command:compare", "Compare runs, or engines."),
     "results": Lazy("harness.results.command:results", "Check, merge and carry runs."),
-    "report": Lazy("harness.report.command:report", "Write the HTML page of a run again."),
+    "report": Lazy("harness.report.command:report", "Write the HTML pages of runs again."),
+    "serve": Lazy("harness.report.serve_command:serve", "Show runs in a browser, live too."),
     "shell": Lazy("harness.shell.command:shell", "Open a frozen swarm and look around in it."),
     "snapshots": Lazy("harness.frozen.command:snapshots", "List and remove frozen swarms."),
     "clean": Lazy("harness.lab.command:clean", "Remove what a power cut could leave behind."),
@@ -61,6 +62,7 @@ COMMANDS: Mapping[str, Lazy] = {
 BENCHES: Mapping[str, Lazy] = {
     "microvm": Lazy("harness.bench.microvm:microvm", "What freezing and thawing costs."),
     "statistics": Lazy("harness.bench.statistics:statistics", "What comparisons miss."),
+    "report": Lazy("harness.bench.report:report", "What the pages of many trials cost."),
     "lab": Lazy("harness.bench.lab:lab", "How fast nodes come up, and what they weigh."),
     "faults": Lazy("harness.bench.faults:faults", "How soon an injected fault is felt."),
 }

@@ -1,40 +1,69 @@
-"""The journal as a list to read: one line of words per entry."""
+"""What happened in a trial, by time: its journal, and what the daemons' logs complained of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from harness.report.logs import Complaint
 from harness.report.plain import plain
 
 MOST_EVENTS = 2000
+MOST_COMPLAINTS = 400
 _MOST_TEXT = 500
+JOURNAL = "journal"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One entry of the journal. ``group`` is the first word of its kind, to filter by."""
+    """One line to read.
 
-    at: str
+    ``at`` is in trial seconds, None where the trial's time cannot be told; ``clock`` then says
+    the node's own. ``source`` is the journal or a node, ``group`` the first word of ``kind``.
+    """
+
+    at: float | None
+    clock: str
+    source: str
     kind: str
     group: str
     text: str
+    times: int = 1
 
 
-def events_of(journal: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
-    """The journal's entries in its own order, at most :data:`MOST_EVENTS` of them."""
-    return tuple(_event(entry) for entry in journal[:MOST_EVENTS])
+def events_of(
+    journal: Sequence[Mapping[str, Any]], said: Iterable[Complaint] = ()
+) -> tuple[tuple[Event, ...], int]:
+    """The journal's entries and the logs' complaints by time, and how many were left out.
+
+    A complaint has a trial time when the journal begins with the nodes' clock (``wall``).
+    """
+    wall = next((_number(e.get("wall")) for e in journal if e.get("kind") == "trial.start"), None)
+    said = list(said)
+    events = [_event(entry) for entry in journal[:MOST_EVENTS]]
+    events += [_of_log(complaint, wall) for complaint in said[:MOST_COMPLAINTS]]
+    left = max(0, len(journal) - MOST_EVENTS) + max(0, len(said) - MOST_COMPLAINTS)
+    return tuple(sorted(events, key=lambda e: math.inf if e.at is None else e.at)), left
 
 
 def _event(entry: Mapping[str, Any]) -> Event:
-    at = entry.get("t")
     kind = plain(str(entry.get("kind", "?")), 60)
-    facts = {k: v for k, v in entry.items() if k not in {"t", "kind"}}
-    shown = f"{at:.3f}" if isinstance(at, int | float) else "?"
-    return Event(shown, kind, kind.partition(".")[0], plain(_words(kind, facts), _MOST_TEXT))
+    facts = {k: v for k, v in entry.items() if k not in {"t", "kind", "wall"}}
+    text = plain(_words(kind, facts), _MOST_TEXT)
+    return Event(_number(entry.get("t")), "", JOURNAL, kind, kind.partition(".")[0], text)
+
+
+def _of_log(said: Complaint, wall: float | None) -> Event:
+    at = None if wall is None or said.seconds is None else round(said.seconds - wall, 3)
+    # A clock that was set wrong on purpose, or a log of long before, has no place on the axis.
+    if at is not None and at < -3600:
+        at = None
+    clock = "" if at is not None else said.clock
+    return Event(at, clock, plain(said.node, 40), said.level, said.level, said.text, said.times)
 
 
 def _words(kind: str, facts: dict[str, Any]) -> str:
@@ -75,3 +104,9 @@ def _fact(value: Any) -> str:
             return " ".join(f"{k}={v}" for k, v in value.items())
         case _:
             return msgspec.json.encode(value).decode()
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

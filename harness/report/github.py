@@ -30,8 +30,8 @@ def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
 
 def run_markdown(run: Run) -> str:
     """A run as Markdown: scenario by engine, what is not as expected, what is damaged."""
-    matrix = matrix_of(run)
-    lines = [f"## swarm-chaos: {cell(headline_of(run))}", ""]
+    matrix = matrix_of(run.trials)
+    lines = [f"## swarm-chaos: {cell(headline_of(run.trials, len(run.damaged)))}", ""]
     if matrix.rows:
         lines.append(f"| scenario | {' | '.join(map(cell, matrix.engines))} |")
         lines.append("|---|" + "---|" * len(matrix.engines))

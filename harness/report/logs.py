@@ -1,10 +1,11 @@
-"""What the dockerds of a trial complained of: their logs' warnings and worse, gathered."""
+"""What the daemons of a trial complained of: their logs' warnings and worse, by time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from harness.report.plain import plain
@@ -14,25 +15,33 @@ _LEVELS = {"warning": "warning", "warn": "warning", "error": "error", "fatal": "
 _LEVELS["panic"] = "panic"
 _CRASH = re.compile(r"(panic|fatal error): ")
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d(?:\.\d{1,3})?")
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _MOST_TEXT = 600
-MOST_COMPLAINTS = 300
+_AGAIN_WITHIN = 10.0  # seconds: equal messages of a node this close are one, counted
 
 
 @dataclass
 class Complaint:
-    """One message of one node; ``first`` is the node's wall clock at its first of ``times``."""
+    """One message of one node, said ``times`` times.
+
+    ``clock`` is the node's wall clock at the first, ``seconds`` the same as UTC seconds since
+    the epoch (None: the line has no such time), ``last`` that of the last.
+    """
 
     node: str
     level: str
     text: str
-    first: str
+    clock: str
+    seconds: float | None = None
+    last: float | None = None
     times: int = 1
 
 
 def complaints(folder: Path) -> tuple[Complaint, ...]:
-    """Complaints in the dockerd logs under a trial's ``logs/``, by node and first occurrence.
+    """Complaints in the logs under a trial's ``logs/``, by node and first occurrence.
 
-    Equal messages of a node count as one. A log that cannot be read is itself a complaint.
+    Equal messages of a node within some seconds count as one. A log that cannot be read is itself
+    a complaint.
     """
     gathered: list[Complaint] = []
     for path in sorted((folder / "logs").glob("*.log")):
@@ -45,14 +54,25 @@ def complaints(folder: Path) -> tuple[Complaint, ...]:
 
 
 def _of_node(node: str, lines: Iterable[str]) -> Iterator[Complaint]:
+    found: list[Complaint] = []
     known: dict[tuple[str, str], Complaint] = {}
     for line in lines:
-        if (found := _complaint(node, line)) is None:
+        if (said := _complaint(node, line)) is None:
             continue
-        first = known.setdefault((found.level, found.text), found)
-        if first is not found:
-            first.times += 1
-    yield from known.values()
+        before = known.get((said.level, said.text))
+        if before is not None and _soon_after(before, said):
+            before.times += 1
+            before.last = said.seconds
+        else:
+            known[said.level, said.text] = said
+            found.append(said)
+    yield from found
+
+
+def _soon_after(before: Complaint, said: Complaint) -> bool:
+    if before.last is None or said.seconds is None:
+        return True
+    return said.seconds - before.last <= _AGAIN_WITHIN
 
 
 def _complaint(node: str, line: str) -> Complaint | None:
@@ -67,8 +87,24 @@ def _complaint(node: str, line: str) -> Complaint | None:
     text = pairs.get("msg", line.strip())
     if error := pairs.get("error"):
         text += f" ({error})"
-    clock = _CLOCK.search(pairs.get("time", ""))
-    return Complaint(node, level, plain(text, _MOST_TEXT), clock[0] if clock else "")
+    stamp = pairs.get("time", "")
+    clock = _CLOCK.search(stamp)
+    seconds = _seconds(stamp)
+    return Complaint(
+        node, level, plain(text, _MOST_TEXT), clock[0] if clock else "", seconds, seconds
+    )
+
+
+def _seconds(stamp: str) -> float | None:
+    """RFC 3339 with up to nanoseconds, as UTC seconds since the epoch."""
+    match = _STAMP.fullmatch(stamp)
+    if not match:
+        return None
+    try:
+        whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3]))
+    except ValueError:
+        return None
+    return whole.timestamp() + float(f"0{match[2] or '.0'}")
 
 
 def _unquoted(value: str) -> str:

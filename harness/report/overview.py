@@ -12,10 +12,13 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from harness.report.words import bound_of, quantity, standing_of, value_of
-from harness.results import Run, StoredTrial
+from harness.results import StoredTrial
 from harness.trial import Measure, TrialInputs, as_expected
 
 _MOST_KEY_MEASURES = 3
+_MOST_CHIPS = 60
+_TONES = ("bad", "unknown", "good")
+_WORDS = {"good": "as expected", "bad": "not as expected", "unknown": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,16 @@ class Cell:
     measures: tuple[KeyMeasure, ...]
 
     @property
+    def shown(self) -> tuple[StoredTrial, ...]:
+        """The trials that get a link of their own in the cell: the worst, if there are many."""
+        ranked = sorted(self.trials, key=lambda t: _TONES.index(outcome_of(t).tone))
+        return self.trials if len(ranked) <= _MOST_CHIPS else tuple(ranked[:_MOST_CHIPS])
+
+    @property
     def tally(self) -> tuple[tuple[Outcome, int], ...]:
         """How many trials came out how, the worst first."""
         counts = Counter(outcome_of(t) for t in self.trials)
-        tones = ("bad", "unknown", "good")
-        return tuple(sorted(counts.items(), key=lambda c: tones.index(c[0].tone)))
+        return tuple(sorted(counts.items(), key=lambda c: _TONES.index(c[0].tone)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,12 @@ class Row:
     parameters: str
     control: bool
     cells: tuple[Cell | None, ...]
+
+    @property
+    def words(self) -> str:
+        """How its trials came out, to filter by."""
+        tones = {outcome_of(t).tone for cell in self.cells if cell for t in cell.trials}
+        return "|".join(_WORDS[tone] for tone in _TONES if tone in tones)
 
 
 @dataclass(frozen=True)
@@ -146,9 +160,9 @@ def _engine_argument(inputs: TrialInputs) -> str:
     return name if name.startswith("dir:") else inputs.engine.version
 
 
-def headline_of(run: Run) -> str:
-    """The run in a few words, the worst first."""
-    tones = [outcome_of(t).tone for t in run.trials]
+def headline_of(trials: Sequence[StoredTrial], damaged: int = 0) -> str:
+    """Some trials in a few words, the worst first; ``damaged`` others could not be read."""
+    tones = [outcome_of(t).tone for t in trials]
     total, bad, unknown = len(tones), tones.count("bad"), tones.count("unknown")
     parts = []
     if bad:
@@ -157,8 +171,8 @@ def headline_of(run: Run) -> str:
         )
     if unknown:
         parts.append(f"{unknown} {'says' if unknown == 1 else 'say'} nothing")
-    if run.damaged:
-        parts.append(f"{len(run.damaged)} unfinished or damaged")
+    if damaged:
+        parts.append(f"{damaged} unfinished or damaged")
     if parts and (bad or unknown or not total):
         return ", ".join(parts)
     if parts:
@@ -168,11 +182,11 @@ def headline_of(run: Run) -> str:
     return f"All {total} trials are as expected" if total > 1 else "The one trial is as expected"
 
 
-def matrix_of(run: Run) -> Matrix:
+def matrix_of(trials: Sequence[StoredTrial]) -> Matrix:
     """Scenarios in the order they ran, engines from the oldest to the newest."""
-    engines = sorted({t.record.inputs.engine.version for t in run.trials}, key=_version)
+    engines = sorted({t.record.inputs.engine.version for t in trials}, key=version_key)
     cells: dict[tuple[str, bool], dict[str, list[StoredTrial]]] = {}
-    for trial in run.trials:
+    for trial in trials:
         given = trial.record.inputs
         row = cells.setdefault((given.scenario, given.control), {})
         row.setdefault(given.engine.version, []).append(trial)
@@ -204,7 +218,8 @@ def _trials(count: int) -> str:
     return "trial" if count == 1 else "trials"
 
 
-def _version(text: str) -> tuple[int, Version | str]:
+def version_key(text: str) -> tuple[int, Version | str]:
+    """To sort engines from the oldest to the newest; what is no version comes last."""
     try:
         return 0, Version(text)
     except InvalidVersion:

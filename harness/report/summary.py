@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.names import INDEX as REPORT_FILE
 from harness.report.overview import headline_of, name_of, outcome_of
-from harness.report.page import REPORT_FILE
 from harness.report.plain import plain
 from harness.report.words import bound_of, standing_of, value_of
 from harness.results import Run, StoredTrial
@@ -40,7 +40,7 @@ def render_summary(run: Run) -> RenderableType:
         Text(f"! {plain(d.path.name)}: {plain(d.sentence)}", style=_STYLES["unknown"])
         for d in run.damaged
     ]
-    parts.append(Text(headline_of(run), style="bold"))
+    parts.append(Text(headline_of(run.trials, len(run.damaged)), style="bold"))
     page = run.folder / REPORT_FILE
     if page.exists():
         parts.append(Text(f"report: {page}", no_wrap=True, overflow="ignore"))

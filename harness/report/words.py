@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import datetime
 
+from harness.report.lanes import Lane
 from harness.report.plain import plain
 from harness.report.series import FaultWindow, Span, Timeline
 from harness.trial import Measure
 
-_SIGNS = {"below": "≤", "above": "≥", "equals": "="}
+SIGNS = {"below": "≤", "above": "≥", "equals": "="}
 
 
 def number(value: float) -> str:
@@ -50,7 +53,7 @@ def bound_of(measure: Measure) -> str:
     """A measure's bound with its unit, "" if it has none."""
     if measure.bound is None:
         return ""
-    return f"{_SIGNS[measure.bound.op]} {quantity(measure.bound.limit, measure)}"
+    return f"{SIGNS[measure.bound.op]} {quantity(measure.bound.limit, measure)}"
 
 
 def quantity(value: float, measure: Measure) -> str:
@@ -132,6 +135,30 @@ def describe(timeline: Timeline) -> list[str]:
         describe_members(timeline),
     )
     return [plain(s) for s in sentences if s]
+
+
+def describe_lanes(lanes: Sequence[Lane]) -> list[str]:
+    """What probes sampled, a sentence for each lane with its least and greatest value."""
+    return [plain(sentence) for lane in lanes if (sentence := _lane(lane))]
+
+
+def _lane(lane: Lane) -> str:
+    unit = f" {lane.unit}" if lane.unit not in {"", "1"} else ""
+    if lane.lines:
+        values = [v for line in lane.lines for v in line.known]
+        if not values:
+            return ""
+        most = max(lane.lines, key=lambda line: max(line.known, default=-math.inf))
+        at = f" ({most.label})" if most.label and len(lane.lines) > 1 else ""
+        return (
+            f"{lane.title}: from {number(min(values))} to {number(max(values))}{unit}{at}, "
+            f"{len(lane.lines)} {'line' if len(lane.lines) == 1 else 'lines'}."
+        )
+    if lane.dots:
+        told = [f"{len(times):,} {name}" for name, times in lane.dots.items()]
+        return f"{lane.title}: {', '.join(told)}."
+    states = dict.fromkeys(s.label for spans in lane.bands.values() for s in spans)
+    return f"{lane.title}: {len(lane.bands)} rows; states seen: {', '.join(states)}."
 
 
 def _leader(span: Span) -> str:

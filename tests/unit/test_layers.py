@@ -153,7 +153,7 @@ def test_a_trespass_is_seen(module, source):
     [
         ("harness.lab.lab", "from harness.engine import Engine\nfrom harness.lab.fabric import x"),
         ("harness.lab.lab", "from . import fabric\nfrom .fabric import x"),
-        ("harness.report.page", "from harness.results import read_run\nimport matplotlib"),
+        ("harness.report.page", "from harness.results import read_run\nimport jinja2"),
         ("harness.plugin", "import pytest\nfrom harness.report import write_report"),
         ("harness.cli", "from harness import __version__"),
     ],

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.environment import gauge_of, upstream_url
 from harness.report.events import events_of
-from harness.report.logs import complaints
-from harness.report.page import gauge_of, upstream_url
+from harness.report.heat import heat_of
+from harness.report.logs import Complaint, complaints
 from harness.report.plain import plain
 from harness.report.series import (
     OUTCOMES,
@@ -259,7 +261,7 @@ def test_complaints_are_gathered_by_node_and_message(tmp_path):
         b"panic: runtime error: index out of range\n"
         b"goroutine 1 [running]:\n"
     )
-    found = [(c.node, c.level, c.text, c.first, c.times) for c in complaints(tmp_path)]
+    found = [(c.node, c.level, c.text, c.clock, c.times) for c in complaints(tmp_path)]
     assert found == [
         ("m1", "warning", 'a "b" c (d e)', "00:45:31.123", 2),
         ("m1", "error", "bare", "", 1),
@@ -273,13 +275,13 @@ def test_events_in_words():
         e.text
         for e in events_of(
             [
-                entry(0, "trial.start", inputs={"seed": 1}),
+                entry(0, "trial.start", inputs={"seed": 1}, wall=1.0),
                 entry(1, "lab.ready", nodes={"m1": {"address": "198.18.0.11"}, "m2": None}),
                 entry(1, "leader", leader=None, by="m2"),
                 entry(1, "node.state", node="m1", state="down", by="m2"),
                 entry(1, "fault.inject", id="f", target="m1", signals=["a", "b"], env={"x": 1}),
             ]
-        )
+        )[0]
     ]
     assert told == [
         "with the inputs above",
@@ -288,3 +290,41 @@ def test_events_in_words():
         "m1 is down (seen by m2)",
         "id: f, target: m1, signals: a b, env: x=1",
     ]
+
+
+def test_equal_complaints_far_apart_are_two(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    logs.joinpath("m1.log").write_text(
+        "".join(f'time="2026-11-23T00:45:{s}Z" level=error msg=x\n' for s in ("01", "09", "59"))
+    )
+    assert [(c.clock, c.times) for c in complaints(tmp_path)] == [("00:45:01", 2), ("00:45:59", 1)]
+
+
+def test_logs_take_their_place_among_the_events():
+    wall = datetime(2026, 11, 23, 0, 45, tzinfo=UTC).timestamp()
+    said = Complaint("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
+    stray = Complaint("m1", "panic", "y", "")
+    journal = [entry(0, "trial.start", inputs={}, wall=wall), entry(2, "note", text="later")]
+    events, left = events_of(journal, [stray, said])
+    assert [(e.at, e.source, e.clock) for e in events] == [
+        (0.0, "journal", ""), (1.0, "m1", ""), (2.0, "journal", ""), (None, "m1", ""),
+    ]  # fmt: skip
+    assert left == 0
+    old, _ = events_of([entry(0, "trial.start", inputs={})], [said])
+    assert [(e.at, e.clock) for e in old] == [(0.0, ""), (None, "00:45:01")]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 60), st.floats(1e-6, 30)), min_size=1, max_size=60),
+    st.sampled_from([0.5, 1.0, 5.0]),
+)
+def test_the_heat_counts_every_request_once(raw, width):
+    requests = sorted((Request(t, took, "ok") for t, took in raw), key=lambda r: r.t)
+    first = requests[0].t
+    slices = math.floor((requests[-1].t - first) / width + 1e-9) + 1
+    heat = heat_of(requests, [first + n * width for n in range(slices)], width)
+    assert sum(map(sum, heat.counts)) == len(requests)
+    assert len(heat.lengths) == len(heat.counts) + 1
+    assert heat.lengths[0] <= max(min(r.took for r in requests), 1e-5) * 1.001
+    assert max(r.took for r in requests) <= heat.lengths[-1] * 1.001

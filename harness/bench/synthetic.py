@@ -1,30 +1,37 @@
-"""Runs that look real and need no swarm: for the tests of results and report.
+"""Runs that look real and need no swarm: to test results and report, and to measure them.
 
 Times and rates follow what a five-node swarm does when its leader is killed: ten seconds without
-a leader, some 50x and refused connections in the middle, a tail of slow answers after.
+a leader, some 50x and refused connections in the middle, a tail of slow answers after. Nothing in
+them was measured; the engine's source says ``synthetic``.
 
-``python tests/synthetic_run.py FOLDER`` writes one to look at.
+``python -m harness.bench.synthetic FOLDER`` writes one to look at.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from harness.results import RunWriter
-from harness.trial import EngineFacts, Trial, TrialClock, TrialInputs
+from harness.trial import EngineFacts, Trial, TrialClock, TrialInputs, read_lines
 from harness.wait import Elapsed
 
 STARTED = datetime(2026, 11, 23, 0, 45, tzinfo=UTC)
 MANAGERS = ("m1", "m2", "m3")
 NODES = (*MANAGERS, "w1", "w2")
+ENGINES = ("20.10.5", "20.10.24", "26.1.5", "28.5.2")
 KILLED_AT = 30.0
 HEALED_AT = 52.0
 LOAD_FROM, LOAD_TO = 9.5, 69.5
+ABOUT = """What a manager's death costs a loaded service.
+
+Three managers, two workers; a balancer in front of an HTTP app, and users who ask at every node.
+The leader dies by SIGKILL. What enters by the dead node is lost; the rest is the swarm's to
+keep."""
 TITLES = {
     ("test_leader_killed[dockerd]", False): "A killed leader costs a loaded service little",
     ("test_control_majority_killed", True): "Two of three managers killed: no leader, and it shows",
@@ -82,8 +89,12 @@ def failover_trial(
         clock.seconds = at
         trial.journal.write(kind, **facts)
     trial.write_samples("requests", rows)
+    for name, sampled in _probes(rng, gap, given.control).items():
+        trial.write_samples(name, sampled)
+    first = next(read_lines(trial.folder / "journal.jsonl"))
+    began = datetime.fromtimestamp(first["wall"], UTC)
     for node in NODES:
-        trial.folder.joinpath("logs", f"{node}.log").write_text(_log(rng, node, gap))
+        trial.folder.joinpath("logs", f"{node}.log").write_text(_log(rng, node, gap, began))
     clock.seconds = 74.2
     bad = sum(r["outcome"] == "5xx" for r in rows) / len(rows)
     broken = sum(r["outcome"] in {"refused", "reset", "timeout"} for r in rows) / len(rows)
@@ -104,10 +115,11 @@ def failover_trial(
     measure("share of 50x", bad, unit="1").below(0.08)
     measure("share of connection errors", broken, unit="1").below(0.05)
     measure("longest gap without a success, m1", 3.94, unit="s").below(15)
-    measure("tasks rescheduled after", 1, unit="1", better="none")
+    measure("tasks rescheduled after", 1, unit="tasks", better="none")
     trial.finish(
         None,
         title=TITLES[given.scenario.rpartition("::")[2], given.control],
+        about=ABOUT,
         upstream=["moby/moby#32841"],
         nodes=NODES,
         must_break=["time to a new leader"] if given.control else [],
@@ -137,6 +149,112 @@ def synthetic_run(root: Path) -> Path:
     trial.doubt("the fault 'kill' left no evidence: dockerd of m1 still answers")
     trial.finish(None, title=TITLES["test_leader_killed[node]", False], nodes=NODES)
     return writer.folder
+
+
+def many_trials(
+    root: Path, trials: int, *, started: datetime = STARTED, slower: float = 0.0
+) -> Path:
+    """One run of ``trials`` trials: two scenarios on four engines, as many seeds as it takes."""
+    writer = RunWriter.create(root, command=["synthetic"], harness="0.1.0", started=started)
+    scenarios = [
+        f"scenarios/test_manager_failover.py::test_leader_killed[{victim}]"
+        for victim in ("dockerd", "node")
+    ]
+    points = [(s, e) for s in scenarios for e in ENGINES]
+    for number in range(trials):
+        scenario, version = points[number % len(points)]
+        seed = number // len(points) + 1
+        rng = random.Random(f"{scenario}/{version}/{seed}/{started}")
+        gap = 9.0 + slower + 2.5 * rng.random() + (2.2 if version == ENGINES[0] else 0.0)
+        failover_trial(writer, inputs(scenario, version=version, seed=seed), gap=gap, limit=13.5)
+    return writer.folder
+
+
+def nightly_runs(root: Path, runs: int, *, trials: int = 8, slower_from: int = 8) -> list[Path]:
+    """``runs`` runs, one a day; from number ``slower_from`` on every failover takes 2 s longer."""
+    return [
+        many_trials(
+            root,
+            trials,
+            started=STARTED + timedelta(days=number),
+            slower=2.0 if number >= slower_from else 0.0,
+        )
+        for number in range(runs)
+    ]
+
+
+def _probes(rng: random.Random, gap: float, control: bool) -> dict[str, Sequence[dict[str, Any]]]:
+    """What the probes would have sampled."""
+    back = HEALED_AT + 2
+    memory = [
+        {
+            "t": float(second), "node": node, "pid": 100 + place,
+            "rss": int((92 + 3 * place + 0.05 * second + rng.random()) * (1 << 20)),
+            "pss": None, "threads": 20 + place,
+            "heap": int((31 + place + (second % 9) + rng.random()) * (1 << 20)),
+            "goroutines": 210 + 30 * (place < 3) + rng.randrange(12), "files": 60 + place,
+        }
+        for second in range(0, 74, 2)
+        for place, node in enumerate(NODES)
+        if node != "m1" or not KILLED_AT <= second < back
+    ]  # fmt: skip
+
+    def container(slot: int, node: str, started: float, ended: float | None) -> dict[str, Any]:
+        return {
+            "t": started, "node": node, "service": "app", "slot": str(slot),
+            "task": f"{slot}-{node}", "addresses": {"chaos": f"10.0.1.{10 + slot}"},
+            "serving": started + 0.4, "leaving": None, "ended": ended,
+        }  # fmt: skip
+
+    moved = KILLED_AT + gap + 4
+    containers = [container(slot, NODES[slot], 8.0, None) for slot in (2, 3, 4)]
+    containers.insert(0, container(1, "m1", 8.1, KILLED_AT + 0.1))
+    if not control:
+        containers.append(container(5, "w2", moved, None))
+    discovery = []
+    for node in NODES[1:]:
+        late = KILLED_AT + 4 + 6 * rng.random()
+        first = [c["addresses"]["chaos"] for c in containers if c["t"] < 9]
+        rest = first[1:]
+        said = [(8.6, late, first), (late, 74.0 if control else moved + 0.9, rest)]
+        if not control:
+            said.append((moved + 0.9, 74.0, [*rest, containers[-1]["addresses"]["chaos"]]))
+        discovery += [
+            {
+                "t": round(at, 3), "until": round(until, 3), "node": node, "network": "chaos",
+                "name": "tasks.app", "via": "dns", "addresses": addresses, "error": "",
+            }
+            for at, until, addresses in said
+        ]  # fmt: skip
+    tasks = [
+        {"t": c["t"], "task": c["task"], "service": "app", "slot": c["slot"], "node": c["node"],
+         "state": "running", "desired": "running", "error": ""}
+        for c in containers
+    ]  # fmt: skip
+    if not control:
+        tasks.append({**tasks[0], "t": KILLED_AT + gap + 3.2, "state": "orphaned"})
+    logs = [
+        {"t": round(KILLED_AT + 1 + 3 * rng.random(), 3), "node": node, "pattern": pattern,
+         "text": f"memberlist: {pattern} m1"}
+        for node in NODES[1:]
+        for pattern in ("suspect", "marked failed")
+    ]  # fmt: skip
+    reached = [
+        {"t": round(second + 0.1, 3), "took": 0.002, "source": "outside", "target": f"{node}:8080",
+         "address": "", "code": 200, "task": "", "node": node,
+         "outcome": "refused" if node == "m1" and KILLED_AT <= second < back else "ok"}
+        for second in range(10, 70)
+        for node in NODES
+    ]  # fmt: skip
+    return {
+        "memory": memory, "containers": containers, "tasks": sorted(tasks, key=_time),
+        "discovery": sorted(discovery, key=_time), "dockerd_logs": sorted(logs, key=_time),
+        "reachability": reached,
+    }  # fmt: skip
+
+
+def _time(row: dict[str, Any]) -> float:
+    return float(row["t"])
 
 
 def _requests(rng: random.Random, gap: float, control: bool) -> Iterator[dict[str, Any]]:
@@ -215,11 +333,10 @@ def _story(
     yield LOAD_TO + 0.1, "note", {"text": "scenario's body is over"}
 
 
-def _log(rng: random.Random, node: str, gap: float) -> str:
+def _log(rng: random.Random, node: str, gap: float, began: datetime) -> str:
     def line(at: float, level: str, msg: str, rest: str = "") -> str:
-        second = int(at) % 60
-        fraction = f"{at % 1:.9f}"[1:]
-        return f'time="2026-11-23T00:45:{second:02d}{fraction}Z" level={level} msg="{msg}"{rest}\n'
+        stamp = f"{began + timedelta(seconds=at):%Y-%m-%dT%H:%M:%S.%f}000Z"
+        return f'time="{stamp}" level={level} msg="{msg}"{rest}\n'
 
     text = line(1.0, "info", "Starting up") + line(2.2, "info", "API listen on docker.sock")
     if node in MANAGERS[1:]:

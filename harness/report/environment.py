@@ -1,0 +1,81 @@
+"""The templates, and the words and figures they can call upon."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from harness.report import words
+from harness.report.figures import Figure
+from harness.report.overview import outcome_of, parameters_of
+from harness.report.plain import plain
+from harness.trial import Measure
+
+_GITHUB = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Jinja with the report's filters; everything that is shown is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # What records hold was said by others: no control characters get into the page.
+    made.finalize = _finalize
+    made.filters.update(
+        wall_time=words.wall_time,
+        value_of=words.value_of,
+        bound_of=words.bound_of,
+        standing_of=words.standing_of,
+        duration=words.duration,
+        gauge_of=gauge_of,
+        upstream_url=upstream_url,
+        parameters_of=parameters_of,
+        outcome_of=outcome_of,
+        as_data=as_data,
+    )
+    return made
+
+
+def as_data(figure: Figure) -> Markup:
+    """A figure as the content of a ``<script type="application/json">``, which cannot end it."""
+    text = msgspec.json.encode(figure.as_json()).decode()
+    return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
+
+
+class Gauge(msgspec.Struct, frozen=True):
+    """A measure against its bound, as shares of the gauge's length."""
+
+    fill: float
+    limit: float
+
+
+def gauge_of(measure: Measure) -> Gauge | None:
+    """A measure as a bar with a mark at its bound; None where a bar would say nothing."""
+    if measure.value is None or measure.bound is None or measure.bound.op == "equals":
+        return None
+    value, limit = measure.value, measure.bound.limit
+    if value < 0 or limit < 0:
+        return None
+    scale = max(limit / 0.7, value, 1e-12)
+    return Gauge(value / scale, limit / scale)
+
+
+def upstream_url(reference: str) -> str:
+    """Where an upstream reference such as ``moby/moby#32841`` can be read, "" if unknown."""
+    match = _GITHUB.fullmatch(reference)
+    return f"https://github.com/{match[1]}/issues/{match[2]}" if match else ""
+
+
+def _finalize(value: Any) -> Any:
+    return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,0 +1,72 @@
+"""What probes sampled, as lanes of the timeline: lines of numbers, bands of states, dots.
+
+A probe's file is ``samples/<name>.jsonl``, an object a line with ``t`` in trial seconds
+(docs/reference.md). Files known here are shown in their own way, any other by what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.report.lanes.anything import anything
+from harness.report.lanes.discovery import discovery
+from harness.report.lanes.known import OF_FILE, tasks
+from harness.report.lanes.lane import Lane, Line, Row, timed
+from harness.report.plain import one_line
+from harness.results import samples
+
+__all__ = ["Lane", "Lanes", "Line", "lanes_of"]
+
+_ELSEWHERE = frozenset({"requests", "leadership", "generator", "containers"})
+"""Files that other parts of the page show, or that others are held against."""
+
+_ORDER = (
+    "discovery", "reachability", "tasks", "api", "gossip", "dockerd_logs", "memory", "gelf",
+)  # fmt: skip
+_MISSED: Mapping[str, tuple[str, ...]] = {
+    "discovery": ("discovery",), "memory": ("memory",), "gossip": ("gossip", "dockerd_logs"),
+}  # fmt: skip
+"""What people look for, and the files that would show it."""
+_MOST_LANES = 14
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """All lanes of a trial, and sentences about those that are not there or not whole."""
+
+    lanes: tuple[Lane, ...]
+    remarks: tuple[str, ...]
+
+
+def lanes_of(folder: Path, *, end: float) -> Lanes:
+    """Read what the probes of the trial in ``folder`` sampled; ``end`` closes the last state."""
+    found: list[Lane] = []
+    remarks: list[str] = []
+    there = {path.stem for path in (folder / "samples").glob("*.jsonl")} - _ELSEWHERE
+    for name in (*(n for n in _ORDER if n in there), *sorted(there - set(_ORDER))):
+        read = samples(folder, name)
+        if read.damage:
+            remarks.append(read.damage)
+        made = [lane for lane in _lanes_in(folder, name, timed(read.rows), end) if not lane.empty]
+        if not made:
+            remarks.append(f"samples/{one_line(name)}.jsonl holds nothing that can be drawn")
+        found += made
+    if missed := [words for words, names in _MISSED.items() if not there & set(names)]:
+        remarks.append(f"Not sampled in this trial: {', '.join(missed)}")
+    if len(found) > _MOST_LANES:
+        left = ", ".join(dict.fromkeys(lane.title for lane in found[_MOST_LANES:]))
+        remarks.append(f"Not drawn, to keep the chart readable: {left}")
+    return Lanes(tuple(found[:_MOST_LANES]), tuple(remarks))
+
+
+def _lanes_in(folder: Path, name: str, rows: Sequence[Row], end: float) -> list[Lane]:
+    if not rows:
+        return []
+    if name in {"discovery", "tasks"}:
+        containers = timed(samples(folder, "containers").rows)
+        return (discovery if name == "discovery" else tasks)(rows, end, containers)
+    if name in OF_FILE:
+        return OF_FILE[name](rows, end)
+    return anything(one_line(name), rows, end)

@@ -1,0 +1,44 @@
+"""The index: what ran, how it came out, scenario by engine, and every trial in a list."""
+
+from __future__ import annotations
+
+from harness.report.found import Entry, Found
+from harness.report.overview import distinct, headline_of, matrix_of, outcome_of, title_of
+from harness.report.pages.shared import Place, render
+
+
+def overview_page(found: Found, place: Place) -> str:
+    """The page as text."""
+    trials = found.trials
+    inputs = [t.record.inputs for t in trials]
+    tones = [outcome_of(t).tone for t in trials]
+    return render(
+        "overview.html.j2",
+        place,
+        found,
+        {
+            "headline": headline_of(trials, len(found.lost)),
+            "tones": {tone: tones.count(tone) for tone in ("good", "bad", "unknown")},
+            "facts": {
+                "Engines": distinct(i.engine.version for i in inputs),
+                "Lab": distinct(i.lab for i in inputs),
+                "Clock": distinct(i.clock for i in inputs),
+                "Topology": distinct(i.topology for i in inputs),
+                "Kernel": distinct(i.kernel for i in inputs),
+                "Seeds": distinct(str(i.seed) for i in inputs),
+            },
+            "matrix": matrix_of(trials),
+            "scenario_pages": {(s.scenario, s.control): s.page for s in found.scenarios},
+            "rows": [_row(entry) for entry in found.entries],
+        },
+    )
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    given = entry.trial.record.inputs
+    return {
+        "entry": entry,
+        "outcome": outcome_of(entry.trial),
+        "title": title_of(entry.trial),
+        "inputs": given,
+    }

@@ -1,0 +1,77 @@
+"""What every page is given: where it stands, and what stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.report import names
+from harness.report.assets import LIVE, SCRIPT, STYLE, library_name, text_of
+from harness.report.environment import environment
+from harness.report.found import Found
+
+#: Only what lies beside the page, by file or by the server that sent it; nothing from elsewhere.
+POLICY = (
+    "default-src 'none'; style-src 'self' file: 'unsafe-inline'; script-src 'self' file:; "
+    "img-src 'self' file: data:; connect-src {connect}; base-uri 'none'; form-action {form}"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """How to get from a page to the others.
+
+    ``top``: the page is the site's index. ``comparison`` and ``history``: there are such pages.
+    ``served``: a server sent it, and ``store`` is the way to its list of runs.
+    """
+
+    top: bool
+    comparison: bool = False
+    history: bool = False
+    served: bool = False
+    live: bool = False
+    store: str = ""
+
+    @property
+    def home(self) -> str:
+        """The way to the index."""
+        return names.INDEX if self.top else f"../{names.INDEX}"
+
+    @property
+    def to(self) -> str:
+        """What to put before a page's name."""
+        return f"{names.PAGES}/" if self.top else ""
+
+    @property
+    def assets(self) -> str:
+        """What to put before an asset's name."""
+        return f"{self.to}assets/"
+
+    @property
+    def policy(self) -> str:
+        """The content security policy."""
+        mine = "'self'" if self.served else "'none'"
+        return POLICY.format(connect=mine, form=mine)
+
+
+def render(template: str, place: Place, found: Found, context: Mapping[str, Any]) -> str:
+    """A page as text."""
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            place=place,
+            found=found,
+            comparison_page=names.COMPARISON,
+            history_page=names.HISTORY,
+            inline_style=Markup(text_of(STYLE)) if place.top else None,
+            style=STYLE,
+            script=SCRIPT,
+            live_script=LIVE,
+            library=library_name(),
+            **context,
+        )
+    )

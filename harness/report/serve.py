@@ -1,0 +1,251 @@
+"""``swarm-chaos serve``: the store in a browser, on this machine alone.
+
+::
+
+    /                              all runs
+    /runs/<id>/…                   a run's pages, and its files beside them
+    /runs/<id>/pages/live.html     the trial that is going on
+    /runs/<id>+<id>/…              several runs together
+
+Pages are made when they are asked for, from the folders as they are at that moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from harness.errors import HarnessError, UsageError
+from harness.report import assets, names
+from harness.report.environment import environment
+from harness.report.found import read_runs
+from harness.report.live import underway
+from harness.report.pages.live import live_page, live_part
+from harness.report.pages.shared import Place
+from harness.report.site import Site
+from harness.report.store import shelves
+from harness.results import read_run
+
+HOST = "127.0.0.1"
+_HTML = "text/html; charset=utf-8"
+_PLAIN = "text/plain; charset=utf-8"
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_LIVE, _LIVE_PART = "live.html", "live-part.html"
+_FILES = ("trials",)
+_CHUNK = 1 << 16
+
+
+class Missing(Exception):
+    """There is no such page."""
+
+
+class Answer:
+    """What is sent: the bytes or a file, and their type."""
+
+    def __init__(self, body: str | bytes | Path, kind: str = _HTML, *, keep: bool = False) -> None:
+        self.body = body.encode() if isinstance(body, str) else body
+        self.kind = kind
+        self.keep = keep
+
+
+class Browser:
+    """Answers to paths, whatever carries them. ``reports`` holds the runs."""
+
+    def __init__(self, reports: Path) -> None:
+        self.reports = reports.resolve()
+
+    def answer(self, target: str) -> Answer:
+        """The answer to a GET of ``target``; a path within is a redirection's ``Location``.
+
+        Raises :class:`Missing`.
+        """
+        path = urlsplit(target).path
+        parts = [unquote(part) for part in path.split("/")[1:]]
+        if any(part in {".", ".."} or "/" in part or "\0" in part for part in parts):
+            raise Missing
+        match parts:
+            case [""]:
+                return self._store()
+            case ["assets", name]:
+                return _asset(name)
+            case ["runs", ids, "pages", "assets", name] if ids:
+                return _asset(name)
+            case ["runs", ids, *rest] if ids and rest:
+                return self._page(ids.split("+"), "/".join(rest))
+        raise Missing
+
+    def redirection(self, target: str) -> str | None:
+        """Where to go instead: from the form that chooses runs, and from a folder to its index."""
+        split = urlsplit(target)
+        if split.path == "/together":
+            chosen = parse_qs(split.query).get("run", [])
+            # The newest stands first in the list; the oldest is what others are held against.
+            ids = "+".join(quote(run, safe="") for run in sorted(chosen))
+            return f"/runs/{ids}/{names.INDEX}" if ids else "/"
+        parts = split.path.split("/")
+        if len(parts) in {3, 4} and parts[1] == "runs" and parts[2] and not "".join(parts[3:]):
+            return f"/runs/{parts[2]}/{names.INDEX}"
+        return None
+
+    def _store(self) -> Answer:
+        page = (
+            environment()
+            .get_template("store.html.j2")
+            .render(
+                runs=shelves(self.reports, now=time.time()),
+                reports=self.reports.name,
+                policy=Place(top=True, served=True).policy,
+                style=assets.STYLE,
+                script=assets.SCRIPT,
+            )
+        )
+        return Answer(page)
+
+    def _page(self, ids: Sequence[str], path: str) -> Answer:
+        folders = [self._folder(run) for run in ids]
+        if len(folders) == 1 and path.partition("/")[0] in _FILES:
+            return _file(folders[0], path)
+        single = len(folders) == 1
+        if single and path in {f"{names.PAGES}/{_LIVE}", f"{names.PAGES}/{_LIVE_PART}"}:
+            return self._live(folders[0], whole=path.endswith(_LIVE))
+        runs, lost = read_runs(folders)
+        going = single and bool(underway(runs[0]))
+        site = Site(
+            runs,
+            unreadable=lost,
+            folder=folders[0] if single else None,
+            served=True,
+            live=going,
+            store="/",
+        )
+        render = site.pages().get(path)
+        if render is None:
+            raise Missing
+        return Answer(render())
+
+    def _live(self, folder: Path, *, whole: bool) -> Answer:
+        run = read_run(folder)
+        going = underway(run)
+        found = Site([run], folder=folder).found
+        if not whole:
+            return Answer(live_part(found, going))
+        several = len(found.engines) > 1
+        place = Place(top=False, comparison=several, served=True, live=True, store="/")
+        return Answer(live_page(found, going, place))
+
+    def _folder(self, run: str) -> Path:
+        folder = self.reports / run
+        if not run or run.startswith(".") or Path(run).name != run or not folder.is_dir():
+            raise Missing
+        return folder
+
+
+def _asset(name: str) -> Answer:
+    if name in {assets.STYLE, assets.SCRIPT, assets.LIVE}:
+        return Answer(assets.text_of(name), _TYPES[Path(name).suffix])
+    if name == assets.library_name():
+        return Answer(assets.library(), _TYPES[".js"], keep=True)
+    raise Missing
+
+
+def _file(run: Path, path: str) -> Answer:
+    """A file of a run, as text: whatever it holds, the browser is not to run it."""
+    found = (run / path).resolve()
+    if not found.is_relative_to(run.resolve()) or not found.is_file():
+        raise Missing
+    return Answer(found, _PLAIN)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    browser: ClassVar[Browser]
+    server_version = "swarm-chaos"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        """A page."""
+        self._handle(body=True)
+
+    def do_HEAD(self) -> None:
+        """Only what is known about it."""
+        self._handle(body=False)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing of requests that went well."""
+
+    def _handle(self, *, body: bool) -> None:
+        # A page elsewhere could have its own name lead here: only ours are answered.
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
+        if self.headers.get("Host") not in {f"{HOST}:{port}", f"localhost:{port}"}:
+            self._send(
+                HTTPStatus.FORBIDDEN, Answer("this is not the name of this server\n", _PLAIN)
+            )
+            return
+        if (location := self.browser.redirection(self.path)) is not None:
+            self._send(HTTPStatus.SEE_OTHER, Answer("", _PLAIN), location=location)
+            return
+        try:
+            answer, status = self.browser.answer(self.path), HTTPStatus.OK
+        except Missing:
+            answer, status = Answer("there is no such page\n", _PLAIN), HTTPStatus.NOT_FOUND
+        except (HarnessError, OSError) as error:
+            answer, status = Answer(f"{error}\n", _PLAIN), HTTPStatus.INTERNAL_SERVER_ERROR
+        try:
+            self._send(status, answer, body=body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the browser went on to another page
+
+    def _send(
+        self, status: HTTPStatus, answer: Answer, *, location: str = "", body: bool = True
+    ) -> None:
+        size = answer.body.stat().st_size if isinstance(answer.body, Path) else len(answer.body)
+        self.send_response(status)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(size))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "max-age=31536000" if answer.keep else "no-store")
+        if location:
+            self.send_header("Location", location)
+        self.end_headers()
+        if not body:
+            return
+        if isinstance(answer.body, bytes):
+            self.wfile.write(answer.body)
+            return
+        # A log that is being written may grow meanwhile: no more than was announced.
+        left = size
+        with answer.body.open("rb") as file:
+            while left and (chunk := file.read(min(_CHUNK, left))):
+                self.wfile.write(chunk)
+                left -= len(chunk)
+
+
+def server_of(reports: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the runs under ``reports`` on 127.0.0.1; ``port`` 0 takes any that is free.
+
+    Raises :class:`~harness.errors.UsageError` for a folder that is not there and for a port that
+    cannot be had.
+    """
+    if not reports.is_dir():
+        raise UsageError(
+            f"there is no folder {reports}",
+            hint="make a run with `pytest scenarios/`, or say where they are with --reports",
+        )
+    handler = type("Handler", (_Handler,), {"browser": Browser(reports)})
+    try:
+        server = ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        raise UsageError(
+            f"port {port} of {HOST} cannot be had: {error.strerror}",
+            hint="name another with --port, or 0 for any",
+        ) from error
+    server.daemon_threads = True
+    return server

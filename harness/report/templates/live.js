@@ -1,0 +1,34 @@
+"use strict";
+// The live page: asks its server again and again for the part that changes.
+(() => {
+  const now = document.getElementById("now");
+  const pause = document.getElementById("pause");
+  const said = document.getElementById("said");
+  const EVERY = 2000;
+  let text = "";
+
+  const ask = async () => {
+    if (pause.getAttribute("aria-pressed") === "true" || document.hidden) return;
+    try {
+      const answer = await fetch(now.dataset.from, { cache: "no-store" });
+      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+      const fresh = await answer.text();
+      if (fresh !== text && !now.contains(document.activeElement)) {
+        text = fresh;
+        now.innerHTML = fresh;
+        window.swarmChaos.wire(now);
+      }
+      said.textContent = `As of ${new Date().toLocaleTimeString()}.`;
+    } catch (trouble) {
+      said.textContent = `Not up to date: ${trouble.message}.`;
+    }
+  };
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    const paused = pause.getAttribute("aria-pressed") !== "true";
+    pause.setAttribute("aria-pressed", String(paused));
+    pause.textContent = paused ? "Go on" : "Pause";
+  });
+  setInterval(ask, EVERY);
+})();

@@ -1,0 +1,108 @@
+"""A real browser for the pages: Debian's chromium, driven by Playwright; skipped without it."""
+
+import os
+import shutil
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.bench.synthetic import many_trials, nightly_runs, synthetic_run
+from harness.report import write_report, write_site
+from harness.report.serve import HOST, server_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.browser)
+            # Playwright's own pipes are closed when its process goes, and not before.
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser itself."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()
+
+
+def failure(request):
+    """What went wrong with a request, unless the page was left before it was over."""
+    if request.failure != "net::ERR_ABORTED":
+        yield f"failed: {request.url}: {request.failure}"
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open an address in a window of its own; at the end nothing may have gone wrong there."""
+    contexts, complaints = [], []
+
+    def open_at(where, **settings):
+        settings.setdefault("viewport", {"width": 1280, "height": 900})
+        context = chromium.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        address = str(where)
+        page.goto(address if "://" in address else f"file://{address}")
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run with all there is: passes, a failure, an unknown, a control."""
+    folder = synthetic_run(tmp_path_factory.mktemp("reports"))
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def big_run(tmp_path_factory):
+    """A run of a hundred trials."""
+    folder = many_trials(tmp_path_factory.mktemp("big"), 100)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nights(tmp_path_factory):
+    """A site of twelve nightly runs; from the eighth on failovers take longer."""
+    root = tmp_path_factory.mktemp("nights")
+    folders = nightly_runs(root, 12, trials=4, slower_from=6)
+    into = root / "site"
+    write_site(folders, into)
+    return into
+
+
+@pytest.fixture
+def serve():
+    """Serve the runs in a folder; gives the server's address."""
+    with ExitStack() as stack:
+
+        def start(reports):
+            server = stack.enter_context(server_of(reports, 0))
+            loop = {"poll_interval": 0.05}
+            thread = threading.Thread(target=server.serve_forever, kwargs=loop)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://{HOST}:{server.server_port}"
+
+        yield start

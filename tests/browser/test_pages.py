@@ -1,0 +1,167 @@
+"""The pages in a real browser: opened, filtered, followed, printed, audited."""
+
+import re
+import time
+
+import pytest
+
+TRIAL = "pages/trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
+SCENARIO = "pages/scenario-leader_killed-dockerd.html"
+
+
+def drawn(page, selector=".chart"):
+    """Wait until the chart is there."""
+    page.wait_for_selector(f"{selector}[data-drawn=yes] .main-svg", timeout=20_000)
+
+
+def audit(page):
+    """What axe has to say against the page, WCAG 2.2 AA and good practice."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    # Preloading would fetch the style sheet again, which the page's policy rightly forbids.
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = axe.Axe().run(page, options=options).response["violations"]
+    return [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found]
+
+
+def test_from_the_overview_to_a_trial_and_on_to_the_next(visit, run):
+    page = visit(run / "index.html")
+    assert "1 of 7 trials is not as expected" in page.locator("h1").inner_text()
+    page.get_by_role("link", name=re.compile("engine 28.5.2, seed 1: passed")).first.click()
+    drawn(page)
+    assert page.get_by_text("time to a new leader").first.is_visible()
+    page.get_by_role("link", name="The scenario, all 3 trials").click()
+    drawn(page, "#spread-1")
+    assert page.get_by_role("heading", name="What is expected, and why").is_visible()
+    page.get_by_role("link", name="26.1.5, seed 1").click()
+    page.get_by_role("link", name=re.compile("^Next trial")).click()
+    assert "28.5.2" in page.title()
+    page.get_by_role("link", name="Comparison").click()
+    assert page.locator("h1").inner_text() == "Comparison"
+
+
+def test_the_overview_can_be_filtered(visit, run):
+    page = visit(run / "index.html")
+    trials = page.locator("details[data-filterable]")
+    trials.get_by_label("Outcome").select_option("not as expected")
+    assert trials.locator("output").inner_text() == "1 of 7 shown"
+    trials.get_by_label("Outcome").select_option("")
+    trials.get_by_label("Containing").fill("28.5.2 dockerd")
+    assert trials.locator("tbody tr:visible").count() == 1
+
+
+def test_events_follow_the_time_that_the_chart_shows(visit, run):
+    page = visit(run / TRIAL)
+    drawn(page)
+    page.get_by_text("Events and logs").first.click()
+    events = page.locator("details[data-filterable]")
+    everything = events.locator("tbody tr:visible").count()
+    assert everything > 20
+    events.get_by_label("Kind").select_option("fault")
+    assert events.locator("tbody tr:visible").count() == 4
+    events.get_by_label("Kind").select_option("")
+    events.get_by_label("From").select_option("m2")
+    assert events.locator("tbody tr:visible").first.inner_text().split("\t")[1] == "m2"
+    events.get_by_label("From").select_option("")
+    events.get_by_label("Only the time shown").check()
+    page.get_by_role("button", name="Around kill dockerd: m1").click()
+    page.wait_for_function("document.querySelector('form.range output').textContent !== ''")
+    times = [
+        float(cell) for cell in events.locator("tbody tr:visible td:first-child").all_inner_texts()
+    ]
+    assert 0 < len(times) < everything
+    assert min(times) >= 20.0
+    assert max(times) <= 64.0
+
+
+def test_the_time_axis_moves_by_keyboard(visit, run):
+    page = visit(run / TRIAL)
+    drawn(page)
+    said = page.locator("form.range output")
+    page.get_by_role("button", name="Closer").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('form.range output').textContent !== ''")
+    closer = said.inner_text()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "was => document.querySelector('form.range output').textContent !== was", arg=closer
+    )
+    page.get_by_role("button", name="Whole trial").click()
+    page.wait_for_function(
+        "document.querySelector('form.range output').textContent.startsWith('6.0 s to 74.2')"
+    )
+
+
+def test_a_point_leads_to_its_trial(visit, run):
+    page = visit(run / SCENARIO)
+    drawn(page, "#spread-1")
+    page.locator("#spread-1 .scatterlayer .point").first.click(force=True)
+    page.wait_for_url(re.compile("/pages/trial-leader-killed-dockerd"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["index.html", TRIAL, SCENARIO, "pages/comparison.html"])
+def test_pages_pass_an_accessibility_audit(visit, run, path, scheme):
+    page = visit(run / path, color_scheme=scheme)
+    if ".chart" in page.content() and page.locator(".chart").count():
+        drawn(page)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert audit(page) == []
+
+
+def test_the_history_passes_the_audit_and_tells_of_the_change(visit, nights):
+    page = visit(nights / "pages" / "history.html")
+    drawn(page)
+    assert "changed for good" in page.locator("header .verdict").inner_text()
+    assert page.locator(".turn").count() >= 1
+    assert audit(page) == []
+
+
+FIRST_FILL = "getComputedStyle(document.querySelector('.barlayer .point path')).fill"
+
+
+def test_charts_take_the_colours_of_the_scheme(visit, run):
+    fills = {}
+    for scheme in ("light", "dark"):
+        page = visit(run / TRIAL, color_scheme=scheme)
+        drawn(page)
+        fills[scheme] = page.evaluate(FIRST_FILL)
+    assert fills["light"] != fills["dark"]
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"was => {FIRST_FILL} === was", arg=fills["light"])
+
+
+def test_a_page_prints_with_its_chart_on_light_paper(visit, run, tmp_path):
+    page = visit(run / TRIAL, color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    drawn(page)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    pdf = page.pdf(path=tmp_path / "trial.pdf", format="A4")
+    assert pdf.startswith(b"%PDF")
+
+
+def test_nothing_is_wider_than_a_narrow_screen(visit, run):
+    for path in ("index.html", TRIAL, SCENARIO, "pages/comparison.html"):
+        page = visit(run / path, viewport={"width": 380, "height": 800})
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 380, path
+
+
+def test_without_scripts_the_numbers_are_there(visit, run):
+    page = visit(run / TRIAL, java_script_enabled=False)
+    assert page.get_by_text("9.8 s").first.is_visible()
+    assert page.get_by_text("1,200 requests from 9.5 s").is_visible()
+
+
+def test_a_hundred_trials_open_in_two_seconds(visit, big_run):
+    taken = []
+    for _ in range(
+        4
+    ):  # the first is the browser's own warming up; a busy machine has quiet moments
+        began = time.monotonic()
+        page = visit(big_run / "index.html")
+        page.wait_for_function("document.querySelector('form[role=search]:not([hidden])') !== null")
+        taken.append(time.monotonic() - began)
+    assert page.locator("details[data-filterable] tbody tr").count() == 100
+    assert min(taken) < 2.0

@@ -1,0 +1,213 @@
+"""Lanes from what probes sampled: known files in their own way, any other by what it holds."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.report.lanes import lanes_of
+from harness.report.lanes.discovery import _without
+from harness.report.lanes.lane import thinned
+from harness.report.words import describe_lanes
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a probe's samples; gives back the lanes of the folder."""
+    (tmp_path / "samples").mkdir()
+
+    def one(end=100.0, **files):
+        for name, rows in files.items():
+            lines = "".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows)
+            (tmp_path / "samples" / f"{name}.jsonl").write_text(lines)
+        return lanes_of(tmp_path, end=end)
+
+    return one
+
+
+def steps(lane, label):
+    [line] = [line for line in lane.lines if line.label == label]
+    return list(zip(line.times, line.values, strict=True))
+
+
+def container(t, address, *, ended=None, serving=None, leaving=None, service="web"):
+    return {
+        "t": t, "node": "m1", "service": service, "slot": "1", "task": address,
+        "addresses": {"chaos": address}, "serving": t if serving is None else serving,
+        "leaving": leaving, "ended": ended,
+    }  # fmt: skip
+
+
+def view(t, until, addresses, error="", name="tasks.web", node="w1"):
+    return {
+        "t": t, "until": until, "node": node, "network": "chaos", "name": name, "via": "dns",
+        "addresses": addresses, "error": error,
+    }  # fmt: skip
+
+
+def test_an_address_given_after_its_container_ended_is_stale(write):
+    [lane] = write(
+        containers=[container(0, "a", ended=10.0), container(0, "b")],
+        discovery=[view(1, 14.0, ["a", "b"]), view(14.5, 90.0, ["b"])],
+    ).lanes
+    assert steps(lane, "stale") == [(0.0, 0.0), (10.0, 1.0), (14.5, 0.0), (100.0, 0.0)]
+    assert {value for _, value in steps(lane, "missing")} == {0.0}
+
+
+def test_a_serving_container_that_is_not_given_is_missing(write):
+    [lane] = write(
+        containers=[container(0, "a"), container(20, "b", serving=22.0)],
+        discovery=[view(1, 24.0, ["a"]), view(25, 90.0, ["a", "b"])],
+    ).lanes
+    assert steps(lane, "missing")[1:3] == [(22.0, 1.0), (25.0, 0.0)]
+    assert {value for _, value in steps(lane, "stale")} == {0.0}
+
+
+def test_silence_is_neither_stale_nor_missing(write):
+    [lane] = write(
+        containers=[container(0, "a")],
+        discovery=[
+            view(1, 9.0, ["a"]), view(10, 19.0, [], "SERVFAIL"),
+            view(20, 29.0, [], "nobody to ask"), view(30, 90.0, ["a"]),
+        ],
+    ).lanes  # fmt: skip
+    assert {value for _, value in steps(lane, "missing")} == {0.0}
+    assert steps(lane, "no answer") == [(0.0, 0.0), (10.0, 1.0), (20.0, 0.0), (100.0, 0.0)]
+
+
+def test_a_virtual_address_is_not_held_against_containers(write):
+    [lane] = write(
+        containers=[container(0, "a")], discovery=[view(1, 90.0, ["10.0.0.2"], name="web")]
+    ).lanes
+    assert {v for line in lane.lines for v in line.values} == {0.0}
+
+
+def test_running_tasks_are_counted_as_listed_and_as_they_live(write):
+    task = {"task": "x", "service": "web", "slot": "1", "node": "m1"}
+    [lane] = write(
+        containers=[container(3, "a", ended=40.0)],
+        tasks=[{**task, "t": 4, "state": "running"}, {**task, "t": 55, "state": "failed"}],
+    ).lanes
+    assert steps(lane, "web, listed") == [(4.0, 1.0), (55.0, 0.0), (100.0, 0.0)]
+    assert steps(lane, "web, containers") == [(3.0, 1.0), (40.0, 0.0), (100.0, 0.0)]
+
+
+def test_memory_has_a_lane_for_each_quantity_and_gaps_where_nothing_was_to_be_had(write):
+    rows = [
+        {"t": t, "node": n, "pid": 1, "rss": 1 << 20, "heap": None if t else 2 << 20, "files": 9}
+        for t in (0, 1)
+        for n in ("m1", "m2")
+    ]
+    lanes = {lane.title: lane for lane in write(memory=rows).lanes}
+    assert list(lanes) == [
+        "Memory of dockerd, resident", "Memory of dockerd, Go's heap", "Open files of dockerd",
+    ]  # fmt: skip
+    heap = lanes["Memory of dockerd, Go's heap"]
+    assert [(line.label, line.values) for line in heap.lines] == [
+        ("m1", (2.0, None)), ("m2", (2.0, None)),
+    ]  # fmt: skip
+
+
+def test_only_ways_that_failed_are_drawn_of_reachability(write):
+    rows = [
+        {"t": t, "source": "outside", "target": target, "outcome": outcome}
+        for t, target, outcome in ((1, "m1", "ok"), (2, "m1", "timeout"), (1, "m2", "ok"))
+    ]
+    [lane] = write(reachability=rows).lanes
+    assert [[s.label for s in spans] for spans in lane.bands.values()] == [["ok", "timeout"]]
+    assert lane.note == "1 without a failure not drawn"
+
+
+def test_gossip_has_dots_for_what_was_said_and_lines_for_the_peers(write):
+    said = {"by": "m1", "about": "w1"}
+    dots, peers = write(
+        gossip=[
+            {**said, "t": 3, "kind": "suspect"}, {**said, "t": 5, "kind": "failed"},
+            {"t": 1, "by": "m1", "kind": "peers", "network": "n", "peers": ["m1", "w1"]},
+            {"t": 6, "by": "m1", "kind": "peers", "network": "n", "peers": None},
+        ]
+    ).lanes  # fmt: skip
+    assert dict(dots.dots) == {"failed": (5.0,), "suspect": (3.0,)}
+    assert steps(peers, "m1") == [(1.0, 2.0), (6.0, None), (100.0, None)]
+
+
+def test_an_unknown_file_is_shown_by_what_it_holds(write):
+    found = write(
+        queue=[{"t": t, "node": n, "depth_bytes": 1 << 20} for t in (1, 2) for n in ("m1", "m2")],
+        doors=[{"t": 1, "node": "m1", "up": True}, {"t": 5, "node": "m1", "up": False}],
+    )
+    doors, queue = found.lanes
+    assert (queue.title, queue.unit, [line.label for line in queue.lines]) == (
+        "Queue", "MiB", ["m1", "m2"],
+    )  # fmt: skip
+    assert [(s.start, s.end, s.label) for s in doors.bands["m1"]] == [
+        (1.0, 5.0, "yes"), (5.0, 100.0, "no"),
+    ]  # fmt: skip
+    assert describe_lanes(found.lanes) == [
+        "Doors: 1 rows; states seen: yes, no.", "Queue: from 1 to 1 MiB (m1), 2 lines.",
+    ]  # fmt: skip
+
+
+def test_what_is_absent_or_damaged_is_said(write):
+    found = write(memory=['{"t": 1, "node": "m1", "rss": 1}\n', "!\n", "{}\n"], odd=[{"x": 1}])
+    assert len(found.lanes) == 1
+    assert any("memory.jsonl, line 2" in remark for remark in found.remarks)
+    assert "samples/odd.jsonl holds nothing that can be drawn" in found.remarks
+    assert "Not sampled in this trial: discovery, gossip" in found.remarks
+
+
+_value = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers()),
+)  # fmt: skip
+_rows = st.lists(
+    st.dictionaries(
+        st.sampled_from(
+            ["t", "until", "node", "network", "name", "via", "addresses", "error", "state", "task",
+             "service", "rss", "outcome", "source", "target", "ended", "serving", "pattern"]
+        ),
+        _value,
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["discovery", "containers", "tasks", "memory", "reachability", "dockerd_logs", "gelf",
+             "gossip", "api", "anything"]
+        ),
+        _rows,
+    )
+)  # fmt: skip
+def test_whatever_rows_hold_lanes_come_of_them(tmp_path_factory, files):
+    folder = tmp_path_factory.mktemp("trial")
+    (folder / "samples").mkdir()
+    for name, rows in files.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "samples" / f"{name}.jsonl").write_text(text)
+    found = lanes_of(folder, end=10.0)
+    describe_lanes(found.lanes)
+    assert all(not lane.empty for lane in found.lanes)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.one_of(st.none(), st.floats(0, 1e9)))))
+def test_thinning_keeps_the_extremes(points):
+    kept = thinned(points, most=10)
+    assert len(kept) <= 12
+    assert set(kept) <= set(points)
+    values = [v for _, v in points if v is not None]
+    if values:
+        left = [v for _, v in kept if v is not None]
+        assert (min(left), max(left)) == (min(values), max(values))
+
+
+@given(*(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6) for _ in "ab"))
+def test_what_is_left_of_intervals_is_neither_lost_nor_made_up(raw, holes):
+    def points(intervals):
+        return {n + 0.5 for a, b in intervals for n in range(int(a), int(b))}
+
+    assert points(_without(raw, holes)) == points(raw) - points(holes)

@@ -1,0 +1,146 @@
+"""The server of the store: on this machine alone, nothing but runs and their files."""
+
+import html
+import http.client
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from harness.bench import synthetic
+from harness.errors import UsageError
+from harness.report.live import QUIET, underway
+from harness.report.serve import HOST, Browser, Missing, server_of
+from harness.report.serve_command import serve
+from harness.results import RunWriter, read_run
+from harness.trial import Trial
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    root = tmp_path_factory.mktemp("store") / "reports"
+    synthetic.many_trials(root, 4)
+    (root / "20261124T000000Z").mkdir()
+    (root / "20261124T000000Z" / "run.json").write_text("{")
+    (root.parent / "secret").write_text("secret")
+    return root
+
+
+@pytest.fixture(scope="module")
+def port(reports):
+    with server_of(reports, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def ask(port):
+    def one(path, *, method="GET", host=None):
+        connection = http.client.HTTPConnection(HOST, port, timeout=20)
+        connection.request(method, path, headers={"Host": host or f"{HOST}:{port}"})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, body, answer.headers
+
+    return one
+
+
+RUN = "/runs/20261123T004500Z"
+TRIAL = "trials/leader-killed-dockerd.28.5.2.3m2w.s1"
+
+
+def test_the_first_page_lists_the_runs_and_what_cannot_be_read(ask):
+    status, body, _ = ask("/")
+    assert status == 200
+    assert "2 runs" in body
+    assert f'href="{RUN[1:]}/index.html"' in body
+    assert "unfinished or damaged" in body
+
+
+def test_pages_assets_and_files_of_a_run(ask):
+    status, body, headers = ask(f"{RUN}/index.html")
+    assert status == 200
+    assert "All 4 trials are as expected" in body
+    assert 'href="/"' in body
+    status, body, headers = ask(f"{RUN}/pages/trial-leader-killed-dockerd.28.5.2.3m2w.s1.html")
+    assert status == 200
+    assert f'href="../{TRIAL}/journal.jsonl"' in body
+    assert "connect-src 'self'" in html.unescape(body)
+    status, body, headers = ask(f"{RUN}/{TRIAL}/journal.jsonl")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert body.startswith('{"t":')
+    assert ask(f"{RUN}/pages/assets/report.js")[0] == 200
+    assert ask(f"{RUN}/index.html", method="HEAD")[:2] == (200, "")
+
+
+def test_folders_lead_to_their_index_and_chosen_runs_to_their_site(ask):
+    for path in (RUN, f"{RUN}/"):
+        status, _, headers = ask(path)
+        assert (status, headers["Location"]) == (303, f"{RUN}/index.html")
+    status, _, headers = ask("/together?run=b&run=a%2F..")
+    assert (status, headers["Location"]) == (303, "/runs/a%2F..+b/index.html")
+    assert ask("/together")[2]["Location"] == "/"
+
+
+@pytest.mark.parametrize("path", [
+    "/nowhere", "/runs", "/runs/none/index.html", f"{RUN}/pages/none.html",
+    f"{RUN}/trials/../../../secret", f"{RUN}/trials/%2e%2e/%2e%2e/%2e%2e/secret",
+    f"{RUN}/trials/..%2f..%2f..%2fsecret", f"{RUN}/run.json", "/runs/../secret",
+    "/runs/..+../index.html",
+    f"{RUN}/{TRIAL}", f"{RUN}/pages/assets/../../run.json",
+    "/runs/%00/index.html", "/assets/x",
+])  # fmt: skip
+def test_nothing_else_is_served(ask, path):
+    status, body, _ = ask(path)
+    assert status == 404, body
+    assert "secret" not in body
+
+
+def test_a_link_out_of_a_run_is_not_followed(tmp_path, reports):
+    run = tmp_path / "run"
+    (run / "trials").mkdir(parents=True)
+    (run / "trials" / "out").symlink_to(reports.parent / "secret")
+    with pytest.raises(Missing):
+        Browser(tmp_path).answer("/runs/run/trials/out")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost"])
+def test_other_names_for_this_server_are_refused(ask, host):
+    assert ask("/", host=host)[0] == 403
+
+
+def test_it_listens_on_this_machine_alone(reports):
+    with server_of(reports, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        with pytest.raises(UsageError, match="cannot be had"):
+            server_of(reports, server.server_port)
+
+
+def test_a_store_that_is_not_there_is_a_sentence(tmp_path):
+    done = CliRunner().invoke(serve, ["--reports", str(tmp_path / "none")])
+    assert isinstance(done.exception, UsageError)
+
+
+def test_a_run_under_way_is_shown_as_it_goes(tmp_path):
+    writer = RunWriter.create(tmp_path, command=[], harness="0")
+    given = synthetic.inputs()
+    trial = Trial(writer.trial_folder(given), given)
+    browser = Browser(tmp_path)
+    page = f"/runs/{writer.folder.name}/pages/live-part.html"
+    assert "under way" in browser.answer("/").body.decode()
+    assert "1 trial is under way" in browser.answer(page).body.decode()
+    trial.journal.write("note", text="something new")
+    assert "something new" in browser.answer(page).body.decode()
+    run = read_run(writer.folder)
+    [going] = underway(run)
+    assert going.trial.record.inputs == given
+    assert underway(run, now=trial.folder.stat().st_mtime + QUIET + 60) == ()
+    trial.finish(None, title="done")
+    assert "No trial is under way" in browser.answer(page).body.decode()
+    assert underway(read_run(writer.folder)) == ()
