@@ -44,14 +44,18 @@ def list_(reports: Path, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "started"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("run", no_wrap=True)
     for column in ("trials", "good", "bad", "unknown", "damaged"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("engines", overflow="fold")
     for row in rows:
-        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+        shown = (value for key, value in row.items() if key != "started")
+        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in shown))
     Console().print(table)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _print_json(value: object) -> None:
@@ -87,8 +91,7 @@ def check(runs: tuple[Path, ...], reports: Path) -> None:
         run = read_run(chosen_run(name, reports))
         damage = check_run(run)
         click.echo(
-            f"{run.record.id}: {len(run.trials)} "
-            f"{'trial' if len(run.trials) == 1 else 'trials'} read, "
+            f"{run.record.id}: {_counted(len(run.trials), 'trial')} read, "
             f"{len(damage) or 'nothing'} damaged"
         )
         for one in damage:
@@ -110,7 +113,9 @@ def merge(runs: tuple[Path, ...], into: Path, reports: Path) -> None:
     merged = merge_runs([chosen_run(run, reports) for run in runs], into)
     for sentence in merged.damage:
         click.echo(f"! {sentence}", err=True)
-    click.echo(f"{merged.folder}: {merged.trials} trials of {len(runs)} runs")
+    click.echo(
+        f"{merged.folder}: {_counted(merged.trials, 'trial')} of {_counted(len(runs), 'run')}"
+    )
     click.echo(f"the page of it: swarm-chaos report {merged.folder}", err=True)
 
 
@@ -197,7 +202,7 @@ def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
             f"{loss.scenario.rpartition('::')[2]}{control}, engine {loss.engine}, {loss.topology}, "
             f"{loss.lab} lab, {loss.clock} time: {100 * loss.share:.3g} % {loss.kind} "
             f"(95 %: {100 * loss.low:.3g} to {100 * loss.high:.3g} %), "
-            f"{loss.trials} trials, {loss.requests} requests"
+            f"{_counted(loss.trials, 'trial')}, {_counted(loss.requests, 'request')}"
         )
 
 

@@ -110,7 +110,7 @@ def whole(tmp_path_factory):
     return export_run(store_run(root, [1.0, 2.0, 3.0]).folder, root / "run.tar.gz").read_bytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given_(cut=st.integers(0, 100))
 def test_a_torn_archive_is_read_as_far_as_it_goes(whole, tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("torn")
@@ -128,7 +128,7 @@ def test_a_torn_archive_is_read_as_far_as_it_goes(whole, tmp_path_factory, cut):
     assert len(run.trials) + len(run.damaged) <= 3 + 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given_(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_ends_in_a_traceback(whole, tmp_path_factory, at, bit):
     folder = tmp_path_factory.mktemp("flipped")

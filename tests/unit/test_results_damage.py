@@ -78,7 +78,7 @@ def test_a_foreign_folder_is_no_run(tmp_path):
         read_run(tmp_path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given_(name=st.sampled_from(FILES), raw=st.binary(max_size=200) | st.text().map(str.encode))
 def test_no_bytes_end_in_a_traceback(tmp_path_factory, name, raw):
     run = store_run(tmp_path_factory.mktemp("any"), [1.0, 2.0])
@@ -99,7 +99,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given_(data=st.data())
 def test_a_record_with_any_key_changed_is_read_or_told(tmp_path_factory, data):
     run = store_run(tmp_path_factory.mktemp("key"), [1.0])

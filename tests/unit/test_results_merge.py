@@ -58,7 +58,7 @@ def build(root, trials):
     return made.folder
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given_(shards, st.randoms(use_true_random=False))
 def test_the_order_of_runs_does_not_matter_and_again_changes_nothing(rows, chance):
     with TemporaryDirectory() as scratch:

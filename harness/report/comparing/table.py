@@ -15,7 +15,6 @@ from harness.report.comparing.words import (
     headline_of,
     interval_of,
     promise_of,
-    scenario_name,
     shift_of,
     values_of,
 )
@@ -34,7 +33,7 @@ def table(comparison: Comparison, *, whole: bool = False) -> RenderableType:
         title = f"{plain(pairing.candidate)} against {plain(comparison.baseline)}"
         parts.append(Text(title, style="bold"))
         shown = [f for f in pairing.findings if whole or f.word not in QUIET]
-        for scenario, group in groupby(sorted(shown, key=scenario_name), key=scenario_name):
+        for scenario, group in groupby(sorted(shown, key=_place), key=_place):
             parts += _scenario(scenario, list(group))
         parts += [Text(f"! {plain(sentence)}", style="yellow") for sentence in pairing.left_out]
         parts.append(Text(headline_of(pairing), style="bold"))
@@ -44,6 +43,12 @@ def table(comparison: Comparison, *, whole: bool = False) -> RenderableType:
         parts.append(Text(""))
     parts.append(Text(promise_of(comparison), style="dim"))
     return Group(*parts)
+
+
+def _place(finding: Finding) -> str:
+    """Which scenario, with its file: two of one name are two."""
+    name = plain(finding.scenario).rpartition("/")[2]
+    return f"{name}, {plain(finding.engine)}" if finding.engine else name
 
 
 def _scenario(name: str, findings: list[Finding]) -> list[RenderableType]:

@@ -65,20 +65,20 @@ def judge_contrast(
         return _difference(contrast, better, floor, adjusted)
     if not contrast.bounded:
         return Judgement("inconclusive", "not enough trials to tell")
+    chance = ""
     if contrast.p <= alpha:
-        least = (
-            f"; it takes {trials_needed(measures, alpha)} trials of each side at least"
-            if contrast.least * measures > alpha
-            else ""
+        chance = (
+            f": alone it would stand out (p = {contrast.p:.2g}), among {measures} measures it may "
+            "be chance"
         )
-        return Judgement(
-            "inconclusive",
-            f"not enough trials to tell: alone it would stand out (p = {contrast.p:.2g}), among "
-            f"{measures} measures it may be chance{least}",
-        )
+        if contrast.least * measures > alpha:
+            chance += f"; it takes {trials_needed(measures, alpha)} trials of each side at least"
     if inside <= max(floor, MATERIAL * contrast.spread):
-        return Judgement("within noise", "not to be told from the spread between trials")
-    return Judgement("inconclusive", "not enough trials to tell: the difference may be large")
+        return Judgement("within noise", f"not to be told from the spread between trials{chance}")
+    return Judgement(
+        "inconclusive",
+        f"not enough trials to tell{chance or ': the difference may be large'}",
+    )
 
 
 def _difference(contrast: Contrast, better: Direction, floor: float, adjusted: float) -> Judgement:
