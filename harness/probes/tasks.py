@@ -70,6 +70,10 @@ class Tasks:
 
     # -- what truly runs -----------------------------------------------------------------------
 
+    def at(self, monotonic: float) -> float:
+        """A reading of the monotonic clock as trial time, which ``since`` is."""
+        return self._trial.clock.at(monotonic)
+
     def running(self, service: str) -> list[Life]:
         """The containers of a service that run now."""
         self._containers.start()
@@ -111,6 +115,14 @@ class Tasks:
         at = self._reached(service, count, start, away, fresh=fresh)
         assert not isinstance(at, NotYet)
         return Elapsed(round(at - start, 6), reached=True)
+
+    def fewest_serving(self, service: str, *, since: float, until: float | None = None) -> int:
+        """How many tasks of a service served at once, at the worst moment (trial seconds).
+
+        A task that swarm has taken out of service, to stop it, serves no more.
+        """
+        end = self._trial.clock.now() if until is None else until
+        return fewest_serving(self.lives(service), since=since, until=end)
 
     def twins(self, *, since: float = 0.0, service: str | None = None) -> list[Twins]:
         """Slots with more than one container running at a time, from ``since`` (trial s) on.
@@ -229,6 +241,19 @@ def time_of(lives: Iterable[Life], count: int, *, since: float) -> float | None:
         if sum(life.runs_at(moment) for life in lives) >= count:
             return moment
     return None
+
+
+def fewest_serving(lives: Iterable[Life], *, since: float, until: float) -> int:
+    """The smallest number of lives that served at one moment between ``since`` and ``until``."""
+    spans = [
+        (life.serving, min((t for t in (life.leaving, life.ended) if t is not None), default=None))
+        for life in lives
+        if life.serving is not None
+    ]
+    ends = [end for _, end in spans if end is not None and since < end < until]
+    return min(
+        sum(begun <= t and (end is None or t < end) for begun, end in spans) for t in [since, *ends]
+    )
 
 
 def twins_in(lives: Iterable[Life], *, since: float, until: float) -> Iterator[Twins]:

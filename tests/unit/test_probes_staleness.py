@@ -17,7 +17,7 @@ from harness.probes.staleness import (
     stale,
     wrong_now,
 )
-from harness.probes.tasks import time_of, twins_in
+from harness.probes.tasks import fewest_serving, time_of, twins_in
 
 A, B = "10.0.1.2", "10.0.1.3"
 TICK = 0.1
@@ -249,6 +249,19 @@ def test_twins_are_two_lives_of_one_slot():
     [found] = twins_in(lives, since=0.0, until=20.0)
     assert (found.slot, found.tasks, found.began, found.ended) == ("1", ("a", "b"), 6.0, 10.0)
     assert list(twins_in(lives, since=10.0, until=20.0)) == []
+
+
+def test_the_fewest_are_counted_at_the_worst_moment():
+    def serving(began, leaving, ended):
+        return Life(
+            "", "", "app", "", "", started=began, serving=began, leaving=leaving, ended=ended
+        )
+
+    lives = [serving(0.0, 4.0, 6.0), serving(0.0, 5.0, 7.0), serving(8.0, None, None)]
+    assert fewest_serving(lives, since=0.0, until=20.0) == 0
+    assert fewest_serving(lives, since=0.0, until=4.5) == 1
+    assert fewest_serving(lives, since=0.0, until=3.0) == 2
+    assert fewest_serving(lives, since=9.0, until=20.0) == 1
 
 
 @given(
