@@ -69,13 +69,24 @@ class GelfSink(OutsideService):
     def taken_in(self, seconds: float) -> float:
         """Bytes a second that it takes from one sender who sends all he can, once buffers are full.
 
-        Measured over the second half of ``seconds``, at the sender's end, which is elsewhere. 0.0
-        for a sink that accepts and does not read; :class:`~harness.errors.LabError` for one that
-        does not accept. What is sent is empty messages, which a sink ignores.
+        Measured over the second half of ``seconds``, at the sender's end, which is elsewhere.
+        :class:`~harness.errors.LabError` for a sink that takes no connection. What is sent is
+        empty messages, which a sink ignores.
         """
         where = (self.address, self.port)
         try:
             return self.from_elsewhere(lambda: _taken_in(where, seconds))
+        except OSError as error:
+            raise LabError(f"{self.name} takes no connection: {error}") from error
+
+    def stuck_after(self, quiet: float, within: float) -> int | None:
+        """How many bytes it takes from one sender until not one more in ``quiet`` seconds.
+
+        None if it goes on taking for ``within`` seconds. The rest as in :meth:`taken_in`.
+        """
+        where = (self.address, self.port)
+        try:
+            return self.from_elsewhere(lambda: _stuck_after(where, quiet, within))
         except OSError as error:
             raise LabError(f"{self.name} takes no connection: {error}") from error
 
@@ -93,13 +104,29 @@ class GelfSink(OutsideService):
         return False
 
 
+#: A reset at the end: what is on the way must not keep the sink busy.
+_WITH_A_RESET = struct.pack("ii", 1, 0)
+
+
+def _stuck_after(where: tuple[str, int], quiet: float, within: float) -> int | None:
+    ends, taken = time.monotonic() + within, 0
+    with socket.create_connection(where, timeout=within) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _WITH_A_RESET)
+        connection.settimeout(quiet)
+        while time.monotonic() < ends:
+            try:
+                taken += connection.send(bytes(16384))
+            except TimeoutError:
+                return taken
+    return None
+
+
 def _taken_in(where: tuple[str, int], seconds: float) -> float:
     piece = bytes(16384)
     began = time.monotonic()
     half, taken = began + seconds / 2, 0
     with socket.create_connection(where, timeout=seconds) as connection:
-        # A reset at the end: what is on the way must not keep the sink busy.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _WITH_A_RESET)
         while (now := time.monotonic()) < began + seconds:
             connection.settimeout(max(0.001, began + seconds - now))
             with contextlib.suppress(TimeoutError):

@@ -6,11 +6,12 @@ from typing import Any
 
 from harness.errors import FaultError, UsageError
 from harness.faults.parameter import Parameter, size
-from harness.faults.service.outside import ServiceFault
+from harness.faults.service.outside import SEEN_WITHIN, ServiceFault
 from harness.services import GelfSink
 from harness.trial import Trial
 
 _WATCHED = 2.0  # s that a sink's appetite is measured for
+_QUIET = 1.0  # s without a byte taken: a sink that reads takes some thousand times as often
 
 #: What a window and a sender's buffer can shift from one half of the measurement to the other.
 _SLACK = 256 << 10
@@ -46,10 +47,10 @@ class GelfStalled(_GelfFault):
 
     def evidence(self) -> str:
         """Who sends gets nowhere, once the buffers between are full."""
-        rate = self.service.taken_in(_WATCHED)
-        if rate > 0:
-            raise FaultError(f"{self.service.name} still takes in {rate:.0f} bytes a second")
-        return f"{self.service.name} takes connections, and a sender stands still"
+        taken = self.service.stuck_after(_QUIET, SEEN_WITHIN)
+        if taken is None:
+            raise FaultError(f"{self.service.name} goes on taking in what is sent to it")
+        return f"{self.service.name} takes connections; a sender stands still after {taken} bytes"
 
 
 class GelfSlow(_GelfFault):
