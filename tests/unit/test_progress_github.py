@@ -1,0 +1,56 @@
+"""The end of a session in a GitHub workflow: summary and annotations, trouble told."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from stored_runs import store_run
+
+from harness.progress import Progress
+
+
+class Reporter:
+    """As much of pytest's terminal reporter as is used."""
+
+    def __init__(self):
+        self.text = io.StringIO()
+        self._tw = SimpleNamespace(fullwidth=100, hasmarkup=False)
+
+    def section(self, title):
+        self.write_line(f"== {title}")
+
+    def write(self, text):
+        self.text.write(text)
+
+    def write_line(self, line):
+        self.text.write(f"{line}\n")
+
+
+@pytest.fixture
+def run(tmp_path):
+    return store_run(tmp_path, [99.0], limit=20.0).folder
+
+
+def test_annotations_begin_their_lines_and_the_summary_is_written(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    reporter = Reporter()
+    Progress(print).summary(run, reporter)
+    lines = reporter.text.getvalue().splitlines()
+    assert [line.partition(" ")[0] for line in lines if "::" in line][-1] == "::error"
+    assert "1 of 1" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_summary_that_cannot_be_written_is_said_and_no_more(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "such" / "folder.md"))
+    said = []
+    Progress(said.append).summary(run, Reporter())
+    assert "summary could not be written" in said[0]
+
+
+def test_elsewhere_nothing_is_annotated(run, monkeypatch):
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    reporter = Reporter()
+    Progress(print).summary(run, reporter)
+    assert "::error" not in reporter.text.getvalue()
