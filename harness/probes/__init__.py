@@ -13,6 +13,7 @@ from harness.probes.logwriters import LogWriters, Written
 from harness.probes.membership import Change
 from harness.probes.memory import MIB, Held, Memory
 from harness.probes.reachability import Outage, Reachability, listening
+from harness.probes.shared_file import SharedFile, Together, Write
 from harness.probes.staleness import Stretch
 from harness.probes.tasks import State, Tasks, Twins
 from harness.probes.trend import Trend, trend_of
@@ -42,12 +43,15 @@ __all__ = [
     "Outage",
     "Place",
     "Reachability",
+    "SharedFile",
     "State",
     "Stretch",
     "Tasks",
+    "Together",
     "Trend",
     "Twins",
     "View",
+    "Write",
     "Written",
     "allocation",
     "listening",

@@ -37,9 +37,6 @@ while True:
     time.sleep({EVERY})
 """
 
-COMMAND = ("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM)
-"""What a task of a service of writers runs, in the image of the app."""
-
 
 @dataclass(frozen=True)
 class Write:
@@ -67,6 +64,9 @@ class Together:
 class SharedFile:
     """The file, laid out for ``nodes`` before the service that writes to it is started."""
 
+    #: What a task of that service runs, in the image of the app.
+    COMMAND = ("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM)
+
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
         self._trial = trial
         self._file: Path | None = None
@@ -86,7 +86,7 @@ class SharedFile:
                 ) from error
 
     def start_writer(self, made: Deployment, service: str) -> None:
-        """Give a service, deployed with :data:`COMMAND` and 0 replicas, the file and one task."""
+        """Give a service, deployed with :attr:`COMMAND` and 0 replicas, the file and one task."""
 
         def edit(spec: dict[str, Any]) -> None:
             spec["TaskTemplate"]["ContainerSpec"]["Mounts"] = [
