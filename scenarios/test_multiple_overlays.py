@@ -49,7 +49,7 @@ UPDATED = 90.0
 # A follower stands after 10 to 20 ticks of 1 s (swarmkit#2564), or after a second round.
 ELECTION = 45.0
 
-# With dockerds up: an election (10 to 20 ticks of 1 s, or a second round), then the agents' sessions
+# With dockerds up: an election (10 to 20 ticks of 1 s, or a second round), then agents' sessions
 # (8 s of back-off at most); nodes are unknown to a new leader until they have one.
 RESTARTED = 60.0
 
