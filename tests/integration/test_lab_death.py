@@ -33,14 +33,19 @@ engine = engine_at(Path(rootfs))
 facts = EngineFacts(name="", version=engine.version, source="", digest="")
 trial = Trial(Path(folder), TrialInputs(
     scenario="", engine=facts, topology="", lab="", kernel="", clock="real", seed=1))
-faults = Faults(trial)
 print("go", flush=True)
 with NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab:
+    faults = Faults(trial, lab)
     print("built", flush=True)
     lab.site().popen(["sleep", "1000"])
     Swarm.form(lab)
     print("formed", flush=True)
-    with faults.kill_dockerd(lab.node("w1")), faults.kill_node(lab.node("m1")):
+    with (
+        faults.network.cut(lab.node("w1"), plane="control"),
+        faults.network.rate(lab.node("m1"), 1e6),
+        faults.kill_dockerd(lab.node("w1")),
+        faults.kill_node(lab.node("m1")),
+    ):
         print("injected", flush=True)
     lab.node("m1").run(["sh", "-c", "tc qdisc add dev eth0 root tbf rate 1mbit burst 10k "
                         "latency 1s; iptables -A INPUT -s 192.0.2.1 -j DROP"], check=False)
