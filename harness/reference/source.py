@@ -46,15 +46,16 @@ def measured_by(test: FunctionType, folder: Path) -> list[Measured]:
     found: dict[str, Measured] = {}
     module = inspect.getmodule(test)
     if module is not None:
-        for function, where in _reached(module, test.__name__, folder):
-            for measured in _measures_in(function, vars(where)):
-                found.setdefault(measured.name, Measured(measured.name, measured.unit)).add(
-                    measured
-                )
+        for function, known in _reached(module, test.__name__, folder):
+            for measured in _measures_in(function, known):
+                kept = found.setdefault(measured.name, Measured(measured.name, measured.unit))
+                kept.add(measured)
     return list(found.values())
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Given = tuple[tuple[str, str | float], ...]
+"""Parameters of a function and the constants that it is called with."""
 
 
 @cache
@@ -64,23 +65,66 @@ def _functions(module: ModuleType) -> dict[str, Function]:
     return {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
 
 
-def _reached(module: ModuleType, name: str, folder: Path) -> Iterator[tuple[Function, ModuleType]]:
-    """A function and all that it names, each once: what it calls, and fixtures it asks for."""
-    waiting = [(module, name)]
+def _reached(
+    module: ModuleType, name: str, folder: Path
+) -> Iterator[tuple[Function, dict[str, Any]]]:
+    """A function and all that it names, each with the constants it knows.
+
+    That is what it calls, once for each set of constants that it is called with, and fixtures it
+    asks for.
+    """
+    waiting: list[tuple[ModuleType, str, Given]] = [(module, name, ())]
     seen = set()
     while waiting:
-        here, name = waiting.pop(0)
+        here, name, given = waiting.pop(0)
         node = _functions(here).get(name)
         if node is None:
             here, node = _imported(here, name, folder)
-        if node is None or (here.__name__, node.name) in seen:
+        if node is None or (here.__name__, node.name, given) in seen:
             continue
-        seen.add((here.__name__, node.name))
-        yield node, here
+        seen.add((here.__name__, node.name, given))
+        parameters = {each.arg for each in _parameters(node)}
+        known = {k: v for k, v in vars(here).items() if k not in parameters} | dict(given)
+        yield node, known
+        called = set()
         for inner in ast.walk(node):
             match inner:
-                case ast.Name(id=named) | ast.arg(arg=named) | ast.Attribute(attr=named):
-                    waiting.append((here, named))
+                case ast.Call(func=ast.Name(id=named) as func):
+                    called.add(func)
+                    waiting.append((here, named, _given(here, inner, known, folder)))
+                case ast.Name(id=named) if inner not in called:
+                    waiting.append((here, named, ()))
+                case ast.arg(arg=named) | ast.Attribute(attr=named):
+                    waiting.append((here, named, ()))
+
+
+def _parameters(function: Function) -> list[ast.arg]:
+    arguments = function.args
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+
+
+def _given(here: ModuleType, call: ast.Call, known: dict[str, Any], folder: Path) -> Given:
+    """The constants that a call hands to a function of the scenarios' own, defaults included."""
+    assert isinstance(call.func, ast.Name)
+    function = _functions(here).get(call.func.id) or _imported(here, call.func.id, folder)[1]
+    if function is None:
+        return ()
+    names = [each.arg for each in _parameters(function)]
+    first = [each.arg for each in [*function.args.posonlyargs, *function.args.args]]
+    defaults = function.args.defaults
+    values: dict[str, ast.expr] = dict(
+        zip(first[len(first) - len(defaults) :], defaults, strict=True)
+    )
+    for each, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        if default is not None:
+            values[each.arg] = default
+    if not any(isinstance(word, ast.Starred) for word in call.args):
+        values |= dict(zip(first, call.args, strict=False))  # what is missing has a default
+    values |= {word.arg: word.value for word in call.keywords if word.arg is not None}
+    constants = {name: _value(values[name], known) for name in names if name in values}
+    return tuple(
+        (name, value) for name, value in constants.items() if isinstance(value, str | int | float)
+    )
 
 
 def _imported(module: ModuleType, name: str, folder: Path) -> tuple[ModuleType, Function | None]:
@@ -115,9 +159,10 @@ def _measures_in(function: Function, known: dict[str, Any]) -> Iterator[Measured
                     measured = variables.get(on.id)
                 if measured is not None:
                     source = next((w.value for w in node.keywords if w.arg == "source"), None)
+                    where_from = _value(source, known) if source else None
                     measured.expect(
                         f"{_SIGNS[op]} {_words(limit, known)}",
-                        _words(source, known) if source else "",
+                        where_from if isinstance(where_from, str) else "",
                     )
     yield from taken.values()
 

@@ -34,6 +34,13 @@ def test_one(measure, fixture_of_others):
         measure("rate", 2, unit="1").above(-0.5)
     put(measure)
     shared(measure)
+    for place in LINES:
+        slowest(measure, "write", within=LIMIT)
+        slowest(measure, "read", within=place, source="known")
+
+
+def slowest(measure, what, *, within, least=0.5, source="by default"):
+    measure(f"slowest {what}", 1, unit="s").below(within - least, source=source)
 
 
 def put(measure):
@@ -75,10 +82,16 @@ def test_measures_and_bounds_are_read_from_the_source(module, tmp_path):
         "rate": ("1", [">= max(1, 2)", ">= -0.5"]),
         "put": ("MiB", ["= 3"]),
         "shared": ("s", ["<= 7"]),
+        "slowest write": ("s", ["<= 44.5"]),
+        "slowest read": ("s", ["<= within - least"]),
         "failover at <<case>> 45.0": ("s", ["<= 44", "= case.limit"]),
     }
-    [one] = [m for m in measured_by(module.test_one, tmp_path) if "at" in m.name and m.sources]
-    assert one.sources == ["twice 45.0"]
+    sources = {m.name: m.sources for m in measured_by(module.test_one, tmp_path) if m.sources}
+    assert sources == {
+        "failover at <<case>> 45.0": ["twice 45.0"],
+        "slowest write": ["by default"],
+        "slowest read": ["known"],
+    }
 
 
 def test_what_lies_elsewhere_is_left_out(module, tmp_path):
