@@ -1,0 +1,67 @@
+"""Whether a task that dies while containerd is away is noticed and replaced.
+
+dockerd starts another containerd when its own is gone; meanwhile containers run on under their
+shims. One whose process ends in between has ended for everybody: the engine has to say so once it
+has a containerd again, and swarm to start another task.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from harness.faults.process.processes import task_of
+from harness.swarm import Service, Workload
+from harness.swarm.workload import APP_IMAGE
+from harness.wait import NotYet, time_until
+
+pytestmark = [
+    pytest.mark.swarm(managers=1, workers=2),
+    pytest.mark.upstream("docker/for-linux#779", "moby/moby#37848"),
+    pytest.mark.thorough,
+]
+
+# containerd is back after 10 to 11 s, as seen; the end is told, another task waits for 1 s, starts.
+REPLACED = 45.0
+
+NOTICED = "time until the dead task is replaced"
+
+
+@pytest.mark.parametrize(
+    "containerd",
+    [
+        "up",
+        pytest.param(
+            "killed", marks=pytest.mark.known_bug("docker/for-linux#779", measures=[NOTICED])
+        ),
+    ],
+)
+def test_task_dies(containerd, swarm, faults, measure):
+    """A task whose process dies is replaced, with containerd there or away."""
+    app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=1.0)
+    web = swarm.deploy(Workload("app", (), (app,)))
+    [before] = [task for task in web.tasks("app") if task.running]
+    node = swarm.lab.node(before.node)
+    _, victim = task_of(node, "app")
+    since = time.monotonic()
+    if containerd == "killed":
+        faults.process.kill_containerd(node).inject()
+    kill(victim)
+
+    def replaced():
+        running = [task for task in web.tasks("app") if task.running]
+        if [task for task in running if task.id != before.id]:
+            return True
+        return NotYet("the dead task is said to run" if running else "none runs")
+
+    waited = time_until(replaced, state="another task", within=REPLACED, every=0.5, since=since)
+    measure(NOTICED, waited, unit="s").below(REPLACED - 1)
+
+
+def kill(process):
+    """End a task's process, and nothing else; it is gone when this returns."""
+    process.signal(signal.SIGKILL)
+    process.wait_gone(5.0)
+    process.close()
