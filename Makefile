@@ -15,7 +15,7 @@ else
 TESTS := tests -m 'not integration'
 endif
 
-.PHONY: help setup scenarios test unit lint format types doctor reference constraints clean distclean
+.PHONY: help setup scenarios test unit lint format types doctor reference browser screenshots constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -54,6 +54,14 @@ doctor: setup
 ## make reference    write the pages of docs/ that are made from the code
 reference: setup
 	$(BIN)/python -m harness.reference
+
+## make browser      chromium, for the tests of the report's pages (0.3 GB)
+browser:
+	@.ci/browser
+
+## make screenshots  pictures of the report for the documents (needs chromium); ARGS=RUN for a real trial
+screenshots: setup
+	$(BIN)/python -m harness.bench.screenshots $(ARGS)
 
 ## make setup        only the set-up
 setup:

@@ -71,6 +71,8 @@ class Browser:
         match parts:
             case [""]:
                 return self._store()
+            case ["favicon.ico"]:
+                return Answer(b"", "image/x-icon", keep=True)  # asked for beside plain files
             case ["assets", name]:
                 return _asset(name)
             case ["runs", ids, "pages", "assets", name] if ids:

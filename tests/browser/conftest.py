@@ -54,7 +54,7 @@ def visit(chromium):
         page = context.new_page()
         page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", lambda request: complaints.extend(failure(request)))
         address = str(where)
         page.goto(address if "://" in address else f"file://{address}")
         return page

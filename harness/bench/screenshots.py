@@ -1,0 +1,118 @@
+"""Pictures of the pages, for the documents: ``python -m harness.bench.screenshots``.
+
+Needs Debian's chromium, and Playwright from the project's development packages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.bench.synthetic import many_trials, nightly_runs
+from harness.errors import MissingError, UsageError
+from harness.report import write_site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+WIDTH = 1120
+_DRAWN = """() => [...document.querySelectorAll(".chart")].every((chart) => {
+    const { top, bottom } = chart.getBoundingClientRect();
+    return bottom < 0 || top > innerHeight || chart.dataset.drawn === "yes";
+})"""
+LARGEST = 200_000
+"""Bytes that one picture in the documents may have."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's chromium. :class:`MissingError` if it, or its driver, is not here."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise MissingError("there is no chromium here", hint="apt-get install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise MissingError("playwright is not installed", hint="pip install -e '.[dev]'") from None
+    # As root it will not start in its sandbox; what it is shown here we wrote ourselves.
+    arguments = [] if os.geteuid() else ["--no-sandbox"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+def take(
+    browser: Browser, page: Path, to: Path, *, scheme: str = "light", height: int = 900,
+    show: str = "",
+) -> None:  # fmt: skip
+    """Take a picture of ``page``; ``show`` is what to bring to its top, by CSS selector."""
+    window = browser.new_page(
+        viewport={"width": WIDTH, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    window.goto(page.resolve().as_uri())
+    if show:
+        window.locator(show).first.scroll_into_view_if_needed()
+        window.evaluate("at => document.querySelector(at).scrollIntoView()", show)
+    window.wait_for_function(_DRAWN, timeout=120_000)
+    window.wait_for_timeout(500)
+    window.screenshot(path=to)
+    window.close()
+    if to.stat().st_size > LARGEST:
+        raise UsageError(f"{to} has {to.stat().st_size} bytes; at most {LARGEST} are wanted")
+
+
+@click.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--into", default="docs/img", show_default=True, type=click.Path(path_type=Path), help="Folder."
+)
+def screenshots(run: Path | None, into: Path) -> None:
+    """Pictures of the pages: of RUN's first trial with load, and of synthetic runs."""
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        root = Path(folder)
+        site = root / "site"
+        write_site([many_trials(root / "one", 40)], site)
+        take(browser, site / "index.html", into / "report-overview.png")
+        take(
+            browser, site / "pages" / "scenario-leader_killed-dockerd.html",
+            into / "report-scenario.png", show="#spread-head", height=640,
+        )  # fmt: skip
+        take(
+            browser, site / "pages" / "comparison.html", into / "report-comparison.png", height=760
+        )
+        nights = root / "nights-site"
+        write_site(nightly_runs(root / "nights", 12, trials=8, slower_from=6), nights)
+        take(
+            browser, nights / "pages" / "history.html", into / "report-history.png",
+            show="#trends-head", height=700,
+        )  # fmt: skip
+        trial = site / "pages" / "trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
+        if run is not None:
+            write_site([run], root / "real")
+            trial = next(
+                page
+                for page in sorted((root / "real" / "pages").glob("trial-*.html"))
+                if "Requests per second" in page.read_text(encoding="utf-8")
+            )
+        for scheme in ("light", "dark"):
+            take(
+                browser, trial, into / f"report-trial-{scheme}.png", scheme=scheme,
+                show="#timeline-head", height=820,
+            )  # fmt: skip
+    for path in sorted(into.glob("report-*.png")):
+        click.echo(f"{path}  {path.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    screenshots()
