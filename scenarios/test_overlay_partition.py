@@ -61,7 +61,7 @@ UNNOTICED = ("gossip", "gossip-tcp", "gossip-udp", "data")
     ],
 )
 def test_partition_heals(
-    plane, seconds, swarm, faults, discovery, reachability, gossip, tasks, measure
+    plane, seconds, swarm, faults, discovery, reachability, gossip, tasks, trial, measure
 ):
     """After a cut of one worker every name, every task and every peer is there again."""
     web = swarm.deploy(balanced_web(replicas=5))
@@ -75,6 +75,7 @@ def test_partition_heals(
         within = HEALED if plane in UNNOTICED else STARTED
         on_the_heal(measure, web, discovery, reachability, gossip, cut.healed_at, within)
     measure(BACK, back, unit="s").below(READY - 1)
+    on_bystanders(measure, worker, discovery, tasks, since=trial.clock.at(cut.healed_at))
     on_the_cut(measure, worker, plane, state, discovery, gossip, cut)
     on_tasks(measure, plane, before, tasks, cut)
 
@@ -116,6 +117,29 @@ def on_the_heal(measure, web, discovery, reachability, gossip, since, within):
     measure(NAMES, names, unit="s").below(within, source=source)
     measure(ANSWERS, answers, unit="s").below(within, source=source)
     measure(PEERS, peers, unit="s").below(within, source=source)
+
+
+def on_bystanders(measure, worker, discovery, tasks, *, since):
+    """What the return costs those who were never cut off: names that they lose of each other.
+
+    The one that returns has held all others for failed, and for a moment some believe it.
+    """
+    at_home = {
+        address: life.node
+        for life in tasks.lives()
+        if life.node != worker.name
+        for address in life.addresses.values()
+    }
+    lost = [
+        found.stretch.seconds
+        for found in discovery.missing(since=since)
+        if found.place.node != worker.name and found.stretch.address in at_home
+    ]
+    measure(
+        "longest time that nodes never cut off missed each other's tasks",
+        max(lost, default=0.0),
+        unit="s",
+    )
 
 
 def on_the_cut(measure, worker, plane, state, discovery, gossip, cut):
