@@ -14,7 +14,7 @@ import statistics
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.errors import LabError, UsageError
@@ -24,9 +24,15 @@ from harness.trial import Trial
 
 MIB = 1 << 20
 
+#: Every how many samples one is taken with all that there is to know. To read all pages and have
+#: dockerd put its metrics together takes a tenth of a second in an emulated guest.
+_CLOSELY = 5
+
 #: Quantities that a growth or a level can be asked of.
 QUANTITIES = ("rss", "pss", "anonymous", "heap", "goroutines", "threads", "files")
 
+_STATUS = re.compile(r"^(VmRSS|RssAnon|Threads):\s+(\d+)", re.MULTILINE)
+_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _METRIC = re.compile(r"^(go_goroutines|go_memstats_heap_inuse_bytes) (\S+)$", re.MULTILINE)
 
 
@@ -37,8 +43,8 @@ class Held:
     In bytes: ``rss``; ``pss``, with its share of the pages that several processes have;
     ``anonymous``, without the pages of files (the engine's binary is 100 MB, and which of it is in
     memory is not dockerd's doing); ``heap``, in use by Go, whose runtime gives memory back late.
-    The others are counts. None: not to be had, as ``heap`` and ``goroutines`` while dockerd does
-    not answer; ``pid`` None: it did not run.
+    The others are counts. ``pss``, ``heap`` and ``goroutines`` cost more to know, and are known of
+    every fifth sample only. None: not asked, or not to be had; ``pid`` None: it did not run.
     """
 
     t: float
@@ -56,8 +62,7 @@ class Held:
 class Memory:
     """Samples dockerds every ``every`` seconds, from :meth:`start` on.
 
-    Looking at one costs a tenth of a second in an emulated guest, most of it dockerd's own for its
-    metrics. ``samples/memory.jsonl`` has the fields of :class:`Held`.
+    ``samples/memory.jsonl`` has the fields of :class:`Held`.
     """
 
     def __init__(self, trial: Trial, *, every: float = 2.0) -> None:
@@ -65,6 +70,7 @@ class Memory:
         self._trial = trial
         self._every = every
         self._rows: list[Held] = []
+        self._looks = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -88,8 +94,8 @@ class Memory:
             self._trial.write_samples("memory", map(asdict, self._rows))
 
     def now(self, node: Node) -> Held:
-        """What a node's dockerd holds now; not kept among the samples."""
-        return held_by(node, self._trial.clock.now())
+        """What a node's dockerd holds now, all of it; not kept among the samples."""
+        return looked_into(held_by(node, self._trial.clock.now()), node)
 
     # -- asking about what was sampled ---------------------------------------------------------
 
@@ -133,43 +139,47 @@ class Memory:
 
     def _look(self) -> None:
         for node in self._nodes:
-            self._rows.append(held_by(node, self._trial.clock.now()))
+            held = held_by(node, self._trial.clock.now())
+            self._rows.append(held if self._looks % _CLOSELY else looked_into(held, node))
+        self._looks += 1
 
 
 def held_by(node: Node, t: float) -> Held:
-    """What a node's dockerd holds; ``t`` is put down as the time."""
+    """What the kernel says of a node's dockerd at little cost; ``t`` is put down as the time."""
     try:
         pid = node.dockerd.pid
-    except LabError:
-        return Held(t, node.name, None)
-    process = Path(f"/proc/{pid}")
-    try:
-        rollup = _kibibytes((process / "smaps_rollup").read_text())
-        status = (process / "status").read_text()
+        process = Path(f"/proc/{pid}")
+        status = dict(_STATUS.findall((process / "status").read_text()))
         files = len(os.listdir(process / "fd"))  # noqa: PTH208 - names are all that is wanted
-    except OSError:
+        return Held(
+            t,
+            node.name,
+            pid,
+            rss=int(status["VmRSS"]) << 10,
+            anonymous=int(status["RssAnon"]) << 10,
+            threads=int(status["Threads"]),
+            files=files,
+        )
+    except (LabError, OSError, LookupError):  # it is off, or ends at this moment
         return Held(t, node.name, None)
-    threads = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
+
+
+def looked_into(held: Held, node: Node) -> Held:
+    """The same with what costs more to know: all of a process's pages, and dockerd's metrics."""
+    if held.pid is None:
+        return held
+    pss: int | None = None
     metrics: dict[str, float] = {}
+    with suppress(OSError):
+        found = _PSS.search(Path(f"/proc/{held.pid}/smaps_rollup").read_text())
+        pss = int(found[1]) << 10 if found else None
     with suppress(OSError, http.client.HTTPException, LabError, ValueError):
         metrics = {name: float(value) for name, value in _METRIC.findall(node.metrics(timeout=2.0))}
     heap = metrics.get("go_memstats_heap_inuse_bytes")
     goroutines = metrics.get("go_goroutines")
-    return Held(
-        t,
-        node.name,
-        pid,
-        rss=rollup.get("Rss"),
-        pss=rollup.get("Pss"),
-        anonymous=rollup.get("Anonymous"),
+    return replace(
+        held,
+        pss=pss,
         heap=None if heap is None else int(heap),
         goroutines=None if goroutines is None else int(goroutines),
-        threads=int(threads[1]) if threads else None,
-        files=files,
     )
-
-
-def _kibibytes(rollup: str) -> dict[str, int]:
-    """The sizes in ``smaps_rollup``, in bytes."""
-    found = re.findall(r"^(Rss|Pss|Anonymous):\s+(\d+) kB$", rollup, re.MULTILINE)
-    return {name: int(value) << 10 for name, value in found}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import LabError, UsageError
-from harness.probes.memory import MIB, Memory, held_by
+from harness.probes.memory import MIB, Memory, held_by, looked_into
 from harness.trial import TrialClock
 
 
@@ -49,7 +49,7 @@ class Trial:
 
 
 def test_a_process_is_read_whole():
-    held = held_by(Node(), 3.0)
+    held = looked_into(held_by(Node(), 3.0), Node())
     assert (held.t, held.node, held.pid) == (3.0, "m1", os.getpid())
     assert 5 * MIB < held.rss < 10_000 * MIB
     assert 0 < held.anonymous <= held.rss
@@ -73,13 +73,15 @@ def test_open_files_and_threads_are_counted():
 
 
 def test_a_dockerd_that_does_not_answer_is_read_all_the_same():
-    held = held_by(Node(metrics=None), 0.0)
+    node = Node(metrics=None)
+    held = looked_into(held_by(node, 0.0), node)
     assert held.rss
+    assert held.pss
     assert held.goroutines is held.heap is None
 
 
 def test_a_node_that_is_off_holds_nothing():
-    held = held_by(Off(), 1.0)
+    held = looked_into(held_by(Off(), 1.0), Off())
     assert (held.pid, held.rss, held.files) == (None, None, None)
 
 
@@ -106,5 +108,8 @@ def test_samples_are_taken_written_and_asked_about():
     assert memory.level(Node(), "rss", since=1e9, until=2e9) is None
     assert memory.peak(Node(), "rss", since=1e9, until=2e9) is None
     assert json.dumps(trial.written["memory"][0])
+    assert [row["pss"] is not None for row in trial.written["memory"][:6]] == [
+        number % 5 == 0 for number in range(6)
+    ]
     with pytest.raises(UsageError, match="not sampled"):
         memory.level(Node(), "luck", since=0, until=1)
