@@ -34,7 +34,10 @@ NOTICED = "time until the dead task is replaced"
     [
         "up",
         pytest.param(
-            "killed", marks=pytest.mark.known_bug("docker/for-linux#779", measures=[NOTICED])
+            "killed",
+            marks=pytest.mark.known_bug(
+                "docker/for-linux#779", engines=">=26.1", measures=[NOTICED]
+            ),
         ),
     ],
 )

@@ -2,9 +2,9 @@
 
 A balancer on two networks with a backend of its own on each, and one service on both. That
 service leaves one network and joins it again, by a leader that was elected meanwhile; thorough
-cases restart all managers. On every node and in each network its name, its tasks' names and its
-tasks are asked for. What must not be is a failure confined to one network, nor an address, a VXLAN
-id or a piece of the pool that was given out twice.
+cases restart all managers. On three nodes (the leader, a follower, a worker) and in each network
+its name, its tasks' names and its tasks are asked for. What must not be is a failure confined to
+one network, nor an address, a VXLAN id or a piece of the pool that was given out twice.
 """
 
 from __future__ import annotations
@@ -115,7 +115,11 @@ def test_all_managers_restart(swarm, discovery, reachability, measure):
 def test_control_gossip_cut(swarm, faults, discovery, measure):
     """A worker that hears no gossip does not learn that a service has left a network."""
     web = swarm.deploy(on_two_networks())
-    with discovery.watch(web, every=0.2), faults.network.isolate(swarm.a_worker(), plane="gossip"):
+    worker = swarm.a_worker()
+    with (
+        discovery.watch(web, every=0.2, nodes=[worker]),
+        faults.network.isolate(worker, plane="gossip"),
+    ):
         names = on(web, "both", ["north"], discovery, within=ONE_ONLY)
     measure(DETACHED, names, unit="s").below(ONE_ONLY - 1)
 
@@ -158,10 +162,14 @@ def on_two_networks():
 
 @contextmanager
 def watched(web, discovery, reachability):
-    """Names five times a second; tasks in each network every other second."""
+    """Names five times a second; tasks in each network every other second; from three nodes."""
+    swarm = web.swarm
+    places = [swarm.leader, swarm.a_follower(), swarm.a_worker()]
     with (
-        discovery.watch(web, every=0.2),
-        reachability.watch(web, every=1.0, inside=True, every_inside=2.0),
+        discovery.watch(web, every=0.2, nodes=places),
+        reachability.watch(
+            web, every=1.0, inside=True, every_inside=2.0, watchers=discovery.watchers
+        ),
     ):
         yield
 

@@ -87,15 +87,28 @@ class Discovery:
         self._error: BaseException | None = None
 
     @contextmanager
-    def watch(self, *deployments: Deployment, every: float = EVERY) -> Iterator[Discovery]:
-        """Watch the services of deployments on all their networks while the block lasts."""
-        self.start(*deployments, every=every)
+    def watch(
+        self,
+        *deployments: Deployment,
+        every: float = EVERY,
+        nodes: Iterable[Node] | None = None,
+    ) -> Iterator[Discovery]:
+        """Watch the services of deployments on all their networks while the block lasts.
+
+        ``nodes``: where it is asked (default: everywhere).
+        """
+        self.start(*deployments, every=every, nodes=nodes)
         try:
             yield self
         finally:
             self.close()
 
-    def start(self, *deployments: Deployment, every: float = EVERY) -> None:
+    def start(
+        self,
+        *deployments: Deployment,
+        every: float = EVERY,
+        nodes: Iterable[Node] | None = None,
+    ) -> None:
         """Make the watchers and begin; returns when every name was asked for once."""
         if self._thread is not None:
             raise UsageError("discovery is watched already")
@@ -105,7 +118,7 @@ class Discovery:
             networks |= made.networks
         self._containers.start()
         self._learn_virtual_addresses()
-        self._watchers = Watchers(self._nodes, networks)
+        self._watchers = Watchers(self._nodes if nodes is None else nodes, networks)
         with ExitStack() as stack:
             stack.callback(self._watchers.close)
             self._watchers.start()
@@ -144,6 +157,13 @@ class Discovery:
         self._learn_virtual_addresses()
 
     # -- what it saw ---------------------------------------------------------------------------
+
+    @property
+    def watchers(self) -> Watchers:
+        """The containers that are asked from, for another probe to look from too."""
+        if self._watchers is None:
+            raise UsageError("discovery is not watched: it has no watchers")
+        return self._watchers
 
     @property
     def places(self) -> list[Place]:

@@ -74,6 +74,7 @@ class Reachability:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watchers: Watchers | None = None
+        self._own: Watchers | None = None
         self._outside: NetworkNamespace | None = None
         self._error: BaseException | None = None
 
@@ -84,9 +85,19 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
+        watchers: Watchers | None = None,
     ) -> Iterator[Reachability]:
-        """Watch the entries of deployments while the block lasts; ``inside``: task to task too."""
-        self.start(*deployments, every=every, inside=inside, every_inside=every_inside)
+        """Watch the entries of deployments while the block lasts; ``inside``: task to task too.
+
+        ``watchers``: those of another probe, to be looked from; they stay its own.
+        """
+        self.start(
+            *deployments,
+            every=every,
+            inside=inside,
+            every_inside=every_inside,
+            watchers=watchers,
+        )
         try:
             yield self
         finally:
@@ -98,6 +109,7 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
+        watchers: Watchers | None = None,
     ) -> None:
         """Begin; what each deployment publishes is read anew for every round."""
         if self._threads:
@@ -113,8 +125,10 @@ class Reachability:
             for made in deployments:
                 networks |= made.networks
             self._containers.start()
-            self._watchers = Watchers(self._nodes.values(), networks)
-            self._watchers.start()
+            if watchers is None:
+                self._own = Watchers(self._nodes.values(), networks)
+                self._own.start()
+            self._watchers = watchers or self._own
             rounds.append(("inside", every_inside, self._tasks))
         for name, seconds, questions in rounds:
             thread = threading.Thread(
@@ -131,9 +145,9 @@ class Reachability:
         for thread in self._threads:
             thread.join(timeout=10.0)
         self._threads = []
-        if self._watchers is not None:
-            self._watchers.close()
-            self._watchers = None
+        if self._own is not None:
+            self._own.close()
+        self._own = self._watchers = None
         if self._outside is not None:
             self._outside.close()
             self._outside = None
