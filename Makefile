@@ -59,7 +59,7 @@ reference: setup
 browser:
 	@.ci/browser
 
-## make screenshots  pictures of the report for the documents (needs chromium); ARGS=RUN for a real trial
+## make screenshots  pictures of the report for the documents (needs chromium); ARGS=TRIAL for a real one
 screenshots: setup
 	$(BIN)/python -m harness.bench.screenshots $(ARGS)
 

@@ -72,12 +72,12 @@ def take(
 
 
 @click.command()
-@click.argument("run", required=False, type=click.Path(path_type=Path, exists=True))
+@click.argument("trial", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--into", default="docs/img", show_default=True, type=click.Path(path_type=Path), help="Folder."
 )
-def screenshots(run: Path | None, into: Path) -> None:
-    """Pictures of the pages: of RUN's first trial with load, and of synthetic runs."""
+def screenshots(trial: Path | None, into: Path) -> None:
+    """Pictures of the pages: of TRIAL (a folder in its run), and of synthetic runs."""
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         root = Path(folder)
@@ -97,17 +97,14 @@ def screenshots(run: Path | None, into: Path) -> None:
             browser, nights / "pages" / "history.html", into / "report-history.png",
             show="#trends-head", height=700,
         )  # fmt: skip
-        trial = site / "pages" / "trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
-        if run is not None:
-            write_site([run], root / "real")
-            trial = next(
-                page
-                for page in sorted((root / "real" / "pages").glob("trial-*.html"))
-                if "Requests per second" in page.read_text(encoding="utf-8")
-            )
+        page = site / "pages" / "trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
+        if trial is not None:
+            trial = trial.resolve()
+            write_site([trial.parents[1]], root / "real")
+            page = root / "real" / "pages" / f"trial-{trial.name}.html"
         for scheme in ("light", "dark"):
             take(
-                browser, trial, into / f"report-trial-{scheme}.png", scheme=scheme,
+                browser, page, into / f"report-trial-{scheme}.png", scheme=scheme,
                 show="#timeline-head", height=820,
             )  # fmt: skip
     for path in sorted(into.glob("report-*.png")):

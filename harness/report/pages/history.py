@@ -106,7 +106,7 @@ def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
         [(s.engine, [_step(s, n, scenario) for n in range(len(s.points))]) for s in ordered],
         unit=first.unit,
         limits=list(limits),
-        changes=[(t.run, s.engine) for s in ordered for t in s.turns],
+        changes=_places(ordered),
     )
     return Trend(
         scenario=scenario,
@@ -117,6 +117,15 @@ def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
         turns=tuple(_turn(s, t, like) for s in ordered for t in s.turns),
         words=_words(ordered, like),
     )
+
+
+def _places(ordered: Sequence[Series]) -> list[tuple[str, str]]:
+    """The runs at which anything changed, each once, with the engines that did."""
+    engines: dict[str, list[str]] = {}
+    for series in ordered:
+        for turn in series.turns:
+            engines.setdefault(turn.run, []).append(series.engine)
+    return [(run, ", ".join(names)) for run, names in engines.items()]
 
 
 def _step(series: Series, number: int, scenario: Scenario) -> Step:
