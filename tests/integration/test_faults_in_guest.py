@@ -1,0 +1,62 @@
+"""Faults on what nodes share, and on cgroup 2: in a guest, whose kernel is the lab's own.
+
+``pytest tests/integration/test_faults_in_guest.py --lab microvm``
+"""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from harness.lab.dockerd import NAMESPACES
+from harness.lab.enter import complete, entering, joining
+
+pytestmark = pytest.mark.integration
+
+DAY = 86400.0
+MIB = 1 << 20
+
+
+@pytest.mark.swarm(managers=1, workers=2)
+def test_what_only_a_guest_can_do(trial, swarm, faults, measure):
+    """The clock jumps for all nodes, inotify runs out, and cgroup 2 limits as version 1 does."""
+    if trial.inputs.lab != "microvm":
+        pytest.skip("this kernel is not the lab's own: --lab microvm")
+    resource = faults.resource
+    leader, worker = swarm.leader, swarm.a_worker()
+
+    def check(name, value, low, high, unit="1"):
+        measure(name, value, unit=unit, better="none")
+        assert low <= value <= high, name
+
+    def told():
+        words = leader.docker.info()["SystemTime"][:19]
+        return datetime.fromisoformat(words).replace(tzinfo=UTC).timestamp()
+
+    before, began = told(), time.monotonic()
+    with resource.jump_clock(swarm, 100 * DAY):
+        passed = time.monotonic() - began
+        check("days that the clock jumped", (told() - before - passed) / DAY, 99.99, 100.01, "d")
+    passed = time.monotonic() - began
+    check("seconds off after the heal", told() - before - passed, -2, 2, "s")
+    with resource.exhaust_inotify(swarm):
+        pass  # its evidence is a refused inotify_init, its heal's one that is granted
+    with resource.limit_cpu(worker, 0.1):
+        check("CPU of a busy program under a tenth", busy(worker), 0.0, 0.25)
+    with resource.hold_memory(worker, 32 * MIB) as held:
+        check("memory held", held.amount / MIB, 32, 32, "MiB")
+    with resource.own_disk(worker), resource.slow_disk(worker, writes=10):
+        began = time.monotonic()
+        with resource.fill_disk(worker):
+            pass
+        check("time to fill and free a slow disk", time.monotonic() - began, 0.0, 60.0, "s")
+    swarm.wait_for_ready([worker], within=60)
+
+
+def busy(node):
+    """CPU seconds by seconds that a busy program among the node's own gets."""
+    script = "while :; do :; done & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
+    entered = entering(node.pid, NAMESPACES, ["sh", "-c", script])
+    done = complete(joining(node.groups.leaves(), entered), shown=["sh"], where=node.name)
+    stat = done.text.rpartition(") ")[2].split()
+    return (int(stat[11]) + int(stat[12])) / 100 / 0.5
