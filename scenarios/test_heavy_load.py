@@ -33,14 +33,14 @@ pytestmark = [
 
 # Users ask once a second each; their number doubles twice.
 STAGE = 10.0
-RAMP = ((STAGE, 6), (STAGE, 12), (STAGE, 24))
+RAMP = ((STAGE, 10), (STAGE, 20), (STAGE, 40))
 OBSERVED = 3 * STAGE
 
 # The share of a CPU that a starved worker has for dockerd, containerd and all of its tasks.
-STARVED = 0.2
+STARVED = 0.05
 
 # A probe of gossip waits for 0.5 s, asks three others, and suspects for 4 s before it gives a
-# node up; a dockerd that runs every tenth of a second answers in time (memberlist, LAN).
+# node up; a dockerd that runs in every tenth of a second answers in time (memberlist, LAN).
 FLAPS = "times a peer was held for failed"
 GOSSIP = "memberlist: 0.5 s for an answer, three more ways to ask, then 4 s of suspicion"
 
