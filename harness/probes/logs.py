@@ -49,7 +49,7 @@ PATTERNS: Mapping[str, str] = {
     "deadline": r"context deadline exceeded",
     "underweighted": r"underweighting node",
     "orphaned": r"moving tasks to orphaned",
-    "port taken": r"port is already allocated|[Aa]ddress already in use",
+    "port taken": r"port is already allocated|ddress already in use|create proxy for port",
     # log drivers, images
     "log lost": r"Error writing log message|Failed to log message",
     "pull failed": r"pulling image failed",
