@@ -125,12 +125,32 @@ def bench() -> None:
 )
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(args: tuple[str, ...]) -> NoReturn:
-    """Run the scenarios: pytest, with all its options and the harness's own."""
+    """Run the scenarios: pytest, with all its options and the harness's own.
+
+    The whole suite is spread over the CPUs (pytest's -n auto) and told line by line; a selection
+    (-k, -m, a file, a node id) runs one by one, and tells live what happens. -n decides itself.
+    """
     import pytest
 
+    if not selects(args):
+        args = ("-n", "auto", "-v", *args)
     if not any(names_a_scenario(arg) for arg in args):
         args = (str(scenarios_folder()), *args)
     sys.exit(exit_code_of(int(pytest.main(list(args)))))
+
+
+def selects(args: Sequence[str]) -> bool:
+    """Whether pytest arguments choose some scenarios, or say how to run or only list them."""
+    words = (
+        *("-k", "-m", "-n", "--numprocesses", "-x", "--maxfail", "--lf", "--last-failed", "--sw"),
+        *("--stepwise", "--pdb", "--collect-only", "--co", "--help", "-h", "--version", "-s"),
+        *("--markers", "--fixtures", "-p"),
+    )
+    short = tuple(word for word in words if len(word) == len("-k"))
+    return "namespaces" in " ".join(args) or any(  # where nodes share one kernel: one at a time
+        arg.partition("=")[0] in words or arg.startswith(short) or names_a_scenario(arg)
+        for arg in args
+    )
 
 
 def names_a_scenario(arg: str) -> bool:

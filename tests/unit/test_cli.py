@@ -136,3 +136,27 @@ def test_every_lazy_command_is_where_the_table_says(table):
 def test_the_version_is_the_packages(capsys):
     assert cli.call(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-k", "dockerd"],
+        ["-kdockerd"],
+        ["-n", "0"],
+        ["-n2"],
+        ["--maxfail=1"],
+        ["--collect-only"],
+        ["--lab", "microvm", "-x"],
+        ["--lab=namespaces", "--controls"],
+        [__file__],
+        [f"{__file__}::test_x"],
+    ],
+)
+def test_a_selection_of_scenarios_runs_one_by_one(args):
+    assert cli.selects(args)
+
+
+@pytest.mark.parametrize("args", [[], ["--engine", "oldest"], ["--controls", "--thorough"]])
+def test_the_whole_suite_is_spread_over_the_cpus(args):
+    assert not cli.selects(args)
