@@ -140,7 +140,7 @@ def test_blackout(
     """A node that is cut off is replaced in time; when it is back, all is single and whole."""
     worker = on_writers_node(swarm, tasks)
     others = swarm.all_but(worker)
-    with discovery.watch(web, every=1.0), reachability.watch(web, every=1.0):
+    with discovery.watch(web, every=2.0), reachability.watch(web, every=2.0):
         with faults.network.blackout(worker) as cut:
             on_the_blackout(measure, swarm, worker, tasks, gossip, cut)
             cut.hold(BLACKOUT_SECONDS)
