@@ -177,7 +177,11 @@ def _groups(mount: Path) -> list[Path]:
 
 def _in_another_world(group: Path) -> bool:
     """Whether processes are in it that this pid namespace does not see: they read as 0."""
-    return any("0" in procs.read_text().split() for procs in group.rglob("cgroup.procs"))
+    for folder, _, _ in os.walk(group):  # groups may go while this looks
+        with contextlib.suppress(OSError):
+            if "0" in Path(folder, "cgroup.procs").read_text().split():
+                return True
+    return False
 
 
 def _group(group: Path) -> Leftover:

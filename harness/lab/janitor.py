@@ -98,10 +98,10 @@ def delegate(group: Path) -> None:
 
 
 def kill_group(group: Path) -> None:
-    """Kill every process in a group and below."""
-    for procs in group.rglob("cgroup.procs"):
+    """Kill every process in a group and below; groups may go while this looks."""
+    for folder, _, _ in os.walk(group):
         with contextlib.suppress(OSError):
-            for pid in procs.read_text().split():
+            for pid in Path(folder, "cgroup.procs").read_text().split():
                 with contextlib.suppress(ProcessLookupError):
                     if int(pid) not in (0, os.getpid()):
                         os.kill(int(pid), signal.SIGKILL)
