@@ -183,14 +183,14 @@ def test_connection_idle(silent, swarm, measure):
 def ways_in():
     """An app behind the mesh and its VIP, and the same on every node behind a host-mode port."""
     app = Service("app", APP_IMAGE, ("web",), 3, APP_PORT, published=MESH)
-    direct = Service("direct", APP_IMAGE, ("web",), None, APP_PORT, published=HOST_MODE)
+    direct = Service("direct", APP_IMAGE, ("web",), None, APP_PORT)
     return Workload("ways", ("web",), (app, direct), entry="app")
 
 
 def in_host_mode(spec):
     """Have a service's port published by each task on its own node."""
-    for port in spec["EndpointSpec"]["Ports"]:
-        port["PublishMode"] = "host"
+    port = {"Protocol": "tcp", "TargetPort": APP_PORT, "PublishedPort": HOST_MODE}
+    spec["EndpointSpec"] = {**spec["EndpointSpec"], "Ports": [{**port, "PublishMode": "host"}]}
 
 
 def app_alone():
