@@ -1,6 +1,6 @@
 """Faults on what nodes share, and on cgroup 2: in a guest, whose kernel is the lab's own.
 
-``pytest tests/integration/test_faults_in_guest.py --lab microvm``
+``pytest tests/integration/test_faults_in_guest.py --lab microvm --thorough``
 """
 
 import time
@@ -17,6 +17,7 @@ DAY = 86400.0
 MIB = 1 << 20
 
 
+@pytest.mark.thorough  # another swarm to be frozen: two minutes and a half
 @pytest.mark.swarm(managers=1, workers=2)
 def test_what_only_a_guest_can_do(trial, swarm, faults, measure):
     """The clock jumps for all nodes, inotify runs out, and cgroup 2 limits as version 1 does."""
