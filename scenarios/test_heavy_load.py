@@ -4,15 +4,13 @@ A worker gets a small share of a CPU, or shares its own with busy neighbours, wh
 double twice. That requests become slow is the application's affair and only put on record. The
 swarm's is that the worker is not given up: gossip does not flap, the node stays ready, and once
 the CPU is back nobody gets an error. Beside it, what a balancer in the kernel adds under load: the
-ways in side by side, a source port that is used again, a connection that is silent for longer than
-IPVS remembers it.
+ways in side by side, and a connection that is silent for longer than IPVS remembers it.
 """
 
 from __future__ import annotations
 
 import http.client
 import math
-import socket
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -122,25 +120,6 @@ def test_ways_in(swarm, measure):
 
 @pytest.mark.thorough
 @pytest.mark.needs("ip_vs")
-@pytest.mark.upstream("moby/moby#35082", "moby/libnetwork#2491")
-def test_source_port_used_again(swarm, measure):
-    """A client that uses a source port again within seconds is not kept waiting by IPVS."""
-    web = swarm.deploy(app_alone())
-    with watchers(swarm, web) as there:
-        inside = there[swarm.a_worker().name].namespace
-        host = virtual_address(swarm, "app")
-
-        def twice(port):
-            return [asked(inside, host, APP_PORT, local=port) for _ in range(2)]
-
-        again = [from_a_thread(lambda p=port: twice(p))[1] for port in range(23400, 23410)]
-    measure("slowest answer to a port used again", max(again), unit="s").below(
-        RETRIED / 2, source="moby#35082: a SYN dropped for an entry in TIME_WAIT comes after 1 s"
-    )
-
-
-@pytest.mark.thorough
-@pytest.mark.needs("ip_vs")
 @pytest.mark.parametrize(
     "silent",
     [
@@ -246,26 +225,22 @@ def timed(site, namespace, host, port):
     return took
 
 
-def asked(namespace, host, port, *, local=None):
+def asked(namespace, host, port):
     """Seconds of one request from inside a namespace; for a thread of its own."""
     with namespace.entered():
-        return once(host, port, local=local)
+        return once(host, port)
 
 
-def once(host, port, *, local=None):
+def once(host, port):
     """Seconds from the connecting to the end of the answer."""
-    connection = http.client.HTTPConnection(host, port, timeout=10)
     since = time.monotonic()
-    with socket.socket() as made:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.settimeout(10)
-        if local is not None:
-            made.bind(("", local))
-        made.connect((host, port))
-        connection.sock = made
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
         connection.request("GET", "/", headers={"Connection": "close"})
         connection.getresponse().read()
         return time.monotonic() - since
+    finally:
+        connection.close()
 
 
 def after_a_silence(namespace, host, seconds, *, every):
