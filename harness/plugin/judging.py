@@ -37,7 +37,7 @@ RECORD = pytest.StashKey[TrialRecord]()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> object:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
     """Send a scenario into a guest, if that is the lab; its reports are this item's."""
     session = item.config.stash[SESSION]
     if not is_scenario(item) or chosen_lab(session.options) != "microvm":
@@ -65,6 +65,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> object:
             item.ihook.pytest_runtest_logreport(report=report)
     except HarnessError as error:
         item.ihook.pytest_runtest_logreport(report=unknown_report(item, "", str(error)))
+    # Nothing was set up for it here, but what the item before it has left to it must go.
+    call = pytest.CallInfo.from_call(
+        lambda: item.session._setupstate.teardown_exact(nextitem),
+        when="teardown",
+        reraise=(KeyboardInterrupt, pytest.exit.Exception),
+    )
+    if call.excinfo is not None:
+        item.ihook.pytest_runtest_logreport(
+            report=item.ihook.pytest_runtest_makereport(item=item, call=call)
+        )
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
