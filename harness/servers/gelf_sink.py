@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.servers.gelf import Frames, GelfError, Reassembly, decompressed, line_in
+from harness.servers.orders import Orders
 from harness.servers.tally import Tally
 
 MODES = ("serve", "refuse", "stall", "slow", "reset")
@@ -119,19 +120,15 @@ class Sink:
 
     def serve(self, orders: int, answer: Callable[[bytes], None]) -> None:
         """Receive until the file descriptor ``orders`` ends."""
+        orders_given = Orders(orders, self._obey, answer)
         self._selector.register(orders, selectors.EVENT_READ, "orders")
-        rest = b""
         while True:
             for key, _ in self._selector.select(self._timeout()):
                 if key.data == "orders":
-                    piece = os.read(orders, _PIECE)
-                    if not piece:
+                    if not orders_given.take():
                         self._flush()
                         self._close_all(reset=False)
                         return
-                    *lines, rest = (rest + piece).split(b"\n")
-                    for line in lines:
-                        answer(self._obey(line))
                 elif key.data == "tcp":
                     self._accept()
                 elif key.data == "udp":
@@ -159,15 +156,7 @@ class Sink:
             self._refilled = now
             self._watch()
 
-    def _obey(self, line: bytes) -> bytes:
-        order = json.loads(line)
-        try:
-            answer = self._answer(order)
-        except (OSError, ValueError) as error:
-            answer = {"error": f"{error}"}
-        return json.dumps(answer).encode() + b"\n"
-
-    def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
         match order["do"]:
             case "behave":
                 self.behave(order["mode"], float(order.get("rate", 0.0)))

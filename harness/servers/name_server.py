@@ -20,6 +20,8 @@ from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
+from harness.servers.orders import Orders
+
 MODES = ("serve", "refuse", "silent", "slow", "lie")
 
 #: What a lying server may say instead of an address.
@@ -102,18 +104,14 @@ class NameServer:
 
     def serve(self, orders: int, tell: Callable[[bytes], None]) -> None:
         """Answer until the file descriptor ``orders`` ends."""
+        orders_given = Orders(orders, self._obey, tell)
         self._selector.register(orders, selectors.EVENT_READ, "orders")
-        rest = b""
         while True:
             for key, _ in self._selector.select(self._timeout()):
                 if key.data == "orders":
-                    piece = os.read(orders, _PIECE)
-                    if not piece:
+                    if not orders_given.take():
                         self._close()
                         return
-                    *lines, rest = (rest + piece).split(b"\n")
-                    for line in lines:
-                        tell(self._obey(line))
                 elif key.data == "udp":
                     self._datagram()
                 elif key.data == "tcp":
@@ -122,15 +120,10 @@ class NameServer:
                     self._stream(key.fileobj)
             self._send_due()
 
-    def _obey(self, line: bytes) -> bytes:
-        order = json.loads(line)
-        try:
-            if order.pop("do") == "behave":
-                self.behave(**order)
-            answer = self.state()
-        except (OSError, ValueError, TypeError) as error:
-            answer = {"error": str(error)}
-        return json.dumps(answer).encode() + b"\n"
+    def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        if order.pop("do") == "behave":
+            self.behave(**order)
+        return self.state()
 
     # -- sockets -------------------------------------------------------------------------------
 

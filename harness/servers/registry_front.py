@@ -18,8 +18,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from harness.servers.orders import answered
 
 MODES = ("serve", "refuse", "answer", "slow")
 
@@ -203,7 +206,7 @@ def main() -> int:
         front = Front(settings["port"], settings["backend"], tls)
         _tell(front.state())
         for line in iter(sys.stdin.readline, ""):
-            _tell(_obey(front, line))
+            os.write(1, answered(line, partial(_obey, front)))
         front.close()
     except OSError as error:
         _tell({"error": str(error)})
@@ -214,14 +217,10 @@ def main() -> int:
     return 0
 
 
-def _obey(front: Front, line: str) -> dict[str, Any]:
-    order = json.loads(line)
-    try:
-        if order.pop("do") == "behave":
-            front.behave(**order)
-        return front.state()
-    except (OSError, ValueError, TypeError) as error:
-        return {"error": str(error)}
+def _obey(front: Front, order: dict[str, Any]) -> dict[str, Any]:
+    if order.pop("do") == "behave":
+        front.behave(**order)
+    return front.state()
 
 
 def _wait_for(registry: subprocess.Popen[bytes], port: int) -> None:

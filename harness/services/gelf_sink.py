@@ -14,6 +14,7 @@ from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab
 from harness.servers.tally import Account
 from harness.services.outside import OutsideService
+from harness.wait import NotYet, time_until
 
 Protocol = Literal["tcp", "udp"]
 
@@ -96,12 +97,11 @@ class GelfSink(OutsideService):
         where = (self.address, self.port)
         if not self.from_elsewhere(lambda: _sent(where, within)):
             return False
-        ends = time.monotonic() + within
-        while time.monotonic() < ends:
-            if self.state()["foreign"] > before:
-                return True
-            time.sleep(0.05)
-        return False
+
+        def counted() -> bool | NotYet:
+            return self.state()["foreign"] > before or NotYet("not counted")
+
+        return time_until(counted, state="the message to be counted", within=within).reached
 
 
 #: A reset at the end: what is on the way must not keep the sink busy.

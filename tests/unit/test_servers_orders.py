@@ -1,0 +1,35 @@
+"""Orders to child processes: whole lines, however they come, each with one answer."""
+
+import json
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.servers.orders import Orders, answered
+
+
+def doubled(order):
+    return {"twice": 2 * order["number"]}
+
+
+@given(st.lists(st.integers(), max_size=20), st.lists(st.integers(1, 40), max_size=20))
+def test_orders_are_answered_in_turn_however_the_stream_is_cut(numbers, sizes):
+    stream = b"".join(json.dumps({"number": n}).encode() + b"\n" for n in numbers)
+    reader, writer = os.pipe()
+    answers = []
+    orders = Orders(reader, doubled, answers.append)
+    for size in [*sizes, len(stream) + 1]:
+        piece, stream = stream[:size], stream[size:]
+        if piece:
+            os.write(writer, piece)
+            assert orders.take()
+    os.close(writer)
+    assert not orders.take()
+    os.close(reader)
+    assert [json.loads(answer)["twice"] for answer in answers] == [2 * n for n in numbers]
+
+
+def test_what_is_wrong_with_an_order_is_its_answer():
+    for line in (b"no json", b"{}", b'{"number": null}'):
+        assert set(json.loads(answered(line, doubled))) == {"error"}
