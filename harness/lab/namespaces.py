@@ -151,6 +151,8 @@ class NamespacesLab:
         self.keeper = keeper
         self.nodes = dict(nodes)
         self.sites: dict[str, Site] = {}
+        self.own_kernel = False
+        """Whether no one but the lab lives on this kernel: in a guest, which says so itself."""
         self._janitor: subprocess.Popen[bytes] | None = None
 
     # -- coming up -----------------------------------------------------------------------------
@@ -204,6 +206,7 @@ class NamespacesLab:
                 node.attach(known["pid"])
             nodes[place.name] = node
         lab = cls(topology, keeper, nodes)
+        lab.own_kernel = facts["own_kernel"]
         for name, site in facts["sites"].items():
             lab.sites[name] = Site(name, site["address"], site["pid"], lab._site_groups())
         return lab
@@ -221,6 +224,7 @@ class NamespacesLab:
             "janitor": self.keeper.janitor,
             "keeper": self.keeper.keeper,
             "topology": shape,
+            "own_kernel": self.own_kernel,
             "nodes": {name: node.facts() for name, node in self.nodes.items()},
             "sites": {
                 name: {"address": site.address, "pid": site.pid}

@@ -35,8 +35,8 @@ def node():
     return SimpleNamespace(name="w1", up=True, groups=groups, disks=disks)
 
 
-def trial_in(lab):
-    return SimpleNamespace(inputs=SimpleNamespace(lab=lab))
+def swarm_on(*, own_kernel):
+    return SimpleNamespace(lab=SimpleNamespace(own_kernel=own_kernel))
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_what_nodes_share_is_left_alone_unless_the_kernel_is_their_own():
     for fault in (ClockJumped, InotifyExhausted):
         more = {"by": 60.0} if fault is ClockJumped else {}
         with pytest.raises(FaultError, match="share the kernel of its host") as refusal:
-            fault(trial_in("namespaces"), None, **more).precheck()
+            fault(None, swarm_on(own_kernel=False), **more).precheck()
         assert "--lab microvm" in refusal.value.hint
-        fault(trial_in("microvm"), None, **more).precheck()
+        fault(None, swarm_on(own_kernel=True), **more).precheck()
 
 
 # -- cgroups ---------------------------------------------------------------------------------------

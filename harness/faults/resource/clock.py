@@ -66,7 +66,7 @@ class ClockJumped(Fault):
 
     def precheck(self) -> None:
         """The kernel must be the lab's own."""
-        require_own_kernel(self._trial, "there is no wall clock per namespace")
+        require_own_kernel(self.swarm.lab, "there is no wall clock per namespace")
         self.offset = time.time() - time.monotonic()
 
     def apply(self) -> None:

@@ -173,7 +173,7 @@ class InotifyExhausted(Fault):
 
     def precheck(self) -> None:
         """The kernel must be the lab's own."""
-        require_own_kernel(self._trial, "inotify's instances are counted by user")
+        require_own_kernel(self.swarm.lab, "inotify's instances are counted by user")
         try:
             self.former = _INSTANCES.read_text().strip()
         except OSError as error:
