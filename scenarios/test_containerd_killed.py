@@ -43,15 +43,28 @@ NOTICED = "time until the dead task is replaced"
 )
 def test_task_dies(containerd, swarm, faults, measure):
     """A task whose process dies is replaced, with containerd there or away."""
-    app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=1.0)
+    kill = faults.process.kill_containerd if containerd == "killed" else None
+    measure(NOTICED, time_to_another(swarm, before_death=kill), unit="s").below(REPLACED - 1)
+
+
+@pytest.mark.control(NOTICED)
+def test_control_told_to_wait(swarm, measure):
+    """A swarm that is told to wait before it starts another task is too late."""
+    waited = time_to_another(swarm, restart_delay=2 * REPLACED)
+    measure(NOTICED, waited, unit="s").below(REPLACED - 1)
+
+
+def time_to_another(swarm, *, before_death=None, restart_delay=1.0):
+    """How long until another task runs once the only one's process has died."""
+    app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=restart_delay)
     web = swarm.deploy(Workload("app", (), (app,)))
     [before] = [task for task in web.tasks("app") if task.running]
     node = swarm.lab.node(before.node)
     _, victim = task_of(node, "app")
     since = time.monotonic()
-    if containerd == "killed":
-        faults.process.kill_containerd(node).inject()
-    kill(victim)
+    if before_death is not None:
+        before_death(node).inject()
+    end(victim)
 
     def replaced():
         running = [task for task in web.tasks("app") if task.running]
@@ -59,11 +72,10 @@ def test_task_dies(containerd, swarm, faults, measure):
             return True
         return NotYet("the dead task is said to run" if running else "none runs")
 
-    waited = time_until(replaced, state="another task", within=REPLACED, every=0.5, since=since)
-    measure(NOTICED, waited, unit="s").below(REPLACED - 1)
+    return time_until(replaced, state="another task", within=REPLACED, every=0.5, since=since)
 
 
-def kill(process):
+def end(process):
     """End a task's process, and nothing else; it is gone when this returns."""
     process.signal(signal.SIGKILL)
     process.wait_gone(5.0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import http.client
 import math
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
 
@@ -61,6 +61,7 @@ MESH, HOST_MODE = 8080, 8081
 
 ASKED = 100  # requests of each way in
 PAUSE = 0.05  # seconds between them
+LATE = 0.3  # seconds that each packet of a hindered node waits; a request takes four of them
 
 
 @pytest.mark.parametrize("how", ["quota", pytest.param("neighbours", marks=pytest.mark.thorough)])
@@ -96,12 +97,26 @@ def test_control_no_cpu_at_all(swarm, load, faults, gossip, measure):
 @pytest.mark.upstream("moby/moby#30820")
 def test_ways_in(swarm, measure):
     """What a request takes by the mesh, a virtual address, a task's own, and a host-mode port."""
+    on_ways_in(swarm, measure, swarm.a_worker(), nullcontext())
+
+
+@pytest.mark.thorough
+@pytest.mark.needs("ip_vs", "netem")
+@pytest.mark.control("99th percentile by task")
+def test_control_slow_way_in(swarm, faults, measure):
+    """A node whose packets between containers are late is seen to be slow."""
+    node = swarm.a_worker()
+    late = faults.network.delay(node, LATE, plane="data")
+    on_ways_in(swarm, measure, node, late, times=ASKED // 10)
+
+
+def on_ways_in(swarm, measure, node, hindered, times=ASKED):
+    """Deploy, and time every way in, from ``node`` where it begins inside."""
     web = swarm.deploy(ways_in())
     change(web, "direct", in_host_mode)
     time_to_updated(web, "direct", within=UPDATED)
-    node = swarm.a_worker()
     entry = swarm.leader
-    with watchers(swarm, web) as there:
+    with watchers(swarm, web) as there, hindered:
         inside = there[node.name].namespace
         ways = {
             "mesh": (None, entry.address, MESH),
@@ -111,7 +126,7 @@ def test_ways_in(swarm, measure):
         }
         site = swarm.lab.site()
         for name, (namespace, host, port) in ways.items():
-            took = timed(site, namespace, host, port)
+            took = timed(site, namespace, host, port, times)
             measure(f"median by {name}", percentile(took, 50), unit="s", better="lower")
             measure(f"99th percentile by {name}", percentile(took, 99), unit="s").below(
                 RETRIED, source="a SYN that is lost or dropped comes again after 1 s"
@@ -210,7 +225,7 @@ def task_address(swarm, web, service, *, away_from):
     return next(g.address for g in given if g.network == "web")
 
 
-def timed(site, namespace, host, port):
+def timed(site, namespace, host, port, times):
     """Seconds of each of many requests, each by a new connection."""
 
     def one():
@@ -219,7 +234,7 @@ def timed(site, namespace, host, port):
         return from_a_thread(lambda: asked(namespace, host, port))
 
     took = []
-    for _ in range(ASKED):
+    for _ in range(times):
         took.append(one())
         time.sleep(PAUSE)
     return took
