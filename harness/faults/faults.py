@@ -1,14 +1,15 @@
-"""The fixture ``faults``: every fault there is, in groups, each kept until it is healed."""
+"""The fixture ``faults``: every fault there is, in groups.
+
+What is injected is in the trial's ledger, however it was made, and is healed at the trial's end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.faults.ledger import ledger_of
-from harness.faults.life import Fault
 from harness.faults.network import NetworkFaults
 from harness.faults.process import ProcessFaults
 from harness.faults.resource import ResourceFaults
@@ -19,8 +20,6 @@ from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
 from harness.trial import Trial
 
-_F = TypeVar("_F", bound=Fault)
-
 
 class Faults:
     """Makes faults on record in a trial, and heals what was left active.
@@ -30,18 +29,18 @@ class Faults:
 
     def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
         self._trial = trial
-        self.network = NetworkFaults(trial, self.keep, lab)
-        self.process = ProcessFaults(trial, self.keep)
-        self.resource = ResourceFaults(trial, self.keep)
-        self.service = ServiceFaults(trial, self.keep)
+        self.network = NetworkFaults(trial, lab)
+        self.process = ProcessFaults(trial)
+        self.resource = ResourceFaults(trial)
+        self.service = ServiceFaults(trial)
 
     def kill_dockerd(self, node: Node) -> DockerdKilled:
         """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return self.keep(DockerdKilled(self._trial, node))
+        return DockerdKilled(self._trial, node)
 
     def kill_node(self, node: Node) -> NodeKilled:
         """A whole node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return self.keep(NodeKilled(self._trial, node))
+        return NodeKilled(self._trial, node)
 
     def schedule(
         self,
@@ -61,10 +60,6 @@ class Faults:
         elif isinstance(plan, Schedule):
             plan = plan.plan(seed)
         return ScheduleRun(self._trial, plan, Targets(on.lab, on, services))
-
-    def keep(self, fault: _F) -> _F:
-        """Have a fault healed at the trial's end, if it is still active then; returns it."""
-        return fault  # once injected it is in the trial's ledger, however it was made
 
     def heal_all(self) -> None:
         """Heal what is still active, last injected first; each error becomes a doubt."""

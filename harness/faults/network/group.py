@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.errors import UsageError
-from harness.faults.group import FaultGroup, Keep
+from harness.faults.group import FaultGroup
 from harness.faults.links import Direction, Links, Place, Places, names_of
 from harness.faults.network import shapes
 from harness.faults.network.cuts import MtuBlackHole, NetworkCut, NetworkFlapping, NetworkLoss
@@ -38,8 +38,8 @@ class NetworkFaults(FaultGroup):
     of 1, times in seconds. Each fault holds for as long as its ``with`` block lasts.
     """
 
-    def __init__(self, trial: Trial, keep: Keep, lab: NamespacesLab | None) -> None:
-        super().__init__(trial, keep)
+    def __init__(self, trial: Trial, lab: NamespacesLab | None) -> None:
+        super().__init__(trial)
         self._lab = lab
 
     def links(self, a: Places, b: Places | None = None, *, direction: Direction = "both") -> Links:
@@ -53,7 +53,7 @@ class NetworkFaults(FaultGroup):
 
     def cut(self, links: Links | Places, *, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Every packet of a plane is dropped, without a word."""
-        return self._keep(NetworkCut(self._trial, self._links(links), plane=plane))
+        return NetworkCut(self._trial, self._links(links), plane=plane)
 
     def isolate(self, places: Places, *, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """These are cut off from everybody else, and go on hearing each other."""
@@ -72,9 +72,7 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkFlapping:
         """A cut that comes for ``down`` seconds and goes for ``up`` seconds, over and over."""
-        return self._keep(
-            NetworkFlapping(self._trial, self._links(links), plane=plane, down=down, up=up)
-        )
+        return NetworkFlapping(self._trial, self._links(links), plane=plane, down=down, up=up)
 
     def partition(self, *groups: Places, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Nobody hears anybody of another group; who is in none hears all."""
@@ -108,7 +106,7 @@ class NetworkFaults(FaultGroup):
         self, links: Links | Places, *, size: int = 1400, plane: str | Plane = IP
     ) -> MtuBlackHole:
         """IP packets of more than ``size`` bytes vanish, and no ICMP says why."""
-        return self._keep(MtuBlackHole(self._trial, self._links(links), size=size, plane=plane))
+        return MtuBlackHole(self._trial, self._links(links), size=size, plane=plane)
 
     # -- some of it passes ---------------------------------------------------------------------
 
@@ -116,7 +114,7 @@ class NetworkFaults(FaultGroup):
         self, links: Links | Places, share: float, *, plane: str | Plane = EVERYTHING
     ) -> NetworkLoss:
         """Each packet is lost with the same probability, each for itself."""
-        return self._keep(NetworkLoss(self._trial, self._links(links), share=share, plane=plane))
+        return NetworkLoss(self._trial, self._links(links), share=share, plane=plane)
 
     def bursts(
         self,
@@ -129,16 +127,14 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkLossBursts:
         """Bursts of loss by Gilbert and Elliott's model; probabilities are per packet."""
-        return self._keep(
-            NetworkLossBursts(
-                self._trial,
-                self._links(links),
-                to_bad=to_bad,
-                to_good=to_good,
-                bad_loss=bad_loss,
-                good_loss=good_loss,
-                plane=plane,
-            )
+        return NetworkLossBursts(
+            self._trial,
+            self._links(links),
+            to_bad=to_bad,
+            to_good=to_good,
+            bad_loss=bad_loss,
+            good_loss=good_loss,
+            plane=plane,
         )
 
     def loss_states(
@@ -153,17 +149,15 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkLossStates:
         """Loss by netem's Markov chain of four states; probabilities are per packet."""
-        return self._keep(
-            NetworkLossStates(
-                self._trial,
-                self._links(links),
-                p13=p13,
-                p31=p31,
-                p32=p32,
-                p23=p23,
-                p14=p14,
-                plane=plane,
-            )
+        return NetworkLossStates(
+            self._trial,
+            self._links(links),
+            p13=p13,
+            p31=p31,
+            p32=p32,
+            p23=p23,
+            p14=p14,
+            plane=plane,
         )
 
     # -- it passes otherwise -------------------------------------------------------------------
@@ -178,30 +172,26 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkDelay:
         """Packets come ``delay`` later, each way; ``jitter`` is the distribution's width."""
-        return self._keep(
-            NetworkDelay(
-                self._trial,
-                self._links(links),
-                delay=delay,
-                jitter=jitter,
-                distribution=distribution,
-                plane=plane,
-            )
+        return NetworkDelay(
+            self._trial,
+            self._links(links),
+            delay=delay,
+            jitter=jitter,
+            distribution=distribution,
+            plane=plane,
         )
 
     def duplicate(
         self, links: Links | Places, share: float, *, plane: str | Plane = EVERYTHING
     ) -> NetworkDuplicate:
         """A share of the packets comes twice."""
-        return self._keep(
-            NetworkDuplicate(self._trial, self._links(links), share=share, plane=plane)
-        )
+        return NetworkDuplicate(self._trial, self._links(links), share=share, plane=plane)
 
     def corrupt(
         self, links: Links | Places, share: float, *, plane: str | Plane = IP
     ) -> NetworkCorrupt:
         """A share of the packets has one bit flipped."""
-        return self._keep(NetworkCorrupt(self._trial, self._links(links), share=share, plane=plane))
+        return NetworkCorrupt(self._trial, self._links(links), share=share, plane=plane)
 
     def reorder(
         self,
@@ -212,15 +202,15 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkReorder:
         """All packets are delayed but a share of them, which overtakes the others."""
-        return self._keep(
-            NetworkReorder(self._trial, self._links(links), share=share, delay=delay, plane=plane)
+        return NetworkReorder(
+            self._trial, self._links(links), share=share, delay=delay, plane=plane
         )
 
     def rate(
         self, links: Links | Places, rate: float, *, plane: str | Plane = EVERYTHING
     ) -> NetworkRate:
         """Each destination gets at most ``rate`` bits a second over these links, in all."""
-        return self._keep(NetworkRate(self._trial, self._links(links), rate=rate, plane=plane))
+        return NetworkRate(self._trial, self._links(links), rate=rate, plane=plane)
 
     def impair(
         self,
@@ -235,37 +225,35 @@ class NetworkFaults(FaultGroup):
         plane: str | Plane = EVERYTHING,
     ) -> NetworkImpaired:
         """Several of these at once, for the same packets."""
-        return self._keep(
-            NetworkImpaired(
-                self._trial,
-                self._links(links),
-                delay=delay,
-                jitter=jitter,
-                loss=loss,
-                duplicate=duplicate,
-                corrupt=corrupt,
-                reorder=reorder,
-                plane=plane,
-            )
+        return NetworkImpaired(
+            self._trial,
+            self._links(links),
+            delay=delay,
+            jitter=jitter,
+            loss=loss,
+            duplicate=duplicate,
+            corrupt=corrupt,
+            reorder=reorder,
+            plane=plane,
         )
 
     # -- what a node keeps about its network ---------------------------------------------------
 
     def reset_connections(self, node: Node, *, plane: str | Plane = IP) -> ConnectionsReset:
         """A node's TCP connections of a plane end at once; new ones come up as ever."""
-        return self._keep(ConnectionsReset(self._trial, node, plane=plane))
+        return ConnectionsReset(self._trial, node, plane=plane)
 
     def flush_conntrack(self, node: Node) -> ConntrackFlushed:
         """A node forgets which connections it tracks, in all its network namespaces."""
-        return self._keep(ConntrackFlushed(self._trial, node))
+        return ConntrackFlushed(self._trial, node)
 
     def lose_firewall_rules(self, node: Node) -> FirewallRulesLost:
         """A node loses every iptables rule of its own, as by a reload of firewalld."""
-        return self._keep(FirewallRulesLost(self._trial, node))
+        return FirewallRulesLost(self._trial, node)
 
     def forget_neighbours(self, node: Node) -> NeighboursForgotten:
         """A node's overlay networks lose what they know of the tasks on other nodes."""
-        return self._keep(NeighboursForgotten(self._trial, node))
+        return NeighboursForgotten(self._trial, node)
 
     # -- within --------------------------------------------------------------------------------
 

@@ -23,70 +23,66 @@ class ServiceFaults(FaultGroup):
 
     def refused(self, service: OutsideService) -> ServiceRefused:
         """Its port and its connections are closed."""
-        return self._keep(ServiceRefused(self._trial, service))
+        return ServiceRefused(self._trial, service)
 
     def black_hole(self, service: OutsideService) -> ServiceBlackHole:
         """Packets to its port vanish."""
-        return self._keep(ServiceBlackHole(self._trial, service))
+        return ServiceBlackHole(self._trial, service)
 
     def moved(self, service: OutsideService) -> ServiceMoved:
         """It goes to another address; its name follows."""
-        return self._keep(ServiceMoved(self._trial, service))
+        return ServiceMoved(self._trial, service)
 
     # -- a GELF sink ---------------------------------------------------------------------------
 
     def gelf_stalled(self, sink: GelfSink) -> GelfStalled:
         """It takes connections and reads nothing."""
-        return self._keep(GelfStalled(self._trial, sink))
+        return GelfStalled(self._trial, sink)
 
     def gelf_slow(self, sink: GelfSink, *, rate: float = 20480.0) -> GelfSlow:
         """It reads ``rate`` bytes a second."""
-        return self._keep(GelfSlow(self._trial, sink, rate=rate))
+        return GelfSlow(self._trial, sink, rate=rate)
 
     def gelf_reset(self, sink: GelfSink) -> GelfReset:
         """It resets every connection."""
-        return self._keep(GelfReset(self._trial, sink))
+        return GelfReset(self._trial, sink)
 
     # -- a name server -------------------------------------------------------------------------
 
     def name_server_silent(self, server: NameServer) -> NameServerSilent:
         """It answers nothing."""
-        return self._keep(NameServerSilent(self._trial, server))
+        return NameServerSilent(self._trial, server)
 
     def name_server_slow(self, server: NameServer, *, delay: float = 2.0) -> NameServerSlow:
         """It answers ``delay`` seconds late."""
-        return self._keep(NameServerSlow(self._trial, server, delay=delay))
+        return NameServerSlow(self._trial, server, delay=delay)
 
     def name_server_lies(self, server: NameServer, *, answer: str = "NXDOMAIN") -> NameServerLies:
         """It answers all with ``answer``: an IPv4 address, or NXDOMAIN, SERVFAIL, REFUSED."""
-        return self._keep(NameServerLies(self._trial, server, answer=answer))
+        return NameServerLies(self._trial, server, answer=answer)
 
     # -- a registry ----------------------------------------------------------------------------
 
     def registry_answers(self, registry: Registry, *, status: int) -> RegistryAnswers:
         """It answers every request with ``status``: 401, 403, 404, 429 or 5xx."""
-        return self._keep(RegistryAnswers(self._trial, registry, status=status))
+        return RegistryAnswers(self._trial, registry, status=status)
 
     def registry_slow(self, registry: Registry, *, delay: float = 10.0) -> RegistrySlow:
         """Each of its answers comes ``delay`` seconds late."""
-        return self._keep(RegistrySlow(self._trial, registry, delay=delay))
+        return RegistrySlow(self._trial, registry, delay=delay)
 
     def registry_tag_moved(
         self, registry: Registry, *, repository: str, tag: str, to: str
     ) -> RegistryTagMoved:
         """A tag names the image of the tag ``to``."""
-        return self._keep(
-            RegistryTagMoved(self._trial, registry, repository=repository, tag=tag, to=to)
-        )
+        return RegistryTagMoved(self._trial, registry, repository=repository, tag=tag, to=to)
 
     def registry_manifest_lost(
         self, registry: Registry, *, repository: str, tag: str
     ) -> RegistryManifestLost:
         """An image's manifest is gone, and all tags that name it."""
-        return self._keep(
-            RegistryManifestLost(self._trial, registry, repository=repository, tag=tag)
-        )
+        return RegistryManifestLost(self._trial, registry, repository=repository, tag=tag)
 
     def registry_password_changed(self, registry: Registry) -> RegistryPasswordChanged:
         """Who has the old password is refused."""
-        return self._keep(RegistryPasswordChanged(self._trial, registry))
+        return RegistryPasswordChanged(self._trial, registry)
