@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -139,6 +140,10 @@ def run(args: tuple[str, ...]) -> NoReturn:
     sys.exit(exit_code_of(int(pytest.main(list(args)))))
 
 
+#: The harness's own options that take no value.
+FLAGS = ("--controls", "--thorough")
+
+
 def selects(args: Sequence[str]) -> bool:
     """Whether pytest arguments choose some scenarios, or say how to run or only list them."""
     words = (
@@ -148,9 +153,18 @@ def selects(args: Sequence[str]) -> bool:
     )
     short = tuple(word for word in words if len(word) == len("-k"))
     return "namespaces" in " ".join(args) or any(  # where nodes share one kernel: one at a time
-        arg.partition("=")[0] in words or arg.startswith(short) or names_a_scenario(arg)
-        for arg in args
+        arg.partition("=")[0] in words or arg.startswith(short) or is_path(arg, before)
+        for before, arg in pairwise(("", *args))
     )
+
+
+def is_path(arg: str, before: str) -> bool:
+    """Whether a pytest argument is meant as a path, be it misspelt, and not as an option's value.
+
+    (Of a path that is not there pytest-xdist says nothing.)
+    """
+    is_value = before.startswith("-") and "=" not in before and before not in FLAGS
+    return not arg.startswith("-") and (not is_value or names_a_scenario(arg))
 
 
 def names_a_scenario(arg: str) -> bool:

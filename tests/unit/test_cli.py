@@ -151,6 +151,9 @@ def test_the_version_is_the_packages(capsys):
         ["--lab=namespaces", "--controls"],
         [__file__],
         [f"{__file__}::test_x"],
+        ["no-such-file"],
+        ["--controls", "no-such-file"],
+        ["--engine", "oldest", "no-such-file"],
     ],
 )
 def test_a_selection_of_scenarios_runs_one_by_one(args):
