@@ -13,13 +13,14 @@ import time
 from contextlib import closing, contextmanager, suppress
 
 import pytest
+from bare_trials import bare_trial
 
 from harness.errors import FaultError, MissingError, UsageError
 from harness.faults import Faults
 from harness.faults.network.fabric import Fabric
 from harness.lab import NamespacesLab, Topology, probe_features
 from harness.swarm import Swarm, balanced_web
-from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -115,11 +116,7 @@ def nodes(stable, seed_of):
 
 @contextmanager
 def open_trial(folder):
-    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    trial = Trial(folder, inputs)
+    trial = bare_trial(folder)
     yield trial
     trial.finish(None)
 

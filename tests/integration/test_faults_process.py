@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bare_trials import bare_trial
 
 from harness.engine import provide, resolve
 from harness.errors import FaultError, HarnessError
@@ -14,7 +15,7 @@ from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
 from harness.swarm import Service, Swarm, Workload
 from harness.swarm.workload import APP_IMAGE
-from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.trial import read_lines
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
@@ -41,11 +42,7 @@ def w1(lab, swarm):
 
 @pytest.fixture
 def trial(tmp_path):
-    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    trial = Trial(tmp_path / "trial", inputs)
+    trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
     assert trial.doubts == []

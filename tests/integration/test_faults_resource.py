@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bare_trials import bare_trial
 
 from harness.errors import FaultError
 from harness.faults import Faults
@@ -14,7 +15,6 @@ from harness.lab import NamespacesLab, Topology
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.enter import complete, entering, joining
 from harness.swarm import Swarm
-from harness.trial import EngineFacts, Trial, TrialInputs
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
@@ -41,11 +41,7 @@ def m1(lab, swarm):
 
 @pytest.fixture
 def trial(tmp_path):
-    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    trial = Trial(tmp_path / "trial", inputs)
+    trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
     assert trial.doubts == []

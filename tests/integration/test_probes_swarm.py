@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from bare_trials import bare_trial
 
 from harness.lab import NamespacesLab, Topology
 from harness.probes import (
@@ -18,7 +19,7 @@ from harness.probes import (
 )
 from harness.swarm import Service, Swarm, Workload, redeploy, scale
 from harness.swarm.workload import APP_IMAGE, APP_PORT
-from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -47,11 +48,7 @@ class Probes:
     """All of them on one trial."""
 
     def __init__(self, lab, swarm, folder):
-        engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-        inputs = TrialInputs(
-            scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-        )
-        self.trial = Trial(folder / "trial", inputs)
+        self.trial = bare_trial(folder / "trial")
         nodes = list(lab.nodes.values())
         self.containers = Containers(nodes, self.trial)
         self.discovery = Discovery(nodes, self.containers, self.trial)

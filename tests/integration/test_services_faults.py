@@ -8,6 +8,7 @@ import socket
 import time
 
 import pytest
+from bare_trials import bare_trial
 from docker.errors import APIError
 
 from harness.errors import FaultError
@@ -17,7 +18,7 @@ from harness.lab import NamespacesLab, Topology
 from harness.probes import MIB, LogWriters, Memory
 from harness.services import Services, Stock
 from harness.swarm import LogDriver, Service, Swarm, Workload, remove
-from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.trial import read_lines
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
@@ -36,11 +37,7 @@ def node(lab):
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):
-    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    trial = Trial(tmp_path_factory.mktemp("services") / "trial", inputs)
+    trial = bare_trial(tmp_path_factory.mktemp("services") / "trial")
     yield trial
     trial.finish(None)
 

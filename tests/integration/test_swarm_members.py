@@ -6,6 +6,7 @@ import json
 import warnings
 
 import pytest
+from bare_trials import bare_trial
 
 from harness.errors import FaultError, SwarmError, UsageError, WaitTimeout
 from harness.faults import Faults
@@ -13,7 +14,7 @@ from harness.lab import NamespacesLab, Topology
 from harness.probes import Leadership
 from harness.swarm import NoAnswer, Service, Swarm, Workload, ask, balanced_web
 from harness.swarm.workload import APP_IMAGE, APP_PORT
-from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
+from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -36,11 +37,7 @@ def web(swarm):
 
 @pytest.fixture
 def trial(tmp_path):
-    engine = EngineFacts(name="stable", version="26.1.5", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    trial = Trial(tmp_path / "trial", inputs)
+    trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
 
