@@ -54,6 +54,11 @@ class ReportLog:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._write({"report": data})
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Write down why nothing could be collected."""
+        if report.failed:
+            self._write({"uncollected": report.longreprtext})
+
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any
     ) -> None:
@@ -87,7 +92,7 @@ class Guests:
     kernel: str
     clock: Clock
     _frozen: dict[tuple[str, ...], tuple[Snapshot, Engine]] = field(default_factory=dict)
-    _payload: bytes | None = None
+    _payloads: dict[Path, bytes] = field(default_factory=dict)
     _pool: Pool | None = None
 
     def frozen(
@@ -113,11 +118,17 @@ class Guests:
         )
 
     def payload(self, item: pytest.Item) -> bytes:
-        """The code under test: the harness, the set-up, and the folder the scenario lies in."""
-        if self._payload is None:
-            folder = item.path.parent.relative_to(self.root)
-            self._payload = trial_payload(self.root, [str(folder)], self.cache, say=self.say)
-        return self._payload
+        """The code under test: the harness, the set-up, the scenario's folder, its helpers."""
+        folder = item.path.parent.relative_to(self.root)
+        if folder not in self._payloads:
+            self._payloads[folder] = trial_payload(
+                self.root,
+                [str(folder)],
+                self.cache,
+                python_path=item.config.getini("pythonpath"),
+                say=self.say,
+            )
+        return self._payloads[folder]
 
     def pool(self) -> Pool:
         """The CPUs that guests may have."""
@@ -230,6 +241,7 @@ def _bring_home(
     ended = sent.result.outcome is Outcome.FINISHED and any(r.when == "teardown" for r in reports)
     if ended:
         return reports
+    uncollected = [entry["uncollected"] for entry in entries if "uncollected" in entry]
     why = sent.result.detail or f"the guest's pytest ended with {sent.result.exit_code}"
     if not (folder / "trial.json").exists():
         write_record(
@@ -242,8 +254,8 @@ def _bring_home(
                 seconds=sent.result.virtual_seconds,
             ),
         )
-    words = f"{why}\nthe end of its console:\n{sent.result.console_tail}"
-    return [unknown_report(item, folder.name, words)]
+    words = [why, *uncollected, f"the end of its console:\n{sent.result.console_tail}"]
+    return [unknown_report(item, folder.name, "\n".join(words))]
 
 
 def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:

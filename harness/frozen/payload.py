@@ -41,9 +41,19 @@ for name in names:
 """
 
 
-def trial_payload(root: Path, folders: Iterable[str], cache: Cache, *, say: Say = silent) -> bytes:
-    """What a trial brings into a guest, as a tar: the harness, the project's ``folders``."""
-    return pack(with_byte_code(trial_sources(root, folders), cache, say=say))
+def trial_payload(
+    root: Path,
+    folders: Iterable[str],
+    cache: Cache,
+    *,
+    python_path: Iterable[Path] = (),
+    say: Say = silent,
+) -> bytes:
+    """What a trial brings into a guest, as a tar: the harness, the project's ``folders``.
+
+    ``python_path`` as for :func:`~harness.frozen.sources.trial_sources`.
+    """
+    return pack(with_byte_code(trial_sources(root, folders, python_path), cache, say=say))
 
 
 def with_byte_code(

@@ -30,19 +30,35 @@ def freezing_sources() -> bytes:
     return pack(contents)
 
 
-def trial_sources(root: Path, folders: Iterable[str]) -> dict[str, bytes]:
+def trial_sources(
+    root: Path, folders: Iterable[str], python_path: Iterable[Path] = ()
+) -> dict[str, bytes]:
     """The whole harness, and from the project at ``root`` its pytest set-up and ``folders``.
 
+    And what lies to be imported in the folders of ``python_path`` (pytest's ``pythonpath``).
     Contents by path.
     """
     contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in _files(_HOME)}
     for name in ("pyproject.toml", "conftest.py"):
         if (root / name).is_file():
             contents[name] = (root / name).read_bytes()
-    for folder in folders:
-        for file in _files(root / folder):
-            contents[str(file.relative_to(root))] = file.read_bytes()
+    wanted = [file for folder in folders for file in _files(root / folder)]
+    for folder in python_path:
+        if folder.is_relative_to(root):
+            wanted.extend(_importable(folder))
+    contents.update({str(file.relative_to(root)): file.read_bytes() for file in wanted})
     return contents
+
+
+def _importable(folder: Path) -> list[Path]:
+    """The modules and packages directly in ``folder``, what pytest collects left out."""
+    modules = [
+        file
+        for file in sorted(folder.glob("*.py"))
+        if file.name != "conftest.py" and not file.name.startswith("test_")
+    ]
+    packages = [package.parent for package in sorted(folder.glob("*/__init__.py"))]
+    return modules + [file for package in packages for file in _files(package)]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -56,6 +56,18 @@ def test_a_trials_payload_is_the_same_bytes_too(home, tmp_path):
     assert trial_sources(project(tmp_path / "two"), ["scenarios"]) == one
 
 
+def test_a_payload_holds_what_the_python_path_lets_be_imported(home, tmp_path):
+    root = project(tmp_path / "root")
+    for name in ("lib/one.py", "lib/two/__init__.py", "lib/two/deep/a.py", "lib/data/b.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    for name in ("lib/conftest.py", "lib/test_c.py"):
+        (root / name).write_text("")
+    alone = trial_sources(root, ["scenarios"])
+    more = trial_sources(root, ["scenarios"], [root / "lib", tmp_path / "elsewhere"])
+    assert more.keys() - alone.keys() == {"lib/one.py", "lib/two/__init__.py", "lib/two/deep/a.py"}
+
+
 OUTSIDE = [
     "cli.py",
     "outer.py",
