@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.integration
 
-MOMENTS = 20
+MOMENTS = 3  # in each stage of its life
+STAGES = ["go", "built", "formed", "injected", "closed"]
 GONE_WITHIN = 10.0  # seconds; an undisturbed machine takes less than one
 
 #: Builds a lab whose id is given, forms a swarm, kills and revives nodes; a line per stage.
@@ -168,25 +170,26 @@ def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_st
     before = host_state()
 
     whole = Made(stable, 0, tmp_path / "whole", labs)
-    assert whole.hear(b"closed", 120), whole.process.stderr.read().decode()
-    length = time.monotonic() - whole.began
+    reached = {"go": 0.0}
+    for stage in STAGES[1:]:
+        assert whole.hear(stage.encode(), 120), whole.process.stderr.read().decode()
+        reached[stage] = time.monotonic() - whole.began
     whole.close()
     wait_until_nothing_is_left(whole)
 
     chance = random.Random(20261123)
-    stages = set()
-    for number in range(1, MOMENTS + 1):
-        moment = chance.uniform(0.05, length)
+    for number, (stage, next_stage) in enumerate(list(pairwise(STAGES)) * MOMENTS, start=1):
+        # Counted from the stage's own beginning: the next life may be quicker than the whole one.
+        moment = chance.uniform(0.0, reached[next_stage] - reached[stage])
         made = Made(stable, number, tmp_path / str(number), labs)
+        assert made.hear(stage.encode(), 120), made.process.stderr.read().decode()
         made.hear(b"closed", moment)
         namespaces = made.namespaces()
         made.kill()
-        stages.add(made.heard.split()[-1])
         try:
             wait_until_nothing_is_left(made, namespaces)
         except AssertionError as error:
-            raise AssertionError(f"killed after {moment:.3f} s, left: {error}") from None
-    assert {b"go", b"built", b"injected"} <= stages, "the moments were not spread over its life"
+            raise AssertionError(f"killed {moment:.3f} s after {stage!r}, left: {error}") from None
     after = host_state()
     for state in (before, after):
         del state["groups"]  # ours are looked for by name, others may be at work
