@@ -13,6 +13,7 @@ import pytest
 from harness.images import Cache
 from harness.microvm import snapshots
 from harness.results import read_run
+from harness.trial import as_expected
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +77,7 @@ def test_a_scenario_runs_without_root(home):
     subprocess.run(["chown", "-R", f"{USER}:{USER}", str(home / "cache")], check=True)
 
     ran = as_user(
-        *(sys.executable, "-m", "pytest", "scenarios", "-k", "dockerd", "--lab=microvm"),
+        *(sys.executable, "-m", "pytest", "scenarios", "-k", "slash_30", "--lab=microvm"),
         *("-p", "no:cacheprovider", f"--reports={home / 'reports'}"),
         home=home,
         cwd=ROOT,
@@ -84,6 +85,6 @@ def test_a_scenario_runs_without_root(home):
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (trial,) = read_run((home / "reports" / "latest").resolve()).trials
-    assert trial.record.verdict == "pass"
+    assert as_expected(trial.record)
     assert trial.record.inputs.lab == "microvm"
     assert "freezing" not in ran.stdout, "the snapshot that root froze serves the user too"
