@@ -124,7 +124,7 @@ def test_a_service_that_is_away_is_seen(web, probes):
     while probes.reach.wrong() != cells:
         assert time.monotonic() < deadline, probes.reach.wrong()
         time.sleep(0.1)
-    time.sleep(1)
+    time.sleep(1)  # the outage that is to be measured
     began = time.monotonic()
     scale(web, "app", 2)
     assert probes.reach.time_to_whole(within=20, since=began).reached

@@ -75,7 +75,12 @@ fixtures.Scene.open_lab = open_lab
 fixtures.Shelf.engine = engine
 '''
 
-INI = "[pytest]\naddopts = -p no:locust -p no:testinfra\nfilterwarnings = error\n"
+#: Without hypothesis, whose plugin takes longer to come up than all of such a run.
+INI = (
+    "[pytest]\n"
+    "addopts = -p no:locust -p no:testinfra -p no:hypothesispytest\n"
+    "filterwarnings = error\n"
+)
 
 
 @dataclass
