@@ -64,7 +64,7 @@ def test_partition_heals(
     plane, seconds, swarm, faults, discovery, reachability, gossip, tasks, trial, measure
 ):
     """After a cut of one worker every name, every task and every peer is there again."""
-    web = swarm.deploy(balanced_web(replicas=5))
+    web = swarm.deploy(balanced_web(replicas=5, balancers=1))
     worker = swarm.a_worker()
     before = {life.task for life in tasks.running("app")}
     with watching(web, discovery, reachability):
@@ -83,7 +83,7 @@ def test_partition_heals(
 @pytest.mark.control(NAMES, ANSWERS, PEERS)
 def test_control_partition_stays(swarm, faults, discovery, reachability, gossip, tasks, measure):
     """A cut that does not heal: names, tasks and peers are missing, and the checks say so."""
-    web = swarm.deploy(balanced_web(replicas=5))
+    web = swarm.deploy(balanced_web(replicas=5, balancers=1))
     worker = swarm.a_worker()
     before = {life.task for life in tasks.running("app")}
     with (
@@ -103,7 +103,9 @@ def watching(web, discovery, reachability):
     """Names once a second and every task from every node: no more, for looking is work, too."""
     with (
         discovery.watch(web, every=1.0),
-        reachability.watch(web, every=2.0, inside=True, every_inside=4.0),
+        reachability.watch(
+            web, every=2.0, inside=True, every_inside=4.0, watchers=discovery.watchers
+        ),
     ):
         yield
 

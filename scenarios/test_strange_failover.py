@@ -16,14 +16,13 @@ from dataclasses import replace
 import pytest
 
 from harness.probes import SharedFile
-from harness.swarm import NoAnswer, Service, balanced_web
+from harness.swarm import NoAnswer, Service, Workload, balanced_web
 from harness.swarm.workload import APP_IMAGE
 from harness.wait import NotYet, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
     pytest.mark.upstream("moby/moby#32841", "moby/moby#24557", "moby/moby#34069"),
-    pytest.mark.usefixtures("web"),
 ]
 
 # Four peers probe one node each a second, in turn; the first that misses it suspects it for 4 s if
@@ -73,18 +72,18 @@ def shared(swarm, trial):
 
 @pytest.fixture
 def web(swarm, shared, tasks):
-    """An app behind a balancer, and one task that writes to the shared file."""
-    writer = Service(
-        "writer", APP_IMAGE, ("web",), replicas=0, role="worker", command=SharedFile.COMMAND
-    )
-    workload = balanced_web(replicas=5)
-    made = swarm.deploy(replace(workload, services=(*workload.services, writer)))
-    shared.start_writer(made, "writer")
-    started = tasks.time_to_running("writer", 1, within=60.0, since=time.monotonic())
-    assert started.reached, started.last
-    return made
+    """An app behind a balancer, a task of it on every node, and one that writes to the file."""
+    return with_writer(balanced_web(replicas=5), swarm, shared, tasks)
 
 
+@pytest.fixture
+def few(swarm, shared, tasks):
+    """An app on both workers that nobody uses, and one task that writes to the shared file."""
+    app = Service("app", APP_IMAGE, ("web",), replicas=2, role="worker")
+    return with_writer(Workload("web", ("web",), (app,)), swarm, shared, tasks)
+
+
+@pytest.mark.usefixtures("few")
 def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
     """Ten per cent of lost packets, each for itself, are no reason for a failover."""
     worker = on_writers_node(swarm, tasks)
@@ -96,6 +95,7 @@ def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
     on_loss(measure, worker, before, looks, tasks, gossip, leadership, loss)
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.control(CALLED_FAILED, WENT_DOWN, MOVED)
 def test_control_loss_of_everything(swarm, faults, tasks, gossip, leadership, measure):
     """A hundred per cent are a reason for both detectors, and the check says so."""
@@ -140,7 +140,12 @@ def test_blackout(
     """A node that is cut off is replaced in time; when it is back, all is single and whole."""
     worker = on_writers_node(swarm, tasks)
     others = swarm.all_but(worker)
-    with discovery.watch(web, every=2.0), reachability.watch(web, every=2.0):
+    # Who was cut off, one that was not, and a manager: a place to ask from is a container more.
+    places = [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
+    with (
+        discovery.watch(web, every=2.0, nodes=places),
+        reachability.watch(web, every=2.0),
+    ):
         with faults.network.blackout(worker) as cut:
             on_the_blackout(measure, swarm, worker, tasks, gossip, cut)
             cut.hold(BLACKOUT_SECONDS)
@@ -150,6 +155,7 @@ def test_blackout(
     measure(ELECTIONS, elections(leadership, cut), unit="1").equals(0, source="it is a worker")
 
 
+@pytest.mark.usefixtures("web")
 @pytest.mark.control(TIME_TO_DOWN, TIME_TO_REPLACED)
 def test_control_blackout_without_managers(swarm, faults, tasks, gossip, measure):
     """With two of three managers dead nobody is replaced, and the check says so."""
@@ -195,6 +201,18 @@ def test_one_detector_only(
 
 
 # -- what is looked at -----------------------------------------------------------------------
+
+
+def with_writer(workload, swarm, shared, tasks):
+    """Deploy a workload and one task more, which writes to the shared file."""
+    writer = Service(
+        "writer", APP_IMAGE, ("web",), replicas=0, role="worker", command=SharedFile.COMMAND
+    )
+    made = swarm.deploy(replace(workload, services=(*workload.services, writer)))
+    shared.start_writer(made, "writer")
+    started = tasks.time_to_running("writer", 1, within=60.0, since=time.monotonic())
+    assert started.reached, started.last
+    return made
 
 
 def on_writers_node(swarm, tasks):

@@ -22,7 +22,8 @@ from harness.lab import Node
 from harness.lab.client import UnixConnection
 from harness.probes.containers import Containers
 from harness.probes.forwarding import Forwarding, forwarding, wrong_forwarding
-from harness.probes.membership import Change, Kind, changes_in
+from harness.probes.growing import GrowingLog
+from harness.probes.membership import LINE, Change, Kind, changes_of
 from harness.probes.stamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
@@ -41,6 +42,7 @@ class Gossip:
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._names = {node.address: node.name for node in self._nodes.values()}
+        self._logs = {n.name: GrowingLog(n.dir / "dockerd.log", LINE) for n in self._nodes.values()}
         self._containers = containers
         self._trial = trial
         self._lock = threading.Lock()
@@ -60,8 +62,8 @@ class Gossip:
         until: float | None = None,
     ) -> list[Change]:
         """What dockerds logged of each other from ``since`` to ``until`` (trial seconds)."""
-        logs = [(name, _text(node)) for name, node in self._nodes.items()]
-        found = changes_in(logs, self._names, to_trial_time=to_trial_time(self._trial.clock))
+        logs = [(name, log.matches()) for name, log in self._logs.items()]
+        found = changes_of(logs, self._names, to_trial_time=to_trial_time(self._trial.clock))
         return [
             change
             for change in found
@@ -307,10 +309,3 @@ def _get(node: Node, path: str) -> Any:
         return json.loads(body) if response.status == OK else None
     finally:
         connection.close()
-
-
-def _text(node: Node) -> str:
-    try:
-        return (node.dir / "dockerd.log").read_text(errors="replace")
-    except OSError:
-        return ""

@@ -7,10 +7,11 @@ engine from 2017 on; reading them costs the swarm nothing and works while its AP
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from harness.lab import Node
+from harness.probes.growing import GrowingLog
 from harness.probes.stamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -44,10 +45,17 @@ def views_in(logs: Iterable[tuple[str, str]], *, to_trial_time: float) -> list[V
     ``to_trial_time`` is added to a line's UTC stamp in seconds. A leader whose own log does not
     show its raft id keeps the id for a name.
     """
+    matches = ((node, list(_VIEW.finditer(text))) for node, text in logs)
+    return _views_of(matches, to_trial_time)
+
+
+def _views_of(
+    logs: Iterable[tuple[str, Sequence[re.Match[str]]]], to_trial_time: float
+) -> list[View]:
     found = []
     names: dict[str, str] = {}
-    for node, text in logs:
-        for match in _VIEW.finditer(text):
+    for node, matches in logs:
+        for match in matches:
             names[match["own"]] = node
             found.append((epoch_seconds(match["time"]), node, match))
     rows = []
@@ -68,13 +76,13 @@ class Leadership:
     """The probe on a lab's managers."""
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
-        self._nodes = list(nodes)
+        self._logs = [(n.name, GrowingLog(n.dir / "dockerd.log", _VIEW)) for n in nodes]
         self._trial = trial
 
     def views(self) -> list[View]:
         """All views logged so far, times before the trial included (negative)."""
-        logs = [(node.name, _text(node)) for node in self._nodes]
-        return views_in(logs, to_trial_time=to_trial_time(self._trial.clock))
+        matches = [(node, log.matches()) for node, log in self._logs]
+        return _views_of(matches, to_trial_time(self._trial.clock))
 
     def time_to_new_leader(
         self, *, other_than: Node | None = None, since: float, within: float
@@ -119,10 +127,3 @@ class Leadership:
         before = {view.by: replace(view, t=0.0) for view in views if view.t < 0}
         for view in [*before.values(), *(view for view in views if view.t >= 0)]:
             yield {**asdict(view), "error": ""}
-
-
-def _text(node: Node) -> str:
-    try:
-        return (node.dir / "dockerd.log").read_text(errors="replace")
-    except OSError:
-        return ""

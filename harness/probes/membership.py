@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,8 @@ from harness.probes.stamps import epoch_seconds
 
 Kind = Literal["suspect", "failed", "left", "joined", "refuted"]
 
-_LINE = re.compile(
+#: A line of dockerd's log that tells a change; for :func:`changes_of`.
+LINE = re.compile(
     r'^time="(?P<time>[^"]+)".*?msg="(?:'
     r"memberlist: Suspect (?P<suspect>\S+) has failed"
     r"|memberlist: (?P<refuted>Refuting) a suspect message"
@@ -47,17 +48,27 @@ def changes_in(
     ``names``: address -> node name. ``to_trial_time`` is added to a line's UTC stamp in seconds.
     Gossip knows nodes by ids that are new after each start; one that nobody resolves is kept.
     """
-    logs = list(logs)
+    matches = [(node, list(LINE.finditer(text))) for node, text in logs]
+    return changes_of(matches, names, to_trial_time=to_trial_time)
+
+
+def changes_of(
+    logs: Sequence[tuple[str, Sequence[re.Match[str]]]],
+    names: Mapping[str, str],
+    *,
+    to_trial_time: float,
+) -> list[Change]:
+    """The same of lines that were found before, given as (node name, matches of ``LINE``)."""
     owners: dict[str, str] = {}
-    for node, text in logs:
-        for match in _LINE.finditer(text):
+    for node, matches in logs:
+        for match in matches:
             if own := match["own"]:
                 owners[own] = node
             elif joined := match["joined"]:
                 owners.setdefault(joined, names.get(match["address"], joined))
     found = []
-    for node, text in logs:
-        for match in _LINE.finditer(text):
+    for node, matches in logs:
+        for match in matches:
             kind, about = _told(match)
             if kind is None:
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,22 +167,14 @@ class Reachability:
         ``inside``: only those from task to task (True) or from outside (False). What failed at a
         task that was on its way out is left out.
         """
-        out = {
-            life.name: min(t for t in (life.leaving, life.ended) if t is not None)
-            for life in self._containers.lives()
-            if life.leaving is not None or life.ended is not None
-        }
+        out = self._on_their_way_out()
         with self._lock:
             found = [
                 attempt
                 for cell, attempts in self._attempts.items()
                 if inside is None or inside == (cell.source != _OUTSIDE)
                 for attempt in attempts
-                if attempt.t >= since
-                and (
-                    attempt.outcome == "ok"
-                    or attempt.t + attempt.took < out.get(cell.target, attempt.t + 1e9)
-                )
+                if attempt.t >= since and _counts(attempt, out)
             ]
         return sorted(found, key=lambda attempt: (attempt.t, attempt.cell))
 
@@ -228,7 +220,13 @@ class Reachability:
 
     def matrix(self, *, since: float = 0.0) -> dict[Cell, Attempt]:
         """The last attempt of each cell that was asked since then."""
-        return {attempt.cell: attempt for attempt in self.attempts(since=since)}
+        out = self._on_their_way_out()
+        with self._lock:  # from each one's end: this is asked while one waits, again and again
+            last = (
+                next((a for a in reversed(attempts) if a.t >= since and _counts(a, out)), None)
+                for attempts in self._attempts.values()
+            )
+            return {attempt.cell: attempt for attempt in last if attempt is not None}
 
     def wrong(
         self, *, since: float = 0.0, inside: bool | None = None, nodes: Iterable[Node] | None = None
@@ -295,6 +293,14 @@ class Reachability:
             self._error = error
         finally:
             asker.close()
+
+    def _on_their_way_out(self) -> dict[str, float]:
+        """From when on a task was on its way out, by its name; only of those that were."""
+        return {
+            life.name: min(t for t in (life.leaving, life.ended) if t is not None)
+            for life in self._containers.lives()
+            if life.leaving is not None or life.ended is not None
+        }
 
     def _told(self, attempt: Attempt) -> None:
         with self._lock:
@@ -363,6 +369,12 @@ class Reachability:
                 "task": attempt.task,
                 "node": attempt.node,
             }
+
+
+def _counts(attempt: Attempt, out: Mapping[str, float]) -> bool:
+    """Whether an attempt is held against anybody: not if it failed at a task on its way out."""
+    ended = attempt.t + attempt.took
+    return attempt.outcome == "ok" or ended < out.get(attempt.cell.target, ended + 1.0)
 
 
 def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:

@@ -1,0 +1,55 @@
+"""A log that grows is read once, and gives what reading it whole would have given."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.probes.growing import GrowingLog
+
+LEADER = re.compile(r"^leader (?P<who>\w+)$", re.MULTILINE)
+
+texts = st.lists(st.sampled_from(["leader m1\n", "leader m2\n", "noise\n", "\n", "lead"])).map(
+    "".join
+)
+
+
+def who(matches):
+    return [match["who"] for match in matches]
+
+
+@given(pieces=st.lists(texts))
+def test_however_it_grows_each_line_is_found_once(pieces, tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "dockerd.log"
+    log = GrowingLog(path, LEADER)
+    assert log.matches() == [], "it is not there yet"
+    for piece in pieces:
+        with path.open("a") as file:
+            file.write(piece)
+        log.matches()
+    text = "".join(pieces)
+    assert who(log.matches()) == who(LEADER.finditer(text[: text.rfind("\n") + 1]))
+
+
+def test_half_a_line_is_waited_for(tmp_path):
+    path = tmp_path / "dockerd.log"
+    path.write_text("leader m")
+    log = GrowingLog(path, LEADER)
+    assert log.matches() == []
+    path.write_text("leader m3\n")
+    assert who(log.matches()) == ["m3"]
+
+
+def test_a_log_that_was_cut_short_is_read_anew(tmp_path):
+    path = tmp_path / "dockerd.log"
+    path.write_text("leader m1\nleader m2\n")
+    log = GrowingLog(path, LEADER)
+    assert who(log.matches()) == ["m1", "m2"]
+    path.write_text("leader m3\n")
+    assert who(log.matches()) == ["m3"]
+
+
+def test_bytes_that_are_no_text_hide_nothing(tmp_path):
+    path = tmp_path / "dockerd.log"
+    path.write_bytes(b"\xff\xfe\nleader m1\n\xc3")
+    assert who(GrowingLog(path, LEADER).matches()) == ["m1"]
