@@ -207,6 +207,25 @@ def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
 
 
 @results.command()
+@click.argument("runs", nargs=-1, type=_RUN)
+@click.option("--of", type=click.Choice(["trials", "engines"]), default="trials", show_default=True)
+@_reports
+def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
+    """Print the measures of RUNS (default: the latest) as CSV, for spreadsheets.
+
+    A row for every trial; or for every engine, with the least, the median and the most of its
+    trials.
+    """
+    from harness.results.table import OfEngine, OfTrial, as_csv, of_engines, of_trials
+
+    read = [read_run(chosen_run(name, reports)) for name in runs or (None,)]
+    if of == "trials":
+        click.echo(as_csv(OfTrial, of_trials(read)), nl=False)
+    else:
+        click.echo(as_csv(OfEngine, of_engines(read)), nl=False)
+
+
+@results.command()
 @click.argument("run", required=False, type=_RUN)
 @_reports
 @_json

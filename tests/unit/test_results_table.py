@@ -1,0 +1,76 @@
+"""Measures for spreadsheets: every trial's, and those of an engine's trials together."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from click.testing import CliRunner
+from hypothesis import given as given_
+from hypothesis import strategies as st
+from stored_runs import given, store_run, store_trial
+
+from harness.results import RunWriter, read_run
+from harness.results.command import results
+from harness.results.table import OfTrial, as_csv, of_engines, of_trials
+from harness.wait import Elapsed
+
+LONG = Elapsed(30.0, reached=False, last="")
+
+
+def read(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_measure_of_every_trial_has_a_row(tmp_path):
+    run = store_run(tmp_path, [1.5, LONG, None], limit=20.0)
+    rows = read(as_csv(OfTrial, of_trials([run])))
+    assert [(r["seed"], r["value"], r["longer"], r["verdict"]) for r in rows] == [
+        ("1", "1.5", "false", "pass"),
+        ("2", "30", "true", "fail"),
+        ("3", "", "false", "unknown"),
+    ]
+    assert {r["limit"] for r in rows} == {"below 20"}
+
+
+def test_an_engines_trials_are_one_row_with_what_lies_between(tmp_path):
+    run = store_run(tmp_path, [4.0, 1.0, LONG, 2.0], limit=20.0)
+    [row] = of_engines([run])
+    assert (row.trials, row.least, row.median, row.most) == (4, 1.0, 4.0, 30.0)
+    assert (row.longer, row.failed) == (1, 1)
+
+
+def test_engines_come_by_their_version_and_measures_as_they_were_taken(tmp_path):
+    writer = RunWriter.create(tmp_path, command=[], harness="1")
+    for number, version in enumerate(("28.5.2", "9.1.0", "20.10.5")):
+        store_trial(writer, given(version, seed=number), {"z first": 1.0, "a second": 2.0})
+    found = [(row.engine, row.measure) for row in of_engines([read_run(writer.folder)])]
+    assert found == [
+        (version, measure)
+        for version in ("9.1.0", "20.10.5", "28.5.2")
+        for measure in ("z first", "a second")
+    ]
+
+
+def test_controls_are_left_out_of_an_engines_figures(tmp_path):
+    writer = RunWriter.create(tmp_path, command=[], harness="1")
+    store_trial(writer, given(control=True), {"x": 1.0})
+    run = read_run(writer.folder)
+    assert of_engines([run]) == []
+    assert [row.control for row in of_trials([run])] == [True]
+
+
+@given_(words=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_any_words_come_back_from_the_csv(tmp_path_factory, words):
+    writer = RunWriter.create(tmp_path_factory.mktemp("csv"), command=[], harness="1")
+    store_trial(writer, given(topology=words), {"x": 1.0})
+    [row] = read(as_csv(OfTrial, of_trials([read_run(writer.folder)])))
+    assert row["topology"] == words
+
+
+def test_the_command_prints_either(tmp_path):
+    run = store_run(tmp_path, [1.0, 2.0])
+    for words, count in (((), 2), (("--of", "engines"), 1)):
+        done = CliRunner().invoke(results, ["table", str(run.folder), *words])
+        assert done.exit_code == 0, done.output
+        assert len(read(done.output)) == count
