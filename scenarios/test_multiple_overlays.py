@@ -65,7 +65,7 @@ AWAY = 10.0
 
 
 def test_a_network_is_left_and_joined_through_a_failover(
-    swarm, faults, leadership, discovery, reachability, measure
+    swarm, faults, leadership, discovery, reachability, gossip, measure
 ):
     """A service leaves a network, the leader dies, the next one has it join again."""
     web = swarm.deploy(on_two_networks())
@@ -82,13 +82,13 @@ def test_a_network_is_left_and_joined_through_a_failover(
         measure(ATTACHED, on(web, "both", ["north", "south"], discovery), unit="s").below(
             SYNCED, source=SOURCE
         )
-        put_on_record(measure, reachability)
+        put_on_record(measure, web, reachability, gossip)
     measure("time to a new leader", failover, unit="s")
     twice(measure, swarm, "at the end")
 
 
 @pytest.mark.thorough
-def test_all_managers_restart(swarm, discovery, reachability, measure):
+def test_all_managers_restart(swarm, discovery, reachability, gossip, measure):
     """All managers are restarted at once; what they had given out stays as it was."""
     web = swarm.deploy(on_two_networks())
     before = given(swarm)
@@ -103,7 +103,7 @@ def test_all_managers_restart(swarm, discovery, reachability, measure):
         ready = swarm.time_to_ready(managers, since=since, within=RESTARTED)
         web.wait_running(RESTARTED)
         whole = discovery.time_to_whole(since=time.monotonic(), within=SYNCED + 2)
-        put_on_record(measure, reachability)
+        put_on_record(measure, web, reachability, gossip)
     measure("all managers ready again", ready, unit="s").below(RESTARTED - 1)
     measure(RESTARTS, whole, unit="s").below(SYNCED, source=SOURCE)
     moved = sorted(before - given(swarm))
@@ -127,14 +127,14 @@ def test_control_gossip_cut(swarm, faults, discovery, measure):
 
 
 @pytest.mark.control(ANSWERS, LONE)
-def test_control_one_network_down(swarm, reachability, measure):
+def test_control_one_network_down(swarm, reachability, gossip, measure):
     """A worker's bridge of one network is down: its neighbours reach it on the other only."""
     web = swarm.deploy(on_two_networks())
     with reachability.watch(web, every=1.0, inside=True, every_inside=2.0):
         reachability.time_to_whole(within=SYNCED, inside=True)
         down = bridge_down(swarm.a_worker(), web.networks["south"])
         time.sleep(ONE_ONLY + 5)
-        put_on_record(measure, reachability, within=5)
+        put_on_record(measure, web, reachability, gossip, within=5)
     measure("bridges taken down", down, unit="1", better="none").above(1)
 
 
@@ -222,10 +222,12 @@ def twice(measure, swarm, when):
         measure(f"{name} {when}", len(words), unit="1", note=note).equals(0)
 
 
-def put_on_record(measure, reachability, within=SYNCED + 2):
+def put_on_record(measure, web, reachability, gossip, within=SYNCED + 2):
     """Who got through in the end, and what failed on one network while the other one served."""
     since = time.monotonic()
     whole = reachability.time_to_whole(within=within, since=since, inside=True)
+    if not whole.reached and (wrong := gossip.wrong_forwarding(web)):
+        web.swarm.note("note", text="forwarding tables: " + "; ".join(wrong))
     measure(ANSWERS, whole, unit="s").below(min(within, SYNCED), source=SOURCE)
     measure(LONE, longest_on_one(reachability), unit="s").below(
         ONE_ONLY, source="networkdb: what one network lost comes with its bulk sync, every 30 s"
