@@ -1,4 +1,4 @@
-"""Root file systems, kernels and workload images: built from Debian packages, verified, cached."""
+"""Root file systems, kernels, QEMU, workload images: from Debian packages, verified, cached."""
 
 from harness.images.cache import Cache, Entry, Manifest, Part, Say, silent
 from harness.images.debian import (
@@ -10,6 +10,7 @@ from harness.images.debian import (
     root_tree,
 )
 from harness.images.kernel import DebianKernel, debian_kernel
+from harness.images.qemu import DebianQemu, debian_qemu
 from harness.images.registry import RegistryProgram, registry_program
 from harness.images.workloads import WORKLOAD_TAGS, workload_archive
 
@@ -18,6 +19,7 @@ __all__ = [
     "Cache",
     "DebianBuild",
     "DebianKernel",
+    "DebianQemu",
     "DebianRecipe",
     "Entry",
     "Manifest",
@@ -25,6 +27,7 @@ __all__ = [
     "RegistryProgram",
     "Say",
     "debian_kernel",
+    "debian_qemu",
     "extracted_tar",
     "installed_packages",
     "registry_program",
