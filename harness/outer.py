@@ -110,7 +110,7 @@ class Guests:
         if self.clock is Clock.VIRTUAL:
             return Machine(clock=self.clock)
         kernel = debian_kernel(kernel_suite(self.kernel), self.cache, say=self.say)
-        boots = kvm_boots(kernel, self.cache).boots
+        boots = kvm_boots(kernel, self.cache, say=self.say).boots
         return Machine(
             clock=self.clock,
             accelerator=Accelerator.KVM if boots else Accelerator.TCG,

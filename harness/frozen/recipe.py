@@ -138,7 +138,7 @@ class _Recipe:
             if line.startswith("swarm-chaos: "):
                 self.say(f"  {line.removeprefix('swarm-chaos: ')}")
 
-        return freeze(spec, self.cache, progress=progress), engine
+        return freeze(spec, self.cache, progress=progress, say=self.say), engine
 
     def _image(self) -> GuestImage:
         suite = kernel_suite(self.wanted.kernel)

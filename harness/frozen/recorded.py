@@ -6,7 +6,7 @@ from harness.frozen.recipe import FrozenSwarm, freeze_swarm
 from harness.frozen.sending import Receipt
 from harness.images import Cache, Say, silent
 from harness.lab import Topology
-from harness.microvm import Clock, Machine, Snapshot, snapshots
+from harness.microvm import Clock, Machine, Snapshot, provide_qemu, snapshots
 from harness.trial import TrialRecord
 
 
@@ -18,6 +18,7 @@ def snapshot_of(
     What is frozen anew may have another key, because the engine's files, QEMU or the sources that
     form a swarm are others by now; ``say`` is told so.
     """
+    provide_qemu(cache, say=say)
     for known in snapshots(cache):
         if known.key == receipt.snapshot:
             return known

@@ -12,8 +12,9 @@ Knows nothing of Docker or of tests. In the guest ``agent.py`` calls
 from harness.microvm.boxes import pack, pack_folder
 from harness.microvm.guestimage import BuiltImage, GuestImage, base_tar
 from harness.microvm.kvm import KvmVerdict, kvm_boots
-from harness.microvm.machine import Accelerator, Clock, Machine, qemu_version
+from harness.microvm.machine import Accelerator, Clock, Machine
 from harness.microvm.pool import Pool
+from harness.microvm.qemu import Qemu, own_qemu, provide_qemu, qemu_at_hand
 from harness.microvm.snapshot import FreezeSpec, Snapshot, freeze, prune, snapshots
 from harness.microvm.thaw import Guest, GuestResult, Outcome, thaw
 
@@ -29,14 +30,17 @@ __all__ = [
     "Machine",
     "Outcome",
     "Pool",
+    "Qemu",
     "Snapshot",
     "base_tar",
     "freeze",
     "kvm_boots",
+    "own_qemu",
     "pack",
     "pack_folder",
+    "provide_qemu",
     "prune",
-    "qemu_version",
+    "qemu_at_hand",
     "snapshots",
     "thaw",
 ]

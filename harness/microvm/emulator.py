@@ -24,7 +24,7 @@ class Emulator:
 
     def __init__(
         self,
-        switches: Sequence[str],
+        command: Sequence[str],
         *,
         log: Path,
         cpu: int | None,
@@ -40,7 +40,7 @@ class Emulator:
         try:
             with theirs, log.open("wb") as out:
                 self.process: subprocess.Popen[bytes] = start_bound(
-                    [*switches, *control, "-S"],
+                    [*command, *control, "-S"],
                     pass_fds=[theirs.fileno(), *pass_fds],
                     log=out,
                     cpu=cpu,

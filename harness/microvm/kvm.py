@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.images import Cache, DebianKernel
+from harness.images import Cache, DebianKernel, Say, silent
 from harness.microvm.emulator import Emulator
 from harness.microvm.initrd import cpio, regular
-from harness.microvm.machine import QEMU, qemu_version
+from harness.microvm.qemu import Qemu, provide_qemu
 
 _WITHIN = 20.0
 _LINE = "microvm-probe-alive"
@@ -27,7 +27,7 @@ class KvmVerdict:
     reason: str
 
 
-def kvm_boots(kernel: DebianKernel, cache: Cache) -> KvmVerdict:
+def kvm_boots(kernel: DebianKernel, cache: Cache, *, say: Say = silent) -> KvmVerdict:
     """Boot ``kernel`` under KVM to its first program and see.
 
     Takes at most 20 s and is remembered until this machine boots anew or changes its QEMU or
@@ -36,33 +36,34 @@ def kvm_boots(kernel: DebianKernel, cache: Cache) -> KvmVerdict:
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return KvmVerdict(False, f"{_DEVICE} is missing or not open to this user")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    words = "\n".join([boot, qemu_version(), kernel.version, str(os.geteuid())])
+    qemu = provide_qemu(cache, say=say)
+    words = "\n".join([boot, qemu.version, kernel.version, str(os.geteuid())])
     note = cache.root / "kvm-probe"
     if note.is_file():
         known, _, verdict = note.read_text().partition("\n\n")
         answer, _, reason = verdict.partition(" ")
         if known == words and answer in ("yes", "no"):
             return KvmVerdict(answer == "yes", reason)
-    verdict_now = _probe(kernel)
+    verdict_now = _probe(kernel, qemu)
     cache.root.mkdir(parents=True, exist_ok=True)
     answer = "yes" if verdict_now.boots else "no"
     note.write_text(f"{words}\n\n{answer} {verdict_now.reason}")
     return verdict_now
 
 
-def _probe(kernel: DebianKernel) -> KvmVerdict:
+def _probe(kernel: DebianKernel, qemu: Qemu) -> KvmVerdict:
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-kvm-") as scratch:
         work = Path(scratch)
         console = work / "console.log"
         (work / "initrd").write_bytes(cpio([regular("init", probe_program(), executable=True)]))
-        switches = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        switches = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         switches += ["-machine", "pc", "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "256"]
         switches += ["-chardev", f"file,id=console,path={console}"]
         switches += ["-device", "isa-serial,chardev=console"]
         switches += ["-kernel", str(kernel.vmlinuz), "-initrd", str(work / "initrd")]
         switches += ["-append", "console=ttyS0 panic=-1 quiet"]
         try:
-            emulator = Emulator(switches, log=work / "qemu.log", cpu=None)
+            emulator = Emulator([*qemu.command, *switches], log=work / "qemu.log", cpu=None)
         except MicrovmError as error:
             return KvmVerdict(False, error.what)
         try:

@@ -7,18 +7,13 @@ seed for QEMU's own random numbers. Every switch here is part of a snapshot's ke
 
 from __future__ import annotations
 
-import functools
-import re
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MicrovmError, MissingError
+from harness.errors import MicrovmError
 
-QEMU = "qemu-system-x86_64"
 _MIB = 1 << 20
 
 
@@ -120,7 +115,7 @@ class Machine:
         out and not jumped over; no part of what is frozen, so a thaw may differ in it.
         """
         share = "off" if private else "on"
-        command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         command += ["-machine", "pc,nvdimm=on,memory-backend=ram,usb=off,vmport=off"]
         command += ["-smp", str(self.cpus), "-seed", str(seed)]
         if self.clock is Clock.VIRTUAL:
@@ -178,23 +173,3 @@ def _memory(name: str, size_mib: int, path: Path, share: str) -> list[str]:
 
 def _nvdimm(name: str, size_mib: int, path: Path, share: str) -> list[str]:
     return [*_memory(name, size_mib, path, share), "-device", f"nvdimm,id=nv-{name},memdev={name}"]
-
-
-@functools.cache
-def qemu_version() -> str:
-    """QEMU's version as it says it; :class:`~harness.errors.MissingError` if there is none."""
-    if shutil.which(QEMU) is None:
-        raise MissingError(
-            f"the microVM lab needs {QEMU}, which is not on this machine",
-            hint="apt-get install qemu-system-x86 (no root is needed to run it)",
-        )
-    done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=False)
-    return parse_version(done.stdout)
-
-
-def parse_version(text: str) -> str:
-    """The version in ``qemu --version``'s answer, package revision included."""
-    found = re.search(r"version (\S+)(?: \(([^)]*)\))?", text)
-    if found is None:
-        raise MicrovmError(f"{QEMU} does not say its version but: {text.strip()[:200]!r}")
-    return f"{found[1]} {found[2]}" if found[2] else found[1]

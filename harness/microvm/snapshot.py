@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
-from harness.images import Cache
+from harness.images import Cache, Say, silent
 from harness.microvm import boxes, fingerprint, sparse
 from harness.microvm.console import follow, tail
 from harness.microvm.emulator import Emulator
@@ -37,8 +37,9 @@ from harness.microvm.initrd import (
     parse_modules_dep,
     regular,
 )
-from harness.microvm.machine import Accelerator, Clock, Files, Machine, qemu_version
+from harness.microvm.machine import Accelerator, Clock, Files, Machine
 from harness.microvm.modules import GUEST_MODULES, PMEM_MODULES
+from harness.microvm.qemu import VARIABLE, Qemu, provide_qemu
 from harness.microvm.scratch import Scratch, scratch_root
 
 _MIB = 1 << 20
@@ -99,6 +100,21 @@ class Snapshot:
         facts["clock"] = Clock(facts["clock"])
         facts["accelerator"] = Accelerator(facts["accelerator"])
         return Machine(**facts)
+
+    def qemu(self) -> Qemu:
+        """The QEMU it was frozen by, which alone can wake it.
+
+        :class:`MicrovmError` if another is in use by now.
+        """
+        here = provide_qemu(Cache(self.folder.parent.parent))
+        frozen_by = self.manifest["facts"]["qemu"]
+        if here.version != frozen_by:
+            raise MicrovmError(
+                f"the snapshot {self.key} was frozen by QEMU {frozen_by} and can be thawed by no "
+                f"other; in use is {here.version}",
+                hint=f"freeze again, or name the QEMU of then by {VARIABLE}",
+            )
+        return here
 
     @property
     def note(self) -> dict[str, str]:
@@ -183,20 +199,24 @@ def _sweep(store: Path, leftover: Path) -> None:
 
 
 def freeze(
-    spec: FreezeSpec, cache: Cache, *, progress: Callable[[str], None] | None = None
+    spec: FreezeSpec,
+    cache: Cache,
+    *,
+    progress: Callable[[str], None] | None = None,
+    say: Say = silent,
 ) -> Snapshot:
     """The snapshot of ``spec``: found in the cache, or made now.
 
-    ``progress`` gets the console's lines while the guest boots. Whole or not at all, and made
-    once when two ask at once. Raises :class:`~harness.errors.MicrovmError` with the console's
-    end when the guest dies or takes too long, :class:`~harness.errors.MissingError` without QEMU
-    or room on the disk.
+    ``progress`` gets the console's lines while the guest boots, ``say`` is told when QEMU has to
+    be fetched. Whole or not at all, and made once when two ask at once. Raises
+    :class:`~harness.errors.MicrovmError` with the console's end when the guest dies or takes too
+    long, :class:`~harness.errors.MissingError` without room on the disk.
     """
-    version = qemu_version()
+    qemu = provide_qemu(cache, say=say)
     built = spec.image.provide(cache)
     facts = {
         "format": _FORMAT,
-        "qemu": version,
+        "qemu": qemu.version,
         "image": spec.image.key(cache),
         "guestfiles": {
             path.name: fingerprint.of_bytes(path.read_bytes())
@@ -232,7 +252,7 @@ def freeze(
             started = time.monotonic()
             scratch = Scratch(_memory_place(spec.machine))
             try:
-                _boot(spec, built, draft, scratch.path, progress)
+                _boot(spec, qemu, built, draft, scratch.path, progress)
             finally:
                 scratch.remove()
             manifest = {
@@ -248,6 +268,7 @@ def freeze(
 
 def _boot(
     spec: FreezeSpec,
+    qemu: Qemu,
     built: BuiltImage,
     draft: Path,
     fast: Path,
@@ -268,7 +289,7 @@ def _boot(
     virtual = spec.machine.clock is Clock.VIRTUAL
     cpu = min(os.sched_getaffinity(0)) if virtual else None
     emulator = Emulator(
-        spec.machine.switches(files, seed=spec.seed, private=False),
+        [*qemu.command, *spec.machine.switches(files, seed=spec.seed, private=False)],
         log=draft / "qemu.log",
         cpu=cpu,
     )

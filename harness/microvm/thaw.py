@@ -234,7 +234,7 @@ def thaw(
     ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
     """
     ordered = time.monotonic()
-    machine = snapshot.machine
+    machine, qemu = snapshot.machine, snapshot.qemu()
     control = {"seed": seed, "virtual_deadline": virtual_deadline, "heartbeat": heartbeat}
     body = boxes.pack(
         {
@@ -259,6 +259,7 @@ def thaw(
             cpu = min(os.sched_getaffinity(0))
         emulator = Emulator(
             [
+                *qemu.command,
                 *machine.switches(
                     files,
                     seed=seed,

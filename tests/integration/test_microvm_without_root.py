@@ -1,4 +1,4 @@
-"""The default suite as an ordinary user: no root, no Docker, nothing but QEMU."""
+"""The default suite as an ordinary user: no root, no Docker, and QEMU from the cache."""
 
 from __future__ import annotations
 

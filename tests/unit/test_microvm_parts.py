@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
-from harness.microvm import Clock, Machine, Outcome, Pool, machine, sparse
+from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot, machine, sparse, thaw
 from harness.microvm.console import follow, tail
 from harness.microvm.guest import Boxes, find_boxes
 from harness.microvm.initrd import (
@@ -24,7 +24,7 @@ from harness.microvm.initrd import (
     regular,
 )
 from harness.microvm.kvm import probe_program
-from harness.microvm.machine import Files, parse_version
+from harness.microvm.machine import Files
 from harness.microvm.pool import memory_slots
 from harness.microvm.qmp import Qmp
 from harness.microvm.scratch import Scratch, sweep
@@ -156,27 +156,24 @@ def test_every_field_of_the_machine_is_in_its_key():
     assert Machine(clock=Clock.REAL).facts() != Machine().facts()
 
 
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        (
-            "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n",
-            "7.2.22 Debian 1:7.2+dfsg-7+deb12u18+b3",
-        ),
-        ("QEMU emulator version 10.0.13\nCopyright", "10.0.13"),
-    ],
-)
-def test_qemu_version_carries_the_packages_revision(text, version):
-    assert parse_version(text) == version
-    with pytest.raises(MicrovmError, match="does not say its version"):
-        parse_version("nonsense")
+def test_a_snapshot_is_woken_by_the_qemu_that_froze_it_and_no_other(tmp_path, monkeypatch):
+    program = tmp_path / "qemu"
+    program.write_text("#!/bin/sh\necho QEMU emulator version 9.1.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SWARM_CHAOS_QEMU", str(program))
 
+    def frozen_by(version: str) -> Snapshot:
+        folder = tmp_path / "snapshot" / version
+        folder.mkdir(parents=True)
+        facts = {"qemu": version, "machine": Machine().facts()}
+        (folder / "manifest.json").write_text(json.dumps({"facts": facts}))
+        return Snapshot(folder)
 
-def test_qemu_missing_names_the_package(monkeypatch):
-    monkeypatch.setattr(machine.shutil, "which", lambda _: None)
-    machine.qemu_version.cache_clear()
-    with pytest.raises(MissingError, match="apt-get install qemu-system-x86"):
-        machine.qemu_version()
+    assert frozen_by("9.1.0").qemu().command == (str(program),)
+    with pytest.raises(MicrovmError, match=r"frozen by QEMU 7\.2\.22.*in use is 9\.1\.0") as caught:
+        thaw(frozen_by("7.2.22"), b"", {}, seed=1, virtual_deadline=1, scratch=tmp_path / "run")
+    assert "SWARM_CHAOS_QEMU" in caught.value.hint
+    assert not (tmp_path / "run").exists()
 
 
 def test_holes_change_nothing_but_the_room(tmp_path):

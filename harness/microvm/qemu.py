@@ -1,0 +1,67 @@
+"""Which QEMU runs the guests: Debian's, which is fetched, or one of the user's own."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ImageError, UsageError
+from harness.images import Cache, Say, silent
+from harness.images.qemu import cached_qemu, debian_qemu, debian_qemu_fits, version_told
+
+VARIABLE = "SWARM_CHAOS_QEMU"
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """A QEMU that is here: its ``version`` with the package's revision, the words to start it."""
+
+    version: str
+    command: tuple[str, ...]
+
+
+def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
+    """The QEMU that guests run under; Debian's is fetched now if it is not there, and said so.
+
+    :class:`~harness.errors.UsageError` when :data:`VARIABLE` names what is no QEMU; else errors
+    as in :mod:`harness.images.debian`.
+    """
+    own = own_qemu()
+    if own is not None:
+        return own
+    debian = debian_qemu(cache, say=say)
+    return Qemu(debian.version, debian.command)
+
+
+def own_qemu() -> Qemu | None:
+    """The user's own QEMU, if :data:`VARIABLE` names one: a path, or a name on the PATH."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    found = shutil.which(named)
+    if found is None:
+        raise UsageError(
+            f"{VARIABLE} is {named!r}, and there is no such program",
+            hint="name one by its path, or leave it unset: then Debian's QEMU is fetched",
+        )
+    return _asked(str(Path(found).absolute()))
+
+
+@functools.cache
+def _asked(program: str) -> Qemu:
+    try:
+        return Qemu(version_told([program]), (program,))
+    except ImageError as error:
+        raise UsageError(
+            f"{VARIABLE} is {program!r}, which is no QEMU to run a guest under: {error.what}",
+            hint="name a qemu-system-x86_64, or leave it unset: then Debian's is fetched",
+        ) from error
+
+
+def qemu_at_hand(cache: Cache) -> bool:
+    """Whether :func:`provide_qemu` may well succeed; nothing is fetched, nothing is started."""
+    fetchable = debian_qemu_fits() and shutil.which("mmdebstrap") is not None
+    return bool(os.environ.get(VARIABLE)) or fetchable or cached_qemu(cache) is not None
