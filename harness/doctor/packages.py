@@ -19,7 +19,6 @@ PACKAGE_OF = {
     "nsenter": "util-linux",
     "pivot_root": "util-linux",
     "ps": "procps",
-    "qemu-system-x86_64": "qemu-system-x86",
     "unshare": "util-linux",
 }
 

@@ -37,6 +37,7 @@ from harness.plugin.collecting import (
     pytest_collection_modifyitems,
     pytest_generate_tests,
     refuse_debugger,
+    refuse_unknown_qemu,
 )
 from harness.plugin.judging import (
     pytest_pyfunc_call,
@@ -112,6 +113,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options = read(config)
         refuse_debugger(config, options)
+        refuse_unknown_qemu(options)
     except UsageError as error:
         pytest.exit(str(error), returncode=EXIT_USAGE)
     config.stash[SESSION] = Session(config, options)

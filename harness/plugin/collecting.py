@@ -8,10 +8,10 @@ import pytest
 
 from harness.errors import MissingError, UsageError
 from harness.fixtures import Point
+from harness.microvm import own_qemu
 from harness.options import Options
 from harness.plugin.known_bugs import check
 from harness.plugin.selecting import (
-    QEMU,
     chosen_lab,
     is_scenario,
     other_engines_of,
@@ -64,9 +64,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any(is_scenario(item) for item in session.items):
         missing = MissingError(
             "the namespaces lab needs root",
-            hint=f"run as root, or take --lab microvm, which needs none (and {QEMU})",
+            hint="run as root, or take --lab microvm, which needs none",
         )
         pytest.exit(str(missing), returncode=missing.exit_code)
+
+
+def refuse_unknown_qemu(options: Options) -> None:
+    """What SWARM_CHAOS_QEMU names has to be one: every trial would be unknown."""
+    if chosen_lab(options) == "microvm":
+        own_qemu()
 
 
 def refuse_debugger(config: pytest.Config, options: Options) -> None:

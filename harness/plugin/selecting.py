@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
 from typing import Any
 
 import pytest
 
 from harness.engine import KNOWN, release_key, resolve
 from harness.fixtures import Point
+from harness.images import Cache
 from harness.lab import Topology
+from harness.microvm import qemu_at_hand
 from harness.options import Options
-
-QEMU = "qemu-system-x86_64"
 
 
 def is_scenario(item: pytest.Item) -> bool:
@@ -88,7 +87,7 @@ def release_after(engine: str) -> str | None:
 
 
 def chosen_lab(options: Options) -> str:
-    """The lab that is asked for, or that ``auto`` means here: microvm where QEMU is."""
+    """The lab that is asked for, or that ``auto`` means: microvm where QEMU is or can be had."""
     if options.lab != "auto":
         return options.lab
-    return "microvm" if shutil.which(QEMU) else "namespaces"
+    return "microvm" if qemu_at_hand(Cache()) else "namespaces"

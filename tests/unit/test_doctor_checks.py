@@ -16,7 +16,7 @@ from harness.doctor.of_programs import PROGRAMS
 from harness.doctor.packages import PACKAGE_OF
 from harness.doctor.show import render
 from harness.errors import MissingError
-from harness.images import Cache
+from harness.images import Cache, DebianQemu
 from harness.lab.features import KernelFeatures, Tried
 from harness.microvm import KvmVerdict
 
@@ -114,18 +114,59 @@ def test_without_namespaces_the_rest_says_why_it_was_not_tried():
     assert "Operation not permitted" in found.seen
 
 
+@pytest.fixture
+def qemu(monkeypatch, tmp_path):
+    """What is here of QEMU: nothing named, nothing cached, on an x86-64 machine."""
+    monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
+    monkeypatch.setattr(of_microvm, "debian_qemu_fits", lambda: True)
+    monkeypatch.setattr(of_microvm, "cached_qemu", lambda _cache: None)
+    return monkeypatch
+
+
+def test_a_qemu_that_can_be_fetched_is_no_lack(qemu):
+    found = one("QEMU", made_up())
+    assert (found.state, found.todo) == ("ok", "")
+    assert "fetched when it is first needed" in found.seen
+
+
+def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu):
+    found = one("QEMU", made_up(programs=frozenset()))
+    assert (found.state, found.todo) == ("missing", "apt-get install mmdebstrap")
+    qemu.setattr(of_microvm, "debian_qemu_fits", lambda: False)
+    found = one("QEMU", made_up())
+    assert (found.state, "SWARM_CHAOS_QEMU" in found.todo) == ("missing", True)
+
+
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
-        (Answer(0, "QEMU emulator version 7.2.22 (Debian 1:7.2)\n"), "ok"),
+        (Answer(0, "QEMU emulator version 10.0.13 (Debian 1:10.0.13)\n"), "ok"),
         (Answer(0, "something else"), "unknown"),
+        (Answer(126, "Permission denied"), "unknown"),
         (Answer(None, "no answer within 10 s"), "unknown"),
     ],
 )
-def test_qemu_is_believed_only_when_it_tells_its_version(answer, state):
-    found = one("QEMU", made_up(answers={"qemu-system-x86_64": answer}))
+def test_a_cached_qemu_is_believed_only_when_it_runs(qemu, answer, state):
+    cached = DebianQemu("10.0.13 Debian 1:10.0.13", Path("/cache/qemu"))
+    qemu.setattr(of_microvm, "cached_qemu", lambda _cache: cached)
+    found = one("QEMU", made_up(answers={"ld-linux-x86-64.so.2": answer}))
     assert found.state == state
-    assert ("7.2.22" in found.seen) is (state == "ok")
+    assert ("10.0.13" in found.seen) is (state == "ok")
+    assert (answer.last_line in found.seen) is (state != "ok")
+
+
+def test_a_qemu_of_the_users_own_is_named_and_one_that_is_not_there_is_missing(qemu, tmp_path):
+    program = tmp_path / "qemu"
+    program.write_text("#!/bin/sh\necho QEMU emulator version 9.1.0\n")
+    program.chmod(0o755)
+    qemu.setenv("SWARM_CHAOS_QEMU", str(program))
+    found = one("QEMU", made_up())
+    assert (found.state, found.seen) == ("ok", f"9.1.0 ({program}, by SWARM_CHAOS_QEMU)")
+    qemu.setenv("SWARM_CHAOS_QEMU", "no-such-qemu")
+    found = one("QEMU", made_up())
+    assert found.state == "missing"
+    assert "no-such-qemu" in found.seen
+    assert found.todo
 
 
 @pytest.mark.parametrize(
@@ -234,11 +275,12 @@ def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing,
     assert {c["name"]: c["state"] for c in told["checks"]}[missing] == "missing"
 
 
-def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", verdict=None):
+def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", qemu=True, verdict=None):
     monkeypatch.setattr(of_microvm, "DEVICE", tmp_path / "kvm")
     if device:
         (tmp_path / "kvm").touch()
     monkeypatch.setattr(of_microvm, "cached_kernel", lambda _cache: kernel)
+    monkeypatch.setattr(of_microvm, "qemu_is_here", lambda _cache: qemu)
     monkeypatch.setattr(of_microvm, "kvm_boots", lambda _kernel, _cache: verdict)
     return one("KVM", made_up())
 
@@ -250,8 +292,10 @@ def test_kvm_is_believed_only_when_a_guest_booted(monkeypatch, tmp_path):
     assert "failed to set MSR" in found.seen
 
 
-def test_without_the_device_or_a_kernel_kvm_is_not_tried(monkeypatch, tmp_path):
+def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_path):
     assert kvm(monkeypatch, tmp_path, kernel=None).state == "unknown"
+    found = kvm(monkeypatch, tmp_path, qemu=False)
+    assert (found.state, "QEMU is cached yet" in found.seen) == ("unknown", True)
     (tmp_path / "kvm").unlink()
     assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("no ")
 

@@ -6,6 +6,7 @@ from harness import options
 from harness.errors import UsageError
 from harness.frozen import KERNELS, kernel_suite
 from harness.microvm import Clock
+from harness.plugin import selecting
 
 
 @pytest.fixture
@@ -70,3 +71,11 @@ def test_an_unknown_clock_is_refused_with_the_known_ones(read, clock):
 def test_every_lab_that_is_offered_is_taken_and_offered_in_the_refusal(read, lab):
     assert read(f"--lab={lab}").lab == lab
     assert lab in refused(read, "--lab=cloud")
+
+
+@pytest.mark.parametrize(("at_hand", "lab"), [(True, "microvm"), (False, "namespaces")])
+def test_auto_is_the_guest_where_qemu_is_or_can_be_fetched(read, monkeypatch, at_hand, lab):
+    monkeypatch.setattr(selecting, "qemu_at_hand", lambda _cache: at_hand)
+    assert selecting.chosen_lab(read()) == lab
+    assert selecting.chosen_lab(read("--lab=microvm")) == "microvm"
+    assert selecting.chosen_lab(read("--lab=namespaces")) == "namespaces"

@@ -473,3 +473,11 @@ def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path)
     assert ran.code == 2
     assert "cannot make a run's folder" in ran.out
     assert "Traceback" not in ran.out
+
+
+@pytest.mark.parametrize("lab", ["microvm", "auto"])
+def test_a_qemu_that_is_not_there_is_refused_before_anything_runs(scenario, lab):
+    ran = scenario("def test_calm(lab): pass\n", f"--lab={lab}", SWARM_CHAOS_QEMU="/no/such/qemu")
+    assert ran.code == 64
+    assert "SWARM_CHAOS_QEMU is '/no/such/qemu'" in ran.out + ran.err
+    assert not ran.run.exists()
