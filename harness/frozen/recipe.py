@@ -24,7 +24,15 @@ from harness.images import (
     workload_archive,
 )
 from harness.lab import Topology
-from harness.microvm import FreezeSpec, GuestImage, Machine, Snapshot, base_tar, freeze
+from harness.microvm import (
+    FreezeSpec,
+    GuestImage,
+    Machine,
+    Snapshot,
+    base_tar,
+    freeze,
+    own_qemu,
+)
 
 #: Debian suites by the kernel they serve as ``linux-image-cloud-amd64``.
 KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
@@ -96,6 +104,7 @@ class _Recipe:
     say: Say
 
     def freeze(self) -> tuple[Snapshot, EngineFacts]:
+        own_qemu()  # a name that is no QEMU is told at once, not when all engines are built
         facts = {}
         for name in self.wanted.engines:
             asked = resolve(name)
