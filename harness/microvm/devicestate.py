@@ -3,7 +3,8 @@
 QEMU keeps, beside the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
 its section ``timer``). With ``-icount sleep=on`` the first idle moment is counted from 0 on that
 clock, so a machine thawed from another QEMU's state would leap by all the wall time that its
-freeze took (seen with QEMU 7.2: 236 s). Setting it to 0 leaves nothing to leap.
+freeze took (seen with QEMU 7.2: 236 s). Setting it to 0 leaves nothing to leap. QEMU 10.0
+keeps it at the same place (645 s after a freeze of 690 s) and is served the same way.
 """
 
 from __future__ import annotations
