@@ -70,12 +70,9 @@ def test_redeployed(network, swarm, faults, discovery, tasks, measure):
         measure("tasks replaced", len(tasks.lives("app")) - TASKS, unit="tasks").equals(2 * TASKS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "network",
-    [
-        pytest.param("quiet", marks=pytest.mark.thorough),
-        pytest.param("jitter", marks=pytest.mark.needs("netem")),
-    ],
+    "network", ["quiet", pytest.param("jitter", marks=pytest.mark.needs("netem"))]
 )
 def test_tasks_flap(network, swarm, faults, discovery, tasks, measure):
     """Tasks that die every few seconds leave no dead address behind, nor does their removal."""

@@ -87,7 +87,8 @@ def test_leader_killed(victim, swarm, load, faults, leadership, measure):
     measure("tasks rescheduled", rescheduled, unit="tasks", better="none")
 
 
-@pytest.mark.parametrize("victim", ["node", pytest.param("dockerd", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("victim", ["node", "dockerd"])
 def test_follower_killed(victim, swarm, load, faults, leadership, measure):
     """A follower's death costs no election, neither when it goes nor when it is back."""
     web = swarm.deploy(balanced_web(replicas=4))

@@ -105,7 +105,7 @@ def test_majority_lost(lost, first, swarm, load, faults, leadership, api, measur
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, lost, first)
-    with load.http(web, users=4, per_user=1) as traffic, api.watch():
+    with load.http(web, users=2, per_user=1) as traffic, api.watch():
         with ExitStack() as outages:
             for node in victims:
                 outage = outages.enter_context(faults.kill_dockerd(node))
@@ -124,7 +124,7 @@ def test_force_new_cluster(swarm, load, faults, measure):
     before = running(web)
     victims, [survivor] = choose(swarm, 2, "leader")
     workers = swarm.workers
-    with load.http(web, users=4, per_user=1) as traffic:
+    with load.http(web, users=2, per_user=1) as traffic:
         outages = [faults.kill_node(node).inject() for node in victims]
         recovering = time.monotonic()
         swarm.force_new_cluster(survivor)
@@ -179,7 +179,7 @@ def test_deaf_manager(deaf, swarm, load, faults, leadership, api, trial, measure
     before = running(web)
     victim = swarm.leader if deaf == "leader" else swarm.a_follower()
     others = [node for node in swarm.managers if node.name != victim.name]
-    with load.http(web, users=4, per_user=1) as traffic, api.watch():
+    with load.http(web, users=2, per_user=1) as traffic, api.watch():
         with cut_off(faults, [victim]) as cut:
             alone = api.time_to_all("write", since=cut.injected_at, within=ALONE, managers=others)
             cut.hold(ALONE + SETTLED)
@@ -215,7 +215,7 @@ def test_control_nobody_answers(swarm, load, faults, leadership, api, measure):
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, 2, "leader")
-    with load.http(web, users=4, per_user=1) as traffic, api.watch(), ExitStack() as outages:
+    with load.http(web, users=2, per_user=1) as traffic, api.watch(), ExitStack() as outages:
         for node in victims:
             outage = outages.enter_context(faults.kill_dockerd(node))
         outages.enter_context(faults.process.pause_dockerd(survivors[0]))
