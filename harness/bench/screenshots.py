@@ -76,9 +76,16 @@ def take(
 @click.option(
     "--into", default="docs/img", show_default=True, type=click.Path(path_type=Path), help="Folder."
 )
-def screenshots(trial: Path | None, into: Path) -> None:
+@click.option(
+    "--engines", type=click.Path(path_type=Path, exists=True),
+    help="Instead: pictures of this run, in which engines are compared.",
+)  # fmt: skip
+def screenshots(trial: Path | None, into: Path, engines: Path | None) -> None:
     """Pictures of the pages: of TRIAL (a folder in its run), and of synthetic runs."""
     into.mkdir(parents=True, exist_ok=True)
+    if engines is not None:
+        _of_engines(engines.resolve(), into)
+        return
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         root = Path(folder)
         site = root / "site"
@@ -109,6 +116,21 @@ def screenshots(trial: Path | None, into: Path) -> None:
             )  # fmt: skip
     for path in sorted(into.glob("report-*.png")):
         click.echo(f"{path}  {path.stat().st_size // 1024} KiB")
+
+
+def _of_engines(run: Path, into: Path) -> None:
+    """Pictures of a run's overview, and of the scenario in which engines differ most to the eye."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        site = Path(folder)
+        write_site([run], site)
+        take(browser, site / "index.html", into / "engines-overview.png", height=1500)
+        take(
+            browser, site / "pages" / "scenario-ports_change.html",
+            into / "engines-scenario.png", show="#spread-head", height=900,
+        )  # fmt: skip
+        comparison = site / "pages" / "comparison.html"
+        if comparison.exists():
+            take(browser, comparison, into / "engines-comparison.png", height=1100)
 
 
 if __name__ == "__main__":
