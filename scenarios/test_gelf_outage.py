@@ -91,6 +91,7 @@ class Case:
     by_name: bool = False
 
 
+@pytest.mark.thorough
 def test_sink_stalls(outage):
     """The collector accepts connections and reads nothing."""
     outage(Case("gelf_stalled"))

@@ -57,6 +57,7 @@ def test_slash_30(swarm, measure):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.known_bug("moby/moby#35849", measures=[TOLD_NAME])
 def test_full_26(swarm, measure):
     """On a full /26 a task waits: the user should be told, and it runs when addresses are free."""
