@@ -74,7 +74,7 @@ def test_rolling_upgrade(order, again, swarm, load, faults, other_engines, trial
     nodes = in_order(swarm, order)
     former = swarm.leader.engine.version
     [engine] = other_engines
-    with load.http(web, users=2, per_user=1) as traffic:
+    with load.http(web, users=4, per_user=1) as traffic:
         turns = [upgrade(swarm, web, node, engine, faults, trial) for node in nodes]
         if again:
             nodes = in_order(swarm, order)
@@ -94,7 +94,7 @@ def test_control_both_drained(swarm, load, faults, other_engines, trial, measure
     web = swarm.deploy(on_every_worker())
     [engine] = other_engines
     one, other = swarm.workers
-    with load.http(web, users=2, per_user=1) as traffic:
+    with load.http(web, users=4, per_user=1) as traffic:
         swarm.set_availability(other, "drain")
         turn = upgrade(swarm, web, one, engine, faults, trial)
         swarm.set_availability(other, "active")
