@@ -117,6 +117,7 @@ def test_majority_lost(lost, first, swarm, load, faults, leadership, api, measur
     on_tasks(measure, web, before, traffic)
 
 
+@pytest.mark.thorough
 @pytest.mark.upstream("moby/swarmkit#2670", "moby/moby#34384")
 def test_force_new_cluster(swarm, load, faults, measure):
     """One survivor of three is made a swarm again: services, tasks and workers are all kept."""

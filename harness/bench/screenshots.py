@@ -123,14 +123,17 @@ def _of_engines(run: Path, into: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         site = Path(folder)
         write_site([run], site)
-        take(browser, site / "index.html", into / "engines-overview.png", height=1500)
+        take(
+            browser, site / "index.html", into / "engines-overview.png", show="#overview-head",
+            height=960,
+        )  # fmt: skip
         take(
             browser, site / "pages" / "scenario-ports_change.html",
             into / "engines-scenario.png", show="#spread-head", height=900,
         )  # fmt: skip
         comparison = site / "pages" / "comparison.html"
         if comparison.exists():
-            take(browser, comparison, into / "engines-comparison.png", height=1100)
+            take(browser, comparison, into / "engines-comparison.png", height=760)
 
 
 if __name__ == "__main__":

@@ -82,8 +82,11 @@ class Cell:
     @property
     def shown(self) -> tuple[StoredTrial, ...]:
         """The trials that get a link of their own in the cell: the worst, if there are many."""
-        ranked = sorted(self.trials, key=lambda t: _TONES.index(outcome_of(t).tone))
-        return self.trials if len(ranked) <= _MOST_CHIPS else tuple(ranked[:_MOST_CHIPS])
+        by_seed = sorted(self.trials, key=lambda t: (t.record.inputs.seed, t.id))
+        if len(by_seed) <= _MOST_CHIPS:
+            return tuple(by_seed)
+        ranked = sorted(by_seed, key=lambda t: _TONES.index(outcome_of(t).tone))
+        return tuple(ranked[:_MOST_CHIPS])
 
     @property
     def tally(self) -> tuple[tuple[Outcome, int], ...]:

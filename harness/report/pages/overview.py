@@ -5,12 +5,14 @@ from __future__ import annotations
 from harness.report.found import Entry, Found
 from harness.report.overview import distinct, headline_of, matrix_of, outcome_of, title_of
 from harness.report.pages.shared import Place, render
+from harness.results.versions import by_version
 
 
 def overview_page(found: Found, place: Place) -> str:
     """The page as text."""
     trials = found.trials
     inputs = [t.record.inputs for t in trials]
+    engines = sorted({i.engine.version for i in inputs}, key=by_version)
     tones = [outcome_of(t).tone for t in trials]
     return render(
         "overview.html.j2",
@@ -20,12 +22,12 @@ def overview_page(found: Found, place: Place) -> str:
             "headline": headline_of(trials, len(found.lost)),
             "tones": {tone: tones.count(tone) for tone in ("good", "bad", "unknown")},
             "facts": {
-                "Engines": distinct(i.engine.version for i in inputs),
+                "Engines": distinct(engines),
                 "Lab": distinct(i.lab for i in inputs),
                 "Clock": distinct(i.clock for i in inputs),
                 "Topology": distinct(i.topology for i in inputs),
                 "Kernel": distinct(i.kernel for i in inputs),
-                "Seeds": distinct(str(i.seed) for i in inputs),
+                "Seeds": distinct(map(str, sorted({i.seed for i in inputs}))),
             },
             "matrix": matrix_of(trials),
             "scenario_pages": {(s.scenario, s.control): s.page for s in found.scenarios},
