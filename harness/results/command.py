@@ -220,9 +220,9 @@ def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
 
     read = [read_run(chosen_run(name, reports)) for name in runs or (None,)]
     if of == "trials":
-        click.echo(as_csv(OfTrial, of_trials(read)), nl=False)
+        click.echo(as_csv(OfTrial._fields, of_trials(read)), nl=False)
     else:
-        click.echo(as_csv(OfEngine, of_engines(read)), nl=False)
+        click.echo(as_csv(OfEngine._fields, of_engines(read)), nl=False)
 
 
 @results.command()

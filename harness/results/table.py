@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
-from statistics import median_high
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
 
-from harness.results.likes import is_believed
+from harness.results.likes import FAILED, Group, Setting, group
 from harness.results.run import Run, StoredTrial
+from harness.results.sides import Side
 from harness.results.versions import by_version
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class OfTrial:
+class OfTrial(NamedTuple):
     """One measure of one trial. ``limit``: its bound, in words; "" if it has none."""
 
     run: str
@@ -28,6 +25,7 @@ class OfTrial:
     topology: str
     lab: str
     clock: str
+    options: str
     seed: int
     verdict: str
     measure: str
@@ -37,8 +35,7 @@ class OfTrial:
     limit: str
 
 
-@dataclass(frozen=True)
-class OfEngine:
+class OfEngine(NamedTuple):
     """One measure over the trials of an engine.
 
     ``longer``: in how many the watching ended first, so that the true value is larger;
@@ -50,6 +47,7 @@ class OfEngine:
     topology: str
     lab: str
     clock: str
+    options: str
     measure: str
     unit: str
     trials: int
@@ -68,32 +66,21 @@ def of_trials(runs: Sequence[Run]) -> list[OfTrial]:
 def of_engines(runs: Sequence[Run]) -> list[OfEngine]:
     """A row for every measure of every scenario and engine, engines by their version.
 
-    Counted are trials that are believed: no controls, none in doubt. Of an even number of values
-    the median is the larger one in the middle, so that it is one that was measured.
+    Counted is what a comparison counts: no controls, no trials in doubt, none twice.
     """
-    found: dict[tuple[str, str, str, str, str, str, str], list[tuple[float, bool, bool]]] = {}
-    for run in runs:
-        for trial in run.trials:
-            given = trial.record.inputs
-            if given.control or not is_believed(trial.record):
-                continue
-            place = (given.scenario, given.engine.version, given.topology, given.lab, given.clock)
-            for m in trial.record.measures:
-                if m.value is not None:
-                    told = found.setdefault((*place, m.name, m.unit), [])
-                    told.append((m.value, m.censored, m.ok is False))
-    order = {key: number for number, key in enumerate(found)}  # measures as a scenario takes them
-    keys = sorted(found, key=lambda k: (k[0], by_version(k[1]), k[2:5], order[k]))
-    return [_over(key, found[key]) for key in keys]
+    trials = tuple(trial for run in runs for trial in run.trials)
+    groups = group(Side("", trials), named=True, left_out=[])
+    order = sorted(groups, key=lambda s: (s.scenario, by_version(s.engine), s[2:]))
+    return [row for setting in order for row in _over(setting, groups[setting])]
 
 
-def as_csv(kind: type[T], rows: Iterable[T]) -> str:
-    """Rows of one kind as CSV, a line of heads first; what is unknown is empty."""
+def as_csv(heads: Sequence[str], rows: Iterable[tuple[object, ...]]) -> str:
+    """Rows as CSV below a line of heads; what is unknown is empty."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
-    out.writerow(field.name for field in fields(kind))  # type: ignore[arg-type]
+    out.writerow(heads)
     for row in rows:
-        out.writerow(_cell(value) for value in astuple(row))  # type: ignore[call-overload]
+        out.writerow(map(_cell, row))
     return text.getvalue()
 
 
@@ -109,6 +96,7 @@ def _of_trial(run: Run, trial: StoredTrial) -> Iterator[OfTrial]:
             given.topology,
             given.lab,
             given.clock,
+            _words(given.options),
             given.seed,
             trial.record.verdict,
             m.name,
@@ -119,19 +107,27 @@ def _of_trial(run: Run, trial: StoredTrial) -> Iterator[OfTrial]:
         )
 
 
-def _over(
-    key: tuple[str, str, str, str, str, str, str], told: Sequence[tuple[float, bool, bool]]
-) -> OfEngine:
-    values = sorted(value for value, _, _ in told)
-    return OfEngine(
-        *key,
-        len(values),
-        values[0],
-        median_high(values),
-        values[-1],
-        sum(longer for _, longer, _ in told),
-        sum(failed for _, _, failed in told),
-    )
+def _over(setting: Setting, trials: Group) -> Iterator[OfEngine]:
+    for name, taken in trials.measures.items():
+        values = [m.value for m in taken if m.value is not None]
+        if name == FAILED or not values:
+            continue
+        yield OfEngine(
+            *setting[:5],
+            _words(dict(setting.options)),
+            name,
+            taken[0].unit,
+            len(values),
+            min(values),
+            median(values),
+            max(values),
+            sum(m.censored for m in taken),
+            sum(m.ok is False for m in taken),
+        )
+
+
+def _words(options: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(options.items()))
 
 
 def _cell(value: object) -> object:
