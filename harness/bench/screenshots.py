@@ -119,21 +119,23 @@ def screenshots(trial: Path | None, into: Path, engines: Path | None) -> None:
 
 
 def _of_engines(run: Path, into: Path) -> None:
-    """Pictures of a run's overview, and of the scenario in which engines differ most to the eye."""
+    """Pictures of a run's overview, comparison, and the scenario of `docs/engines.md`."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         site = Path(folder)
         write_site([run], site)
-        take(
-            browser, site / "index.html", into / "engines-overview.png", show="#overview-head",
-            height=960,
-        )  # fmt: skip
-        take(
-            browser, site / "pages" / "scenario-ports_change.html",
-            into / "engines-scenario.png", show="#spread-head", height=900,
-        )  # fmt: skip
-        comparison = site / "pages" / "comparison.html"
-        if comparison.exists():
-            take(browser, comparison, into / "engines-comparison.png", height=760)
+        for name, page, show, height in (
+            ("overview", "index.html", "#overview-head", 960),
+            ("scenario", "pages/scenario-ports_change.html", "#spread-head", 900),
+            ("comparison", "pages/comparison.html", "", 760),
+        ):
+            if not (site / page).exists():
+                raise UsageError(
+                    f"{run} gives no page {page}",
+                    hint="take a run of several engines with the scenario ports_change in it",
+                )
+            path = into / f"engines-{name}.png"
+            take(browser, site / page, path, show=show, height=height)
+            click.echo(f"{path}  {path.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":

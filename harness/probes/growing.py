@@ -1,4 +1,4 @@
-"""What of interest stands in a log that grows: each line is read once, however often one asks."""
+"""A log that grows, read once: dockerd appends to its log, and probes ask of it again and again."""
 
 from __future__ import annotations
 
@@ -7,32 +7,41 @@ import threading
 from pathlib import Path
 
 
+class NewLines:
+    """What has been appended to a file since the last look, up to its last whole line."""
+
+    def __init__(self, path: Path, *, read_to: int = 0) -> None:
+        self._path = path
+        self._read_to = read_to
+
+    def take(self) -> str:
+        """The new lines; "" if there are none, or the file cannot be read (yet)."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read_to)
+                new = file.read()
+        except OSError:
+            return ""
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read_to += len(whole)
+        return whole.decode(errors="replace")
+
+
 class GrowingLog:
-    """The matches of a pattern in the whole lines of a file, in the file's order.
+    """The matches of a pattern in a log's whole lines, in the log's order.
 
     Waiting for a line means asking several times a second, and dockerd's log may have grown to
-    half a megabyte by then. A file that was cut short is read again from its begin.
+    half a megabyte by then.
     """
 
     def __init__(self, path: Path, pattern: re.Pattern[str]) -> None:
-        self._path = path
+        self._lines = NewLines(path)
         self._pattern = pattern
         self._lock = threading.Lock()
-        self._read_to = 0
         self._found: list[re.Match[str]] = []
 
     def matches(self) -> list[re.Match[str]]:
-        """All that there are now; none of a file that cannot be read (yet)."""
+        """All that there are now."""
         with self._lock:
-            try:
-                with self._path.open("rb") as file:
-                    if file.seek(0, 2) < self._read_to:
-                        self._read_to, self._found = 0, []
-                    file.seek(self._read_to)
-                    new = file.read()
-            except OSError:
-                return list(self._found)
-            whole = new[: new.rfind(b"\n") + 1]
-            self._read_to += len(whole)
-            self._found += self._pattern.finditer(whole.decode(errors="replace"))
+            self._found += self._pattern.finditer(self._lines.take())
             return list(self._found)

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.lab import Node
+from harness.probes.growing import NewLines
 from harness.probes.stamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -79,10 +80,10 @@ class DockerdLogs:
     def __init__(
         self, nodes: Iterable[Node], trial: Trial, patterns: Mapping[str, str] = PATTERNS
     ) -> None:
-        self._logs = {node.name: node.dir / "dockerd.log" for node in nodes}
+        logs = {node.name: node.dir / "dockerd.log" for node in nodes}
+        self._logs = {name: NewLines(path, read_to=_size(path)) for name, path in logs.items()}
         self._trial = trial
         self._patterns = {name: re.compile(words) for name, words in patterns.items()}
-        self._read_to = {name: _size(path) for name, path in self._logs.items()}
         self._stamps = dict.fromkeys(self._logs, 0.0)
         self._lines: list[Line] = []
         self._lock = threading.Lock()
@@ -159,24 +160,11 @@ class DockerdLogs:
     def _read(self) -> None:
         with self._lock:
             offset = to_trial_time(self._trial.clock)
-            for name, path in self._logs.items():
-                text = self._new_text(name, path)
+            for name, log in self._logs.items():
                 found, self._stamps[name] = lines_in(
-                    text, self._patterns, to_trial_time=offset, before=self._stamps[name]
+                    log.take(), self._patterns, to_trial_time=offset, before=self._stamps[name]
                 )
                 self._lines += [Line(t, name, pattern, said) for t, pattern, said in found]
-
-    def _new_text(self, name: str, path: Path) -> str:
-        """What was logged since the last look, up to its last whole line."""
-        try:
-            with path.open("rb") as file:
-                file.seek(self._read_to[name])
-                new = file.read()
-        except OSError:
-            return ""
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read_to[name] += len(whole)
-        return whole.decode(errors="replace")
 
 
 def lines_in(

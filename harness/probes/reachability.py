@@ -373,8 +373,8 @@ class Reachability:
 
 def _counts(attempt: Attempt, out: Mapping[str, float]) -> bool:
     """Whether an attempt is held against anybody: not if it failed at a task on its way out."""
-    ended = attempt.t + attempt.took
-    return attempt.outcome == "ok" or ended < out.get(attempt.cell.target, ended + 1.0)
+    left = out.get(attempt.cell.target)
+    return attempt.outcome == "ok" or left is None or attempt.t + attempt.took < left
 
 
 def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:

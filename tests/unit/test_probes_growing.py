@@ -40,15 +40,6 @@ def test_half_a_line_is_waited_for(tmp_path):
     assert who(log.matches()) == ["m3"]
 
 
-def test_a_log_that_was_cut_short_is_read_anew(tmp_path):
-    path = tmp_path / "dockerd.log"
-    path.write_text("leader m1\nleader m2\n")
-    log = GrowingLog(path, LEADER)
-    assert who(log.matches()) == ["m1", "m2"]
-    path.write_text("leader m3\n")
-    assert who(log.matches()) == ["m3"]
-
-
 def test_bytes_that_are_no_text_hide_nothing(tmp_path):
     path = tmp_path / "dockerd.log"
     path.write_bytes(b"\xff\xfe\nleader m1\n\xc3")
