@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.bench.synthetic import many_trials, nightly_runs
-from harness.errors import MissingError, UsageError
+from harness.errors import HarnessError, MissingError, UsageError
 from harness.report import write_site
 
 if TYPE_CHECKING:
@@ -139,4 +140,8 @@ def _of_engines(run: Path, into: Path) -> None:
 
 
 if __name__ == "__main__":
-    screenshots()
+    try:
+        screenshots()
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
