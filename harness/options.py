@@ -11,7 +11,7 @@ from harness.engine import resolve
 from harness.errors import UsageError
 from harness.frozen import KERNELS, kernel_suite
 from harness.lab import Topology
-from harness.microvm import Clock
+from harness.microvm import MOST_CPUS, Clock
 
 LABS = ("auto", "microvm", "namespaces")
 DEFAULT_KERNEL = "6.12"
@@ -32,6 +32,7 @@ class Options:
     into: Path | None
     kernel: str
     clock: Clock
+    cpus: int | None
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -85,6 +86,12 @@ def declare(parser: pytest.Parser) -> None:
         help="virtual: repeatable, independent of the machine; real: as fast as it goes "
         "(default: virtual; microvm lab)",
     )
+    group.addoption(
+        "--cpus",
+        metavar="N",
+        help=f"a guest's CPUs, up to {MOST_CPUS} (default: 1 in virtual time, else the host's; "
+        "microvm lab)",
+    )
     # How the outer pytest speaks to the one in a guest; nothing for people.
     group.addoption("--lab-attach", metavar="DIR", help="(internal)")
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
@@ -116,6 +123,7 @@ def read(config: pytest.Config) -> Options:
         into=Path(into) if into else None,
         kernel=_kernel(config.getoption("--kernel")),
         clock=_clock(config.getoption("--clock")),
+        cpus=_cpus(config.getoption("--cpus"), guests=lab != "namespaces" or bool(attach)),
     )
 
 
@@ -130,6 +138,20 @@ def _clock(written: str) -> Clock:
     except ValueError:
         known = ", ".join(clock.value for clock in Clock)
         raise UsageError(f"there is no clock {written!r}", hint=f"clocks are: {known}") from None
+
+
+def _cpus(written: str | None, *, guests: bool) -> int | None:
+    if written is None:
+        return None
+    if not guests:
+        raise UsageError(
+            "--cpus is for guests, and the namespaces lab has none",
+            hint="leave it away there: nodes have this machine's CPUs",
+        )
+    number = _whole("--cpus", written, least=1)
+    if number > MOST_CPUS:
+        raise UsageError(f"--cpus {number} is too much", hint=f"at most {MOST_CPUS}")
+    return number
 
 
 def _whole(option: str, written: str, *, least: int) -> int:

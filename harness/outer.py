@@ -27,7 +27,16 @@ from harness.frozen.prompt import HOLD_VARIABLE
 from harness.frozen.sending import PROGRESS
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
-from harness.microvm import Accelerator, Clock, Machine, Outcome, Pool, Snapshot, kvm_boots
+from harness.microvm import (
+    MOST_CPUS,
+    Accelerator,
+    Clock,
+    Machine,
+    Outcome,
+    Pool,
+    Snapshot,
+    kvm_boots,
+)
 from harness.microvm.guest import say as console
 from harness.results import RunWriter
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
@@ -91,6 +100,7 @@ class Guests:
     root: Path
     kernel: str
     clock: Clock
+    cpus: int | None = None
     _frozen: dict[tuple[str, ...], tuple[Snapshot, Engine]] = field(default_factory=dict)
     _payloads: dict[Path, bytes] = field(default_factory=dict)
     _pool: Pool | None = None
@@ -106,15 +116,18 @@ class Guests:
         return self._frozen[known]
 
     def machine(self) -> Machine:
-        """The guests' hardware: one emulated CPU in virtual time, what there is in real time."""
+        """The guests' hardware: one emulated CPU in virtual time, what there is in real time.
+
+        Unless a number of CPUs was asked for.
+        """
         if self.clock is Clock.VIRTUAL:
-            return Machine(clock=self.clock)
+            return Machine(clock=self.clock, cpus=self.cpus or 1)
         kernel = debian_kernel(kernel_suite(self.kernel), self.cache, say=self.say)
         boots = kvm_boots(kernel, self.cache, say=self.say).boots
         return Machine(
             clock=self.clock,
             accelerator=Accelerator.KVM if boots else Accelerator.TCG,
-            cpus=max(2, len(os.sched_getaffinity(0))),
+            cpus=self.cpus or min(MOST_CPUS, max(2, len(os.sched_getaffinity(0)))),
         )
 
     def payload(self, item: pytest.Item) -> bytes:
@@ -159,6 +172,7 @@ class Assignment:
             *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
             *(f"--engine={self.engine}", f"--seed={self.seed}"),
             *([f"--topology={self.topology}"] if self.topology_given else []),
+            *([f"--cpus={self.options['cpus']}"] if "cpus" in self.options else []),
             *(["--controls"] if self.control else []),
             *(["--thorough"] if self.item.get_closest_marker("thorough") else []),
         )

@@ -27,7 +27,7 @@ def snapshot_of(
         record.inputs.engine.name,
         Topology.parse(record.inputs.topology),
         ".".join(record.inputs.kernel.split(".")[:2]),
-        Machine(clock=Clock.VIRTUAL),
+        Machine(clock=Clock.VIRTUAL, cpus=int(record.inputs.options.get("cpus", "1"))),
         tuple(record.inputs.options.get("other_engines", "").split()),
     )
     found, _ = freeze_swarm(wanted, cache, say=say)

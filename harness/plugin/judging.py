@@ -54,7 +54,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         topology=topology_of(item, session.options),
         control=item.get_closest_marker("control") is not None,
         topology_given=session.options.topology is not None,
-        options=options_of(others),
+        options=options_of(others, session.options.cpus),
         others=others,
     )
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -100,7 +100,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         attach=session.options.attach,
         scenario=scenario_id(item),
         control=item.get_closest_marker("control") is not None,
-        options=options_of(others),
+        options=options_of(others, session.options.cpus),
         others=others,
         clock=os.environ.get("SWARM_CHAOS_CLOCK", "real"),
         new_folder=session.new_folder,
@@ -108,9 +108,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     )
 
 
-def options_of(others: tuple[str, ...]) -> dict[str, str]:
-    """What a trial's record says of its scenario's choices."""
-    return {"other_engines": " ".join(others)} if others else {}
+def options_of(others: tuple[str, ...], cpus: int | None) -> dict[str, str]:
+    """What a trial's record says of its scenario's choices, and of CPUs that were asked for."""
+    options = {"other_engines": " ".join(others)} if others else {}
+    return options if cpus is None else {**options, "cpus": str(cpus)}
 
 
 @pytest.hookimpl(wrapper=True)

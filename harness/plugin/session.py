@@ -34,7 +34,9 @@ class Session:
         cache = Cache()
         say = self.progress.say
         self.shelf = Shelf(cache, say)
-        self.guests = Guests(cache, say, config.rootpath, options.kernel, options.clock)
+        self.guests = Guests(
+            cache, say, config.rootpath, options.kernel, options.clock, options.cpus
+        )
         self.run: RunWriter | None = None
         self.interrupted = False
         self._config = config

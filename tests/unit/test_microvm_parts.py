@@ -131,10 +131,17 @@ def test_virtual_clock_is_one_cpu_of_counted_instructions():
     assert "-seed 7" in joined
     assert "-rtc base=2026-01-01T00:00:00,clock=vm" in joined
     assert "-nodefaults" in words
-    with pytest.raises(MicrovmError, match="one virtual CPU"):
-        Machine(cpus=2)
+    with pytest.raises(MicrovmError, match="0 CPUs"):
+        Machine(cpus=0)
     with pytest.raises(MicrovmError, match="TCG"):
         Machine(accelerator=machine.Accelerator.KVM)
+
+
+def test_more_cpus_in_virtual_time_take_turns_on_one_thread():
+    joined = " ".join(Machine(cpus=2).switches(FILES, seed=7, private=True))
+    assert "-smp 2" in joined
+    assert "tcg,thread=single" in joined
+    assert Machine(cpus=2).facts() != Machine().facts()  # so the snapshot is another
 
 
 def test_a_thaw_writes_to_nothing_but_its_outbox():
