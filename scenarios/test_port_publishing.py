@@ -15,6 +15,7 @@ import pytest
 
 from harness.probes import listening
 from harness.swarm import (
+    NoAnswer,
     Service,
     Workload,
     change,
@@ -26,7 +27,7 @@ from harness.swarm import (
 )
 from harness.swarm.deployment import create
 from harness.swarm.workload import APP_IMAGE, APP_PORT
-from harness.wait import NotYet, wait_for
+from harness.wait import NotYet, time_until, wait_for
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -64,6 +65,7 @@ HICCUP = 5.0
 FIRST, SECOND = 8080, 8081
 
 LONE = "longest time a node fails while another serves"
+MOVED = "time until the task is behind the new port"
 LISTENING = "nodes whose dockerd does not hold the port at the end"
 
 
@@ -173,14 +175,16 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
     """An update of the port that loses its leader half-way is carried out by the next one.
 
     The dead leader's own task fails by it; as swarm stands by itself an update then pauses for an
-    operator, so this one is told to go on.
+    operator, so this one is told to go on. Half-way is when a first new task runs.
     """
     web = swarm.deploy(published(FIRST))
     change(web, "app", on_failure_go_on)
     leader = swarm.leader
+    before = {task.id for task in web.tasks("app")}
     with reachability.watch(web):
         since = time.monotonic()
         publish(web, "app", SECOND)
+        wait_for(lambda: renewed(web, before), state="a new task to run", within=UPDATED)
         with faults.kill_dockerd(leader):
             others = swarm.all_but(leader)
             elsewhere = reachability.time_to_whole(within=FAILED_OVER, since=since, nodes=others)
@@ -197,16 +201,96 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
         put_on_record(measure, reachability, swarm, SECOND, since=healed)
 
 
+@pytest.mark.thorough
+@pytest.mark.swarm(managers=3, workers=1)
+@pytest.mark.upstream("moby/moby#30199", "moby/swarmkit#1875", "moby/swarmkit#2143")
+def test_leader_dies_on_the_answer(swarm, faults, measure):
+    """A host-mode port that a leader took and died with is carried out by the next leader.
+
+    A manager answers when raft has the new spec. The leader's allocator then copies the port to
+    where tasks take theirs, which is another write of raft's, and a leader may die between the
+    two: a matter of milliseconds, and of luck.
+    """
+    alone = swarm.create(host_mode())
+    alone.wait_running(SERVED)
+    leader = swarm.leader
+    publish(alone, "app", SECOND)
+    with faults.kill_dockerd(leader) as outage:
+        put_on_record_moved(measure, alone, since=outage.injected_at)
+
+
+@pytest.mark.control(MOVED)
+@pytest.mark.thorough
+@pytest.mark.swarm(managers=1, workers=1)
+def test_control_update_held(swarm, measure):
+    """A service whose new task may run nowhere keeps its old port, and the check says so."""
+    alone = swarm.create(host_mode())
+    alone.wait_running(SERVED)
+    change(alone, "app", start_first_nowhere)
+    publish(alone, "app", SECOND)
+    put_on_record_moved(measure, alone, since=time.monotonic())
+
+
 def on_failure_go_on(spec):
     """An update does not pause when one of its tasks fails."""
     spec["UpdateConfig"] = {**(spec.get("UpdateConfig") or {}), "FailureAction": "continue"}
     spec["UpdateConfig"].setdefault("Parallelism", 1)
 
 
+def renewed(made, before):
+    """Whether a task runs that was not there before."""
+    new = [task for task in made.tasks("app") if task.running and task.id not in before]
+    return bool(new) or NotYet("no new task runs")
+
+
 def published(port):
     """A service that says who answers, behind a published port."""
     app = Service("app", APP_IMAGE, ("web",), replicas=2, port=APP_PORT, published=port)
     return Workload("web", ("web",), (app,), entry="app")
+
+
+def host_mode():
+    """A service of one task on a worker, behind a host-mode port."""
+    app = Service(
+        "app",
+        APP_IMAGE,
+        (),
+        port=APP_PORT,
+        published=FIRST,
+        publish_mode="host",
+        role="worker",
+    )
+    return Workload("alone", (), (app,))
+
+
+def start_first_nowhere(spec):
+    """A new task may run on no node, and the old one stays until it does."""
+    spec["UpdateConfig"] = {"Parallelism": 1, "Order": "start-first"}
+    spec["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.nowhere==true"]}
+
+
+def put_on_record_moved(measure, made, since):
+    """How long until the task runs behind the new port, and what the swarm says of the service."""
+
+    def behind():
+        try:
+            running = [task for task in made.tasks("app") if task.running]
+        except NoAnswer as error:
+            return NotYet(error.what)
+        if any(SECOND in task.ports for task in running):
+            return True
+        ports = sorted({port for task in running for port in task.ports})
+        return NotYet(f"the task runs behind {ports}" if running else "no task runs")
+
+    moved = time_until(
+        behind, state=f"a task behind {SECOND}", within=FAILED_OVER, every=1.0, since=since
+    )
+    measure(MOVED, moved, unit="s").below(
+        FAILED_OVER - 1, source="swarmkit#1875: a change of a host-mode port replaces the tasks"
+    )
+    found = made.swarm.ask(lambda api: api.api.inspect_service(made.services["app"]))
+    said = [port["PublishedPort"] for port in found["Endpoint"]["Ports"]]
+    measure("swarm says that it is published there", said == [SECOND], unit="1", better="none")
 
 
 def wait_until_gone(reachability):

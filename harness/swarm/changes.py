@@ -109,7 +109,7 @@ def publish(made: Deployment, service: str, port: int | None) -> None:
                 "Protocol": "tcp",
                 "TargetPort": description.port,
                 "PublishedPort": port,
-                "PublishMode": "ingress" if made.mesh else "host",
+                "PublishMode": made.publish_mode(description),
             }
         ]
         spec["EndpointSpec"] = {**(spec.get("EndpointSpec") or {}), "Ports": ports if port else []}

@@ -20,7 +20,7 @@ from docker.types import (
 from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Node, Site, probe_features
 from harness.swarm.asking import NoAnswer
-from harness.swarm.workload import IDENTITY, Service, Workload
+from harness.swarm.workload import IDENTITY, PublishMode, Service, Workload
 from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ _NANO = 1_000_000_000
 class Task:
     """A task as a manager's API lists it. ``message`` and ``error`` are what a user is told.
 
-    ``addresses`` are those it was given on networks, with their prefix length.
+    ``addresses`` are those it was given on networks, with their prefix length; ``ports`` those
+    that its node publishes for it alone (host mode).
     """
 
     id: str
@@ -46,6 +47,7 @@ class Task:
     message: str
     error: str
     addresses: tuple[str, ...]
+    ports: tuple[int, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -96,6 +98,10 @@ class Deployment:
                     address
                     for attachment in attrs.get("NetworksAttachments") or ()
                     for address in attachment.get("Addresses") or ()
+                ),
+                ports=tuple(
+                    port["PublishedPort"]
+                    for port in (attrs["Status"].get("PortStatus") or {}).get("Ports") or ()
                 ),
             )
             for attrs in listed
@@ -164,8 +170,13 @@ class Deployment:
         nodes = self.swarm.lab.nodes.values()
         return sum(1 for node in nodes if service.may_run_on(node.planned_role))
 
+    def publish_mode(self, service: Service) -> PublishMode:
+        """How a service's port is published here."""
+        return service.publish_mode or ("ingress" if self.mesh else "host")
+
     def _is_global(self, service: Service) -> bool:
-        return service.replicas is None or (service.published is not None and not self.mesh)
+        on_every_node = service.published is not None and service.publish_mode is None
+        return service.replicas is None or (on_every_node and not self.mesh)
 
 
 def create(swarm: Swarm, workload: Workload) -> Deployment:
@@ -212,8 +223,7 @@ def _create_network(swarm: Swarm, name: str, subnet: str | None) -> str:
 def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
     ports: Any = None
     if service.published is not None:
-        publish = "ingress" if made.mesh else "host"
-        ports = {service.published: (service.port, "tcp", publish)}
+        ports = {service.published: (service.port, "tcp", made.publish_mode(service))}
     everywhere = made._is_global(service)
     kwargs: dict[str, Any] = {
         "image": service.image,

@@ -15,6 +15,9 @@ from harness.errors import UsageError
 
 Role = Literal["manager", "worker"]
 
+PublishMode = Literal["ingress", "host"]
+"""How a port is published: by every node, or by those that have a task."""
+
 APP_IMAGE = "swarm-chaos/app:1"
 BALANCER_IMAGE = "swarm-chaos/balancer:1"
 LOGWRITER_IMAGE = "swarm-chaos/logwriter:1"
@@ -42,6 +45,8 @@ class LogDriver:
 class Service:
     """A service. ``replicas`` None: global. ``published``: the port that the outside uses.
 
+    ``publish_mode``: how it is published. None is as the lab can, so that the outside may enter
+    at every node: by the routing mesh, else by a host-mode port and a task on each.
     ``role``: its tasks run on managers or on workers only, and the outside enters there only.
     ``constraints``: more of swarm's own placement constraints (``node.labels.disk==ssd``).
     ``log``: where its tasks' output goes; None is the engine's default, files on the node.
@@ -55,6 +60,7 @@ class Service:
     replicas: int | None = 1
     port: int | None = None
     published: int | None = None
+    publish_mode: PublishMode | None = None
     env: dict[str, str] = field(default_factory=dict)
     stop_grace: float = 3.0
     role: Role | None = None
