@@ -26,6 +26,7 @@ class Row:
     topology: str
     kernel: str
     clock: str
+    cpus: int
     bytes: int
     age_seconds: float
     used_seconds_ago: float
@@ -41,6 +42,7 @@ class Row:
             topology=note.get("topology", ""),
             kernel=note.get("kernel", ""),
             clock=snapshot.machine.clock.value,
+            cpus=snapshot.machine.cpus,
             bytes=snapshot.disk_bytes,
             age_seconds=round(snapshot.age_seconds, 1),
             used_seconds_ago=round(time.time() - snapshot.used_at, 1),
@@ -76,7 +78,8 @@ def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
 
 def table(rows: list[Row]) -> list[str]:
     """Rows as aligned lines under their heads."""
-    cells = [("SNAPSHOT", "ENGINE", "TOPOLOGY", "KERNEL", "CLOCK", "SIZE", "AGE", "LAST USED")]
+    heads = "SNAPSHOT  ENGINE  TOPOLOGY  KERNEL  CLOCK  CPUS  SIZE  AGE  LAST USED"
+    cells = [tuple(heads.split("  "))]
     for row in rows:
         engine = f"{row.version} ({row.engine})" if row.engine != row.version else row.version
         cells.append(
@@ -86,6 +89,7 @@ def table(rows: list[Row]) -> list[str]:
                 row.topology or "-",
                 row.kernel or "-",
                 row.clock,
+                str(row.cpus),
                 f"{row.bytes // _MIB} MiB",
                 ago(row.age_seconds),
                 f"{ago(row.used_seconds_ago)} ago",

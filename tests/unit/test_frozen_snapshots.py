@@ -61,7 +61,7 @@ def test_nothing_is_removed_by_half_a_word(cache, args):
 
 
 def test_columns_stand_below_each_other():
-    row = Row("k", "26.1.5", "26.1.5", "3m", "6.12", "virtual", 5 << 20, 7200.0, 61.0)
+    row = Row("k", "26.1.5", "26.1.5", "3m", "6.12", "virtual", 2, 5 << 20, 7200.0, 61.0)
     head, line = table([row])
     assert line.index("5 MiB") == head.index("SIZE")
     assert line.endswith("1 min ago")
