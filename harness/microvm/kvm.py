@@ -12,6 +12,7 @@ from harness.errors import MicrovmError
 from harness.images import Cache, DebianKernel, Say, silent
 from harness.microvm.emulator import Emulator
 from harness.microvm.initrd import cpio, regular
+from harness.microvm.machine import KVM_CPU
 from harness.microvm.qemu import Qemu, provide_qemu
 
 _WITHIN = 20.0
@@ -57,7 +58,7 @@ def _probe(kernel: DebianKernel, qemu: Qemu) -> KvmVerdict:
         console = work / "console.log"
         (work / "initrd").write_bytes(cpio([regular("init", probe_program(), executable=True)]))
         switches = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        switches += ["-machine", "pc", "-accel", "kvm", "-cpu", "host", "-smp", "1", "-m", "256"]
+        switches += ["-machine", "pc", "-accel", "kvm", "-cpu", KVM_CPU, "-smp", "1", "-m", "256"]
         switches += ["-chardev", f"file,id=console,path={console}"]
         switches += ["-device", "isa-serial,chardev=console"]
         switches += ["-kernel", str(kernel.vmlinuz), "-initrd", str(work / "initrd")]
