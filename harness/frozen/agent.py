@@ -27,10 +27,13 @@ LAB_LINK = Path("/run/swarm-chaos-lab")
 
 #: Slow to import under emulation; a trial finds them in memory.
 _IMPORTED_BEFORE = (
+    "concurrent.futures.thread",
+    "dnslib",
     "docker",
     "filelock",
     "hashlib",
     "msgspec",
+    "packaging.requirements",
     "packaging.version",
     "platformdirs",
     "psutil",
@@ -41,7 +44,9 @@ _IMPORTED_BEFORE = (
     "_pytest.warnings",
     "requests",
     "rich.console",
+    "statistics",
     "testinfra.host",
+    "tomllib",
 )
 
 

@@ -16,6 +16,9 @@ FREEZING = ("images", "engine", "lab", "swarm", "trial")
 #: the guest is frozen with an empty one.
 GUEST_PART = ("microvm/guest.py", "microvm/boxes.py", "frozen/agent.py")
 
+#: Rooms that no trial needs; unpacking them takes a guest some tenths of a second.
+HOST_ONLY = ("bench", "doctor", "reference", "report")
+
 _HOME = Path(harness.__file__).parent
 
 
@@ -33,12 +36,16 @@ def freezing_sources() -> bytes:
 def trial_sources(
     root: Path, folders: Iterable[str], python_path: Iterable[Path] = ()
 ) -> dict[str, bytes]:
-    """The whole harness, and from the project at ``root`` its pytest set-up and ``folders``.
+    """The harness, and from the project at ``root`` its pytest set-up and ``folders``.
 
-    And what lies to be imported in the folders of ``python_path`` (pytest's ``pythonpath``).
-    Contents by path.
+    Without what is :data:`HOST_ONLY`; with what lies to be imported in the folders of
+    ``python_path`` (pytest's ``pythonpath``). Contents by path.
     """
-    contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in _files(_HOME)}
+    contents = {
+        f"harness/{file.relative_to(_HOME)}": file.read_bytes()
+        for file in _files(_HOME)
+        if file.relative_to(_HOME).parts[0] not in HOST_ONLY
+    }
     for name in ("pyproject.toml", "conftest.py"):
         if (root / name).is_file():
             contents[name] = (root / name).read_bytes()
