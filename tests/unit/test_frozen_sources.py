@@ -11,7 +11,13 @@ import pytest
 import harness
 from harness.frozen import sources
 from harness.frozen.recipe import guest_requirements
-from harness.frozen.sources import FREEZING, GUEST_PART, freezing_sources, trial_sources
+from harness.frozen.sources import (
+    FREEZING,
+    GUEST_PART,
+    HOST_ONLY,
+    freezing_sources,
+    trial_sources,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -92,7 +98,8 @@ def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(home, name):
     with (home / name).open("a") as file:
         file.write("\n# changed\n")
     assert freezing_sources() == before
-    assert f"harness/{name}" in trial_sources(home.parent, [])
+    brought = f"harness/{name}" in trial_sources(home.parent, [])
+    assert brought == (Path(name).parts[0] not in HOST_ONLY)
 
 
 @pytest.mark.parametrize(
