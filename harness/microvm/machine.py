@@ -1,8 +1,8 @@
 """What machine QEMU is asked to be: the switches, in one place.
 
 Virtual clock: the guest's clock counts executed instructions and jumps over idle time. Nothing
-comes in from outside: one virtual CPU, disks that are memory, no device that takes input, a
-seed for QEMU's own random numbers. Every switch here is part of a snapshot's key.
+comes in from outside: CPUs that one thread runs, disks that are memory, no device that takes
+input, a seed for QEMU's own random numbers. Every switch here is part of a snapshot's key.
 """
 
 from __future__ import annotations
