@@ -21,7 +21,7 @@ KVM_CPU = "host,-arch-capabilities"
 is itself in a guest can set it."""
 
 MOST_CPUS = 8
-"""CPUs that a machine may have; every one but the first costs time and shows the same bugs."""
+"""CPUs that a machine may have at most."""
 
 
 class Clock(StrEnum):
