@@ -33,8 +33,7 @@ _NANO = 1_000_000_000
 class Task:
     """A task as a manager's API lists it. ``message`` and ``error`` are what a user is told.
 
-    ``addresses`` are those it was given on networks, with their prefix length; ``ports`` those
-    that its node publishes for it alone (host mode).
+    ``addresses`` are those it was given on networks, with their prefix length.
     """
 
     id: str
@@ -47,7 +46,6 @@ class Task:
     message: str
     error: str
     addresses: tuple[str, ...]
-    ports: tuple[int, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -98,10 +96,6 @@ class Deployment:
                     address
                     for attachment in attrs.get("NetworksAttachments") or ()
                     for address in attachment.get("Addresses") or ()
-                ),
-                ports=tuple(
-                    port["PublishedPort"]
-                    for port in (attrs["Status"].get("PortStatus") or {}).get("Ports") or ()
                 ),
             )
             for attrs in listed
