@@ -123,7 +123,7 @@ def read(config: pytest.Config) -> Options:
         into=Path(into) if into else None,
         kernel=_kernel(config.getoption("--kernel")),
         clock=_clock(config.getoption("--clock")),
-        cpus=_cpus(config.getoption("--cpus"), guests=lab != "namespaces" or bool(attach)),
+        cpus=_cpus(config.getoption("--cpus")),
     )
 
 
@@ -140,14 +140,9 @@ def _clock(written: str) -> Clock:
         raise UsageError(f"there is no clock {written!r}", hint=f"clocks are: {known}") from None
 
 
-def _cpus(written: str | None, *, guests: bool) -> int | None:
+def _cpus(written: str | None) -> int | None:
     if written is None:
         return None
-    if not guests:
-        raise UsageError(
-            "--cpus is for guests, and the namespaces lab has none",
-            hint="leave it away there: nodes have this machine's CPUs",
-        )
     number = _whole("--cpus", written, least=1)
     if number > MOST_CPUS:
         raise UsageError(f"--cpus {number} is too much", hint=f"at most {MOST_CPUS}")

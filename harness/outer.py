@@ -28,6 +28,7 @@ from harness.frozen.sending import PROGRESS
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
 from harness.microvm import (
+    KVM_CPU,
     MOST_CPUS,
     Accelerator,
     Clock,
@@ -127,6 +128,7 @@ class Guests:
         return Machine(
             clock=self.clock,
             accelerator=Accelerator.KVM if boots else Accelerator.TCG,
+            cpu=KVM_CPU if boots else Machine.cpu,
             cpus=self.cpus or min(MOST_CPUS, max(2, len(os.sched_getaffinity(0)))),
         )
 

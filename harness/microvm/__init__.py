@@ -12,13 +12,14 @@ Knows nothing of Docker or of tests. In the guest ``agent.py`` calls
 from harness.microvm.boxes import pack, pack_folder
 from harness.microvm.guestimage import BuiltImage, GuestImage, base_tar
 from harness.microvm.kvm import KvmVerdict, kvm_boots
-from harness.microvm.machine import MOST_CPUS, Accelerator, Clock, Machine
+from harness.microvm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
 from harness.microvm.pool import Pool
 from harness.microvm.qemu import Qemu, own_qemu, provide_qemu, qemu_at_hand
 from harness.microvm.snapshot import FreezeSpec, Snapshot, freeze, prune, snapshots
 from harness.microvm.thaw import Guest, GuestResult, Outcome, thaw
 
 __all__ = [
+    "KVM_CPU",
     "MOST_CPUS",
     "Accelerator",
     "BuiltImage",

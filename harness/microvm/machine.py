@@ -132,7 +132,7 @@ class Machine:
             command += ["-icount", f"shift={self.icount_shift},sleep={sleep}"]
             command += ["-rtc", f"base={self.epoch},clock=vm"]
         elif self.accelerator is Accelerator.KVM:
-            command += ["-accel", "kvm", "-cpu", KVM_CPU, "-rtc", "base=utc,clock=host"]
+            command += ["-accel", "kvm", "-cpu", self.cpu, "-rtc", "base=utc,clock=host"]
         else:
             command += ["-accel", "tcg,thread=multi", "-cpu", self.cpu]
             command += ["-rtc", "base=utc,clock=host"]

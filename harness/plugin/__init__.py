@@ -36,6 +36,7 @@ from harness.plugin.collecting import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_generate_tests,
+    refuse_cpus_without_guests,
     refuse_debugger,
     refuse_unknown_qemu,
 )
@@ -114,6 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options = read(config)
         refuse_debugger(config, options)
         refuse_unknown_qemu(options)
+        refuse_cpus_without_guests(options)
     except UsageError as error:
         pytest.exit(str(error), returncode=EXIT_USAGE)
     config.stash[SESSION] = Session(config, options)

@@ -75,6 +75,16 @@ def refuse_unknown_qemu(options: Options) -> None:
         own_qemu()
 
 
+def refuse_cpus_without_guests(options: Options) -> None:
+    """Nodes on this kernel have this machine's CPUs, and a record must not say otherwise."""
+    in_a_guest = options.attach is not None
+    if options.cpus is not None and not in_a_guest and chosen_lab(options) != "microvm":
+        raise UsageError(
+            "--cpus is for guests, and the namespaces lab has none",
+            hint="leave it away there: nodes have this machine's CPUs",
+        )
+
+
 def refuse_debugger(config: pytest.Config, options: Options) -> None:
     """A debugger needs a keyboard, and nothing asynchronous enters a guest."""
     if chosen_lab(options) == "microvm" and config.getoption("usepdb"):

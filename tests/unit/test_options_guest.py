@@ -6,7 +6,7 @@ from harness import options
 from harness.errors import UsageError
 from harness.frozen import KERNELS, kernel_suite
 from harness.microvm import Clock
-from harness.plugin import selecting
+from harness.plugin import collecting, selecting
 
 
 @pytest.fixture
@@ -79,3 +79,10 @@ def test_auto_is_the_guest_where_qemu_is_or_can_be_fetched(read, monkeypatch, at
     assert selecting.chosen_lab(read()) == lab
     assert selecting.chosen_lab(read("--lab=microvm")) == "microvm"
     assert selecting.chosen_lab(read("--lab=namespaces")) == "namespaces"
+
+
+def test_cpus_are_refused_where_there_are_no_guests(read):
+    with pytest.raises(UsageError, match="--cpus is for guests"):
+        collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces"))
+    collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=microvm"))
+    collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces", "--lab-attach=/x"))
