@@ -2,7 +2,7 @@
 warnings and folder come back as the outer run's own.
 
 The guest runs the very same item with ``--lab namespaces``; what its pytest says is written down
-there (:class:`ReportLog`) and said again here.
+there (:class:`~harness.frozen.inside.ReportLog`) and said again here.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from harness.engine import EngineFacts as Engine
 from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
 from harness.frozen.agent import LAB_LINK
+from harness.frozen.inside import PYTEST_ENVIRONMENT, REPORTS
 from harness.frozen.payload import trial_payload
 from harness.frozen.prompt import HOLD_VARIABLE
-from harness.frozen.sending import PROGRESS
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
 from harness.microvm import (
@@ -38,11 +37,9 @@ from harness.microvm import (
     Snapshot,
     kvm_boots,
 )
-from harness.microvm.guest import say as console
 from harness.results import RunWriter
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
 
-REPORTS = "reports.jsonl"
 CONSOLE = "console.log"
 
 #: Virtual seconds that a trial may take unless a scenario's marker ``deadline`` says otherwise.
@@ -50,46 +47,6 @@ DEADLINE = 900.0
 
 #: Wall seconds per virtual second that are still no reason to give a guest up.
 _PATIENCE = 12.0
-
-
-class ReportLog:
-    """In the guest: writes pytest's reports and warnings to a file for the outer pytest."""
-
-    def __init__(self, config: pytest.Config, path: Path) -> None:
-        self._config = config
-        self._path = path
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write a report down."""
-        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._write({"report": data})
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Write down why nothing could be collected."""
-        if report.failed:
-            self._write({"uncollected": report.longreprtext})
-
-    def pytest_warning_recorded(
-        self, warning_message: Any, when: str, nodeid: str, location: Any
-    ) -> None:
-        """Write a warning down."""
-        warning = {
-            "text": str(warning_message.message),
-            "category": warning_message.category.__name__,
-            "filename": warning_message.filename,
-            "lineno": warning_message.lineno,
-        }
-        self._write({"warning": warning, "when": when, "nodeid": nodeid, "location": location})
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(entry, enc_hook=str) + b"\n")
-
-
-def console_line(text: str) -> None:
-    """In the guest: a line of progress, on the console that the outer pytest reads."""
-    console(f"{PROGRESS}{text}")
 
 
 @dataclass
@@ -217,8 +174,7 @@ def run_in_guest(
             "SWARM_CHAOS_CLOCK": inputs.clock,
             "SWARM_CHAOS_LAB": "microvm",
             HOLD_VARIABLE: "0",
-            # What the scenarios use they name; looking for more is slow under emulation.
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **PYTEST_ENVIRONMENT,
         },
         virtual_deadline=deadline,
         wall_deadline=deadline * _PATIENCE,

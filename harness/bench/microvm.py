@@ -18,10 +18,11 @@ import click
 import harness
 from harness.bench.figure import Figure, median_of, show
 from harness.errors import MicrovmError
-from harness.frozen.payload import with_byte_code
+from harness.frozen.inside import PYTEST_ENVIRONMENT
+from harness.frozen.payload import packed
 from harness.frozen.sources import trial_sources
 from harness.images import Cache
-from harness.microvm import GuestResult, Pool, Snapshot, pack, thaw
+from harness.microvm import GuestResult, Pool, Snapshot, thaw
 
 MIB = 1 << 20
 FIRST_LINE = "bench: first line"
@@ -47,7 +48,7 @@ def test_idle(request):
 def payload(cache: Cache) -> bytes:
     """The harness's sources, as a trial brings them, and one test that waits."""
     files = trial_sources(Path(harness.__file__).parent.parent, [])
-    return pack(with_byte_code({**files, "bench/test_idle.py": _TEST.encode()}, cache))
+    return packed({**files, "bench/test_idle.py": _TEST.encode()}, cache)
 
 
 def idle(
@@ -60,7 +61,7 @@ def idle(
     inputs = {
         "trial": "bench",
         "args": ["-q", "-s", "-W", "ignore", "-p", "no:cacheprovider", "bench/test_idle.py"],
-        "environment": {"BENCH_SECONDS": str(seconds)},
+        "environment": {"BENCH_SECONDS": str(seconds), **PYTEST_ENVIRONMENT},
     }
     began = time.monotonic()
     first_line = 0.0

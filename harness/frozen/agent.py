@@ -1,8 +1,9 @@
 """The guest's program: form the swarm, be frozen, and run each trial that thaws it.
 
 Started once by the freeze, as ``python3 -m harness.frozen.agent``. What a trial needs of third
-parties is imported before the freeze; the harness itself a trial brings along, and it replaces
-the one that was frozen.
+parties is imported before the freeze, and so are the rooms of the harness that the freeze itself
+runs: the snapshot's key has their sources in it, so they are the trial's own. All else of the
+harness a trial brings along.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +27,17 @@ from harness.swarm.seeds import load_into
 PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
 SEEDS = Path("/var/lib/swarm-chaos/seeds")
 LAB_LINK = Path("/run/swarm-chaos-lab")
+
+#: The harness in a payload: a zip to import from.
+ARCHIVE = "harness.zip"
+
+#: In a payload: the digest of the sources that the guest it is for was frozen with.
+FROZEN_WITH = "frozen-with"
+
+#: Rooms and modules that take part in a freeze as a whole: their sources are in the snapshot's
+#: key, they need nothing of the harness but each other, and a trial finds them in memory. A
+#: change in one of them makes a new snapshot, a change anywhere else does not.
+FREEZING = ("errors", "wait", "images", "engine", "lab", "swarm", "trial")
 
 #: Slow to import under emulation; a trial finds them in memory.
 _IMPORTED_BEFORE = (
@@ -47,6 +61,7 @@ _IMPORTED_BEFORE = (
     "statistics",
     "testinfra.host",
     "tomllib",
+    *(f"harness.{name}" for name in FREEZING),
 )
 
 
@@ -87,18 +102,46 @@ def _seed(engine: Engine, archive: Path) -> Path:
 
 
 def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
-    """Do the trial's errand with the code that it brought along."""
+    """Do the trial's errand with the code that it brought along.
+
+    Rooms that were frozen stay in memory if they are the trial's own. They are not if a recorded
+    trial is sent into a swarm that was frozen later: then all the code is what it brought.
+    """
     frozen_home = str(Path.cwd())
-    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
-        del sys.modules[name]
-    sys.path[:] = [str(payload), *(p for p in sys.path if p not in ("", frozen_home))]
+    if _brings_what_was_frozen(payload):
+        brought = [str(payload / ARCHIVE), str(payload)]
+        kept = {name: sys.modules[f"harness.{name}"] for name in FREEZING}
+    else:
+        if (payload / ARCHIVE).exists():  # some of it finds files of its own beside itself
+            shutil.unpack_archive(payload / ARCHIVE, payload)
+        brought = [str(payload)]
+        kept = {}
+    _forget_all_but(kept)
+    sys.path[:] = [*brought, *(p for p in sys.path if p not in ("", frozen_home))]
     os.chdir(payload)
     # Children of the trial (Locust) must find the same code.
-    kept = os.environ.get("PYTHONPATH", "").split(":")
-    os.environ["PYTHONPATH"] = ":".join([str(payload), *(p for p in kept if p != frozen_home)])
+    others = os.environ.get("PYTHONPATH", "").split(":")
+    os.environ["PYTHONPATH"] = ":".join([*brought, *(p for p in others if p != frozen_home)])
+    package = importlib.import_module("harness")
+    for name, module in kept.items():
+        setattr(package, name, module)
     errands = importlib.import_module("harness.frozen.errands")
     code: int = errands.do(inputs, out)
     return code
+
+
+def _brings_what_was_frozen(payload: Path) -> bool:
+    told = payload / FROZEN_WITH
+    frozen: str = json.loads(os.environ[PLAN_VARIABLE])["sources"]
+    return told.exists() and told.read_text() == frozen
+
+
+def _forget_all_but(kept: Collection[str]) -> None:
+    """Leave of the imported harness what lies under the names in ``kept``."""
+    for name in list(sys.modules):
+        package, _, rest = name.partition(".")
+        if package == "harness" and rest.partition(".")[0] not in kept:
+            del sys.modules[name]
 
 
 def main() -> NoReturn:

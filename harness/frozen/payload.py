@@ -4,25 +4,34 @@ Compiling under emulation takes seconds, so it is done before. The byte code is 
 guest's own Python, run on the host through its own loader, so that no Python of the host needs
 to be of the same version. A guest that finds none, or one of another version, compiles the
 sources as ever.
+
+Writing hundreds of small files takes a guest more than a second too, so the harness comes as one
+archive to import from.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.frozen.sources import trial_sources
+from harness.frozen.agent import ARCHIVE, FROZEN_WITH
+from harness.frozen.sources import digest, freezing_sources, trial_sources
 from harness.images import Cache, Say, silent
 from harness.microvm import base_tar, pack
+from harness.microvm.guest import PAYLOAD_AT
 
 KIND = "guest-python"
 _REVISION = 1
+_PACKAGE = "harness/"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that an archive can name
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _KEPT = re.compile(
     r"usr/bin/python3(\.\d+)?|usr/lib/python3\.\d+/(?!test/|idlelib/|tkinter/|ensurepip/).*\.py"
@@ -32,10 +41,10 @@ _KEPT = re.compile(
 #: Marked as needing no check: a trial's files have no times to be held against.
 _COMPILE = """
 import json, py_compile, sys
-root, names = sys.argv[1], json.load(sys.stdin)
-for name in names:
+root, places = sys.argv[1], json.load(sys.stdin)
+for name, place in places.items():
     py_compile.compile(
-        f"{root}/{name}", dfile=name, doraise=False, quiet=2,
+        f"{root}/{name}", dfile=place, doraise=False, quiet=2,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 """
@@ -53,7 +62,43 @@ def trial_payload(
 
     ``python_path`` as for :func:`~harness.frozen.sources.trial_sources`.
     """
-    return pack(with_byte_code(trial_sources(root, folders, python_path), cache, say=say))
+    return packed(trial_sources(root, folders, python_path), cache, say=say)
+
+
+def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> bytes:
+    """``files`` (contents by path) as a payload: with byte code, the harness in one archive.
+
+    And with a word on what it expects to find in the guest.
+    """
+    expected = {FROZEN_WITH: digest(freezing_sources()).encode()}
+    return pack(archived(with_byte_code(files, cache, say=say)) | expected)
+
+
+def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """``files`` with all of the harness in :data:`~harness.frozen.agent.ARCHIVE`.
+
+    A zip that Python imports from: byte code lies beside its source there, under its plain name.
+    Nothing is compressed, so the same files give the same bytes whatever the host's zlib.
+    """
+    inside = {
+        _beside_source(name): content
+        for name, content in files.items()
+        if name.startswith(_PACKAGE)
+    }
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as out:
+        for name in sorted(inside):
+            out.writestr(zipfile.ZipInfo(name, _EPOCH), inside[name])
+    outside = {name: body for name, body in files.items() if not name.startswith(_PACKAGE)}
+    return {**outside, ARCHIVE: archive.getvalue()}
+
+
+def _beside_source(name: str) -> str:
+    """``room/__pycache__/module.cpython-313.pyc`` as ``room/module.pyc``; others as they are."""
+    folder, _, file = name.rpartition("/")
+    if not folder.endswith("/__pycache__"):
+        return name
+    return f"{folder.removesuffix('__pycache__')}{file.partition('.')[0]}.pyc"
 
 
 def with_byte_code(
@@ -66,7 +111,7 @@ def with_byte_code(
     run on this host.
     """
     python = _guest_python(cache, say)
-    sources = sorted(name for name in files if name.endswith(".py"))
+    sources = sorted(name for name in files if _is_imported(name))
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-payload-") as scratch:
         root = Path(scratch)
         for name in sources:
@@ -80,7 +125,7 @@ def with_byte_code(
                 *("-S", "-B", "-c", _COMPILE, scratch),
             ],
             env={"PYTHONHOME": f"{python}/usr", "PATH": "/nowhere", "PYTHONHASHSEED": "0"},
-            input=json.dumps(sources),
+            input=json.dumps({name: _place(name) for name in sources}),
             capture_output=True,
             text=True,
             errors="replace",
@@ -95,6 +140,18 @@ def with_byte_code(
             for path in sorted(root.rglob("__pycache__/*.pyc"))
         }
     return {**files, **made}
+
+
+def _place(name: str) -> str:
+    """Where a guest has a file: what is imported from an archive must name its source itself."""
+    above = PAYLOAD_AT / ARCHIVE if name.startswith(_PACKAGE) else PAYLOAD_AT
+    return f"{above / name}"
+
+
+def _is_imported(name: str) -> bool:
+    """Whether Python imports it; tests and conftests pytest compiles itself, its own way."""
+    file = name.rpartition("/")[2]
+    return file.endswith(".py") and not file.startswith("test_") and file != "conftest.py"
 
 
 def _guest_python(cache: Cache, say: Say) -> Path:

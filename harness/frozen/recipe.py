@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import requires
 from pathlib import Path
@@ -12,9 +11,9 @@ from packaging.requirements import Requirement
 
 import harness
 from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
-from harness.errors import UsageError
 from harness.frozen.agent import PLAN_VARIABLE
-from harness.frozen.sources import freezing_sources
+from harness.frozen.kernels import kernel_suite
+from harness.frozen.sources import digest, freezing_sources
 from harness.images import (
     Cache,
     Say,
@@ -33,9 +32,6 @@ from harness.microvm import (
     freeze,
     own_qemu,
 )
-
-#: Debian suites by the kernel they serve as ``linux-image-cloud-amd64``.
-KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
 
 #: Where things lie in the guest.
 ENGINES_AT = "opt/swarm-chaos/engines"
@@ -67,13 +63,6 @@ class FrozenSwarm:
         """All engines in it, the default one first."""
         named = [self.engine, *self.topology.engines.values(), *self.others]
         return tuple(dict.fromkeys(named))
-
-
-def kernel_suite(kernel: str) -> str:
-    """The suite that serves a kernel; :class:`UsageError` naming the known ones."""
-    if kernel not in KERNELS:
-        raise UsageError(f"kernel {kernel!r} is not known", hint=f"known: {', '.join(KERNELS)}")
-    return KERNELS[kernel]
 
 
 def freeze_swarm(
@@ -113,6 +102,7 @@ class _Recipe:
             facts[name] = provide_facts(asked, self.cache, say=self.say)
         engine = facts[self.wanted.engine]
         topology = self.wanted.topology
+        sources = freezing_sources()
         plan = {
             "topology": str(topology),
             "engines": {
@@ -120,11 +110,12 @@ class _Recipe:
                 for place in topology.places()
             },
             "archive": f"/{ARCHIVE_AT}",
+            "sources": digest(sources),
         }
         spec = FreezeSpec(
             image=self._image(),
             command=["python3", "-m", "harness.frozen.agent"],
-            payload=freezing_sources(),
+            payload=sources,
             machine=self.wanted.machine,
             environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},
             note={

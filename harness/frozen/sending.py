@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import TrialError
+from harness.frozen.inside import PROGRESS
 from harness.microvm import GuestResult, Pool, Snapshot, thaw
 
 #: Lines on the guest's console that begin so are for the person who watches.
-PROGRESS = "trial: "
 
 RECEIPT = "errand.json"
 PAYLOADS = "payloads"

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import harness
+from harness.frozen.agent import FREEZING
 from harness.microvm import pack
 
-#: Rooms that take part in a freeze as a whole. A change in one of them makes a new snapshot; a
-#: change anywhere else does not, for a trial brings its own copy of everything.
-FREEZING = ("images", "engine", "lab", "swarm", "trial")
-
-#: Of these rooms only the guest's own part does. What their ``__init__`` names is the host's, so
-#: the guest is frozen with an empty one.
+#: Of these rooms a freeze needs only the guest's own part.
 GUEST_PART = ("microvm/guest.py", "microvm/boxes.py", "frozen/agent.py")
 
+#: What their ``__init__`` gathers is the host's. A guest has an empty one, and imports modules.
+SHARED = ("frozen", "microvm")
+
 #: Rooms that no trial needs; unpacking them takes a guest some tenths of a second.
-HOST_ONLY = ("bench", "doctor", "reference", "report")
+HOST_ONLY = ("bench", "doctor", "reference", "replay", "report", "shell")
 
 _HOME = Path(harness.__file__).parent
 
 
 def freezing_sources() -> bytes:
     """What of the harness a freeze runs, as a tar."""
-    files = [_HOME / name for name in ("__init__.py", "errors.py", "wait.py", *GUEST_PART)]
-    for room in FREEZING:
-        files.extend(_files(_HOME / room))
+    files = [_HOME / name for name in ("__init__.py", *GUEST_PART)]
+    for name in FREEZING:
+        module = _HOME / f"{name}.py"
+        files.extend([module] if module.is_file() else _files(_HOME / name))
     contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files}
-    for part in GUEST_PART:
-        contents[f"harness/{Path(part).parent}/__init__.py"] = b""
-    return pack(contents)
+    return pack(_without_the_hosts_faces(contents))
+
+
+def digest(sources: bytes) -> str:
+    """What tells whether a guest was frozen with the sources that a trial brings."""
+    return hashlib.sha256(sources).hexdigest()
+
+
+def _without_the_hosts_faces(contents: dict[str, bytes]) -> dict[str, bytes]:
+    return contents | {f"harness/{room}/__init__.py": b"" for room in SHARED}
 
 
 def trial_sources(
@@ -41,11 +49,13 @@ def trial_sources(
     Without what is :data:`HOST_ONLY`; with what lies to be imported in the folders of
     ``python_path`` (pytest's ``pythonpath``). Contents by path.
     """
-    contents = {
-        f"harness/{file.relative_to(_HOME)}": file.read_bytes()
-        for file in _files(_HOME)
-        if file.relative_to(_HOME).parts[0] not in HOST_ONLY
-    }
+    contents = _without_the_hosts_faces(
+        {
+            f"harness/{file.relative_to(_HOME)}": file.read_bytes()
+            for file in _files(_HOME)
+            if file.relative_to(_HOME).parts[0] not in HOST_ONLY
+        }
+    )
     for name in ("pyproject.toml", "conftest.py"):
         if (root / name).is_file():
             contents[name] = (root / name).read_bytes()

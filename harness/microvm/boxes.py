@@ -81,6 +81,17 @@ def pack_folder(
     return pack(files)
 
 
+def contents(body: bytes) -> dict[str, bytes]:
+    """What a box's tar holds, by name. Whatever is no plain file inside is refused.
+
+    Raises :class:`~harness.errors.MicrovmError` for what is not a sound tar.
+    """
+    try:
+        return dict(_members(body))
+    except (tarfile.TarError, OSError) as error:
+        raise MicrovmError(f"the contents of a box cannot be read: {error}") from error
+
+
 def unpack(body: bytes, into: Path) -> None:
     """Unpack a box's tar into the folder ``into``, which is made.
 
@@ -91,20 +102,26 @@ def unpack(body: bytes, into: Path) -> None:
     into.mkdir(parents=True, exist_ok=True)
     made: set[str] = set()
     try:
-        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-            for member in tar:
-                _check(member)
-                folder = member.name if member.isdir() else member.name.rpartition("/")[0]
-                if folder not in made:
-                    (into / folder).mkdir(parents=True, exist_ok=True)
-                    made.add(folder)
-                if member.isfile():
-                    content = body[member.offset_data : member.offset_data + member.size]
-                    if len(content) != member.size:
-                        raise tarfile.ReadError(f"{member.name} is cut off")
-                    (into / member.name).write_bytes(content)
+        for name, content in _members(body):
+            folder = name.rpartition("/")[0]
+            if folder not in made:
+                (into / folder).mkdir(parents=True, exist_ok=True)
+                made.add(folder)
+            (into / name).write_bytes(content)
     except (tarfile.TarError, OSError) as error:
         raise MicrovmError(f"the contents of a box do not unpack into {into}: {error}") from error
+
+
+def _members(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar, straight from its bytes."""
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        for member in tar:
+            _check(member)
+            if member.isfile():
+                content = body[member.offset_data : member.offset_data + member.size]
+                if len(content) != member.size:
+                    raise tarfile.ReadError(f"{member.name} is cut off")
+                yield member.name, content
 
 
 def _check(member: tarfile.TarInfo) -> None:

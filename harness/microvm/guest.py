@@ -44,6 +44,9 @@ HEARTBEAT = "microvm: virtual seconds "
 FIRST_LINE = "microvm: run starts"
 
 _HOME = Path("/var/lib/microvm")
+PAYLOAD_AT = _HOME / "payload"
+"""Where a thawed guest has its payload."""
+
 _PVPANIC_PORT = 0x505
 _RB_POWER_OFF = 0x4321FEDC
 _RNDADDENTROPY = 0x40085203
@@ -148,18 +151,16 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         quiesce(zero_memory=zero_memory)
         say("microvm: freezing")
         freeze()
-        folder = _HOME / "trial"
-        boxes.unpack(_inbox(devices), folder)
-        control = json.loads((folder / CONTROL_FILE).read_text())
+        brought = boxes.contents(_inbox(devices))
+        control = json.loads(brought[CONTROL_FILE])
         reseed(int(control["seed"]))
         os.write(pipe, json.dumps(control).encode() + b"\n")
-        inputs = json.loads((folder / INPUTS_FILE).read_text())
-        payload = folder / "payload"
-        boxes.unpack((folder / PAYLOAD_FILE).read_bytes(), payload)
+        inputs = json.loads(brought[INPUTS_FILE])
+        boxes.unpack(brought.pop(PAYLOAD_FILE), PAYLOAD_AT)
         out = _HOME / OUT_FOLDER
         out.mkdir(parents=True, exist_ok=True)
         say(FIRST_LINE)
-        return run(payload, inputs, out)
+        return run(PAYLOAD_AT, inputs, out)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:  # a run's own failure must not take the supervisor's report with it

@@ -30,8 +30,8 @@ from harness.fixtures import (
     tasks,
     trial,
 )
+from harness.frozen.inside import REPORTS, ReportLog
 from harness.options import declare, read
-from harness.outer import REPORTS, ReportLog
 from harness.plugin.collecting import (
     pytest_collection_finish,
     pytest_collection_modifyitems,

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import MissingError, UsageError
 from harness.fixtures import Point
-from harness.microvm import own_qemu
+from harness.microvm.qemu import own_qemu
 from harness.options import Options
 from harness.plugin.known_bugs import check
 from harness.plugin.selecting import (

@@ -12,7 +12,6 @@ from harness.errors import HarnessError
 from harness.fixtures import SCENE, Scene
 from harness.frozen.prompt import HOLD_VARIABLE, hand_over
 from harness.lab import probe_features
-from harness.outer import Assignment, run_in_guest, unknown_report
 from harness.plugin.known_bugs import (
     BugGone,
     bugs_of,
@@ -30,7 +29,7 @@ from harness.plugin.selecting import (
     title_of,
     topology_of,
 )
-from harness.plugin.session import SESSION
+from harness.plugin.session import SESSION, Session
 from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
 
 RECORD = pytest.StashKey[TrialRecord]()
@@ -44,6 +43,26 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     if item.get_closest_marker("skip"):  # pytest says so itself, and no guest is needed
         return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    _run_in_guest(item, session)
+    # Nothing was set up for it here, but what the item before it has left to it must go.
+    call = pytest.CallInfo.from_call(
+        lambda: item.session._setupstate.teardown_exact(nextitem),
+        when="teardown",
+        reraise=(KeyboardInterrupt, pytest.exit.Exception),
+    )
+    if call.excinfo is not None:
+        item.ihook.pytest_runtest_logreport(
+            report=item.ihook.pytest_runtest_makereport(item=item, call=call)
+        )
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _run_in_guest(item: pytest.Item, session: Session) -> None:
+    """Send a scenario into a guest, and report what comes home."""
+    from harness.outer import Assignment, run_in_guest, unknown_report  # as Session.guests does
+
     point = point_of(item)
     others = other_engines_of(item, point.engine) or ()
     assignment = Assignment(
@@ -57,7 +76,6 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         options=options_of(others, session.options.cpus),
         others=others,
     )
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     try:
         for report in run_in_guest(
             assignment, session.guests, session.begin(), session.progress.say
@@ -65,18 +83,6 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
             item.ihook.pytest_runtest_logreport(report=report)
     except HarnessError as error:
         item.ihook.pytest_runtest_logreport(report=unknown_report(item, "", str(error)))
-    # Nothing was set up for it here, but what the item before it has left to it must go.
-    call = pytest.CallInfo.from_call(
-        lambda: item.session._setupstate.teardown_exact(nextitem),
-        when="teardown",
-        reraise=(KeyboardInterrupt, pytest.exit.Exception),
-    )
-    if call.excinfo is not None:
-        item.ihook.pytest_runtest_logreport(
-            report=item.ihook.pytest_runtest_makereport(item=item, call=call)
-        )
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
 
 
 @pytest.hookimpl(tryfirst=True)

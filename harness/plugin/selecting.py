@@ -12,7 +12,7 @@ from harness.engine import KNOWN, release_key, resolve
 from harness.fixtures import Point
 from harness.images import Cache
 from harness.lab import Topology
-from harness.microvm import qemu_at_hand
+from harness.microvm.qemu import qemu_at_hand
 from harness.options import Options
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.junitxml import LogXML
@@ -11,13 +12,16 @@ from _pytest.junitxml import LogXML
 from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
 from harness.fixtures import Shelf
+from harness.frozen.inside import console_line
 from harness.images import Cache
 from harness.options import Options
-from harness.outer import Guests, console_line
 from harness.plugin.selecting import chosen_lab
 from harness.progress import Progress, terminal_line
 from harness.results import RunWriter
 from harness.trial import TrialInputs
+
+if TYPE_CHECKING:
+    from harness.outer import Guests
 
 SESSION = pytest.StashKey["Session"]()
 SHARED_RUN = "swarm_chaos_run"
@@ -31,15 +35,26 @@ class Session:
         self.options = options
         inside = options.into is not None
         self.progress = Progress(console_line if inside else terminal_line(config))
-        cache = Cache()
-        say = self.progress.say
-        self.shelf = Shelf(cache, say)
-        self.guests = Guests(
-            cache, say, config.rootpath, options.kernel, options.clock, options.cpus
-        )
+        self._cache = Cache()
+        self.shelf = Shelf(self._cache, self.progress.say)
         self.run: RunWriter | None = None
         self.interrupted = False
         self._config = config
+
+    @cached_property
+    def guests(self) -> Guests:
+        """What this session's guests share. The host's matter: in a guest importing it is time."""
+        from harness.outer import Guests
+
+        asked = self.options
+        return Guests(
+            self._cache,
+            self.progress.say,
+            self._config.rootpath,
+            asked.kernel,
+            asked.clock,
+            asked.cpus,
+        )
 
     def new_folder(self, inputs: TrialInputs) -> Path:
         """A folder for a trial: in this session's run, which begins with its first trial."""

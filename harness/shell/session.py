@@ -18,8 +18,8 @@ from typing import Any
 
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
 from harness.frozen import Errand
+from harness.frozen.inside import PROGRESS
 from harness.frozen.prompt import Word
-from harness.frozen.sending import PROGRESS
 from harness.microvm import Pool, Snapshot, thaw
 from harness.shell.terminal import Terminal, pump, raw, write_all
 

@@ -10,9 +10,9 @@ import pytest
 
 import harness
 from harness.frozen import sources
+from harness.frozen.agent import FREEZING
 from harness.frozen.recipe import guest_requirements
 from harness.frozen.sources import (
-    FREEZING,
     GUEST_PART,
     HOST_ONLY,
     freezing_sources,
@@ -102,9 +102,16 @@ def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(home, name):
     assert brought == (Path(name).parts[0] not in HOST_ONLY)
 
 
-@pytest.mark.parametrize(
-    "name", ["errors.py", "wait.py", *GUEST_PART, *(f"{room}/__init__.py" for room in FREEZING)]
-)
+def file_of(name):
+    """``lab`` -> ``lab/__init__.py``, ``wait`` -> ``wait.py``."""
+    module = REPOSITORY / "harness" / f"{name}.py"
+    return module.name if module.exists() else f"{name}/__init__.py"
+
+
+FROZEN = [*GUEST_PART, *(file_of(name) for name in FREEZING)]
+
+
+@pytest.mark.parametrize("name", FROZEN)
 def test_what_a_freeze_runs_makes_a_new_snapshot(home, name):
     before = freezing_sources()
     with (home / name).open("a") as file:

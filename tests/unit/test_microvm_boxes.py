@@ -99,6 +99,18 @@ def test_unpack_of_nonsense_is_a_sentence(tmp_path):
         boxes.unpack(b"no tar at all", tmp_path)
 
 
+def test_contents_are_what_was_packed():
+    files = {"a.json": b"{}", "folder/b.bin": bytes(range(256)), "empty": b""}
+    assert boxes.contents(boxes.pack(files)) == files
+
+
+@pytest.mark.parametrize("cut", [1, 300, 600])
+def test_contents_of_what_is_cut_off_are_a_sentence(cut):
+    body = boxes.pack({"a": bytes(700)})
+    with pytest.raises(MicrovmError, match="cannot be read"):
+        boxes.contents(body[:cut])
+
+
 @pytest.mark.parametrize("sizes", [[0], [1], [4096], [5 << 20], [3, 4096, (4 << 20) - 1, 2, 0]])
 def test_device_writer_and_reader_agree_past_the_page_cache(tmp_path, sizes):
     path = tmp_path / "device"

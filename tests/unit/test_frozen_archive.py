@@ -1,0 +1,136 @@
+"""The harness as a trial brings it: one archive, and which of its rooms stay in memory."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.frozen import agent
+from harness.frozen.agent import ARCHIVE, FREEZING, FROZEN_WITH, PLAN_VARIABLE
+from harness.frozen.payload import archived
+from harness.frozen.sources import trial_sources
+
+ROOT = Path(harness.__file__).parent.parent
+
+FILES = {
+    "harness/__init__.py": b"",
+    "harness/room/__init__.py": b"A = 1\n",
+    "harness/room/part.py": b"B = 2\n",
+    "harness/room/__pycache__/part.cpython-313.pyc": b"code",
+    "harness/room/scripts/up.sh": b"true\n",
+    "scenarios/test_a.py": b"",
+    "scenarios/__pycache__/helper.cpython-313.pyc": b"code",
+}
+
+
+def inside(files):
+    with zipfile.ZipFile(io.BytesIO(files[ARCHIVE])) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_harness_is_in_the_archive_and_all_else_beside_it():
+    made = archived(FILES)
+    assert set(made) == {
+        ARCHIVE,
+        "scenarios/test_a.py",
+        "scenarios/__pycache__/helper.cpython-313.pyc",
+    }
+    assert set(inside(made)) == {
+        "harness/__init__.py",
+        "harness/room/__init__.py",
+        "harness/room/part.py",
+        "harness/room/part.pyc",
+        "harness/room/scripts/up.sh",
+    }
+
+
+def test_the_same_files_give_the_same_archive_in_whatever_order():
+    assert archived(FILES) == archived(dict(reversed(FILES.items())))
+
+
+def test_nothing_is_compressed_for_zlibs_differ():
+    with zipfile.ZipFile(io.BytesIO(archived(FILES)[ARCHIVE])) as archive:
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path):
+    (tmp_path / ARCHIVE).write_bytes(archived(trial_sources(ROOT, []))[ARCHIVE])
+    rooms = ("plugin", "fixtures", "hand.command", "load.locustfile", "servers.name_server")
+    code = "import sys\n" + "\n".join(f"import harness.{room}" for room in rooms)
+    code += "\nprint(*{'harness.outer', 'harness.microvm.thaw'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"{code}\nprint(harness.__file__)"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / ARCHIVE)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    imported, where = done.stdout.splitlines() or [done.stderr, ""]
+    assert imported == "", "that is the host's, and a guest would take time to import it"
+    assert where == str(tmp_path / ARCHIVE / "harness" / "__init__.py")
+
+
+# -- what the agent keeps --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guest(tmp_path, monkeypatch):
+    """A payload, and the modules and paths of an agent that has frozen a swarm."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PLAN_VARIABLE, json.dumps({"sources": "these"}))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:/elsewhere")
+    mine = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == "harness"}
+    yield tmp_path / "payload"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
+        del sys.modules[name]
+    sys.modules.update(mine)
+
+
+def payload_at(folder, *, frozen_with):
+    """A harness of empty rooms, whose errand says where it and a frozen room came from."""
+    rooms = {f"harness/{name}/__init__.py": b"" for name in (*FREEZING, "probes", "frozen")}
+    errands = b"import harness\ndef do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
+    files = {"harness/__init__.py": b"", **rooms, "harness/frozen/errands.py": errands}
+    folder.mkdir()
+    (folder / ARCHIVE).write_bytes(archived(files)[ARCHIVE])
+    if frozen_with is not None:
+        (folder / FROZEN_WITH).write_text(frozen_with)
+    return folder
+
+
+def frozen_modules():
+    """What stands for the agent's own imports."""
+    names = ("lab", "lab.node", "wait", "probes", "frozen.agent")
+    modules = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in names}
+    missing = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in FREEZING}
+    sys.modules.update({**missing, **modules})
+    return modules
+
+
+def test_rooms_that_were_frozen_stay_if_the_trial_brings_the_same(guest):
+    frozen = frozen_modules()
+    inputs = {}
+    assert agent.run(payload_at(guest, frozen_with="these"), inputs, guest) == 3
+    assert inputs["from"] == str(guest / ARCHIVE / "harness/frozen/errands.py")
+    kept = {name for name, module in frozen.items() if sys.modules.get(name) is module}
+    assert kept == {"harness.lab", "harness.lab.node", "harness.wait"}
+    assert sys.modules["harness"].lab is frozen["harness.lab"]
+    assert os.environ["PYTHONPATH"] == f"{guest / ARCHIVE}:{guest}:/elsewhere"
+
+
+@pytest.mark.parametrize("told", ["others", None])
+def test_none_stays_if_the_trial_brings_others(guest, told):
+    frozen = frozen_modules()
+    inputs = {}
+    assert agent.run(payload_at(guest, frozen_with=told), inputs, guest) == 3
+    assert inputs["from"] == str(guest / "harness/frozen/errands.py")
+    assert not [name for name, module in frozen.items() if sys.modules.get(name) is module]
+    assert os.environ["PYTHONPATH"] == f"{guest}:/elsewhere"
