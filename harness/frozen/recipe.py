@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -116,7 +117,7 @@ class _Recipe:
             image=self._image(),
             command=["python3", "-m", "harness.frozen.agent"],
             payload=sources,
-            machine=self.wanted.machine,
+            machine=machine_for(facts.values(), self.wanted.machine),
             environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},
             note={
                 "engine": self.wanted.engine,
@@ -161,6 +162,15 @@ class _Recipe:
 
     def _folder(self, name: str) -> str:
         return f"/{ENGINES_AT}/{self.wanted.engines.index(name)}"
+
+
+def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
+    """``machine`` with the cgroup layout that ``engines`` need.
+
+    Engines before 20.10 know version 1 only; later ones know both, so one old engine decides.
+    """
+    old = any(engine.cgroups == "v1" for engine in engines)
+    return replace(machine, cgroup=1 if old else machine.cgroup)
 
 
 def guest_requirements() -> list[str]:
