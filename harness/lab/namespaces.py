@@ -43,7 +43,7 @@ from harness.lab.site import Site
 from harness.lab.topology import Place, Topology
 from harness.wait import Deadline
 
-SCRIPTS = Path(__file__).with_name("scripts")
+_SCRIPTS = Path(__file__).with_name("scripts")
 PROGRAMS = ("unshare", "nsenter", "mount", "ip", "pivot_root")
 
 #: Unix sockets take 107 bytes of path (unix(7)); what a node adds to the lab's folder is less.
@@ -68,6 +68,14 @@ class Keeper:
     keeper: int
 
     @property
+    def scripts(self) -> Path:
+        """The lab's own copy of what brings nodes up.
+
+        Whoever attaches to the lab later may have been imported from an archive, where no file is.
+        """
+        return self.lab_dir / "scripts"
+
+    @property
     def fabric(self) -> str:
         """The fabric's network namespace, as a path."""
         return f"/proc/{self.keeper}/ns/net"
@@ -87,7 +95,7 @@ class Keeper:
         """Start a node's init; its pid on this side."""
         flags = ("--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid")
         script = [
-            *("sh", str(SCRIPTS / "node-up.sh"), place.name, str(folder), str(engine.rootfs)),
+            *("sh", str(self.scripts / "node-up.sh"), place.name, str(folder), str(engine.rootfs)),
             *(self.fabric, f"{address}/{PREFIX}", mac_of(address), engine.cgroups),
         ]
         return self._bring_up(place.name, flags, script, groups, folder / "init.log")
@@ -95,7 +103,7 @@ class Keeper:
     def bring_up_site(self, name: str, address: str, groups: Sequence[Path]) -> int:
         """Start what holds a site's network namespace; its pid on this side."""
         script = [
-            *("sh", str(SCRIPTS / "site-up.sh"), name, self.fabric),
+            *("sh", str(self.scripts / "site-up.sh"), name, self.fabric),
             *(f"{address}/{PREFIX}", mac_of(address)),
         ]
         return self._bring_up(name, ("--net",), script, groups, self.lab_dir / f"{name}.log")
@@ -179,6 +187,7 @@ class NamespacesLab:
         lab = cls(topology, keeper, nodes)
         lab._janitor = janitor
         try:
+            shutil.copytree(_SCRIPTS, keeper.scripts)
             lab._cable()
             lab._each(lambda node: _plant(node, seed_for(node.engine)))
             lab._each(Node.start)
