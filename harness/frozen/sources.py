@@ -16,7 +16,7 @@ GUEST_PART = ("microvm/guest.py", "microvm/boxes.py", "frozen/agent.py")
 #: What their ``__init__`` gathers is the host's. A guest has an empty one, and imports modules.
 SHARED = ("frozen", "microvm")
 
-#: Rooms that no trial needs; unpacking them takes a guest some tenths of a second.
+#: Rooms that no trial needs; all that it brings takes a guest time to read.
 HOST_ONLY = ("bench", "doctor", "reference", "replay", "report", "shell")
 
 _HOME = Path(harness.__file__).parent

@@ -187,7 +187,7 @@ class NamespacesLab:
         lab = cls(topology, keeper, nodes)
         lab._janitor = janitor
         try:
-            shutil.copytree(_SCRIPTS, keeper.scripts)
+            _bring_scripts(keeper.scripts)
             lab._cable()
             lab._each(lambda node: _plant(node, seed_for(node.engine)))
             lab._each(Node.start)
@@ -367,6 +367,18 @@ def _place_for(lab_id: str) -> Path:
             f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
         )
     return folder
+
+
+def _bring_scripts(folder: Path) -> None:
+    try:
+        folder.mkdir()
+        for script in sorted(_SCRIPTS.iterdir()):
+            (folder / script.name).write_bytes(script.read_bytes())
+    except OSError as error:
+        raise LabError(
+            f"cannot write into the lab's folder {folder.parent}: {error.strerror}",
+            hint="make room there, or set SWARM_CHAOS_LABS to another folder",
+        ) from error
 
 
 def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], Keeper]:
