@@ -23,7 +23,7 @@ from pathlib import Path
 
 from harness.errors import MicrovmError
 from harness.frozen.agent import ARCHIVE, FROZEN_WITH
-from harness.frozen.sources import digest, freezing_sources, trial_sources
+from harness.frozen.sources import digest, freezing_sources, is_pytests, trial_sources
 from harness.images import Cache, Say, silent
 from harness.microvm import base_tar, pack
 from harness.microvm.guest import PAYLOAD_AT
@@ -111,7 +111,9 @@ def with_byte_code(
     run on this host.
     """
     python = _guest_python(cache, say)
-    sources = sorted(name for name in files if _is_imported(name))
+    sources = sorted(
+        name for name in files if name.endswith(".py") and not is_pytests(name.rpartition("/")[2])
+    )
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-payload-") as scratch:
         root = Path(scratch)
         for name in sources:
@@ -146,12 +148,6 @@ def _place(name: str) -> str:
     """Where a guest has a file: what is imported from an archive must name its source itself."""
     above = PAYLOAD_AT / ARCHIVE if name.startswith(_PACKAGE) else PAYLOAD_AT
     return f"{above / name}"
-
-
-def _is_imported(name: str) -> bool:
-    """Whether Python imports it; tests and conftests pytest compiles itself, its own way."""
-    file = name.rpartition("/")[2]
-    return file.endswith(".py") and not file.startswith("test_") and file != "conftest.py"
 
 
 def _guest_python(cache: Cache, say: Say) -> Path:

@@ -67,13 +67,14 @@ def trial_sources(
     return contents
 
 
+def is_pytests(file: str) -> bool:
+    """Whether a file of that name is pytest's to find and to compile, in its own way."""
+    return file == "conftest.py" or file.startswith("test_")
+
+
 def _importable(folder: Path) -> list[Path]:
     """The modules and packages directly in ``folder``, what pytest collects left out."""
-    modules = [
-        file
-        for file in sorted(folder.glob("*.py"))
-        if file.name != "conftest.py" and not file.name.startswith("test_")
-    ]
+    modules = [file for file in sorted(folder.glob("*.py")) if not is_pytests(file.name)]
     packages = [package.parent for package in sorted(folder.glob("*/__init__.py"))]
     return modules + [file for package in packages for file in _files(package)]
 
