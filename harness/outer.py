@@ -209,6 +209,14 @@ def _bring_home(
     for entry in entries:
         if "warning" in entry:
             _warn_again(item, entry)
+    if sent.result.out_of_turn:
+        _record_warning(
+            item,
+            UserWarning(
+                f"{folder.name}: QEMU's main loop could not wait for its turn, "
+                f"{sent.result.out_of_turn} times; a replay of this trial may differ"
+            ),
+        )
     reports = [_report_again(item, entry["report"]) for entry in entries if "report" in entry]
     ended = sent.result.outcome is Outcome.FINISHED and any(r.when == "teardown" for r in reports)
     if ended:
@@ -260,14 +268,33 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 def _warn_again(item: pytest.Item, entry: dict[str, Any]) -> None:
     told = entry["warning"]
     category = getattr(builtins, told["category"], UserWarning)
-    message = warnings.WarningMessage(
-        category(told["text"]), category, told["filename"], told["lineno"]
+    _record_warning(
+        item,
+        category(told["text"]),
+        place=(told["filename"], told["lineno"]),
+        nodeid=entry["nodeid"],
+        when=entry["when"],
+        location=tuple(entry["location"]) if entry["location"] else None,
     )
+
+
+def _record_warning(
+    item: pytest.Item,
+    warning: Warning,
+    *,
+    place: tuple[str, int] | None = None,
+    nodeid: str = "",
+    when: str = "runtest",
+    location: tuple[Any, ...] | None = None,
+) -> None:
+    """Have pytest show a warning with the others at the end, whatever its filters say."""
+    filename, line = place or (item.location[0], item.location[1] or 0)
+    message = warnings.WarningMessage(warning, type(warning), filename, line)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={
             "warning_message": message,
-            "nodeid": entry["nodeid"],
-            "when": entry["when"],
-            "location": tuple(entry["location"]) if entry["location"] else None,
+            "nodeid": nodeid or item.nodeid,
+            "when": when,
+            "location": location,
         }
     )

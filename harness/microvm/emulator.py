@@ -1,9 +1,8 @@
-"""One running QEMU: start it, hold its control channel, keep its threads in order."""
+"""One running QEMU: start it, hold its control channel."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -13,21 +12,28 @@ from typing import Any
 
 from harness.errors import MicrovmError
 from harness.microvm.process import start_bound
+from harness.microvm.qemu import Qemu
 from harness.microvm.qmp import Qmp
+from harness.microvm.turns import Turns
 from harness.wait import NotYet, wait_for
 
 _ANSWERS_WITHIN = 30.0
 
 
 class Emulator:
-    """A QEMU process that dies with this process. Paused until :meth:`go`."""
+    """A QEMU process that dies with this process. Paused until :meth:`go`.
+
+    With ``turns`` its main loop and its virtual CPU keep them.
+    """
 
     def __init__(
         self,
-        command: Sequence[str],
+        qemu: Qemu,
+        switches: Sequence[str],
         *,
         log: Path,
         cpu: int | None,
+        turns: Turns | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -35,12 +41,13 @@ class Emulator:
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
+        words = qemu.command if turns is None else turns.command(qemu)
         self._log = log
         self.qmp = Qmp(ours)
         try:
             with theirs, log.open("wb") as out:
                 self.process: subprocess.Popen[bytes] = start_bound(
-                    [*command, *control, "-S"],
+                    [*words, *switches, *control, "-S"],
                     pass_fds=[theirs.fileno(), *pass_fds],
                     log=out,
                     cpu=cpu,
@@ -51,8 +58,16 @@ class Emulator:
         try:
             self.qmp.greet(_ANSWERS_WITHIN)
         except (MicrovmError, TimeoutError) as error:
-            self.kill()
+            self.close()
             raise MicrovmError(f"QEMU did not start: {self.complaint() or error}") from error
+        if turns is not None and not turns.counted().known:
+            self.close()
+            why = self.complaint() or qemu.version
+            raise MicrovmError(
+                f"this QEMU takes no turns with its virtual CPU: {why}",
+                hint="virtual time needs a QEMU that is linked dynamically, and a cache in a place "
+                "where programs may run from",
+            )
 
     def complaint(self) -> str:
         """The last lines of what QEMU itself said."""
@@ -64,40 +79,15 @@ class Emulator:
         """QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
         return str(self.qmp.ask("query-status")["status"])
 
-    def keep_order(self) -> str:
-        """Have QEMU's main loop and its virtual CPU take turns on their one CPU.
-
-        QEMU's jump over idle time is wrong when the main loop starts it while the virtual CPU
-        has halted but not yet accounted for what it executed. With both on one CPU that takes
-        a main loop that is ready to run just then.
-
-        Where this user may (root, or a limit on real-time priority), the main loop gets
-        SCHED_FIFO: it runs for microseconds at a time, at the very moment the virtual CPU wakes
-        it, whatever else wants the CPU, and is asleep when the virtual CPU halts. Else it gets
-        SCHED_IDLE and runs when the virtual CPU sleeps, which on a CPU that others fight for
-        is only nearly always. Returns which: ``fifo`` or ``idle``.
-        """
-        vcpus = {int(cpu["thread-id"]) for cpu in self.qmp.ask("query-cpus-fast")}
-        tasks = [int(task.name) for task in Path(f"/proc/{self.process.pid}/task").iterdir()]
-        order = "fifo"
-        for task in tasks:
-            if task in vcpus:
-                continue
-            try:
-                if order == "fifo":
-                    os.sched_setscheduler(task, os.SCHED_FIFO, os.sched_param(1))
-                    continue
-            except PermissionError:
-                order = "idle"
-            except ProcessLookupError:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setscheduler(task, os.SCHED_IDLE, os.sched_param(0))
-        return order
-
     def go(self) -> None:
-        """Let the virtual CPUs run."""
-        self.qmp.ask("cont")
+        """Let the virtual CPUs run.
+
+        With turns kept, a QEMU answers when its virtual CPU first sleeps. That it runs it says
+        at once.
+        """
+        self.qmp.tell("cont")
+        if self.qmp.wait_event({"RESUME"}, _ANSWERS_WITHIN) is None:
+            raise MicrovmError(f"QEMU did not set its machine going: {self.complaint()}")
 
     def ignore_shared_memory(self) -> None:
         """Leave memory that lies in files out of the state."""
@@ -120,6 +110,9 @@ class Emulator:
     def load_state(self, path: Path) -> None:
         """Take devices and registers from ``path``; the machine stands still afterwards."""
         self.ignore_shared_memory()
+        # There is no network to announce a new place to; and while a timer in real time is due,
+        # a virtual CPU in virtual time executes nothing.
+        self.qmp.ask("migrate-set-parameters", announce_rounds=0)
         self.qmp.ask("migrate-incoming", uri=f"exec:cat '{_in_quotes(path)}'")
 
         def loaded() -> bool | NotYet:

@@ -48,7 +48,7 @@ PAYLOAD_AT = _HOME / "payload"
 """Where a thawed guest has its payload."""
 
 _PVPANIC_PORT = 0x505
-_RB_POWER_OFF = 0x4321FEDC
+_RB_AUTOBOOT = 0x01234567
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
 _MCL_ALL = 3
@@ -89,7 +89,7 @@ def find_boxes(command_line: str, sizes: Mapping[str, int]) -> Boxes:
 
 
 def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
-    """Prepare, freeze, and for each thaw run once, bring out the result and power off.
+    """Prepare, freeze, and for each thaw run once, bring out the result and end the machine.
 
     ``run(payload, inputs, out)`` gets the folder of the unpacked payload, the host's inputs, and
     a folder whose contents go back to the host; it returns an exit code. ``prepare`` and ``run``
@@ -179,12 +179,12 @@ def _inbox(devices: Boxes) -> bytes:
 
 
 def _supervise(worker: int, pipe: int) -> NoReturn:
-    """Wait for the worker, bring out what it left and power off."""
+    """Wait for the worker, bring out what it left and end the machine."""
     Path("/proc/self/oom_score_adj").write_text("-1000")
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(pipe, 4096)
-        if not piece:  # it ended before it had a trial to run; init says so and powers off
+        if not piece:  # it ended before it had a trial to run; init says so and ends it
             status = os.waitpid(worker, 0)[1]
             sys.exit(os.waitstatus_to_exitcode(status) & 0xFF or 1)
         line += piece
@@ -201,7 +201,7 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGSTOP)
     _bring_out(report)
-    power_off()
+    end_machine()
 
 
 def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
@@ -262,11 +262,15 @@ def _bring_out(report: dict[str, Any]) -> None:
         boxes.write_device(devices.outbox, devices.outbox_size, alone)
 
 
-def power_off() -> NoReturn:
-    """Let the console drain and turn the machine off."""
+def end_machine() -> NoReturn:
+    """Let the console drain and end the machine, by a restart that QEMU takes for its end.
+
+    A virtual CPU that turns the power off goes on, busy waiting for it, and QEMU's main loop has
+    its turn when the virtual CPU stops; that which asks for a restart stops there and then.
+    """
     console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
     termios.tcdrain(console)
-    ctypes.CDLL(None).reboot(ctypes.c_int(_RB_POWER_OFF))
+    ctypes.CDLL(None).reboot(ctypes.c_int(_RB_AUTOBOOT))
     raise SystemExit(1)
 
 

@@ -64,7 +64,7 @@ def _probe(kernel: DebianKernel, qemu: Qemu) -> KvmVerdict:
         switches += ["-kernel", str(kernel.vmlinuz), "-initrd", str(work / "initrd")]
         switches += ["-append", "console=ttyS0 panic=-1 quiet"]
         try:
-            emulator = Emulator([*qemu.command, *switches], log=work / "qemu.log", cpu=None)
+            emulator = Emulator(qemu, switches, log=work / "qemu.log", cpu=None)
         except MicrovmError as error:
             return KvmVerdict(False, error.what)
         try:

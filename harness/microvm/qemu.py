@@ -17,10 +17,21 @@ VARIABLE = "SWARM_CHAOS_QEMU"
 
 @dataclass(frozen=True)
 class Qemu:
-    """A QEMU that is here: its ``version`` with the package's revision, the words to start it."""
+    """A QEMU that is here: its ``version`` with the package's revision, the words to start it.
+
+    ``loader`` are those of them that belong to a loader of its own, if it has one.
+    """
 
     version: str
     command: tuple[str, ...]
+    loader: tuple[str, ...] = ()
+
+    def preloading(self, library: Path) -> tuple[str, ...]:
+        """The words that start it with ``library`` loaded before all that it is linked with."""
+        if not self.loader:
+            return ("env", f"LD_PRELOAD={library}", *self.command)
+        rest = self.command[len(self.loader) :]
+        return (*self.loader, "--preload", str(library), *rest)
 
 
 def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
@@ -33,7 +44,7 @@ def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
     if own is not None:
         return own
     debian = debian_qemu(cache, say=say)
-    return Qemu(debian.version, debian.command)
+    return Qemu(debian.version, debian.command, debian.loader)
 
 
 def own_qemu() -> Qemu | None:

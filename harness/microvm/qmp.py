@@ -19,6 +19,7 @@ class Qmp:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._buffer = b""
+        self._told = 0
         self.events: list[dict[str, Any]] = []
 
     def greet(self, within: float) -> None:
@@ -35,12 +36,7 @@ class Qmp:
         Raises :class:`~harness.errors.MicrovmError` for an error answer, a closed channel, or no
         answer within ``within`` seconds.
         """
-        named = {name.replace("_", "-"): value for name, value in arguments.items()}
-        request = {"execute": command, "arguments": named}
-        try:
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
-        except OSError as error:
-            raise MicrovmError(f"QEMU does not take the command {command}: {error}") from error
+        number = self.tell(command, **arguments)
         deadline = time.monotonic() + within
         while True:
             try:
@@ -49,10 +45,23 @@ class Qmp:
                 raise MicrovmError(
                     f"QEMU gave no answer to {command} within {within:g} s"
                 ) from error
+            if message.get("id") != number:
+                continue  # an event, or the answer to what was only told
             if "return" in message:
                 return message["return"]
             if "error" in message:
                 raise MicrovmError(f"QEMU refuses {command}: {message['error'].get('desc')}")
+
+    def tell(self, command: str, **arguments: Any) -> int:
+        """Send a command whose answer nobody waits for; returns the number that it bears."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        self._told += 1
+        request = {"execute": command, "arguments": named, "id": self._told}
+        try:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise MicrovmError(f"QEMU does not take the command {command}: {error}") from error
+        return self._told
 
     def wait_event(self, names: set[str], within: float) -> dict[str, Any] | None:
         """The first event (seen before or coming) named in ``names``; None when time is up."""

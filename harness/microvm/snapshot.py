@@ -41,6 +41,7 @@ from harness.microvm.machine import Accelerator, Clock, Files, Machine
 from harness.microvm.modules import GUEST_MODULES, PMEM_MODULES
 from harness.microvm.qemu import VARIABLE, Qemu, provide_qemu
 from harness.microvm.scratch import Scratch, scratch_root
+from harness.microvm.turns import Turns, source_digest, turns_for
 
 _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
@@ -101,12 +102,17 @@ class Snapshot:
         facts["accelerator"] = Accelerator(facts["accelerator"])
         return Machine(**facts)
 
+    @property
+    def cache(self) -> Cache:
+        """The cache it lies in."""
+        return Cache(self.folder.parent.parent)
+
     def qemu(self) -> Qemu:
         """The QEMU it was frozen by, which alone can wake it.
 
         :class:`MicrovmError` if another is in use by now.
         """
-        here = provide_qemu(Cache(self.folder.parent.parent))
+        here = provide_qemu(self.cache)
         frozen_by = self.manifest["facts"]["qemu"]
         if here.version != frozen_by:
             raise MicrovmError(
@@ -217,6 +223,7 @@ def freeze(
     facts = {
         "format": _FORMAT,
         "qemu": qemu.version,
+        "turns": source_digest(),
         "image": spec.image.key(cache),
         "guestfiles": {
             path.name: fingerprint.of_bytes(path.read_bytes())
@@ -251,8 +258,9 @@ def freeze(
             draft.mkdir()
             started = time.monotonic()
             scratch = Scratch(_memory_place(spec.machine))
+            turns = turns_for(spec.machine, cache, scratch.path, say=say)
             try:
-                _boot(spec, qemu, built, draft, scratch.path, progress)
+                _boot(spec, qemu, turns, built, draft, scratch.path, progress)
             finally:
                 scratch.remove()
             manifest = {
@@ -269,6 +277,7 @@ def freeze(
 def _boot(
     spec: FreezeSpec,
     qemu: Qemu,
+    turns: Turns | None,
     built: BuiltImage,
     draft: Path,
     fast: Path,
@@ -286,16 +295,14 @@ def _boot(
     with (draft / "outbox").open("wb") as outbox:
         outbox.truncate(spec.machine.outbox_size)
     files = replace(Snapshot(draft).files(draft), ram=fast / "ram")
-    virtual = spec.machine.clock is Clock.VIRTUAL
-    cpu = min(os.sched_getaffinity(0)) if virtual else None
     emulator = Emulator(
-        [*qemu.command, *spec.machine.switches(files, seed=spec.seed, private=False)],
+        qemu,
+        spec.machine.switches(files, seed=spec.seed, private=False),
         log=draft / "qemu.log",
-        cpu=cpu,
+        cpu=min(os.sched_getaffinity(0)) if turns else None,
+        turns=turns,
     )
     try:
-        if virtual:
-            emulator.keep_order()
         emulator.go()
         _await_freeze(emulator, files.console, spec.within, progress)
         emulator.save_state(draft / "state")

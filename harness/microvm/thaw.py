@@ -31,6 +31,7 @@ from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLD
 from harness.microvm.machine import Clock
 from harness.microvm.scratch import Scratch, scratch_root
 from harness.microvm.snapshot import Snapshot
+from harness.microvm.turns import Turns, turns_for
 
 _POLL = 0.02
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
@@ -64,7 +65,9 @@ class GuestResult:
     guest's own time from its thaw to its end; of a guest that brought out no result it is the
     last that its console told, 0 if none. ``wall_seconds`` is the host's, from the order.
     ``console`` is the whole console as a file, ``console_tail`` its end. ``detail`` says in
-    words what went wrong, empty for a finished guest.
+    words what went wrong, empty for a finished guest. ``out_of_turn``: how often QEMU's main loop
+    went while the virtual CPU was at work (:mod:`harness.microvm.turns`); above 0, the guest
+    may not be the same again.
     """
 
     outcome: Outcome
@@ -75,6 +78,7 @@ class GuestResult:
     virtual_seconds: float
     wall_seconds: float
     detail: str = ""
+    out_of_turn: int = 0
 
     @property
     def ok(self) -> bool:
@@ -85,8 +89,11 @@ class GuestResult:
 class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
-    def __init__(self, emulator: Emulator, scratch: Scratch, ordered: float) -> None:
+    def __init__(
+        self, emulator: Emulator, scratch: Scratch, turns: Turns | None, ordered: float
+    ) -> None:
         self._emulator = emulator
+        self._turns = turns
         self._scratch = scratch.path
         self._own = scratch
         self._ordered = ordered
@@ -163,6 +170,7 @@ class Guest:
             virtual_seconds=virtual,
             wall_seconds=wall,
             detail=hung,
+            out_of_turn=self._turns.counted().out_of_turn if self._turns else 0,
         )
         return result if hung else self._read_out(result)
 
@@ -251,6 +259,7 @@ def thaw(
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
+        turns = turns_for(machine, snapshot.cache, folder)
         state = snapshot.state
         if virtual and idle_in_real_time:
             state = folder / "state"
@@ -258,8 +267,8 @@ def thaw(
         if virtual and cpu is None:
             cpu = min(os.sched_getaffinity(0))
         emulator = Emulator(
+            qemu,
             [
-                *qemu.command,
                 *machine.switches(
                     files,
                     seed=seed,
@@ -271,12 +280,11 @@ def thaw(
             ],
             log=folder / "qemu.log",
             cpu=cpu,
+            turns=turns,
             pass_fds=[serial.fileno()] if serial else [],
         )
         try:
             emulator.load_state(state)
-            if virtual:
-                emulator.keep_order()
             emulator.go()
         except BaseException:
             emulator.close()
@@ -285,7 +293,7 @@ def thaw(
         own.remove()
         raise
     snapshot.touch()
-    return Guest(emulator, own, ordered)
+    return Guest(emulator, own, turns, ordered)
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:

@@ -52,7 +52,7 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     if doing == "leave":
         (out / "much").write_bytes(bytes(int(inputs["bytes"])))
     if doing == "poweroff":
-        guest.power_off()
+        guest.end_machine()
     return 0
 
 

@@ -8,6 +8,7 @@ import pytest
 from harness.images import Cache, debian_qemu
 from harness.images.qemu import PROGRAM, version_told
 from harness.microvm.emulator import Emulator
+from harness.microvm.qemu import Qemu
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +33,8 @@ def test_it_starts_a_paused_machine_from_wherever_the_cache_is(qemu, tmp_path):
     moved = tmp_path / "cache, moved"
     shutil.copytree(qemu.folder, moved)
     elsewhere = type(qemu)(qemu.version, moved)
-    emulator = Emulator([*elsewhere.command, *MACHINE], log=tmp_path / "log", cpu=None)
+    own = Qemu(elsewhere.version, elsewhere.command, elsewhere.loader)
+    emulator = Emulator(own, MACHINE, log=tmp_path / "log", cpu=None)
     try:
         assert emulator.status() in ("prelaunch", "paused")
         assert emulator.qmp.ask("query-version")["qemu"]["major"] == 10

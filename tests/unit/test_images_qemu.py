@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError, MissingError, UsageError
-from harness.images import Cache, debian_qemu, qemu
+from harness.images import Cache, debian_qemu, program
 from harness.images.qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
 from harness.microvm import own_qemu, provide_qemu, qemu_at_hand
 
@@ -73,7 +73,7 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
     monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(qemu.os, "uname", lambda: machine("x86_64"))
+    monkeypatch.setattr(program.os, "uname", lambda: machine("x86_64"))
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
 
@@ -197,7 +197,7 @@ def test_what_would_not_run_never_gets_into_the_cache(mirror, cache, loader, sai
 
 def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(mirror, cache, monkeypatch):
     calls = mirror(packages())
-    monkeypatch.setattr(qemu.os, "uname", lambda: machine("aarch64"))
+    monkeypatch.setattr(program.os, "uname", lambda: machine("aarch64"))
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_qemu(cache)
     assert "SWARM_CHAOS_QEMU" in caught.value.hint

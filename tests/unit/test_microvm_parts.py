@@ -242,14 +242,23 @@ def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:
 
 
 def test_qmp_keeps_events_that_come_between_question_and_answer():
-    with qemu_saying({"event": "STOP"}, {"return": {"status": "paused"}}) as (qmp, _):
+    with qemu_saying({"event": "STOP"}, {"return": {"status": "paused"}, "id": 1}) as (qmp, _):
         assert qmp.ask("query-status") == {"status": "paused"}
         assert qmp.wait_event({"STOP"}, 0.1) == {"event": "STOP"}
         assert qmp.wait_event({"RESUME"}, 0.05) is None
 
 
+def test_qmp_takes_no_answer_to_what_was_only_told_for_that_to_a_question():
+    answers = [{"return": {}, "id": 1}, {"return": {"status": "running"}, "id": 2}]
+    with qemu_saying(*answers) as (qmp, theirs):
+        qmp.tell("cont")
+        assert qmp.ask("query-status") == {"status": "running"}
+        sent = [json.loads(line) for line in theirs.recv(4096).splitlines()]
+        assert [(one["execute"], one["id"]) for one in sent] == [("cont", 1), ("query-status", 2)]
+
+
 def test_qmp_errors_are_sentences():
-    refusal = {"error": {"class": "GenericError", "desc": "no such thing"}}
+    refusal = {"error": {"class": "GenericError", "desc": "no such thing"}, "id": 1}
     with qemu_saying(refusal) as (qmp, theirs):
         with pytest.raises(MicrovmError, match="refuses cont: no such thing"):
             qmp.ask("cont")

@@ -8,7 +8,7 @@ export PATH=/bin
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
 
-fail() { echo "microvm: $*" >/dev/console; busybox poweroff -f; }
+fail() { echo "microvm: $*" >/dev/console; busybox reboot -f; }
 
 for word in $(busybox cat /proc/cmdline); do
     case $word in

@@ -1,0 +1,148 @@
+"""The library that has QEMU's threads take turns, in a process that does what QEMU does.
+
+Its main thread waits with a lock for the other to be there (QEMU: for its virtual CPU), the other
+sleeps with the same lock until it is kicked, then works without the lock, and sleeps again.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.errors import MicrovmError
+from harness.images import Cache, debian_qemu
+from harness.images.compiler import (
+    compile_library,
+    debian_compiler,
+    without_executable_stack,
+)
+from harness.microvm.emulator import Emulator
+from harness.microvm.qemu import Qemu
+from harness.microvm.turns import SOURCE, Turns, provide_turns
+
+pytestmark = pytest.mark.integration
+
+#: Prints, in order, what the threads do. Calls with a GIL between them are ctypes' own.
+PROCESS = """
+import ctypes, json, sys, threading, time
+
+libc = ctypes.CDLL(None)
+big, kick, there = (ctypes.create_string_buffer(64) for _ in range(3))
+did, state = [], {"created": False, "kicked": False, "end": False}
+WORK = float(sys.argv[1])
+
+def virtual_cpu():
+    libc.pthread_mutex_lock(big)
+    state["created"] = True
+    libc.pthread_cond_signal(there)
+    while not state["end"]:
+        while not state["kicked"]:
+            libc.pthread_cond_wait(kick, big)
+        state["kicked"] = False
+        libc.pthread_mutex_unlock(big)
+        did.append("works")
+        end = time.monotonic() + WORK
+        while time.monotonic() < end:  # on the CPU: patience is counted in its work
+            pass
+        did.append("has worked")
+        libc.pthread_mutex_lock(big)
+    libc.pthread_mutex_unlock(big)
+
+libc.pthread_mutex_lock(big)
+thread = threading.Thread(target=virtual_cpu)
+thread.start()
+while not state["created"]:
+    libc.pthread_cond_wait(there, big)
+libc.pthread_mutex_unlock(big)
+for turn in range(5):
+    libc.pthread_mutex_lock(big)
+    did.append("turn")
+    state["kicked"], state["end"] = True, turn == 4
+    libc.pthread_cond_broadcast(kick)
+    libc.pthread_mutex_unlock(big)
+thread.join()
+print(json.dumps(did))
+"""
+
+
+def run(library, folder, work):
+    turns = Turns(library, folder)
+    words = turns.command(Qemu("none", (sys.executable, "-c", PROCESS, str(work))))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout), turns.counted()
+
+
+def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
+    did, counted = run(provide_turns(Cache(), say=print), tmp_path, 0.05)
+    assert did == ["turn", "works", "has worked"] * 5
+    assert counted.known
+    assert counted.turns == 5
+    assert counted.out_of_turn == 0
+
+
+def test_without_it_the_main_loop_would_not_wait(tmp_path):
+    """The control: the same process takes no turns by itself."""
+    words = [sys.executable, "-c", PROCESS, "0.05"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) != ["turn", "works", "has worked"] * 5
+
+
+def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted(tmp_path):
+    source = tmp_path / "impatient.c"
+    text = SOURCE.read_text()
+    assert text.count("#define PATIENCE 120") == 1
+    source.write_text(text.replace("#define PATIENCE 120", "#define PATIENCE 1"))
+    (tmp_path / "a cache: odd").mkdir()
+    library = tmp_path / "a cache: odd" / "impatient.so"
+    compile_library(debian_compiler(Cache()), source, library)
+    did, counted = run(library, tmp_path, 3.5)
+    assert did[:3] == ["turn", "works", "turn"]
+    assert counted.out_of_turn >= 1
+
+
+def test_what_such_a_process_starts_is_left_alone(tmp_path):
+    turns = Turns(provide_turns(Cache()), tmp_path)
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROCESS!r}, '0'])"
+    words = turns.command(Qemu("none", (sys.executable, "-c", starts)))
+    subprocess.run(words, capture_output=True, timeout=60, check=True)
+    assert not turns.counted().known
+
+
+def test_it_asks_for_no_executable_stack():
+    body = provide_turns(Cache()).read_bytes()
+    assert without_executable_stack(body) is body
+
+
+MACHINE = [
+    *("-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-m", "64"),
+    *("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"),
+]
+
+
+def test_a_qemu_keeps_them_from_its_start(tmp_path):
+    debian = debian_qemu(Cache(), say=print)
+    turns = Turns(provide_turns(Cache()), tmp_path)
+    emulator = Emulator(
+        Qemu(debian.version, debian.command, debian.loader),
+        MACHINE, log=tmp_path / "log", cpu=None, turns=turns,
+    )  # fmt: skip
+    try:
+        emulator.go()
+        assert turns.counted().known
+        before = turns.counted().turns
+        # The firmware looks for something to boot, finds nothing, and halts now and then.
+        emulator.qmp.ask("query-status")
+        assert turns.counted().turns > before
+        assert turns.counted().out_of_turn == 0
+    finally:
+        emulator.close()
+
+
+def test_a_qemu_that_cannot_keep_them_is_refused_and_gone(tmp_path):
+    debian = debian_qemu(Cache(), say=print)
+    deaf = Qemu("of one's own", ("env", "-u", "LD_PRELOAD", *debian.command))
+    turns = Turns(provide_turns(Cache()), tmp_path)
+    with pytest.raises(MicrovmError, match=r"takes no turns.*of one's own") as caught:
+        Emulator(deaf, MACHINE, log=tmp_path / "log", cpu=None, turns=turns)
+    assert "linked dynamically" in caught.value.hint
