@@ -13,9 +13,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ImageError
+from harness.errors import ImageError, MissingError
 from harness.images.cache import Cache, Say, silent
-from harness.images.program import ProgramRecipe, loader, take
+from harness.images.program import ProgramRecipe, fits, loader, machine_here, take
 
 KIND = "compiler"
 SUITE = "trixie"
@@ -51,6 +51,11 @@ def debian_compiler(cache: Cache, *, say: Say = silent) -> DebianCompiler:
     Needs mmdebstrap and an x86-64 machine, no root; a few MB from the mirror. Errors as in
     :mod:`harness.images.debian`.
     """
+    if not fits():
+        raise MissingError(
+            f"the compiler that is fetched is for x86-64 machines, this one is {machine_here()}",
+            hint="virtual time is for x86-64 machines; the namespaces lab is not",
+        )
     note: dict[str, object] = {}
 
     def recipe(folder: Path) -> None:

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ImageError
-from harness.images.compiler import DebianCompiler, compile_library, without_executable_stack
+from harness.errors import ImageError, MissingError
+from harness.images import Cache, program
+from harness.images.compiler import (
+    DebianCompiler,
+    compile_library,
+    debian_compiler,
+    without_executable_stack,
+)
 
 LOAD, DYNAMIC, STACK = 1, 2, 0x6474E551
 
@@ -52,3 +58,11 @@ def test_what_the_compiler_says_is_in_the_error(tmp_path):
     with pytest.raises(ImageError, match=r"x\.c cannot be compiled: x\.c:1: error: that is no C"):
         compile_library(DebianCompiler(tmp_path), Path("x.c"), tmp_path / "x.so")
     assert not (tmp_path / "x.so").exists()
+
+
+def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "machine_here", lambda: "aarch64")
+    monkeypatch.setattr("harness.images.compiler.machine_here", lambda: "aarch64")
+    with pytest.raises(MissingError, match="aarch64") as caught:
+        debian_compiler(Cache(tmp_path), say=pytest.fail)
+    assert "namespaces lab" in caught.value.hint

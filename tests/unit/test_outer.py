@@ -58,7 +58,7 @@ def assignment(item, **changes):
     return Assignment(item, **facts)
 
 
-def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail=""):
+def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", out_of_turn=0):
     """Replace the sending by a guest that leaves ``files`` and ends as told."""
     errands = []
 
@@ -71,7 +71,9 @@ def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail=""):
             path.write_text(text)
         console = into / "console.log"
         console.write_text("booting\nKernel panic - not syncing\n")
-        result = GuestResult(outcome, None, into, console, console.read_text(), 12.5, 60.0, detail)
+        result = GuestResult(
+            outcome, None, into, console, console.read_text(), 12.5, 60.0, detail, out_of_turn
+        )
         folder = into / errand.trial
         return Sent(result, folder if folder.is_dir() else None, 0.1)
 
@@ -117,6 +119,22 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
     assert errands[0].seed == 7
     assert "--seed=7" in errands[0].args
     assert not list((run.folder / "trials").glob(".*")), "nothing half-made is left"
+
+
+@pytest.mark.parametrize("out_of_turn", [0, 3])
+def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_of_turn):
+    files = {"reports.jsonl": "\n".join(report(w) for w in ("setup", "call", "teardown")) + "\n"}
+    guest_that(monkeypatch, files=files, out_of_turn=out_of_turn)
+    warned = []  # and not pytest's own list: it would be shown below this very test's run
+    monkeypatch.setattr(outer, "_record_warning", lambda _, warning: warned.append(str(warning)))
+    run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+    reports = list(run_in_guest(assignment(item), guests, run, lambda _: None))
+    assert [r.outcome for r in reports] == ["passed"] * 3
+    if not out_of_turn:
+        assert warned == []
+        return
+    [text] = warned
+    assert "could not wait for its turn, 3 times; a replay of this trial may differ" in text
 
 
 @pytest.mark.parametrize("outcome", [Outcome.HUNG, Outcome.PANICKED, Outcome.OUT_OF_MEMORY])
