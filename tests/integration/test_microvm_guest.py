@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from harness.microvm import (
     Pool,
     Snapshot,
     base_tar,
+    fingerprint,
     freeze,
     pack,
     snapshots,
@@ -97,6 +99,20 @@ def test_snapshot_is_found_again_and_listed_with_size_and_age(spec, snapshot):
     assert snapshot in snapshots(cache)
     assert 50 << 20 < snapshot.disk_bytes < 2048 << 20
     assert snapshot.age_seconds >= 0
+
+
+def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(spec, snapshot, tmp_path):
+    """Another folder, another time: memory and root file system are the same to the byte."""
+    elsewhere = Cache(tmp_path / "another cache")
+    for kind in ("qemu", "turns"):  # fetched and compiled: what they are goes by their keys
+        shutil.copytree(Cache().root / kind, elsewhere.root / kind)
+    again = freeze(spec, elsewhere)
+    assert again.key == snapshot.key
+    assert again.folder != snapshot.folder
+    for name in ("root", "ram", "vmlinuz", "initrd"):
+        assert fingerprint.of_file(again.folder / name) == fingerprint.of_file(
+            snapshot.folder / name
+        ), name
 
 
 def test_result_comes_back_with_folders_and_console(snapshot, tmp_path, slot):
