@@ -11,7 +11,6 @@ from docker.errors import APIError, DockerException
 
 from harness.errors import HarnessError, LabError
 from harness.lab import Node
-from harness.wait import NotYet
 
 T = TypeVar("T")
 
@@ -38,18 +37,6 @@ def ask(node: Node, question: Callable[[Any], T], client: DockerClient | None = 
         raise NoAnswer(node.name, "timeout", "no answer in time") from error
     except (requests.exceptions.RequestException, DockerException, LabError, OSError) as error:
         raise NoAnswer(node.name, "refused", _first_line(error)) from error
-
-
-def asked_again(node: Node, question: Callable[[Any], T | NotYet]) -> Callable[[], T | NotYet]:
-    """A question as a predicate for :func:`harness.wait.wait_for`: no answer is "not yet"."""
-
-    def predicate() -> T | NotYet:
-        try:
-            return ask(node, question)
-        except NoAnswer as error:
-            return NotYet(error.what)
-
-    return predicate
 
 
 def _first_line(error: BaseException) -> str:

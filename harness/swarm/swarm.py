@@ -15,7 +15,7 @@ from docker import DockerClient
 
 from harness.errors import SwarmError
 from harness.lab import NamespacesLab, Node
-from harness.swarm.asking import NoAnswer, ask, asked_again
+from harness.swarm.asking import NoAnswer, ask
 from harness.trial import Journal
 from harness.wait import Elapsed, NotYet, time_until, wait_for
 
@@ -108,28 +108,28 @@ class Swarm:
         return swarm
 
     def draw_again(self) -> None:
-        """Have a frozen swarm draw anew what it had drawn before the freeze; about 10 s.
+        """Have a frozen swarm draw anew what it had drawn before the freeze; some 20 idle s.
 
-        Raft's followers hold an election timeout drawn at random for the whole of a term, so all
-        trials of one snapshot would elect at the same moment whatever their seed. A change of
-        term, forced by demoting the leader for a while, has every manager draw again from the
-        kernel's random numbers, which the seed decides. A start at another moment within the
-        second moves what is tied to ticks.
+        What decides raft's elections is as old as dockerd's process: the generator that election
+        timeouts are drawn from (etcd's raft seeds it with the time at which the process starts),
+        and the moment within the second at which its ticks come. Frozen, both are the same for
+        every seed. So all managers are killed and started again, in an order and at moments that
+        the seed decides, and elect. A lone manager has nobody to elect against.
         """
+        managers, everybody = self.managers, self.all_but()
         time.sleep(self.random.uniform(0.0, 1.0))
-        if len(managers := self.managers) < 3:
+        if len(managers) < 3:
             return
-        before = self.leader
-        self.set_role(before, "worker")
-        self.wait_for_leader(other_than=before, within=_FORMED_WITHIN)
-        wait_for(
-            asked_again(before, lambda api: _is_worker(api.api.info())),
-            state=f"{before.name} to know that it is a worker",
-            within=_FORMED_WITHIN,
-            every=0.5,
-        )
-        self.set_role(before, "manager")
-        self.wait_for_ready(managers, within=_FORMED_WITHIN)
+        self.random.shuffle(managers)
+        for node in managers:
+            node.dockerd.kill()
+        for node in managers:
+            time.sleep(self.random.uniform(0.0, 1.0))
+            node.dockerd.start()
+        for node in managers:
+            node.dockerd.wait_ready()
+        self.wait_for_leader(within=_FORMED_WITHIN)
+        self.wait_for_ready(everybody, within=_FORMED_WITHIN)
 
     def set_role(self, node: Node, role: str) -> None:
         """Promote or demote a member: "manager" or "worker"."""
@@ -412,9 +412,3 @@ def _patient(node: Node, within: float) -> Iterator[DockerClient]:
         yield client
     finally:
         client.close()
-
-
-def _is_worker(info: Mapping[str, Any]) -> bool | NotYet:
-    if info.get("Swarm", {}).get("ControlAvailable"):
-        return NotYet("it still takes itself for a manager")
-    return True
