@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
-from harness.microvm import Clock, Machine, Outcome, Pool, Snapshot, machine, sparse, thaw
+from harness.microvm import (
+    Clock,
+    Machine,
+    Outcome,
+    Pool,
+    Snapshot,
+    guestimage,
+    machine,
+    sparse,
+    thaw,
+)
 from harness.microvm.console import follow, tail
 from harness.microvm.guest import Boxes, find_boxes
 from harness.microvm.initrd import (
@@ -292,3 +302,15 @@ def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_
     mine.remove()
     mine.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "flask").write_text("#!/some/where/.venv/bin/python\n")
+    record = tmp_path / "flask-3.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("../../bin/flask,sha256=abc,214\nflask/__init__.py,sha256=def,99\n")
+    guestimage._drop_commands(tmp_path)
+    assert not (tmp_path / "bin").exists()
+    assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
+    guestimage._drop_commands(tmp_path)  # packages without commands are as well
