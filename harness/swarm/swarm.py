@@ -108,28 +108,32 @@ class Swarm:
         return swarm
 
     def draw_again(self) -> None:
-        """Have a frozen swarm draw anew what it had drawn before the freeze; some 20 idle s.
+        """Have a frozen swarm draw anew what it had drawn before the freeze; some 30 idle s.
 
         What decides raft's elections is as old as dockerd's process: the generator that election
         timeouts are drawn from (etcd's raft seeds it with the time at which the process starts),
         and the moment within the second at which its ticks come. Frozen, both are the same for
-        every seed. So all managers are killed and started again, in an order and at moments that
-        the seed decides, and elect. A lone manager has nobody to elect against.
+        every seed. So the managers' dockerds are restarted in good order, one after the other and
+        the leader last, as an operator would do it, at moments that the seed decides. A lone
+        manager has nobody to elect against.
+
+        Not by SIGKILL and all at once: gossip would go on suspecting a node's old incarnation
+        when the next one is a member already, and the scenario would begin in the midst of it.
         """
         managers, everybody = self.managers, self.all_but()
         time.sleep(self.random.uniform(0.0, 1.0))
         if len(managers) < 3:
             return
-        self.random.shuffle(managers)
-        for node in managers:
-            node.dockerd.kill()
-        for node in managers:
+        leader = self.leader
+        followers = [node for node in managers if node is not leader]
+        self.random.shuffle(followers)
+        for node in [*followers, leader]:
+            node.dockerd.stop()
             time.sleep(self.random.uniform(0.0, 1.0))
             node.dockerd.start()
-        for node in managers:
             node.dockerd.wait_ready()
-        self.wait_for_leader(within=_FORMED_WITHIN)
-        self.wait_for_ready(everybody, within=_FORMED_WITHIN)
+            self.wait_for_leader(within=_FORMED_WITHIN)
+            self.wait_for_ready(everybody, within=_FORMED_WITHIN)
 
     def set_role(self, node: Node, role: str) -> None:
         """Promote or demote a member: "manager" or "worker"."""

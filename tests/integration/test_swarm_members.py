@@ -3,6 +3,7 @@
 import gc
 import http.client
 import json
+import re
 import warnings
 
 import pytest
@@ -17,6 +18,9 @@ from harness.swarm.workload import APP_IMAGE, APP_PORT
 from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
+
+# What NetworkDB takes a node for whose next incarnation comes: shutdown, failed or active.
+INCARNATION = re.compile(r"is the new incarnation of the (\w+) node")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,22 @@ def test_choices_follow_roles_and_the_seed(swarm, lab):
 
     assert drawn(5) == drawn(5)
     assert len({tuple(drawn(seed)) for seed in range(5)}) > 1
+
+
+def test_drawing_again_leaves_gossip_without_a_doubt(swarm, lab):
+    """New processes, one election, and no old incarnation that is still to be given up."""
+    before = {node.name: node.dockerd.pid for node in swarm.managers}
+    already = {name: len(node.dockerd.log.read_text()) for name, node in lab.nodes.items()}
+    swarm.draw_again()
+    swarm.wait_for_ready(lab.node(name) for name in ("m1", "m2", "m3", "w1"))
+    assert all(lab.node(name).dockerd.pid != pid for name, pid in before.items())
+    told = [
+        found
+        for name, start in already.items()
+        for found in INCARNATION.findall(lab.node(name).dockerd.log.read_text()[start:])
+    ]
+    assert len(told) >= len(before)
+    assert set(told) == {"shutdown"}, "a node that did not leave is suspected when it is back"
 
 
 def test_a_worker_does_not_answer_for_the_swarm(lab, swarm):
