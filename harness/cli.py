@@ -135,13 +135,19 @@ def run(args: tuple[str, ...]) -> NoReturn:
 
     if not selects(args):
         args = ("-n", "auto", "-v", *args)
-    if not any(names_a_scenario(arg) for arg in args):
+    if not any(names_a_scenario(arg, before) for before, arg in pairwise(("", *args))):
         args = (str(scenarios_folder()), *args)
     sys.exit(exit_code_of(int(pytest.main(list(args)))))
 
 
 #: The harness's own options that take no value.
 FLAGS = ("--controls", "--thorough")
+
+#: Options, the harness's and pytest's, whose value may be a path and is none of a scenario.
+PATHS = (
+    *("--reports", "--junitxml", "--junit-xml", "--basetemp", "--rootdir", "--confcutdir"),
+    *("-c", "--config-file", "--log-file", "--ignore", "--ignore-glob", "--deselect"),
+)
 
 
 def selects(args: Sequence[str]) -> bool:
@@ -164,12 +170,17 @@ def is_path(arg: str, before: str) -> bool:
     (Of a path that is not there pytest-xdist says nothing.)
     """
     is_value = before.startswith("-") and "=" not in before and before not in FLAGS
-    return not arg.startswith("-") and (not is_value or names_a_scenario(arg))
+    return not arg.startswith("-") and (not is_value or names_a_scenario(arg, before))
 
 
-def names_a_scenario(arg: str) -> bool:
-    """Whether a pytest argument is a file, a folder or a node id of one that exists."""
-    return not arg.startswith("-") and Path(arg.partition("::")[0]).exists()
+def names_a_scenario(arg: str, before: str) -> bool:
+    """Whether a pytest argument is a file, a folder or a node id of one that exists.
+
+    And is not the value of the option ``before`` it, as in ``--reports FOLDER``.
+    """
+    if arg.startswith("-") or before in PATHS:
+        return False
+    return Path(arg.partition("::")[0]).exists()
 
 
 def scenarios_folder() -> Path:

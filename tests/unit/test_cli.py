@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -160,6 +161,28 @@ def test_a_selection_of_scenarios_runs_one_by_one(args):
     assert cli.selects(args)
 
 
-@pytest.mark.parametrize("args", [[], ["--engine", "oldest"], ["--controls", "--thorough"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["--engine", "oldest"],
+        ["--controls", "--thorough"],
+        ["--reports", str(Path(__file__).parent)],
+    ],
+)
 def test_the_whole_suite_is_spread_over_the_cpus(args):
     assert not cli.selects(args)
+
+
+def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(tmp_path):
+    assert not cli.names_a_scenario(str(tmp_path), "--reports")
+    assert cli.names_a_scenario(str(tmp_path), "--controls")
+    ran = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "run", "--reports", str(tmp_path), "--co", "-q"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "test_leader_killed" in ran.stdout
