@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from harness.engine import Engine, engine_at
 from harness.lab import NamespacesLab, Topology
 from harness.lab.graph import harvest
+from harness.lab.ready import keep_ready
 from harness.microvm.guest import say, serve
 from harness.swarm import Swarm
 from harness.swarm.seeds import load_into
@@ -65,12 +66,30 @@ _IMPORTED_BEFORE = (
 )
 
 
+#: What the generator of a load imports of third parties; a process of its own waits with it.
+_GENERATOR_IMPORTS = (
+    "gevent.event",
+    "gevent.os",
+    "gevent.socket",
+    "geventhttpclient.response",
+    "locust",
+    "locust.env",
+    "locust.log",
+    "locust.stats",
+    "msgspec",
+)
+
+#: Said to Locust before it is imported, as the generator itself would.
+_GENERATOR_ENVIRONMENT = {"LOCUST_SKIP_MONKEY_PATCH": "1"}
+
+
 def prepare() -> None:
     """Bring the guest to the state that is worth keeping: a swarm, formed and quiet."""
     plan = json.loads(os.environ[PLAN_VARIABLE])
     engines = {node: engine_at(Path(at)) for node, at in plan["engines"].items()}
     for name in _IMPORTED_BEFORE:
         importlib.import_module(name)
+    keep_ready(_GENERATOR_IMPORTS, _GENERATOR_ENVIRONMENT)
     seeds: dict[Path, Path] = {}
     for engine in engines.values():
         if engine.rootfs not in seeds:

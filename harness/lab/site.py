@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.lab.enter import entering, joining
 from harness.lab.network import NetworkDoor
 from harness.lab.processes import Process
+from harness.lab.ready import take_ready
 
 
 class Site:
@@ -30,6 +32,29 @@ class Site:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             joining(self._groups, entering(self.pid, ("net",), argv)), **popen
         )
+
+    def run_module(
+        self, module: str, *, environment: Mapping[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
+        """Run a Python module in the site's network, its words appended to ``log``.
+
+        Its standard input is a pipe that nobody writes to: its end tells the program that this
+        process is dead. The program is the one that waits, if one does (:mod:`harness.lab.ready`).
+        """
+        ready = take_ready()
+        process = ready and ready.become(
+            module, pid=self.pid, groups=self._groups, environment=environment, log=log
+        )
+        if process:
+            return process
+        with log.open("ab") as words:
+            return self.popen(
+                [sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=words,
+                stderr=words,
+                env=environment,
+            )
 
     @property
     def network(self) -> NetworkDoor:

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,9 @@ from harness.load.timetable import Stage, Timetable
 from harness.load.traffic import Account, Request, Requests, account
 from harness.trial import Trial, read_lines
 from harness.wait import NotYet, wait_for
+
+GENERATOR = "harness.load.locustfile"
+"""The program that makes a load."""
 
 START_WITHIN = 120.0
 """Seconds Locust gets to import itself and begin: well under 1 s on a host, but an emulated guest
@@ -45,10 +47,12 @@ _made: WeakKeyDictionary[Trial, int] = WeakKeyDictionary()
 
 
 class Place(Protocol):
-    """Where a load comes from: the lab's client site, or anything that can start a process."""
+    """Where a load comes from: the lab's client site, or anything that can start a program."""
 
-    def popen(self, argv: Sequence[str], **kwargs: Any) -> subprocess.Popen[bytes]:
-        """Start ``argv`` there; keyword arguments are those of :class:`subprocess.Popen`."""
+    def run_module(
+        self, module: str, *, environment: Mapping[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
+        """Run a Python module there, its words appended to ``log``, its standard input a pipe."""
         ...
 
 
@@ -258,15 +262,8 @@ class Traffic:
             PLAN_VARIABLE: msgspec.json.encode(self._plan).decode(),
         }
         try:
-            with self._log.open("ab") as log:
-                self._log_from = log.tell()
-                self._process = self._site.popen(
-                    [sys.executable, "-P", "-m", "harness.load.locustfile"],
-                    stdin=subprocess.PIPE,  # held open; its end tells the child that we are dead
-                    stdout=log,
-                    stderr=log,
-                    env=environment,
-                )
+            self._log_from = self._log.stat().st_size if self._log.exists() else 0
+            self._process = self._site.run_module(GENERATOR, environment=environment, log=self._log)
         except OSError as error:
             raise LoadError(f"cannot start Locust: {error}") from error
 

@@ -15,7 +15,9 @@ import pytest
 
 from harness.errors import LabError
 from harness.lab import NamespacesLab, Topology, labs_folder
+from harness.lab.ready import keep_ready
 from harness.swarm import Swarm
+from harness.wait import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -121,6 +123,53 @@ def test_sites_are_on_the_fabric_with_the_files_of_this_side(lab, tmp_path):
     assert "engine_daemon" in site.network.call(
         lambda: ask(lab.node("m1").address, 9323, "/metrics")
     )
+
+
+MODULE = """
+import json, os, socket, subprocess, sys
+print(json.dumps({
+    "pid": os.getpid(),
+    "imported": "wave" in early,
+    "address": subprocess.run(["ip", "-o", "-4", "address", "show", "eth0"],
+                              capture_output=True, text=True).stdout,
+    "groups": open("/proc/self/cgroup").read(),
+    "told": os.environ.get("TOLD"),
+    "hidden": os.environ.get("HIDDEN"),
+    "name": __name__,
+}), flush=True)
+sys.stdin.read()
+print("nobody is there", flush=True)
+"""
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch, waiting):
+    """The same program in the same place, whether a process waited for it or not."""
+    (tmp_path / "shown.py").write_text("import sys\nearly = list(sys.modules)\n" + MODULE)
+    log = tmp_path / "log"
+    site = lab.site("runner")
+    if waiting:
+        monkeypatch.setenv("HIDDEN", "1")
+        keep_ready(["wave"], {})
+        monkeypatch.delenv("HIDDEN")
+    process = site.run_module(
+        "shown", environment={**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": "yes"}, log=log
+    )
+    try:
+        wait_for(lambda: "}" in log.read_text(), state="its words", within=20)
+        said = json.loads(log.read_text())
+        assert said["imported"] is waiting
+        assert site.address in said["address"]
+        assert (said["told"], said["hidden"], said["name"]) == ("yes", None, "__main__")
+        assert lab.keeper.lab_id in said["groups"]
+        if waiting:
+            assert said["pid"] == process.pid
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
+        assert log.read_text().endswith("nobody is there\n")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_another_process_can_attach(lab):

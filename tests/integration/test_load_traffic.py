@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,17 @@ class Here:
         self.prefix = prefix
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def popen(self, argv: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([*self.prefix, *argv], **kwargs)
+    def run_module(
+        self, module: str, *, environment: Mapping[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
+        with log.open("ab") as words:
+            process = subprocess.Popen(
+                [*self.prefix, sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=words,
+                stderr=words,
+                env=environment,
+            )
         self.started.append(process)
         return process
 
@@ -363,8 +372,9 @@ from pathlib import Path
 from harness.load import Load
 from harness.trial import EngineFacts, Trial, TrialInputs
 class Here:
-    def popen(self, argv, **kwargs):
-        process = subprocess.Popen(argv, **kwargs)
+    def run_module(self, module, *, environment, log):
+        process = subprocess.Popen([sys.executable, "-P", "-m", module],
+                                   stdin=subprocess.PIPE, env=environment)
         print(process.pid, flush=True)
         return process
 class Target:

@@ -16,7 +16,7 @@ from harness.trial import EngineFacts, Trial, TrialInputs
 
 
 class Nowhere:
-    def popen(self, argv: Any, **kwargs: Any) -> NoReturn:
+    def run_module(self, module: str, **kwargs: Any) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
 

@@ -1,0 +1,130 @@
+"""A Python process that has imported what a program needs, and waits to be told which program.
+
+Importing Locust takes an emulated guest more of its CPU than a minute of Locust's requests. So a
+guest is frozen with such a process in it, and a trial's load begins at once. Whoever starts a
+program at a site gets that process where one waits, and a new one elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import LabError
+
+#: What a waiting process runs. It says that it is ready, then reads its order, one line of JSON,
+#: and becomes the program that is named there. Its standard input stays open behind that line: a
+#: program's own way to learn that whoever started it is dead.
+_PROGRAM = """
+import ctypes, importlib, json, os, random, runpy, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+old = os.environ.get("PYTHONPATH", "").split(":")
+above = [place for place in sys.path if place not in old]
+os.write(1, b"ready\\n")
+line = b""
+while not line.endswith(b"\\n"):
+    piece = os.read(0, 1 << 16)
+    if not piece:
+        sys.exit(0)
+    line += piece
+order = json.loads(line)
+log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+os.dup2(log, 1)
+os.dup2(log, 2)
+os.close(log)
+for group in order["groups"]:
+    with open(f"{group}/cgroup.procs", "w") as members:
+        members.write("0")
+network = os.open(f"/proc/{order['pid']}/ns/net", os.O_RDONLY)
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.setns(network, 0x40000000) != 0:
+    raise OSError(ctypes.get_errno(), "cannot enter the site's network")
+os.close(network)
+os.chdir(order["folder"])
+os.environ.clear()
+os.environ.update(order["environment"])
+sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(":")), *above]
+random.seed()
+runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+"""
+
+
+class Ready:
+    """One waiting process, a child of this one."""
+
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, *imports],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        self._process.stdout.close()
+        if said != b"ready\n":
+            self.dismiss()
+            raise LabError(f"a process that was to import {', '.join(imports)} ended before that")
+
+    def become(
+        self,
+        module: str,
+        *,
+        pid: int,
+        groups: Sequence[Path],
+        environment: Mapping[str, str],
+        log: Path,
+    ) -> subprocess.Popen[bytes] | None:
+        """Have it run ``module`` in the network of process ``pid``, a member of ``groups``.
+
+        Its words go to the file ``log``. What it had drawn at random is drawn again. None if it
+        is there no more.
+        """
+        order = {
+            "module": module,
+            "pid": pid,
+            "groups": [str(group) for group in groups],
+            "environment": dict(environment),
+            "log": str(log.absolute()),
+            "folder": str(Path.cwd()),
+        }
+        if self._process.poll() is not None:
+            return None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            self.dismiss()
+            return None
+        return self._process
+
+    def dismiss(self) -> None:
+        """End it. Safe to call twice."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_waiting: list[Ready] = []
+
+
+def keep_ready(imports: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Start one more process that waits with ``imports`` done; returns when they are.
+
+    ``environment`` is added to this process's while they are imported.
+    """
+    _waiting.append(Ready(imports, environment))
+
+
+def take_ready() -> Ready | None:
+    """A process that waits, for the caller alone; None if none does."""
+    return _waiting.pop() if _waiting else None
