@@ -20,7 +20,7 @@ from docker.types import (
 from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Node, Site, probe_features
 from harness.swarm.asking import NoAnswer
-from harness.swarm.workload import IDENTITY, PublishMode, Service, Workload
+from harness.swarm.workload import PublishMode, Service, Workload, identity
 from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 
 if TYPE_CHECKING:
@@ -217,12 +217,13 @@ def _create_network(swarm: Swarm, name: str, subnet: str | None) -> str:
 def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
     ports: Any = None
     if service.published is not None:
-        ports = {service.published: (service.port, "tcp", made.publish_mode(service))}
+        ports = {service.published: _published(service.port, made.publish_mode(service))}
     everywhere = made._is_global(service)
+    told = identity(node.engine.version for node in swarm.lab.nodes.values())
     kwargs: dict[str, Any] = {
         "image": service.image,
         "name": service.name,
-        "env": [f"{key}={value}" for key, value in {**IDENTITY, **service.env}.items()],
+        "env": [f"{key}={value}" for key, value in {**told, **service.env}.items()],
         "mode": ServiceMode("global")
         if everywhere
         else ServiceMode("replicated", replicas=service.replicas),
@@ -239,6 +240,12 @@ def _create(swarm: Swarm, service: Service, made: Deployment) -> str:
         kwargs["log_driver_options"] = dict(service.log.options)
     created = swarm.ask(lambda api: api.services.create(**kwargs))
     return str(created.id)
+
+
+def _published(port: int | None, mode: PublishMode) -> tuple[int | str | None, ...]:
+    """A port as the SDK takes it. "ingress" goes without saying: with engines before 17.09 the SDK
+    refuses to say how a port is published, though they know of it."""
+    return (port, "tcp") if mode == "ingress" else (port, "tcp", mode)
 
 
 def _answers(url: str, path: str) -> bool | NotYet:

@@ -7,10 +7,11 @@ from what the lab's kernel can do; scenarios do not know.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.engine.versions import release_key
 from harness.errors import UsageError
 
 Role = Literal["manager", "worker"]
@@ -25,12 +26,23 @@ APP_PORT = 8000
 BALANCER_PORT = 8080
 LOGWRITER_PORT = 8001
 
-#: What every task is told about itself, by swarm's own templates.
-IDENTITY = {
-    "TASK_NAME": "{{.Task.Name}}",
-    "SERVICE_NAME": "{{.Service.Name}}",
-    "NODE_NAME": "{{.Node.Hostname}}",
-}
+#: From this release on swarm's templates know a node's hostname. swarmkit has it since July 2017,
+#: moby took it over that month; the releases in between were not at hand.
+_HOSTNAME_SINCE = "17.10.0"
+
+
+def identity(engines: Iterable[str]) -> dict[str, str]:
+    """What every task is told about itself, by swarm's own templates, as environment.
+
+    ``engines`` are the versions of all nodes: one too old to know of hostnames would refuse
+    the service, so the node is named by its id then.
+    """
+    known = all(release_key(version) >= release_key(_HOSTNAME_SINCE) for version in engines)
+    return {
+        "TASK_NAME": "{{.Task.Name}}",
+        "SERVICE_NAME": "{{.Service.Name}}",
+        "NODE_NAME": "{{.Node.Hostname}}" if known else "{{.Node.ID}}",
+    }
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.swarm import Service, Workload, balanced_web
+from harness.swarm.workload import identity
 
 
 def service(name="app", **facts):
@@ -68,3 +69,15 @@ def test_what_is_kept_to_a_role_runs_and_is_entered_there_only():
     assert everywhere.placement == []
     assert kept.placement == ["node.role==worker", "node.labels.disk==ssd"]
     assert {s.role for s in balanced_web(role="manager").services} == {"manager"}
+
+
+@pytest.mark.parametrize(
+    ("engines", "node"),
+    [
+        (["26.1.5", "20.10.24"], "{{.Node.Hostname}}"),
+        (["17.10.0-ce"], "{{.Node.Hostname}}"),
+        (["26.1.5", "17.05.0-ce"], "{{.Node.ID}}"),
+    ],
+)
+def test_a_task_is_told_its_node_as_the_oldest_engine_can(engines, node):
+    assert identity(engines)["NODE_NAME"] == node
