@@ -41,12 +41,13 @@ def die_with_parent() -> None:
 def hierarchies() -> list[str]:
     """The version 1 hierarchies that the kernel has in use, each as its mount option.
 
-    Only those: mounting an unused controller would take it away from version 2.
+    Only those: mounting an unused controller would take it away from version 2. Named ones, which
+    have no controller, too: containerd 1.2 and 1.3 want to find each that a process is a member of.
     """
     found = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, _ = line.split(":", 2)
-        if controllers and not controllers.startswith("name="):
+        if controllers:
             found.append(controllers)
     return found
 

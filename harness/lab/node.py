@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker import DockerClient
@@ -18,7 +19,13 @@ from harness.errors import LabError
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client import docker_client
 from harness.lab.disks import Disks
-from harness.lab.dockerd import METRICS_PORT, NAMESPACES, Dockerd, environment
+from harness.lab.dockerd import (
+    ALLOW_ALL,
+    METRICS_PORT,
+    NAMESPACES,
+    Dockerd,
+    environment,
+)
 from harness.lab.enter import Completed, complete, entering
 from harness.lab.network import NetworkDoor, node_address
 from harness.lab.processes import Process
@@ -258,6 +265,7 @@ class Node:
         for name, text in self._name_files().items():
             (etc / name).write_text(text)
         (etc / "machine-id").write_text(f"{self.place.index + 1:032x}\n")
+        (etc / Path(ALLOW_ALL).name).write_text('{"defaultAction": "SCMP_ACT_ALLOW"}\n')
 
     def _known(self) -> dict[str, Any]:
         known: dict[str, Any] = {"hosts": {}, "name_server": None}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from harness.errors import LabError
 from harness.lab import NamespacesLab, Topology, labs_folder
 from harness.lab.ready import keep_ready
 from harness.swarm import Swarm
-from harness.wait import wait_for
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +143,11 @@ print("nobody is there", flush=True)
 """
 
 
+def said_in(log):
+    text = log.read_text() if log.exists() else ""
+    return json.loads(text) if text.startswith("{") and text.endswith("}\n") else NotYet(text)
+
+
 @pytest.mark.parametrize("waiting", [True, False])
 def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch, waiting):
     """The same program in the same place, whether a process waited for it or not."""
@@ -156,8 +162,7 @@ def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch
         "shown", environment={**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": "yes"}, log=log
     )
     try:
-        wait_for(lambda: "}" in log.read_text(), state="its words", within=20)
-        said = json.loads(log.read_text())
+        said = wait_for(partial(said_in, log), state="its words", within=20)
         assert said["imported"] is waiting
         assert site.address in said["address"]
         assert (said["told"], said["hidden"], said["name"]) == ("yes", None, "__main__")
@@ -170,6 +175,7 @@ def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
 
 
 def test_another_process_can_attach(lab):

@@ -62,12 +62,12 @@ if [ "$layout" = v2 ]; then
 else
     mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$root/sys/fs/cgroup"
     while IFS=: read -r _ controllers _; do
-        case $controllers in "" | name=*) continue ;; esac
-        mkdir "$root/sys/fs/cgroup/$controllers"
-        mount -t cgroup -o "nosuid,nodev,noexec,$controllers" cgroup \
-            "$root/sys/fs/cgroup/$controllers"
-        for one in $(echo "$controllers" | tr , ' '); do
-            [ "$one" = "$controllers" ] || ln -s "$controllers" "$root/sys/fs/cgroup/$one"
+        [ -n "$controllers" ] || continue
+        at=${controllers#name=}
+        mkdir "$root/sys/fs/cgroup/$at"
+        mount -t cgroup -o "nosuid,nodev,noexec,$controllers" cgroup "$root/sys/fs/cgroup/$at"
+        for one in $(echo "$at" | tr , ' '); do
+            [ "$one" = "$at" ] || ln -s "$at" "$root/sys/fs/cgroup/$one"
         done
     done </proc/self/cgroup
 fi

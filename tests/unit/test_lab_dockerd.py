@@ -1,0 +1,42 @@
+"""dockerd's command line: what each age of engine needs to be told."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from harness.lab.dockerd import ALLOW_ALL, Dockerd
+from harness.lab.janitor import hierarchies
+
+
+def command_of(version, tmp_path):
+    return Dockerd(
+        node="m1",
+        init=1,
+        engine=SimpleNamespace(version=version),
+        address="198.18.0.101",
+        folder=tmp_path,
+        groups=None,
+    ).command(["--debug"])
+
+
+@pytest.mark.parametrize(
+    ("version", "experimental", "own_profile"),
+    [
+        ("17.05.0-ce", True, True),
+        ("19.03.15", True, True),
+        ("20.10.9", False, True),
+        ("20.10.10", False, False),
+        ("28.5.2", False, False),
+    ],
+)
+def test_old_engines_are_told_more(version, experimental, own_profile, tmp_path):
+    command = command_of(version, tmp_path)
+    assert ("--experimental" in command) is experimental
+    assert (f"--seccomp-profile={ALLOW_ALL}" in command) is own_profile
+    assert command[-1] == "--debug"
+
+
+def test_hierarchies_are_those_of_version_1_named_ones_too(monkeypatch):
+    told = "3:cpu,cpuacct:/\n2:memory:/a\n1:name=systemd:/b\n0::/c\n"
+    monkeypatch.setattr("harness.lab.janitor.Path.read_text", lambda _: told)
+    assert hierarchies() == ["cpu,cpuacct", "memory", "name=systemd"]
