@@ -42,6 +42,12 @@ def test_a_script_on_a_node_sees_its_files():
     assert piped("cat /etc/hostname", "--node", "m2").stdout == "m2\n"
 
 
+def test_a_generator_of_load_waits_in_a_frozen_swarm():
+    done = piped("for pid in $(pgrep -f geventhttpclient); do readlink /proc/$pid/fd/0; done")
+    [stdin] = done.stdout.splitlines()
+    assert stdin.startswith("pipe:")
+
+
 def test_faults_by_hand_in_a_guest():
     done = piped(
         "inject node-killed w2; w2 hostname; status; heal; w2 hostname; status --json",
