@@ -26,7 +26,7 @@ SOCKET = "/run/swarm-chaos/docker.sock"
 METRICS_PORT = 9323
 
 ALLOW_ALL = "/etc/swarm-chaos-seccomp.json"
-"""Where a node has the profile for engines that :func:`refuses_threads`."""
+"""Where a node with an engine :func:`of_old` has a seccomp profile that forbids nothing."""
 
 #: moby's own tests give a daemon 60 s to answer (internal/testutil/daemon).
 READY_WITHIN = 60.0
@@ -43,13 +43,14 @@ def environment(engine: Engine) -> dict[str, str]:
     }
 
 
-def refuses_threads(engine: Engine) -> bool:
-    """Whether its own seccomp profile keeps programs of today from starting a thread.
+def of_old(engine: Engine) -> bool:
+    """Whether an engine is from before 20.10 and has to be told more.
 
-    They ask for ``clone3`` and want to hear that there is none (ENOSYS), not that they may not.
-    moby says so since 20.10.10 (moby/moby#42681).
+    To have metrics, that it may be experimental. And to let programs of today start a thread: they
+    ask for ``clone3`` and want to hear that there is none (ENOSYS); the seccomp profiles of old say
+    that it is not allowed (moby/moby#42681; from runc 1.0.0-rc93 on runc knows better).
     """
-    return release_key(engine.version) < release_key("20.10.10")
+    return release_key(engine.version) < release_key("20.10.0")
 
 
 class Dockerd:
@@ -94,10 +95,8 @@ class Dockerd:
             f"--metrics-addr={self._address}:{METRICS_PORT}",
             "--swarm-default-advertise-addr=eth0",
         ]
-        if release_key(self.engine.version) < release_key("20.10.0"):
-            flags.append("--experimental")
-        if refuses_threads(self.engine):
-            flags.append(f"--seccomp-profile={ALLOW_ALL}")
+        if of_old(self.engine):
+            flags += ["--experimental", f"--seccomp-profile={ALLOW_ALL}"]
         return ["dockerd", *flags, *extra]
 
     def start(self, extra: Sequence[str] = ()) -> None:

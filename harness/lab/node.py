@@ -25,6 +25,7 @@ from harness.lab.dockerd import (
     NAMESPACES,
     Dockerd,
     environment,
+    of_old,
 )
 from harness.lab.enter import Completed, complete, entering
 from harness.lab.network import NetworkDoor, node_address
@@ -265,7 +266,8 @@ class Node:
         for name, text in self._name_files().items():
             (etc / name).write_text(text)
         (etc / "machine-id").write_text(f"{self.place.index + 1:032x}\n")
-        (etc / Path(ALLOW_ALL).name).write_text('{"defaultAction": "SCMP_ACT_ALLOW"}\n')
+        if of_old(self.engine):
+            (etc / Path(ALLOW_ALL).name).write_text('{"defaultAction": "SCMP_ACT_ALLOW"}\n')
 
     def _known(self) -> dict[str, Any]:
         known: dict[str, Any] = {"hosts": {}, "name_server": None}
