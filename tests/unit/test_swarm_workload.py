@@ -1,9 +1,11 @@
 """Workloads are refused when they are made, not when they are deployed."""
 
 import pytest
+from docker.types import EndpointSpec
 
 from harness.errors import UsageError
 from harness.swarm import Service, Workload, balanced_web
+from harness.swarm.deployment import _published
 from harness.swarm.workload import identity
 
 
@@ -81,3 +83,10 @@ def test_what_is_kept_to_a_role_runs_and_is_entered_there_only():
 )
 def test_a_task_is_told_its_node_as_the_oldest_engine_can(engines, node):
     assert identity(engines)["NODE_NAME"] == node
+
+
+@pytest.mark.parametrize(("mode", "said"), [("ingress", None), ("host", "host")])
+def test_the_sdk_hears_of_a_port_only_what_engines_of_2017_may_be_told(mode, said):
+    [port] = EndpointSpec(ports={8080: _published(80, mode)})["Ports"]
+    assert (port["PublishedPort"], port["TargetPort"], port["Protocol"]) == (8080, 80, "tcp")
+    assert port.get("PublishMode") == said
