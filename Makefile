@@ -8,11 +8,12 @@
 ARGS ?=
 BIN := .venv/bin
 
-# Integration tests need real nodes, and those need root.
+# Integration tests need real nodes, and those need root. Tests run in two processes, by lanes
+# (tests/lanes.py); ARGS='-n 0 --pdb' and the like is one process, and live.
 ifeq ($(shell id -u),0)
-TESTS := tests
+TESTS := -n 2 tests
 else
-TESTS := tests -m 'not integration'
+TESTS := -n 2 tests -m 'not integration'
 endif
 
 .PHONY: help setup scenarios test unit lint format types doctor reference browser screenshots constraints clean distclean
@@ -31,7 +32,7 @@ test: setup
 
 ## make unit         the quick ones only: no root, no network
 unit: setup
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest -n 2 tests/unit $(ARGS)
 
 ## make lint         ruff: rules and format
 lint: setup
