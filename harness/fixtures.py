@@ -2,6 +2,9 @@
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
 ``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.
+
+What only some scenarios ask for is imported by the fixture that gives it: a guest is emulated, and
+importing everything would take it longer than all else up to a scenario's first line.
 """
 
 from __future__ import annotations
@@ -11,28 +14,29 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.engine import Engine, provide, resolve
-from harness.faults import Faults
 from harness.images import Cache
 from harness.lab import NamespacesLab, Node, Topology, probe_features
-from harness.load import Load
-from harness.probes import (
-    Api,
-    Containers,
-    Discovery,
-    DockerdLogs,
-    Gossip,
-    Leadership,
-    Memory,
-    Reachability,
-    Tasks,
-)
-from harness.services import Services, Stock
 from harness.swarm import Swarm, seed_for
 from harness.trial import EngineFacts, Measures, Trial, TrialInputs
+
+if TYPE_CHECKING:
+    from harness.faults import Faults
+    from harness.load import Load
+    from harness.probes.api import Api
+    from harness.probes.containers import Containers
+    from harness.probes.discovery import Discovery
+    from harness.probes.gossip import Gossip
+    from harness.probes.leadership import Leadership
+    from harness.probes.logs import DockerdLogs
+    from harness.probes.memory import Memory
+    from harness.probes.reachability import Reachability
+    from harness.probes.tasks import Tasks
+    from harness.services import Services
 
 Say = Callable[[str], None]
 
@@ -214,12 +218,16 @@ def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> S
 @pytest.fixture
 def load(lab: NamespacesLab, trial: Trial) -> Load:
     """Locust, at a place of its own on the fabric."""
+    from harness.load import Load
+
     return Load(lab.site("client"), trial)
 
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Faults:
     """Makes faults; what a scenario leaves injected is healed after it."""
+    from harness.faults import Faults
+
     scene = scene_of(request)
     scene.faults = Faults(trial, lab)
     return scene.faults
@@ -228,6 +236,8 @@ def faults(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> 
 @pytest.fixture
 def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Leadership:
     """Who leads, by each manager's own view."""
+    from harness.probes.leadership import Leadership
+
     scene = scene_of(request)
     scene.leadership = Leadership(swarm.managers, trial)
     return scene.leadership
@@ -242,6 +252,8 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
     """Outside services on the fabric: a GELF sink, a registry, a name server."""
+    from harness.services import Services, Stock
+
     scene = scene_of(request)
     services = Services(lab, trial, Stock(scene.shelf.cache, scene.shelf.say))
     scene.closing.append(services.close)
@@ -255,6 +267,8 @@ def memory(
     trial: Trial,
 ) -> Memory:
     """What dockerds hold, by time, from ``memory.start(nodes)`` on."""
+    from harness.probes.memory import Memory
+
     memory = Memory(trial)
     scene_of(request).closing.append(memory.save)
     return memory
@@ -263,6 +277,8 @@ def memory(
 @pytest.fixture
 def containers(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Containers:
     """Which tasks' containers truly run: what the other probes are held against."""
+    from harness.probes.containers import Containers
+
     containers = Containers(_members(swarm), trial)
     scene_of(request).closing.append(containers.close)
     return containers
@@ -273,6 +289,8 @@ def discovery(
     request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
 ) -> Discovery:
     """What every node's embedded DNS and IPVS give, against the tasks that run."""
+    from harness.probes.discovery import Discovery
+
     discovery = Discovery(_members(swarm), containers, trial)
     scene_of(request).closing.append(discovery.close)
     return discovery
@@ -283,6 +301,8 @@ def reachability(
     request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
 ) -> Reachability:
     """Who gets through to every node's published ports, and from task to task."""
+    from harness.probes.reachability import Reachability
+
     site = swarm.lab.site("reach")
     reachability = Reachability(_members(swarm), site, containers, trial)
     scene_of(request).closing.append(reachability.close)
@@ -292,6 +312,8 @@ def reachability(
 @pytest.fixture
 def tasks(request: pytest.FixtureRequest, containers: Containers, trial: Trial) -> Tasks:
     """How many tasks run, twins in one slot, and the states that managers list."""
+    from harness.probes.tasks import Tasks
+
     tasks = Tasks(containers, trial)
     scene_of(request).closing.append(tasks.close)
     return tasks
@@ -300,6 +322,8 @@ def tasks(request: pytest.FixtureRequest, containers: Containers, trial: Trial) 
 @pytest.fixture
 def dockerd_logs(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> DockerdLogs:
     """Lines of interest in dockerd's logs: how many, when, at whom."""
+    from harness.probes.logs import DockerdLogs
+
     logs = DockerdLogs(lab.nodes.values(), trial)
     scene_of(request).closing.append(logs.save)
     return logs
@@ -310,6 +334,8 @@ def gossip(
     request: pytest.FixtureRequest, swarm: Swarm, containers: Containers, trial: Trial
 ) -> Gossip:
     """The members of gossip as each dockerd sees them, and how often that changes."""
+    from harness.probes.gossip import Gossip
+
     gossip = Gossip(_members(swarm), containers, trial)
     scene_of(request).closing.append(gossip.save)
     return gossip
@@ -318,6 +344,8 @@ def gossip(
 @pytest.fixture
 def api(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Api:
     """What each manager's API answers, how fast, and with which error."""
+    from harness.probes.api import Api
+
     api = Api(swarm.managers, trial)
     scene_of(request).closing.append(api.close)
     return api

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import pytest
 
 from harness.images import WORKLOAD_TAGS
-from harness.probes import MIB, LogWriters
+from harness.probes.logwriters import LogWriters
+from harness.probes.memory import MIB
 from harness.swarm import LogDriver, Service, Workload
 from harness.wait import NotYet, time_until, wait_for
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
 
-from harness.probes import allocation
+from harness.probes.allocation import allocation
 from harness.probes.inside import from_a_thread
 from harness.probes.ipvs import load_balancer
 from harness.probes.watchers import Watchers

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness.probes import listening
+from harness.probes.reachability import listening
 from harness.swarm import (
     Service,
     Workload,

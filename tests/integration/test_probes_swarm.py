@@ -7,16 +7,13 @@ import pytest
 from bare_trials import bare_trial
 
 from harness.lab import NamespacesLab, Topology
-from harness.probes import (
-    Api,
-    Containers,
-    Discovery,
-    DockerdLogs,
-    Gossip,
-    Reachability,
-    Tasks,
-    listening,
-)
+from harness.probes.api import Api
+from harness.probes.containers import Containers
+from harness.probes.discovery import Discovery
+from harness.probes.gossip import Gossip
+from harness.probes.logs import DockerdLogs
+from harness.probes.reachability import Reachability, listening
+from harness.probes.tasks import Tasks
 from harness.swarm import Service, Swarm, Workload, redeploy, scale
 from harness.swarm.workload import APP_IMAGE, APP_PORT
 from harness.trial import read_lines

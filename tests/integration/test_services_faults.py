@@ -15,7 +15,8 @@ from harness.errors import FaultError
 from harness.faults import Faults
 from harness.images import WORKLOAD_TAGS, Cache
 from harness.lab import NamespacesLab, Topology
-from harness.probes import MIB, LogWriters, Memory
+from harness.probes.logwriters import LogWriters
+from harness.probes.memory import MIB, Memory
 from harness.services import Services, Stock
 from harness.swarm import LogDriver, Service, Swarm, Workload, remove
 from harness.trial import read_lines

@@ -12,7 +12,7 @@ from bare_trials import bare_trial
 from harness.errors import FaultError, SwarmError, UsageError, WaitTimeout
 from harness.faults import Faults
 from harness.lab import NamespacesLab, Topology
-from harness.probes import Leadership
+from harness.probes.leadership import Leadership
 from harness.swarm import NoAnswer, Service, Swarm, Workload, ask, balanced_web
 from harness.swarm.workload import APP_IMAGE, APP_PORT
 from harness.trial import read_lines
