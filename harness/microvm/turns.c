@@ -10,6 +10,13 @@
  * run yet. So no two of them ever work at the same time, and when each gets its turn does not
  * depend on the host's scheduler.
  *
+ * A loop that may not work need not wake either. While the virtual CPU works, it sets timers some
+ * ten thousand times a second, and for each QEMU wakes its main loop and its monitor's thread, on
+ * the one CPU that they share with it. So the main loop does not look for what is new before it is
+ * its turn, and the monitor's thread looks after nothing but its socket for a while. And whoever
+ * hands over does so to the end (SCHED_BATCH): the other one would take the CPU away when it is
+ * woken, only to wait for a lock that is not let go of yet.
+ *
  * Nobody tells us which lock and which thread these are, so they are known by what they do: the
  * main loop waits with the big lock for the virtual CPU's thread to be there, before anything
  * runs; the thread that then waits with the same lock is the virtual CPU's.
@@ -20,6 +27,7 @@
 typedef struct { long space[5]; } mutex_t; /* as large as glibc's on x86-64, 0 when initialised */
 typedef struct { long space[6]; } cond_t;
 typedef struct { long seconds, nanoseconds; } timespec_t;
+typedef struct { int descriptor; short wanted, found; } pollfd_t;
 typedef unsigned long thread_t;
 
 extern char *getenv(const char *name);
@@ -29,9 +37,12 @@ extern int close(int descriptor);
 extern void *mmap(void *at, unsigned long size, int protection, int flags, int file, long offset);
 extern void *dlvsym(void *handle, const char *name, const char *version);
 extern thread_t pthread_self(void);
+extern int sched_getscheduler(int process);
+extern int sched_setscheduler(int process, int policy, const int *priority);
 extern int pthread_getcpuclockid(thread_t thread, int *clock);
 extern int pthread_cond_clockwait(cond_t *, mutex_t *, int clock, const timespec_t *until);
-extern int pthread_mutex_unlock(mutex_t *);
+extern int poll(pollfd_t *, unsigned long count, int milliseconds);
+extern int getsockopt(int descriptor, int level, int option, void *value, unsigned *length);
 extern int clock_gettime(int clock, timespec_t *time);
 extern void abort(void);
 
@@ -42,11 +53,17 @@ extern void abort(void);
 #define MAP_SHARED 1
 #define MAP_FAILED ((void *)-1L)
 #define CLOCK_MONOTONIC 1
+#define SCHED_OTHER 0
+#define SCHED_BATCH 3
+#define SOL_SOCKET 1
+#define SO_TYPE 3
 #define NULL ((void *)0)
 
 #define VARIABLE "SWARM_CHAOS_TURNS" /* the file behind `told`; without it nobody takes turns */
 #define PATIENCE 120                 /* seconds of the virtual CPU's work, then the main loop goes first */
 #define CANDIDATES 8
+#define WATCHED 8                    /* descriptors that the monitor's thread looks after, at most */
+#define REST 20                      /* milliseconds that it looks after its socket alone */
 
 /* What others can read of this while QEMU runs. Layout: turns.py. */
 static struct {
@@ -56,6 +73,8 @@ static struct {
 } *told;
 
 static int (*real_lock)(mutex_t *);
+static int (*real_unlock)(mutex_t *);
+static int (*real_ppoll)(pollfd_t *, unsigned long, const timespec_t *, const void *);
 static int (*real_wait)(cond_t *, mutex_t *);
 static int (*real_signal)(cond_t *);
 static int (*real_broadcast)(cond_t *);
@@ -67,6 +86,8 @@ static cond_t *volatile kick;
 static thread_t virtual_cpu;
 
 static volatile int asleep; /* written with the big lock held */
+static int holds = 1;       /* whether the main loop has the big lock; it does when that is known */
+static int overdue;         /* whether the main loop has lost its patience already */
 static mutex_t bell_lock;
 static cond_t bell; /* rung when the virtual CPU falls asleep */
 
@@ -84,11 +105,14 @@ static void find_real(void)
     real_wait = real("pthread_cond_wait", "GLIBC_2.3.2");
     real_signal = real("pthread_cond_signal", "GLIBC_2.3.2");
     real_broadcast = real("pthread_cond_broadcast", "GLIBC_2.3.2");
+    real_ppoll = real("ppoll", "GLIBC_2.4");
+    real_unlock = real("pthread_mutex_unlock", "GLIBC_2.2.5");
     real_lock = real("pthread_mutex_lock", "GLIBC_2.2.5");
 }
 
 __attribute__((constructor)) static void begin(void)
 {
+    const int priority = 0; /* these policies know no other */
     char *path = getenv(VARIABLE);
     void *page;
     int file;
@@ -103,6 +127,9 @@ __attribute__((constructor)) static void begin(void)
     unsetenv(VARIABLE); /* this process alone */
     if (page == MAP_FAILED)
         return;
+    /* For all threads to come. Not if somebody has asked for less, as SCHED_IDLE is. */
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        sched_setscheduler(0, SCHED_BATCH, &priority);
     main_loop = pthread_self();
     told = page;
 }
@@ -117,23 +144,23 @@ static long worked(void)
     return time.seconds;
 }
 
-static void await_turn(void)
+/* Whether it came before the main loop's patience was at its end. */
+static int await_turn(void)
 {
     long until = worked() + PATIENCE;
+    int came = 1;
 
     real_lock(&bell_lock);
-    while (!asleep) {
+    while (!asleep && came) {
         timespec_t soon;
 
         clock_gettime(CLOCK_MONOTONIC, &soon);
         soon.seconds += 1;
         pthread_cond_clockwait(&bell, &bell_lock, CLOCK_MONOTONIC, &soon);
-        if (!asleep && worked() >= until) {
-            told->out_of_turn++;
-            break;
-        }
+        came = asleep || worked() < until;
     }
-    pthread_mutex_unlock(&bell_lock);
+    real_unlock(&bell_lock);
+    return came;
 }
 
 int pthread_mutex_lock(mutex_t *lock)
@@ -141,11 +168,54 @@ int pthread_mutex_lock(mutex_t *lock)
     if (real_lock == NULL)
         find_real();
     if (lock == big_lock && pthread_self() == main_loop) {
-        if (!asleep)
-            await_turn();
+        if (!asleep && (overdue || !await_turn()))
+            told->out_of_turn++;
         told->turns++;
+        overdue = 0;
+        holds = 1;
     }
     return real_lock(lock);
+}
+
+int pthread_mutex_unlock(mutex_t *lock)
+{
+    if (real_lock == NULL)
+        find_real();
+    if (lock == big_lock && pthread_self() == main_loop)
+        holds = 0;
+    return real_unlock(lock);
+}
+
+/* Until its socket has something to say, or for a while: what else wakes it can wait. */
+static void rest(const pollfd_t *all, unsigned long count)
+{
+    pollfd_t sockets[WATCHED];
+    unsigned long i, found = 0;
+
+    if (count > WATCHED)
+        return;
+    for (i = 0; i < count; i++) {
+        int type;
+        unsigned length = sizeof type;
+
+        if (getsockopt(all[i].descriptor, SOL_SOCKET, SO_TYPE, &type, &length) == 0)
+            sockets[found++] = all[i];
+    }
+    if (found > 0)
+        poll(sockets, found, REST);
+}
+
+int ppoll(pollfd_t *all, unsigned long count, const timespec_t *timeout, const void *signals)
+{
+    if (real_lock == NULL)
+        find_real();
+    if (big_lock != NULL) {
+        if (pthread_self() != main_loop)
+            rest(all, count);
+        else if (!holds && !asleep)
+            overdue = !await_turn();
+    }
+    return real_ppoll(all, count, timeout, signals);
 }
 
 static void remember(mutex_t *lock)
@@ -197,7 +267,7 @@ int pthread_cond_wait(cond_t *condition, mutex_t *lock)
     real_lock(&bell_lock);
     asleep = 1;
     real_signal(&bell);
-    pthread_mutex_unlock(&bell_lock);
+    real_unlock(&bell_lock);
     result = real_wait(condition, lock);
     asleep = 0;
     return result;

@@ -66,11 +66,50 @@ print(json.dumps(did))
 """
 
 
-def run(library, folder, work):
+#: The same, and its main thread looks whether a pipe has something to read, which it has.
+LOOKING = PROCESS.replace(
+    """for turn in range(5):
+    libc""",
+    """readable, written = os.pipe()
+os.write(written, b".")
+watched = (ctypes.c_int * 2)(readable, 1)
+for turn in range(5):
+    libc.ppoll(watched, 1, None, None)
+    did.append("look")
+    libc""",
+).replace("import ctypes, json", "import ctypes, json, os")
+
+#: A third thread of such a process, as QEMU's monitor has one: how long it looks, in seconds,
+#: with a pipe that has something to read, and a socket that has nothing, and then something.
+MONITOR = PROCESS.replace(
+    "for turn in range(5):",
+    """looked = []
+
+def monitor():
+    readable, written = os.pipe()
+    os.write(written, b".")
+    here, there = socket.socketpair()
+    watched = (ctypes.c_int * 4)(readable, 1, here.fileno(), 1)
+    for _ in range(2):
+        began = time.monotonic()
+        libc.ppoll(watched, 2, None, None)
+        looked.append(time.monotonic() - began)
+        there.send(b".")
+
+third = threading.Thread(target=monitor)
+third.start()
+third.join()
+print(json.dumps(looked))
+sys.stdout.flush()
+for turn in range(5):""",
+).replace("import ctypes, json", "import ctypes, json, os, socket")
+
+
+def run(library, folder, work, *, process=PROCESS):
     turns = Turns(library, folder)
-    words = turns.command(Qemu("none", (sys.executable, "-c", PROCESS, str(work))))
+    words = turns.command(Qemu("none", (sys.executable, "-c", process, str(work))))
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(done.stdout), turns.counted()
+    return json.loads(done.stdout.splitlines()[0]), turns.counted()
 
 
 def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
@@ -88,6 +127,20 @@ def test_without_it_the_main_loop_would_not_wait(tmp_path):
     assert json.loads(done.stdout) != ["turn", "works", "has worked"] * 5
 
 
+def test_the_main_loop_does_not_even_look_before_it_is_its_turn(tmp_path):
+    assert LOOKING.count("ppoll") == 1
+    did, counted = run(provide_turns(Cache()), tmp_path, 0.05, process=LOOKING)
+    assert did == ["look", "turn", "works", "has worked"] * 5
+    assert (counted.turns, counted.out_of_turn) == (5, 0)
+
+
+def test_the_monitors_thread_wakes_for_its_socket_and_else_not_at_once(tmp_path):
+    assert MONITOR.count("ppoll") == 1
+    (idle, addressed), _ = run(provide_turns(Cache()), tmp_path, 0, process=MONITOR)
+    assert idle >= 0.019
+    assert addressed < idle
+
+
 def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted(tmp_path):
     source = tmp_path / "impatient.c"
     text = SOURCE.read_text()
@@ -96,9 +149,24 @@ def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted
     (tmp_path / "a cache: odd").mkdir()
     library = tmp_path / "a cache: odd" / "impatient.so"
     compile_library(debian_compiler(Cache()), source, library)
-    did, counted = run(library, tmp_path, 3.5)
-    assert did[:3] == ["turn", "works", "turn"]
-    assert counted.out_of_turn >= 1
+    for number, process in enumerate([PROCESS, LOOKING]):
+        (tmp_path / f"{number}").mkdir()
+        did, counted = run(library, tmp_path / f"{number}", 3.5, process=process)
+        did = [word for word in did if word != "look"]
+        assert did[:3] == ["turn", "works", "turn"]
+        assert counted.out_of_turn >= 1
+
+
+def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
+    turns = Turns(provide_turns(Cache()), tmp_path)
+    asks = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    words = turns.command(Qemu("none", (sys.executable, "-c", asks)))
+
+    def told(*before):
+        return subprocess.check_output([*before, *words], text=True)
+
+    assert told() == "True\n"
+    assert told("chrt", "--idle", "0") == "False\n", "somebody who wants less keeps it"
 
 
 def test_what_such_a_process_starts_is_left_alone(tmp_path):
