@@ -27,7 +27,9 @@ class Qmp:
         deadline = time.monotonic() + within
         while "QMP" not in self._message(deadline):
             pass
-        self.ask("qmp_capabilities", within=within)
+        # Out-of-band commands are never sent. But without them a monitor takes no command before it
+        # was woken from the last one, and it rests meanwhile (turns.c).
+        self.ask("qmp_capabilities", enable=["oob"], within=within)
 
     def ask(self, command: str, *, within: float = 30.0, **arguments: Any) -> Any:
         """Run a command and return its answer.
