@@ -162,9 +162,12 @@ def test_counters_are_read_by_name(tmp_path):
 
 
 def test_the_lowest_free_descriptor_is_the_next_one():
-    with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, pass_fds=[]) as process:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"past the loader, which has libraries open\n")
+        process.stdin.flush()
+        process.stdout.readline()
         assert _lowest_free(process.pid) == 3
-        process.kill()
+        process.stdin.close()  # ends it, as leaving the block would if the line above failed
     with pytest.raises(LabError, match="is gone"):
         _lowest_free(2**22 + 1)
 

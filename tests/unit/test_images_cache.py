@@ -98,14 +98,15 @@ def recipe(folder):
         file.write("x")
     (folder / "file").write_text("a")
     print("building", flush=True)
-    time.sleep(float(sys.argv[2]))
+    exec(sys.argv[2])
 print(Cache(Path(sys.argv[1])).build("kind", "key", recipe, {}))
 """
 
 
-def builder(cache, seconds):
+def builder(cache, then):
     return subprocess.Popen(
-        [sys.executable, "-c", BUILDER, str(cache.root), str(seconds)],
+        [sys.executable, "-c", BUILDER, str(cache.root), then],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -113,7 +114,7 @@ def builder(cache, seconds):
 
 def test_a_killed_build_does_not_count_and_is_swept(cache):
     cache.root.mkdir()
-    with builder(cache, 60) as process:
+    with builder(cache, "time.sleep(60)") as process:
         assert process.stdout.readline() == "building\n"
         process.send_signal(signal.SIGKILL)
     assert len(visible(cache)) == 1  # its half-made folder
@@ -125,17 +126,24 @@ def test_a_killed_build_does_not_count_and_is_swept(cache):
 
 def test_two_at_once_build_once(cache):
     cache.root.mkdir()
-    processes = [builder(cache, 0.5) for _ in range(3)]
+    processes = [builder(cache, "time.sleep(0.5)") for _ in range(3)]
     last = {process.communicate(timeout=30)[0].splitlines()[-1] for process in processes}
     assert last == {str(cache.root / "kind" / "key")}
     assert (cache.root / "built").read_text() == "x"
 
 
-def test_waiting_for_another_build_is_said(cache, said):
+def test_waiting_for_another_build_is_said(cache):
+    """The other one waits for a word that comes when it was said, so it cannot be done before."""
+    said = []
+
+    def say(line):
+        said.append(line)
+        process.stdin.close()
+
     cache.root.mkdir()
-    with builder(cache, 0.5) as process:
+    with builder(cache, "sys.stdin.read()") as process:
         process.stdout.readline()
-        cache.build("kind", "key", never, {})
+        Cache(cache.root, say=say).build("kind", "key", never, {})
     assert said == ["waiting: another run is building kind/key"]
 
 
