@@ -60,10 +60,14 @@ extern void abort(void);
 #define NULL ((void *)0)
 
 #define VARIABLE "SWARM_CHAOS_TURNS" /* the file behind `told`; without it nobody takes turns */
-#define PATIENCE 120                 /* seconds of the virtual CPU's work, then the main loop goes first */
 #define CANDIDATES 8
 #define WATCHED 8                    /* descriptors that the monitor's thread looks after, at most */
 #define REST 20                      /* milliseconds that it looks after its socket alone */
+
+/* Seconds of the virtual CPU's work, then the main loop goes first. More than any work without a
+ * pause: with an engine of 2020 a deployment is 25 virtual seconds, and a slow host makes minutes
+ * of that. A guest that hangs is killed, and for that no main loop has to work. */
+#define PATIENCE 3600
 
 /* What others can read of this while QEMU runs. Layout: turns.py. */
 static struct {
