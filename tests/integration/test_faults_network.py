@@ -245,17 +245,20 @@ def test_large_packets_vanish_in_an_mtu_black_hole(net, places):
 def test_a_rate_is_kept_also_for_a_node_that_was_switched_off(net, places, nodes):
     m1, w1, _ = places
     size, count, rate = 1000, 100, 4_000_000
+    expected = (count * (size + 42) - 16 * 1024) * 8 / rate
+
+    def longest():
+        """The last packet's way, the median of three: a busy host may stop one of them."""
+        return statistics.median(
+            max(way for _, way in received(m1, w1, 9999, count, size=size, settle=0.5))
+            for _ in range(3)
+        )
+
     with net.rate(net.links(m1, w1), rate, plane="9999/udp"):
         w1.kill()
         w1.start()
-        came = received(m1, w1, 9999, count, size=size, settle=0.5)
-        assert came
-        expected = (count * (size + 42) - 16 * 1024) * 8 / rate
-        last = max(way for _, way in came)
-        # Not closer above: on a busy host, who reads may be late.
-        assert expected * 0.8 < last < expected * 3, (expected, last)
-    ways = [max(way for _, way in received(m1, w1, 9999, count, size=size)) for _ in range(3)]
-    assert min(ways) < expected / 2
+        assert expected * 0.8 < longest() < expected * 1.5
+    assert longest() < expected / 2
 
 
 def test_somebody_elses_qdisc_and_a_second_queue_are_refused(net, places, nodes):
