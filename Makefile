@@ -54,7 +54,7 @@ doctor: setup
 
 ## make reference    write the pages of docs/ that are made from the code
 reference: setup
-	$(BIN)/python -m harness.reference
+	$(BIN)/python -m harness.docgen
 
 ## make browser      chromium, for the tests of the report's pages (0.3 GB)
 browser:

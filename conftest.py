@@ -1,3 +1,3 @@
 """Switches the harness's pytest plugin on for everything below the project's root."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["harness.pytest_plugin"]

@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
 
-from harness.probes.allocation import allocation
-from harness.probes.inside import from_a_thread
+from harness.probes.ipam import allocation
 from harness.probes.ipvs import load_balancer
-from harness.probes.watchers import Watchers
+from harness.probes.netns import from_a_thread
+from harness.probes.vantage_containers import Watchers
 from harness.swarm import Service, Workload, balanced_web, change, time_to_updated
 from harness.swarm.workload import APP_IMAGE, APP_PORT
 from harness.wait import NotYet, time_until

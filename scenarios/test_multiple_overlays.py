@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import pytest
 
 from harness.lab import Node
-from harness.probes.allocation import allocation
+from harness.probes.ipam import allocation
 from harness.swarm import Service, Workload, change, time_to_updated
 from harness.swarm.workload import APP_IMAGE, APP_PORT, BALANCER_IMAGE, BALANCER_PORT
 from harness.wait import Elapsed

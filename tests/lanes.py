@@ -14,13 +14,13 @@ INTEGRATION = "tests/integration/"
 #: Files of integration tests that change nothing of the host's: guests, images, a compiler.
 GUESTS = frozenset({
     "test_engine_roots",
-    "test_frozen_payload",
+    "test_snapshots_payload",
     "test_images_debian",
-    "test_images_qemu",
-    "test_microvm_guest",
-    "test_microvm_turns",
-    "test_microvm_without_root",
-    "test_shell_visit",
+    "test_images_debian_qemu",
+    "test_vm_guest",
+    "test_vm_lockstep",
+    "test_vm_without_root",
+    "test_snapshots_visit",
 })  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Measuring the harness itself; every bench prints one form (:mod:`harness.bench.figure`)."""
+"""Measuring the harness itself; every bench prints one form (:mod:`harness.bench.metric`)."""
 
-from harness.bench.figure import Figure, median_of, show
+from harness.bench.metric import Figure, median_of, show
 
 __all__ = ["Figure", "median_of", "show"]

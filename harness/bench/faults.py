@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from harness.bench.figure import Figure, median_of, show
+from harness.bench.metric import Figure, median_of, show
 from harness.engine import Engine, provide, resolve
 from harness.errors import LabError
 from harness.faults import Fault, Faults

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from harness.bench.figure import Figure, median_of, show
+from harness.bench.metric import Figure, median_of, show
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
 from harness.lab import NamespacesLab, Node, Topology

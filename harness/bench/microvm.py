@@ -16,13 +16,13 @@ from pathlib import Path
 import click
 
 import harness
-from harness.bench.figure import Figure, median_of, show
+from harness.bench.metric import Figure, median_of, show
 from harness.errors import MicrovmError
-from harness.frozen.inside import PYTEST_ENVIRONMENT
-from harness.frozen.payload import packed
-from harness.frozen.sources import trial_sources
+from harness.guest.report_log import PYTEST_ENVIRONMENT
 from harness.images import Cache
-from harness.microvm import GuestResult, Pool, Snapshot, thaw
+from harness.snapshots.payload import packed
+from harness.snapshots.source_bundle import trial_sources
+from harness.vm import GuestResult, Pool, Snapshot, thaw
 
 MIB = 1 << 20
 FIRST_LINE = "bench: first line"
@@ -140,9 +140,9 @@ def _pair(snapshot: Snapshot, body: bytes, pool: Pool, folder: Path) -> float:
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(min=1), help="Of each.")
 def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
     """Freezing and thawing a swarm of 3 managers and 2 workers, and virtual time's pace."""
-    from harness.frozen import FrozenSwarm, freeze_swarm
     from harness.lab import Topology
-    from harness.microvm import Machine
+    from harness.snapshots import FrozenSwarm, freeze_swarm
+    from harness.vm import Machine
 
     def say(line: str) -> None:
         click.echo(line, err=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from harness.bench.figure import Figure, median_of, show
-from harness.bench.synthetic import many_trials
+from harness.bench.metric import Figure, median_of, show
+from harness.bench.synthetic_runs import many_trials
 from harness.errors import HarnessError
 
 _MIB = 1 << 20

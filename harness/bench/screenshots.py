@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.bench.synthetic import many_trials, nightly_runs
+from harness.bench.synthetic_runs import many_trials, nightly_runs
 from harness.errors import HarnessError, MissingError, UsageError
 from harness.report import write_site
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import click
 
-from harness.bench.figure import Figure, show
+from harness.bench.metric import Figure, show
 from harness.results.statistics import MATERIAL
 from harness.results.statistics.simulation import LAWS, change_rates, rates
 

@@ -11,7 +11,7 @@ import click
 
 from harness.errors import EXIT_TROUBLE, HarnessError
 from harness.images import Cache
-from harness.lab.abandoned import Leftover, of_labs, of_temporary_files
+from harness.lab.leftovers import Leftover, of_labs, of_temporary_files
 
 
 def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:

@@ -116,9 +116,9 @@ def _compared(
     reports: Path,
 ) -> Comparison:
     from harness.results import read_run
-    from harness.results.chosen import chosen_run
     from harness.results.comparison import compare as hold
-    from harness.results.sides import limited, sides_by_engine, sides_by_run
+    from harness.results.comparison_sides import limited, sides_by_engine, sides_by_run
+    from harness.results.find_run import chosen_run
     from harness.results.thresholds import read_thresholds
 
     settings = read_thresholds(thresholds) if thresholds else None

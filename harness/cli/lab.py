@@ -8,11 +8,11 @@ import signal
 import click
 
 from harness.engine import Engine, provide, resolve
-from harness.hand.opened import find, hold, wait_for_the_end
 from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
-from harness.lab.enter import entering
+from harness.lab.nsenter import entering
+from harness.manual.open_lab import find, hold, wait_for_the_end
 from harness.swarm import Swarm, balanced_web, seed_for
 
 

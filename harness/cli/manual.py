@@ -12,10 +12,10 @@ from harness.errors import UsageError
 from harness.faults.catalogue import kind_of, read_parameters
 from harness.faults.parameter import duration
 from harness.faults.schedule import ScheduleRun, read_schedule
-from harness.hand.book import Page
-from harness.hand.opened import OpenLab, find, open_labs
-from harness.hand.status import lines, status_of
-from harness.hand.workbench import Bench, parse_words
+from harness.manual.injected_store import Page
+from harness.manual.open_lab import OpenLab, find, open_labs
+from harness.manual.session import Bench, parse_words
+from harness.manual.status import lines, status_of
 
 _LAB = click.option(
     "--lab", "lab", metavar="LAB", help="Id or folder of a lab (the only open one)."

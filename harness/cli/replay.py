@@ -9,8 +9,8 @@ import click
 
 from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, UsageError
 from harness.images import Cache
-from harness.replay.replaying import Replayed
-from harness.replay.replaying import replay as run_again
+from harness.snapshots.replay import Replayed
+from harness.snapshots.replay import replay as run_again
 
 
 @click.command()

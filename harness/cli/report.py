@@ -33,7 +33,7 @@ def report(runs: tuple[Path, ...], into: Path | None, reports: Path) -> None:
     from harness.report.site import write_site
     from harness.report.summary import render_summary
     from harness.results import read_run
-    from harness.results.chosen import chosen_run
+    from harness.results.find_run import chosen_run
 
     folders = [chosen_run(run, reports) for run in runs or (None,)]
     if into is None and len(folders) > 1:

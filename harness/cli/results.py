@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from harness.errors import EXIT_TROUBLE
-from harness.results.chosen import chosen_run
+from harness.results.find_run import chosen_run
 from harness.results.run import Run, list_runs, read_run
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def badge(run: Path | None, as_json: bool, reports: Path) -> None:
 @_json
 def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
     """Say what share of requests was lost in RUNS (default: the latest), by whole trials."""
-    from harness.results.losses import losses_of
+    from harness.results.request_loss import losses_of
 
     found = losses_of([read_run(chosen_run(name, reports)) for name in runs or (None,)])
     if as_json:
@@ -231,7 +231,7 @@ def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
 @_json
 def growth(run: Path | None, reports: Path, as_json: bool) -> None:
     """Say how fast the daemons' memory grew in RUN (default: the latest)."""
-    from harness.results.growth import growth_of
+    from harness.results.memory_growth import growth_of
 
     found = growth_of(read_run(chosen_run(run, reports)))
     if as_json:

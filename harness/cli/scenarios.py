@@ -8,11 +8,11 @@ from itertools import groupby
 
 import click
 
+from harness.docgen.collection import collect
+from harness.docgen.pages import scenarios_folder
+from harness.docgen.scenario import Scenario
+from harness.docgen.source import Measured
 from harness.errors import UsageError
-from harness.reference.collecting import collect
-from harness.reference.pages import scenarios_folder
-from harness.reference.scenario import Scenario
-from harness.reference.source import Measured
 
 
 @click.command()

@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from harness.errors import UsageError
-from harness.frozen import KERNELS, FrozenSwarm
 from harness.images import Cache
 from harness.lab import Topology
-from harness.microvm import Machine, Pool
-from harness.options import DEFAULT_KERNEL
-from harness.shell.choice import after as after_trial
-from harness.shell.choice import fresh
-from harness.shell.session import Order, visit
-from harness.shell.terminal import Terminal
+from harness.pytest_plugin.options import DEFAULT_KERNEL
+from harness.snapshots import KERNELS, FrozenSwarm
+from harness.snapshots.terminal import Terminal
+from harness.snapshots.visit import Order, visit
+from harness.snapshots.visit_target import after as after_trial
+from harness.snapshots.visit_target import fresh
+from harness.vm import Machine, Pool
 
 #: Options that say which swarm to thaw; with --after the trial says it.
 _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")

@@ -1,11 +1,11 @@
-"""``python -m harness.reference``: writes the pages; ``--check`` only says which are stale."""
+"""``python -m harness.docgen``: writes the pages; ``--check`` only says which are stale."""
 
 from __future__ import annotations
 
 import sys
 
+from harness.docgen.pages import stale, write
 from harness.errors import HarnessError
-from harness.reference.pages import stale, write
 
 
 def main(argv: list[str]) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.docgen.scenario import Scenario
 from harness.errors import UsageError
-from harness.options import Options
-from harness.plugin.selecting import is_scenario, scenario_id, topology_of
-from harness.plugin.session import SESSION
-from harness.reference.scenario import Scenario
+from harness.pytest_plugin.markers import is_scenario, scenario_id, topology_of
+from harness.pytest_plugin.options import Options
+from harness.pytest_plugin.session import SESSION
 
 #: The plugin is imported already when this is called; its asserts are not the scenarios'.
 _AS = (

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from harness.docgen.markdown import cell, filled
 from harness.faults.catalogue import catalogue, facts_of
 from harness.faults.planes import PLANES
 from harness.faults.targets import ROLES
-from harness.reference.markdown import cell, filled
 
 _ACTS_ON = {
     "node": "a node",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("harness.reference"),
+    loader=jinja2.PackageLoader("harness.docgen"),
     autoescape=False,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import harness
-from harness.reference.collecting import collect
-from harness.reference.faults_page import faults_page
-from harness.reference.scenarios_page import scenarios_page
+from harness.docgen.collection import collect
+from harness.docgen.faults_page import faults_page
+from harness.docgen.scenarios_page import scenarios_page
 
 _HOME = Path(harness.__file__).parent.parent
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.reference.source import Measured, measured_by
+from harness.docgen.source import Measured, measured_by
 
 
 @dataclass

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from harness.reference.markdown import cell, filled, plain
-from harness.reference.scenario import Scenario
-from harness.reference.source import Measured
+from harness.docgen.markdown import cell, filled, plain
+from harness.docgen.scenario import Scenario
+from harness.docgen.source import Measured
 
 _THREAD = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 

@@ -3,8 +3,8 @@
 Nothing here changes the machine: what has to be tried is tried in throw-away namespaces.
 """
 
-# The of_* modules put their checks into the registry, in the order they are shown.
-from harness.doctor import of_machine, of_kernel, of_programs, of_microvm, of_sources  # noqa: F401, I001
+# The checks put themselves into the registry.
+import harness.doctor.checks  # noqa: F401
 from harness.doctor.check import REGISTRY, Check, Finding, make_checks
 from harness.doctor.labs import Diagnosis, LabFinding, diagnose
 from harness.doctor.machine import Machine, this_machine

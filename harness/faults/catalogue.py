@@ -16,7 +16,7 @@ from typing import Any
 
 import harness.faults
 from harness.errors import UsageError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.faults.links import Links
 from harness.faults.planes import PLANES
 from harness.swarm import Swarm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import FaultError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.lab import Node
 from harness.trial import Trial
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.errors import FaultError, LabError
+from harness.faults.fault import Fault
 from harness.faults.ledger import ledger_of
-from harness.faults.life import Fault
 from harness.lab import Node
 from harness.trial import Trial
 from harness.wait import NotYet, wait_for

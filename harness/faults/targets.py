@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.errors import SwarmError, UsageError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.faults.links import Direction, Links
-from harness.faults.network.shapes import SHAPES
-from harness.faults.network.shapes import groups as apart
+from harness.faults.network.partition_shapes import SHAPES
+from harness.faults.network.partition_shapes import groups as apart
 from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
 

@@ -1,6 +1,6 @@
 """The guest's program: form the swarm, be frozen, and run each trial that thaws it.
 
-Started once by the freeze, as ``python3 -m harness.frozen.agent``. What a trial needs of third
+Started once by the freeze, as ``python3 -m harness.guest.agent``. What a trial needs of third
 parties is imported before the freeze, and so are the rooms of the harness that the freeze itself
 runs: the snapshot's key has their sources in it, so they are the trial's own. All else of the
 harness a trial brings along.
@@ -19,11 +19,11 @@ from typing import Any, NoReturn
 
 from harness.engine import Engine, engine_at
 from harness.lab import NamespacesLab, Topology
-from harness.lab.graph import harvest
-from harness.lab.ready import keep_ready
-from harness.microvm.guest import say, serve
+from harness.lab.image_seed import harvest
+from harness.lab.warm_process import keep_ready
 from harness.swarm import Swarm
-from harness.swarm.seeds import load_into
+from harness.swarm.image_seed import load_into
+from harness.vm.guest_init import say, serve
 
 PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
 SEEDS = Path("/var/lib/swarm-chaos/seeds")
@@ -144,7 +144,7 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     package = importlib.import_module("harness")
     for name, module in kept.items():
         setattr(package, name, module)
-    errands = importlib.import_module("harness.frozen.errands")
+    errands = importlib.import_module("harness.guest.commands")
     code: int = errands.do(inputs, out)
     return code
 

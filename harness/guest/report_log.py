@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.microvm.guest import say
+from harness.vm.guest_init import say
 
 REPORTS = "reports.jsonl"
 

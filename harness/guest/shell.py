@@ -1,6 +1,6 @@
 """A person in the guest: a shell on the serial console, or a script, among a lab's nodes.
 
-The console speaks with ``harness.shell`` on the host in lines that begin with a word of
+The console speaks with ``harness.snapshots`` on the host in lines that begin with a word of
 :class:`Word`. ``READY`` asks for an order, unless that lay in the inbox: one line of JSON on the
 same console, ``node`` (a name, or null for the guest itself) and either ``script`` or
 ``terminal``. After ``BEGIN`` the console is the person's terminal until the machine is off. A
@@ -31,8 +31,8 @@ from typing import Any, NoReturn
 from harness.errors import EXIT_TROUBLE, HarnessError
 from harness.lab import NamespacesLab, Node
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
-from harness.microvm.guest import say
 from harness.swarm import Swarm
+from harness.vm.guest_init import say
 
 HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
 """``1``: a trial does not end with its body but hands its guest over to a person. ``0`` else: the
@@ -143,7 +143,7 @@ def write_helpers(lab: NamespacesLab, folder: Path) -> None:
         _write_program(folder / node.name, enter_script(node, facts))
     _write_program(folder / "node", _node_script(list(lab.nodes), folder))
     for command in BY_HAND:
-        words = shlex.join([sys.executable, "-m", "harness.cli", command])
+        words = shlex.join([sys.executable, "-m", "harness.cli.main", command])
         _write_program(folder / command, f'exec {words} "$@"\n')
     (HOME / "rc").write_text(_RC)
 

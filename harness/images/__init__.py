@@ -9,10 +9,10 @@ from harness.images.debian import (
     root_tar,
     root_tree,
 )
+from harness.images.debian_qemu import DebianQemu, debian_qemu
 from harness.images.kernel import DebianKernel, debian_kernel
-from harness.images.qemu import DebianQemu, debian_qemu
 from harness.images.registry import RegistryProgram, registry_program
-from harness.images.workloads import WORKLOAD_TAGS, workload_archive
+from harness.images.workload_images import WORKLOAD_TAGS, workload_archive
 
 __all__ = [
     "WORKLOAD_TAGS",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.errors import ImageError, MissingError
 from harness.images.cache import Cache, Say, silent
-from harness.images.program import ProgramRecipe, fits, loader, machine_here, take
+from harness.images.portable_program import ProgramRecipe, fits, loader, machine_here, take
 
 KIND = "compiler"
 SUITE = "trixie"

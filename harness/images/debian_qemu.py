@@ -5,8 +5,8 @@
     qemu.version                           # "10.0.13 Debian 1:10.0.13+ds-0+deb13u1"
 
 What a guest does is a matter of its QEMU too, so every machine takes the same one and not what its
-distribution happens to have (:mod:`harness.images.program`). Of ``qemu-system-x86`` only what runs
-a guest is kept: the program, its libraries, and the firmware of the one machine there is.
+distribution happens to have (:mod:`harness.images.portable_program`). Of ``qemu-system-x86`` only
+what runs a guest is kept: the program, its libraries, and the firmware of the one machine there is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.errors import ImageError, MissingError
 from harness.images.cache import Cache, Entry, Say, silent
-from harness.images.program import ProgramRecipe, fits, loader, machine_here, take
+from harness.images.portable_program import ProgramRecipe, fits, loader, machine_here, take
 
 KIND = "qemu"
 SUITE = "trixie"

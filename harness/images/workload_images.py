@@ -2,7 +2,8 @@
 
 One base layer (nginx, Python, libc with its name service; no shell, no package manager, no
 maintainer script has run) and a layer of a few kilobytes per image on top. The programs are
-those of :mod:`harness.images.workload`, byte-compiled, since a slow guest compiles them slowly.
+those of :mod:`harness.images.workload_programs`, byte-compiled, since a slow guest compiles
+them slowly.
 
 ================================  =====  ==========================================
 tag                               port   what it is
@@ -26,9 +27,15 @@ from importlib import resources
 from pathlib import Path
 
 from harness.errors import ImageError
-from harness.images.archive import ImageRecipe, LayerFile, read_layer, write_archive, write_layer
 from harness.images.cache import Cache, Say, silent
 from harness.images.debian import DebianRecipe, extracted_tar
+from harness.images.docker_archive import (
+    ImageRecipe,
+    LayerFile,
+    read_layer,
+    write_archive,
+    write_layer,
+)
 
 ARCHIVE_KIND = "workload"
 BASE_KIND = "workload-base"
@@ -261,7 +268,7 @@ def _programs(workload: _Workload, compiled: list[LayerFile]) -> list[LayerFile]
 
 
 def _sources() -> dict[str, bytes]:
-    folder = resources.files("harness.images") / "workload"
+    folder = resources.files("harness.images") / "workload_programs"
     return {
         each.name: each.read_bytes()
         for each in folder.iterdir()

@@ -1,11 +1,11 @@
 """Labs: where nodes live. Knows engines and kernels, and nothing of swarms."""
 
+from harness.lab.client_host import Site
 from harness.lab.dockerd import Dockerd
-from harness.lab.enter import Completed
 from harness.lab.features import KernelFeatures, probe_features
 from harness.lab.namespaces import NamespacesLab, labs_folder
 from harness.lab.node import Node
-from harness.lab.site import Site
+from harness.lab.nsenter import Completed
 from harness.lab.topology import Place, Topology
 
 __all__ = [

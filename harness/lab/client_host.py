@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.lab.enter import entering, joining
 from harness.lab.network import NetworkDoor
+from harness.lab.nsenter import entering, joining
 from harness.lab.processes import Process
-from harness.lab.ready import take_ready
+from harness.lab.warm_process import take_ready
 
 
 class Site:
@@ -39,7 +39,8 @@ class Site:
         """Run a Python module in the site's network, its words appended to ``log``.
 
         Its standard input is a pipe that nobody writes to: its end tells the program that this
-        process is dead. The program is the one that waits, if one does (:mod:`harness.lab.ready`).
+        process is dead. The program is the one that waits, if one does
+        (:mod:`harness.lab.warm_process`).
         """
         ready = take_ready()
         process = ready and ready.become(

@@ -14,7 +14,7 @@ from harness.engine import Engine
 from harness.engine.versions import release_key
 from harness.errors import LabError
 from harness.lab.client import UnixConnection
-from harness.lab.enter import entering, joining
+from harness.lab.nsenter import entering, joining
 from harness.lab.processes import Process, children, comm
 from harness.wait import Deadline, NotYet, wait_for
 

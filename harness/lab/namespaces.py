@@ -36,10 +36,10 @@ from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
 from harness.lab import janitor as janitor_script
 from harness.lab.cgroups import NodeGroups
-from harness.lab.enter import entering, joining
+from harness.lab.client_host import Site
 from harness.lab.network import PREFIX, mac_of, node_address, site_address
 from harness.lab.node import Node
-from harness.lab.site import Site
+from harness.lab.nsenter import entering, joining
 from harness.lab.topology import Place, Topology
 from harness.wait import Deadline
 
@@ -176,7 +176,7 @@ class NamespacesLab:
         """Bring up every node of a topology with its dockerd answering.
 
         ``engine_for`` gives each node's engine by the node's name. ``seed_for`` may give a folder
-        that a node's ``/var/lib/docker`` starts from (see :mod:`harness.lab.graph`).
+        that a node's ``/var/lib/docker`` starts from (see :mod:`harness.lab.image_seed`).
         """
         _require()
         lab_id = secrets.token_hex(4)
@@ -409,7 +409,7 @@ def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes],
 def _plant(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
-    from harness.lab.graph import plant
+    from harness.lab.image_seed import plant
 
     node.dir.mkdir(mode=0o700, exist_ok=True)
     plant(seed, node.dir / "data")

@@ -27,8 +27,8 @@ from harness.lab.dockerd import (
     environment,
     of_old,
 )
-from harness.lab.enter import Completed, complete, entering
 from harness.lab.network import NetworkDoor, node_address
+from harness.lab.nsenter import Completed, complete, entering
 from harness.lab.processes import Process
 from harness.lab.topology import Place
 
@@ -193,7 +193,7 @@ class Node:
     @cached_property
     def host(self) -> Host:
         """A testinfra Host: ``node.host.process.filter(comm="dockerd")``."""
-        from harness.lab.host_view import host_of
+        from harness.lab.testinfra_host import host_of
 
         return host_of(self.name, lambda argv: self.run(argv, check=False))
 

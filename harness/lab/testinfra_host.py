@@ -8,7 +8,7 @@ from typing import Any
 from testinfra.backend import base
 from testinfra.host import Host
 
-from harness.lab.enter import Completed
+from harness.lab.nsenter import Completed
 
 
 class NodeBackend(base.BaseBackend):  # type: ignore[misc]  # testinfra is untyped

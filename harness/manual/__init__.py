@@ -1,7 +1,7 @@
 """Faults by hand: a lab held open, and inject, heal, status from any terminal."""
 
-from harness.hand.book import Book, Page
-from harness.hand.opened import find, hold, open_labs
-from harness.hand.workbench import Bench
+from harness.manual.injected_store import Book, Page
+from harness.manual.open_lab import find, hold, open_labs
+from harness.manual.session import Bench
 
 __all__ = ["Bench", "Book", "Page", "find", "hold", "open_labs"]

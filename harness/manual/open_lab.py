@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab, labs_folder
-from harness.lab.abandoned import living
+from harness.lab.leftovers import living
 
 #: In the folder of a lab that `swarm-chaos lab up` holds open; others are a trial's.
 _MARK = "open"

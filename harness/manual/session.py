@@ -11,8 +11,8 @@ from harness.errors import FaultError, HarnessError, TrialError, UsageError
 from harness.faults import Fault
 from harness.faults.catalogue import kind_of, make, read_parameters
 from harness.faults.targets import Targets
-from harness.hand.book import Book, Keeper, Page
 from harness.lab import NamespacesLab
+from harness.manual.injected_store import Book, Keeper, Page
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
 

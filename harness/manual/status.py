@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.hand.book import Book, Page
-from harness.hand.opened import BusyError, OpenLab
 from harness.lab import NamespacesLab, Node
+from harness.manual.injected_store import Book, Page
+from harness.manual.open_lab import BusyError, OpenLab
 from harness.swarm import Swarm
 
 #: Seconds to wait for a command that is at work on the lab before its nodes are left alone.

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from harness.errors import LabError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
-from harness.probes.inhabitant import Inhabitant
-from harness.probes.stamps import epoch_seconds, to_trial_time
+from harness.probes.proc_handle import Inhabitant
+from harness.probes.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 
 #: Seconds between two looks at the processes.

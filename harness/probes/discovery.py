@@ -18,10 +18,10 @@ from typing import Any, Literal
 from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.probes.containers import Containers, Life
-from harness.probes.dns import Answer
-from harness.probes.inside import NetworkNamespace
+from harness.probes.dns_prober import Resolver, wait_for_answers
+from harness.probes.dns_wire import Answer
 from harness.probes.ipvs import TABLE, Destination, destinations_in, load_balancer
-from harness.probes.resolving import Resolver, wait_for_answers
+from harness.probes.netns import NetworkNamespace
 from harness.probes.staleness import (
     Stretch,
     Truth,
@@ -31,7 +31,7 @@ from harness.probes.staleness import (
     stale,
     wrong_now,
 )
-from harness.probes.watchers import Watcher, Watchers
+from harness.probes.vantage_containers import Watcher, Watchers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until

@@ -22,9 +22,9 @@ from harness.lab import Node
 from harness.lab.client import UnixConnection
 from harness.probes.containers import Containers
 from harness.probes.forwarding import Forwarding, forwarding, wrong_forwarding
-from harness.probes.growing import GrowingLog
-from harness.probes.membership import LINE, Change, Kind, changes_of
-from harness.probes.stamps import to_trial_time
+from harness.probes.gossip_log import LINE, Change, Kind, changes_of
+from harness.probes.log_tail import GrowingLog
+from harness.probes.timestamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until, wait_for

@@ -13,8 +13,8 @@ from functools import partial
 
 from harness.errors import LabError
 from harness.lab import Node
-from harness.probes.inhabitant import Inhabitant
-from harness.probes.inside import NetworkNamespace, from_a_thread
+from harness.probes.netns import NetworkNamespace, from_a_thread
+from harness.probes.proc_handle import Inhabitant
 from harness.swarm import Deployment
 from harness.swarm.workload import LOGWRITER_PORT
 

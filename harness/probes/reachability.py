@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from harness.errors import LabError, UsageError
 from harness.lab import Node, Site
-from harness.probes.asking import Asker, Attempt, Cell, Question
 from harness.probes.containers import Containers
-from harness.probes.inside import NetworkNamespace
-from harness.probes.watchers import Watchers
+from harness.probes.http_prober import Asker, Attempt, Cell, Question
+from harness.probes.netns import NetworkNamespace
+from harness.probes.vantage_containers import Watchers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until

@@ -10,7 +10,16 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import EXIT_USAGE, UsageError
-from harness.fixtures import (
+from harness.guest.report_log import REPORTS, ReportLog
+from harness.pytest_plugin.collection import (
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    refuse_cpus_without_guests,
+    refuse_debugger,
+    refuse_unknown_qemu,
+)
+from harness.pytest_plugin.fixtures import (
     api,
     containers,
     discovery,
@@ -30,23 +39,8 @@ from harness.fixtures import (
     tasks,
     trial,
 )
-from harness.frozen.inside import REPORTS, ReportLog
-from harness.options import declare, read
-from harness.plugin.collecting import (
-    pytest_collection_finish,
-    pytest_collection_modifyitems,
-    pytest_generate_tests,
-    refuse_cpus_without_guests,
-    refuse_debugger,
-    refuse_unknown_qemu,
-)
-from harness.plugin.judging import (
-    pytest_pyfunc_call,
-    pytest_runtest_makereport,
-    pytest_runtest_protocol,
-    pytest_runtest_setup,
-)
-from harness.plugin.session import (
+from harness.pytest_plugin.options import declare, read
+from harness.pytest_plugin.session import (
     SESSION,
     Session,
     pytest_configure_node,
@@ -54,6 +48,12 @@ from harness.plugin.session import (
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_xdist_auto_num_workers,
+)
+from harness.pytest_plugin.trial_protocol import (
+    pytest_pyfunc_call,
+    pytest_runtest_makereport,
+    pytest_runtest_protocol,
+    pytest_runtest_setup,
 )
 
 #: Fixtures and hooks: pytest finds them by their names in this module.

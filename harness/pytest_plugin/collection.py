@@ -7,17 +7,17 @@ import os
 import pytest
 
 from harness.errors import MissingError, UsageError
-from harness.fixtures import Point
-from harness.microvm.qemu import own_qemu
-from harness.options import Options
-from harness.plugin.known_bugs import check
-from harness.plugin.selecting import (
+from harness.pytest_plugin.fixtures import Point
+from harness.pytest_plugin.known_bugs import check
+from harness.pytest_plugin.markers import (
     chosen_lab,
     is_scenario,
     other_engines_of,
     point_of,
 )
-from harness.plugin.session import SESSION
+from harness.pytest_plugin.options import Options
+from harness.pytest_plugin.session import SESSION
+from harness.vm.qemu_binary import own_qemu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

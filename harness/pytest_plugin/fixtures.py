@@ -171,7 +171,7 @@ SCENE = pytest.StashKey[Scene]()
 @pytest.fixture
 def point() -> Point:
     """Engine and seed of this trial; the plugin multiplies scenarios by it."""
-    raise pytest.UsageError("a scenario's `point` comes from the plugin harness.plugin")
+    raise pytest.UsageError("a scenario's `point` comes from the plugin harness.pytest_plugin")
 
 
 def scene_of(request: pytest.FixtureRequest) -> Scene:

@@ -2,7 +2,7 @@
 warnings and folder come back as the outer run's own.
 
 The guest runs the very same item with ``--lab namespaces``; what its pytest says is written down
-there (:class:`~harness.frozen.inside.ReportLog`) and said again here.
+there (:class:`~harness.guest.report_log.ReportLog`) and said again here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Any
 import pytest
 
 from harness.engine import EngineFacts as Engine
-from harness.frozen import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
-from harness.frozen.agent import LAB_LINK
-from harness.frozen.inside import PYTEST_ENVIRONMENT, REPORTS
-from harness.frozen.payload import trial_payload
-from harness.frozen.prompt import HOLD_VARIABLE
+from harness.guest.agent import LAB_LINK
+from harness.guest.report_log import PYTEST_ENVIRONMENT, REPORTS
+from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
-from harness.microvm import (
+from harness.results import RunWriter
+from harness.snapshots import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
+from harness.snapshots.payload import trial_payload
+from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
+from harness.vm import (
     KVM_CPU,
     MOST_CPUS,
     Accelerator,
@@ -37,8 +39,6 @@ from harness.microvm import (
     Snapshot,
     kvm_boots,
 )
-from harness.results import RunWriter
-from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
 
 CONSOLE = "console.log"
 

@@ -15,7 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from harness.engine.versions import release_key
 from harness.errors import UsageError
-from harness.plugin.selecting import is_scenario
+from harness.pytest_plugin.markers import is_scenario
 from harness.trial import ExpectationFailed, TrialRecord
 
 _KEYWORDS = {"engines", "measures"}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from harness.engine import KNOWN, release_key, resolve
-from harness.fixtures import Point
 from harness.images import Cache
 from harness.lab import Topology
-from harness.microvm.qemu import qemu_at_hand
-from harness.options import Options
+from harness.pytest_plugin.fixtures import Point
+from harness.pytest_plugin.options import Options
+from harness.vm.qemu_binary import qemu_at_hand
 
 
 def is_scenario(item: pytest.Item) -> bool:

@@ -9,9 +9,9 @@ import pytest
 
 from harness.engine import resolve
 from harness.errors import UsageError
-from harness.frozen.kernels import KERNELS, kernel_suite
 from harness.lab import Topology
-from harness.microvm.machine import MOST_CPUS, Clock
+from harness.vm.kernels import KERNELS, kernel_suite
+from harness.vm.machine import MOST_CPUS, Clock
 
 LABS = ("auto", "microvm", "namespaces")
 DEFAULT_KERNEL = "6.12"

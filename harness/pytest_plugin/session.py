@@ -11,17 +11,17 @@ from _pytest.junitxml import LogXML
 
 from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
-from harness.fixtures import Shelf
-from harness.frozen.inside import console_line
+from harness.guest.report_log import console_line
 from harness.images import Cache
-from harness.options import Options
-from harness.plugin.selecting import chosen_lab
-from harness.progress import Progress, terminal_line
+from harness.pytest_plugin.fixtures import Shelf
+from harness.pytest_plugin.markers import chosen_lab
+from harness.pytest_plugin.options import Options
+from harness.pytest_plugin.terminal import Progress, terminal_line
 from harness.results import RunWriter
 from harness.trial import TrialInputs
 
 if TYPE_CHECKING:
-    from harness.outer import Guests
+    from harness.pytest_plugin.guest_runner import Guests
 
 SESSION = pytest.StashKey["Session"]()
 SHARED_RUN = "swarm_chaos_run"
@@ -44,7 +44,7 @@ class Session:
     @cached_property
     def guests(self) -> Guests:
         """What this session's guests share. The host's matter: in a guest importing it is time."""
-        from harness.outer import Guests
+        from harness.pytest_plugin.guest_runner import Guests
 
         asked = self.options
         return Guests(

@@ -9,17 +9,17 @@ from contextlib import suppress
 import pytest
 
 from harness.errors import HarnessError
-from harness.fixtures import SCENE, Scene
-from harness.frozen.prompt import HOLD_VARIABLE, hand_over
+from harness.guest.shell import HOLD_VARIABLE, hand_over
 from harness.lab import probe_features
-from harness.plugin.known_bugs import (
+from harness.pytest_plugin.fixtures import SCENE, Scene
+from harness.pytest_plugin.known_bugs import (
     BugGone,
     bugs_of,
     conclude_expected,
     expected_of,
     unexpected,
 )
-from harness.plugin.selecting import (
+from harness.pytest_plugin.markers import (
     about_of,
     chosen_lab,
     is_scenario,
@@ -29,7 +29,7 @@ from harness.plugin.selecting import (
     title_of,
     topology_of,
 )
-from harness.plugin.session import SESSION, Session
+from harness.pytest_plugin.session import SESSION, Session
 from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
 
 RECORD = pytest.StashKey[TrialRecord]()
@@ -61,7 +61,11 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def _run_in_guest(item: pytest.Item, session: Session) -> None:
     """Send a scenario into a guest, and report what comes home."""
-    from harness.outer import Assignment, run_in_guest, unknown_report  # as Session.guests does
+    from harness.pytest_plugin.guest_runner import (  # as Session.guests does
+        Assignment,
+        run_in_guest,
+        unknown_report,
+    )
 
     point = point_of(item)
     others = other_engines_of(item, point.engine) or ()

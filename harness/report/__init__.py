@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.report.names import INDEX as REPORT_FILE
+from harness.report.page_names import INDEX as REPORT_FILE
 from harness.report.site import Site, write_site
 from harness.report.summary import render_summary
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.report.logs import Complaint
-from harness.report.plain import plain
+from harness.report.sanitize import plain
 
 MOST_EVENTS = 2000
 MOST_COMPLAINTS = 400

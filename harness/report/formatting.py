@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from harness.report.lanes import Lane
-from harness.report.plain import plain
-from harness.report.series import FaultWindow, Span, Timeline
+from harness.report.sanitize import plain
+from harness.report.timeline_data import FaultWindow, Span, Timeline
 from harness.trial import Measure
 
 SIGNS = {"below": "≤", "above": "≥", "equals": "="}

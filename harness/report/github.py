@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.report.markup import cell
 from harness.report.overview import headline_of, matrix_of, outcome_of
-from harness.report.plain import one_line
+from harness.report.sanitize import one_line
 from harness.results import Run, StoredTrial
 
 MOST_ANNOTATIONS = 10

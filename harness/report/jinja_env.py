@@ -10,10 +10,10 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from harness.report import words
+from harness.report import formatting
 from harness.report.figures import Figure
 from harness.report.overview import outcome_of, parameters_of
-from harness.report.plain import plain
+from harness.report.sanitize import plain
 from harness.trial import Measure
 
 _GITHUB = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
@@ -33,11 +33,11 @@ def environment() -> jinja2.Environment:
     # What records hold was said by others: no control characters get into the page.
     made.finalize = _finalize
     made.filters.update(
-        wall_time=words.wall_time,
-        value_of=words.value_of,
-        bound_of=words.bound_of,
-        standing_of=words.standing_of,
-        duration=words.duration,
+        wall_time=formatting.wall_time,
+        value_of=formatting.value_of,
+        bound_of=formatting.bound_of,
+        standing_of=formatting.standing_of,
+        duration=formatting.duration,
         gauge_of=gauge_of,
         upstream_url=upstream_url,
         parameters_of=parameters_of,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.series import Request
+from harness.report.timeline_data import Request
 
 _PER_DECADE = 6
 _SHORTEST = 1e-5

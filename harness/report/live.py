@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.report.found import unfinished
+from harness.report.site_model import unfinished
 from harness.results import Damaged, Run, StoredTrial
 
 QUIET = 180.0

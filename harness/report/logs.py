@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from harness.report.plain import plain
+from harness.report.sanitize import plain
 
 _PAIR = re.compile(r'([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|\S*)')
 _LEVELS = {"warning": "warning", "warn": "warning", "error": "error", "fatal": "fatal"}

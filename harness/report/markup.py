@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.report.plain import one_line
+from harness.report.sanitize import one_line
 
 
 def cell(text: str) -> str:

@@ -11,7 +11,7 @@ from statistics import median
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from harness.report.words import bound_of, quantity, standing_of, value_of
+from harness.report.formatting import bound_of, quantity, standing_of, value_of
 from harness.results import StoredTrial
 from harness.trial import Measure, TrialInputs, as_expected
 

@@ -21,14 +21,14 @@ from typing import ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from harness.errors import HarnessError, UsageError
-from harness.report import assets, names
-from harness.report.environment import environment
-from harness.report.found import read_runs
+from harness.report import assets, page_names
+from harness.report.jinja_env import environment
 from harness.report.live import underway
 from harness.report.pages.live import live_page, live_part
-from harness.report.pages.shared import Place
+from harness.report.pages.page_frame import Place
+from harness.report.run_index import shelves
 from harness.report.site import Site
-from harness.report.store import shelves
+from harness.report.site_model import read_runs
 from harness.results import read_run
 
 HOST = "127.0.0.1"
@@ -88,10 +88,10 @@ class Browser:
             chosen = parse_qs(split.query).get("run", [])
             # The newest stands first in the list; the oldest is what others are held against.
             ids = "+".join(quote(run, safe="") for run in sorted(chosen))
-            return f"/runs/{ids}/{names.INDEX}" if ids else "/"
+            return f"/runs/{ids}/{page_names.INDEX}" if ids else "/"
         parts = split.path.split("/")
         if len(parts) in {3, 4} and parts[1] == "runs" and parts[2] and not "".join(parts[3:]):
-            return f"/runs/{parts[2]}/{names.INDEX}"
+            return f"/runs/{parts[2]}/{page_names.INDEX}"
         return None
 
     def _store(self) -> Answer:
@@ -113,7 +113,7 @@ class Browser:
         if len(folders) == 1 and path.partition("/")[0] in _FILES:
             return _file(folders[0], path)
         single = len(folders) == 1
-        if single and path in {f"{names.PAGES}/{_LIVE}", f"{names.PAGES}/{_LIVE_PART}"}:
+        if single and path in {f"{page_names.PAGES}/{_LIVE}", f"{page_names.PAGES}/{_LIVE_PART}"}:
             return self._live(folders[0], whole=path.endswith(_LIVE))
         runs, lost = read_runs(folders)
         going = single and bool(underway(runs[0]))

@@ -18,12 +18,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import TrialError, UsageError
-from harness.report import assets, names
-from harness.report.found import Entry, Found, Lost, find, read_runs
+from harness.report import assets, page_names
 from harness.report.pages.overview import overview_page
+from harness.report.pages.page_frame import Place
 from harness.report.pages.scenario import scenario_page
-from harness.report.pages.shared import Place
 from harness.report.pages.trial import trial_page
+from harness.report.site_model import Entry, Found, Lost, find, read_runs
 from harness.results import Run
 
 _MARK = ".swarm-chaos-pages"
@@ -52,18 +52,22 @@ class Site:
 
     def pages(self) -> Mapping[str, Render]:
         """Each page's path within the site, and how to make it."""
-        made: dict[str, Render] = {names.INDEX: partial(overview_page, self.found, self._at(True))}
+        made: dict[str, Render] = {
+            page_names.INDEX: partial(overview_page, self.found, self._at(True))
+        }
         inner = self._at(False)
         for scenario in self.found.scenarios:
-            made[f"{names.PAGES}/{scenario.page}"] = partial(
+            made[f"{page_names.PAGES}/{scenario.page}"] = partial(
                 scenario_page, self.found, scenario, inner
             )
         if inner.comparison:
-            made[f"{names.PAGES}/{names.COMPARISON}"] = partial(_comparison, self.found, inner)
+            made[f"{page_names.PAGES}/{page_names.COMPARISON}"] = partial(
+                _comparison, self.found, inner
+            )
         if inner.history:
-            made[f"{names.PAGES}/{names.HISTORY}"] = partial(_history, self.found, inner)
+            made[f"{page_names.PAGES}/{page_names.HISTORY}"] = partial(_history, self.found, inner)
         for entry in (*self.found.entries, *self.found.unfinished):
-            made[f"{names.PAGES}/{entry.page}"] = partial(
+            made[f"{page_names.PAGES}/{entry.page}"] = partial(
                 trial_page, self.found, entry, inner, raw=self._raw(entry)
             )
         return made
@@ -95,7 +99,7 @@ def write_site(folders: Sequence[Path], into: Path) -> Path:
     """
     runs, lost = read_runs(folders)
     site = Site(runs, unreadable=lost, folder=into)
-    pages, half = into / names.PAGES, into / f".{names.PAGES}.part"
+    pages, half = into / page_names.PAGES, into / f".{page_names.PAGES}.part"
     if pages.exists() and not (pages / _MARK).exists():
         raise UsageError(
             f"{pages} is there and holds no pages of a report",
@@ -108,12 +112,12 @@ def write_site(folders: Sequence[Path], into: Path) -> Path:
         for name, content in shared_files():
             (half / "assets" / name).write_bytes(content())
         made = dict(site.pages())
-        index = made.pop(names.INDEX)
+        index = made.pop(page_names.INDEX)
         for path, render in made.items():
             (half / Path(path).name).write_text(render(), encoding="utf-8")
         shutil.rmtree(pages, ignore_errors=True)
         half.replace(pages)
-        return _replace(into / names.INDEX, index())
+        return _replace(into / page_names.INDEX, index())
     except OSError as error:
         raise TrialError(f"cannot write the report into {into}: {error.strerror}") from error
     finally:

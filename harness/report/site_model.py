@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import HarnessError
-from harness.report.names import page_names, scenario_words, trial_words
 from harness.report.overview import version_key
+from harness.report.page_names import page_names, scenario_words, trial_words
 from harness.results import Damaged, Run, StoredTrial, journal, read_run
 from harness.trial import EngineFacts, TrialInputs, TrialRecord
 

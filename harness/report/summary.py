@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.names import INDEX as REPORT_FILE
+from harness.report.formatting import bound_of, standing_of, value_of
 from harness.report.overview import headline_of, name_of, outcome_of
-from harness.report.plain import plain
-from harness.report.words import bound_of, standing_of, value_of
+from harness.report.page_names import INDEX as REPORT_FILE
+from harness.report.sanitize import plain
 from harness.results import Run, StoredTrial
 from harness.trial import Measure
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from harness.report.plain import one_line
+from harness.report.sanitize import one_line
 
 # In the order in which they are stacked: what worked at the bottom, then what the swarm answered
 # wrongly, what it did not answer, and last what the load generator itself could not send.

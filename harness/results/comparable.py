@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from harness.results.comparison_sides import Side
 from harness.results.run import StoredTrial
-from harness.results.sides import Side
 from harness.trial import Measure, TrialInputs, TrialRecord, judge
 
 FAILED = "trials that fail"

@@ -17,8 +17,16 @@ from typing import Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.results.likes import FAILED, Group, Setting, group, several_engines, short, unmatched
-from harness.results.sides import Side
+from harness.results.comparable import (
+    FAILED,
+    Group,
+    Setting,
+    group,
+    several_engines,
+    short,
+    unmatched,
+)
+from harness.results.comparison_sides import Side
 from harness.results.statistics import (
     LEVEL,
     Answer,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.results.likes import is_believed
+from harness.results.comparable import is_believed
 from harness.results.run import Run, StoredTrial
 from harness.results.statistics.changes import ALPHA, LEAST, changes
 from harness.results.thresholds import Thresholds, rule_for

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.results.likes import is_believed
+from harness.results.comparable import is_believed
 from harness.results.run import Run
 from harness.results.samples import samples
 from harness.results.statistics.rates import rate_of

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from harness.results.likes import FAILED, Group, Setting, group
+from harness.results.comparable import FAILED, Group, Setting, group
+from harness.results.comparison_sides import Side
 from harness.results.run import Run, StoredTrial
-from harness.results.sides import Side
 from harness.results.versions import by_version
 
 

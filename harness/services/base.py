@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab
-from harness.services.child import Child
+from harness.services.server_process import Child
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class OutsideService:
     kind: ClassVar[str]
     #: Where it listens: TCP, UDP or both.
     port: ClassVar[int]
-    #: The module of :mod:`harness.servers` that is its program.
+    #: The module of :mod:`harness.services.servers` that is its program.
     program: ClassVar[str]
     #: The longest that one of its answers takes while all is well, in s.
     patience: ClassVar[float] = 2.0

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab
-from harness.servers.tally import Account
-from harness.services.outside import OutsideService
+from harness.services.base import OutsideService
+from harness.services.servers.line_account import Account
 from harness.wait import NotYet, time_until
 
 Protocol = Literal["tcp", "udp"]
@@ -29,7 +29,7 @@ class GelfSink(OutsideService):
 
     kind: ClassVar = "GELF sink"
     port: ClassVar = 12201
-    program: ClassVar = "harness.servers.gelf_sink"
+    program: ClassVar = "harness.services.servers.gelf_sink"
 
     def __init__(
         self, lab: NamespacesLab, name: str, *, samples: Path, log: Path, origin: float

@@ -15,7 +15,7 @@ from dnslib import RCODE, DNSError, DNSRecord
 
 from harness.errors import LabError
 from harness.lab import NamespacesLab
-from harness.services.outside import OutsideService
+from harness.services.base import OutsideService
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NameServer(OutsideService):
 
     kind: ClassVar = "name server"
     port: ClassVar = 53
-    program: ClassVar = "harness.servers.name_server"
+    program: ClassVar = "harness.services.servers.name_server"
 
     def __init__(
         self, lab: NamespacesLab, name: str, *, names: Mapping[str, str], log: Path

@@ -23,8 +23,8 @@ from docker.errors import DockerException
 from harness.errors import LabError, UsageError
 from harness.images import RegistryProgram
 from harness.lab import NamespacesLab, Node
+from harness.services.base import OutsideService
 from harness.services.credentials import Certificate, certificate_for, write_passwords
-from harness.services.outside import OutsideService
 from harness.wait import Deadline, NotYet, wait_for
 
 USER = "swarm"
@@ -66,7 +66,7 @@ class Registry(OutsideService):
 
     kind: ClassVar = "registry"
     port: ClassVar = 5000
-    program: ClassVar = "harness.servers.registry_front"
+    program: ClassVar = "harness.services.servers.registry_proxy"
 
     def __init__(
         self, lab: NamespacesLab, name: str, *, program: RegistryProgram, log: Path

@@ -22,7 +22,7 @@ ANSWER_WITHIN = 60.0
 
 
 class Child:
-    """A module of :mod:`harness.servers`, run at ``site``; its words go to the file ``log``."""
+    """A module of :mod:`harness.services.servers`, run at ``site``; it logs to the file ``log``."""
 
     def __init__(self, site: Site, module: str, settings: dict[str, Any], log: Path) -> None:
         self._name = f"{module.rpartition('.')[2]} at {site.name}"

@@ -18,16 +18,17 @@ from harness.images import (
     workload_archive,
 )
 from harness.lab import NamespacesLab
+from harness.services.base import OutsideService
 from harness.services.gelf_sink import GelfSink
 from harness.services.name_server import NameServer
-from harness.services.outside import OutsideService
 from harness.services.registry import Registry
 from harness.trial import Trial
 
 S = TypeVar("S", bound=OutsideService)
 
 
-#: Where a frozen swarm's guest has what elsewhere is in the cache (harness/frozen/recipe.py).
+#: Where a frozen swarm's guest has what elsewhere is in the cache
+#: (harness/snapshots/swarm_snapshot.py).
 REGISTRY_IN_GUEST = Path("/opt/swarm-chaos/registry")
 IMAGES_IN_GUEST = Path("/opt/swarm-chaos/workloads.tar")
 

@@ -1,9 +1,9 @@
 """Frozen swarms: the microVM lab's snapshots with a swarm in them, and trials sent into them."""
 
-from harness.frozen.kernels import KERNELS, kernel_suite
-from harness.frozen.recipe import FrozenSwarm, freeze_swarm
-from harness.frozen.recorded import snapshot_of
-from harness.frozen.sending import RECEIPT, Errand, Receipt, Sent, send
+from harness.snapshots.job import RECEIPT, Errand, Receipt, Sent, send
+from harness.snapshots.lookup import snapshot_of
+from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
+from harness.vm.kernels import KERNELS, kernel_suite
 
 __all__ = [
     "KERNELS",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from harness.frozen import RECEIPT
+from harness.snapshots import RECEIPT
 
 #: Written by the host about a trial, and not by the trial itself.
 _OF_THE_HOST = frozenset({RECEIPT})

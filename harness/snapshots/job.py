@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.frozen.inside import PROGRESS
-from harness.microvm import GuestResult, Pool, Snapshot, thaw
+from harness.guest.report_log import PROGRESS
+from harness.vm import GuestResult, Pool, Snapshot, thaw
 
 #: Lines on the guest's console that begin so are for the person who watches.
 

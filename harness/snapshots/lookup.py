@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.frozen.recipe import FrozenSwarm, freeze_swarm
-from harness.frozen.sending import Receipt
 from harness.images import Cache, Say, silent
 from harness.lab import Topology
-from harness.microvm import Clock, Machine, Snapshot, provide_qemu, snapshots
+from harness.snapshots.job import Receipt
+from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import TrialRecord
+from harness.vm import Clock, Machine, Snapshot, provide_qemu, snapshots
 
 
 def snapshot_of(

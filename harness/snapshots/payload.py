@@ -22,11 +22,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.frozen.agent import ARCHIVE, FROZEN_WITH
-from harness.frozen.sources import digest, freezing_sources, is_pytests, trial_sources
+from harness.guest.agent import ARCHIVE, FROZEN_WITH
 from harness.images import Cache, Say, silent
-from harness.microvm import base_tar, pack
-from harness.microvm.guest import PAYLOAD_AT
+from harness.snapshots.source_bundle import digest, freezing_sources, is_pytests, trial_sources
+from harness.vm import base_tar, pack
+from harness.vm.guest_init import PAYLOAD_AT
 
 KIND = "guest-python"
 _REVISION = 1
@@ -60,7 +60,7 @@ def trial_payload(
 ) -> bytes:
     """What a trial brings into a guest, as a tar: the harness, the project's ``folders``.
 
-    ``python_path`` as for :func:`~harness.frozen.sources.trial_sources`.
+    ``python_path`` as for :func:`~harness.snapshots.source_bundle.trial_sources`.
     """
     return packed(trial_sources(root, folders, python_path), cache, say=say)
 
@@ -75,7 +75,7 @@ def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> by
 
 
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """``files`` with all of the harness in :data:`~harness.frozen.agent.ARCHIVE`.
+    """``files`` with all of the harness in :data:`~harness.guest.agent.ARCHIVE`.
 
     A zip that Python imports from: byte code lies beside its source there, under its plain name.
     Nothing is compressed, so the same files give the same bytes whatever the host's zlib.

@@ -16,11 +16,11 @@ from itertools import cycle
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.frozen import Receipt, send, snapshot_of
 from harness.images import Cache, Say, silent
-from harness.microvm import Outcome, Pool, Snapshot
-from harness.replay.compare import Difference, compare
+from harness.snapshots import Receipt, send, snapshot_of
+from harness.snapshots.byte_diff import Difference, compare
 from harness.trial import read_record
+from harness.vm import Outcome, Pool, Snapshot
 
 CONSOLE = "console.log"
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import harness
-from harness.frozen.agent import FREEZING
-from harness.microvm import pack
+from harness.guest.agent import FREEZING
+from harness.vm import pack
 
 #: Of these rooms a freeze needs only the guest's own part.
-GUEST_PART = ("microvm/guest.py", "microvm/boxes.py", "frozen/agent.py")
+GUEST_PART = ("vm/guest_init.py", "vm/mailbox.py", "guest/__init__.py", "guest/agent.py")
 
 #: What their ``__init__`` gathers is the host's. A guest has an empty one, and imports modules.
-SHARED = ("frozen", "microvm")
+SHARED = ("vm",)
 
 #: Rooms that no trial needs; all that it brings takes a guest time to read.
-HOST_ONLY = ("bench", "doctor", "reference", "replay", "report", "shell")
+HOST_ONLY = ("bench", "cli", "doctor", "docgen", "manual", "report", "snapshots")
 
 _HOME = Path(harness.__file__).parent
 

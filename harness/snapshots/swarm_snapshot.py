@@ -12,9 +12,7 @@ from packaging.requirements import Requirement
 
 import harness
 from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
-from harness.frozen.agent import PLAN_VARIABLE
-from harness.frozen.kernels import kernel_suite
-from harness.frozen.sources import digest, freezing_sources
+from harness.guest.agent import PLAN_VARIABLE
 from harness.images import (
     Cache,
     Say,
@@ -24,7 +22,8 @@ from harness.images import (
     workload_archive,
 )
 from harness.lab import Topology
-from harness.microvm import (
+from harness.snapshots.source_bundle import digest, freezing_sources
+from harness.vm import (
     FreezeSpec,
     GuestImage,
     Machine,
@@ -33,6 +32,7 @@ from harness.microvm import (
     freeze,
     own_qemu,
 )
+from harness.vm.kernels import kernel_suite
 
 #: Where things lie in the guest.
 ENGINES_AT = "opt/swarm-chaos/engines"
@@ -115,7 +115,7 @@ class _Recipe:
         }
         spec = FreezeSpec(
             image=self._image(),
-            command=["python3", "-m", "harness.frozen.agent"],
+            command=["python3", "-m", "harness.guest.agent"],
             payload=sources,
             machine=machine_for(facts.values(), self.wanted.machine),
             environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
-from harness.frozen import Errand
-from harness.frozen.inside import PROGRESS
-from harness.frozen.prompt import Word
-from harness.microvm import Pool, Snapshot, thaw
-from harness.shell.terminal import Terminal, pump, raw, write_all
+from harness.guest.report_log import PROGRESS
+from harness.guest.shell import Word
+from harness.snapshots import Errand
+from harness.snapshots.terminal import Terminal, pump, raw, write_all
+from harness.vm import Pool, Snapshot, thaw
 
 #: A terminal line in the guest holds what has come only up to a point.
 _LONGEST_ORDER = 32 << 10
@@ -110,7 +110,7 @@ def _cpu(pool: Pool, say: Callable[[str], None]) -> Iterator[int]:
 
 
 class Conversation:
-    """The host's side of what ``harness.frozen.prompt`` says; see there."""
+    """The host's side of what ``harness.guest.shell`` says; see there."""
 
     def __init__(
         self, line: socket.socket, say: Callable[[str], None], recorded: Path | None = None

@@ -8,12 +8,12 @@ from typing import Any
 
 import harness
 from harness.errors import TrialError, UsageError
-from harness.frozen import Errand, FrozenSwarm, Receipt, freeze_swarm, snapshot_of
-from harness.frozen.payload import trial_payload
-from harness.frozen.prompt import HOLD_VARIABLE
+from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
-from harness.shell.session import Order, Visit
+from harness.snapshots import Errand, FrozenSwarm, Receipt, freeze_swarm, snapshot_of
+from harness.snapshots.payload import trial_payload
+from harness.snapshots.visit import Order, Visit
 from harness.trial import read_record
 
 PROJECT = Path(harness.__file__).parent.parent

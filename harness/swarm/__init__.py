@@ -1,6 +1,5 @@
 """The swarm on a lab's nodes: form it, ask it, wait for it, choose members, deploy workloads."""
 
-from harness.swarm.asking import NoAnswer, ask
 from harness.swarm.changes import (
     change,
     publish,
@@ -10,8 +9,9 @@ from harness.swarm.changes import (
     time_to_updated,
     update_state,
 )
+from harness.swarm.client import NoAnswer, ask
 from harness.swarm.deployment import Deployment, Task
-from harness.swarm.seeds import seed_for
+from harness.swarm.image_seed import seed_for
 from harness.swarm.swarm import Member, Swarm
 from harness.swarm.workload import LogDriver, Service, Workload, balanced_web
 

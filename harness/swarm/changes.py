@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import SwarmError, UsageError, WaitTimeout
-from harness.swarm.asking import NoAnswer
+from harness.swarm.client import NoAnswer
 from harness.swarm.deployment import Deployment
 from harness.swarm.workload import Service
 from harness.wait import Elapsed, NotYet, time_until, wait_for

@@ -19,7 +19,7 @@ from docker.types import (
 
 from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Node, Site, probe_features
-from harness.swarm.asking import NoAnswer
+from harness.swarm.client import NoAnswer
 from harness.swarm.workload import PublishMode, Service, Workload, identity
 from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 

@@ -10,7 +10,7 @@ from harness.engine import Engine
 from harness.errors import SwarmError
 from harness.images import Cache, Say, silent, workload_archive
 from harness.lab import NamespacesLab, Node, Topology
-from harness.lab.graph import harvest
+from harness.lab.image_seed import harvest
 
 KIND = "graph-seed"
 

@@ -15,7 +15,7 @@ from docker import DockerClient
 
 from harness.errors import SwarmError
 from harness.lab import NamespacesLab, Node
-from harness.swarm.asking import NoAnswer, ask
+from harness.swarm.client import NoAnswer, ask
 from harness.trial import Journal
 from harness.wait import Elapsed, NotYet, time_until, wait_for
 

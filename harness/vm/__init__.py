@@ -6,17 +6,17 @@
         result = guest.wait(folder, wall_deadline=600)
 
 Knows nothing of Docker or of tests. In the guest ``agent.py`` calls
-:func:`harness.microvm.guest.serve`.
+:func:`harness.vm.guest_init.serve`.
 """
 
-from harness.microvm.boxes import pack, pack_folder
-from harness.microvm.guestimage import BuiltImage, GuestImage, base_tar
-from harness.microvm.kvm import KvmVerdict, kvm_boots
-from harness.microvm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
-from harness.microvm.pool import Pool
-from harness.microvm.qemu import Qemu, own_qemu, provide_qemu, qemu_at_hand
-from harness.microvm.snapshot import FreezeSpec, Snapshot, freeze, prune, snapshots
-from harness.microvm.thaw import Guest, GuestResult, Outcome, thaw
+from harness.vm.guest_image import BuiltImage, GuestImage, base_tar
+from harness.vm.kvm import KvmVerdict, kvm_boots
+from harness.vm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
+from harness.vm.mailbox import pack, pack_folder
+from harness.vm.pool import Pool
+from harness.vm.qemu_binary import Qemu, own_qemu, provide_qemu, qemu_at_hand
+from harness.vm.snapshot import FreezeSpec, Snapshot, freeze, prune, snapshots
+from harness.vm.thaw import Guest, GuestResult, Outcome, thaw
 
 __all__ = [
     "KVM_CPU",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness.errors import MicrovmError, MissingError
 from harness.images import Cache, DebianKernel, DebianRecipe, Say, root_tar, silent
-from harness.microvm import fingerprint
+from harness.vm import content_hash
 
 SITE = "opt/microvm/site"
 """Where Python packages lie in the guest; init.sh puts it on PYTHONPATH."""
@@ -68,7 +68,7 @@ def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
         say(f"installing Debian {suite} for the guest (once)")
         note.update(root_tar(recipe, work / "root.tar", say=say).note())
 
-    key = f"{suite}-{fingerprint.of_facts({'packages': BASE_PACKAGES})[:12]}"
+    key = f"{suite}-{content_hash.of_facts({'packages': BASE_PACKAGES})[:12]}"
     return cache.build("guest-base", key, make, lambda _: note, need=1 << 30) / "root.tar"
 
 
@@ -104,16 +104,16 @@ class GuestImage:
     def key(self, cache: Cache) -> str:
         """Changes with everything that goes in; large files are read once and remembered."""
         memo = cache.root / "digests"
-        return fingerprint.of_facts(
+        return content_hash.of_facts(
             {
                 "format": _FORMAT,
-                "base": fingerprint.of_file(self.base, memo),
-                "kernel": [self.kernel.version, fingerprint.of_file(self.kernel.vmlinuz, memo)],
+                "base": content_hash.of_file(self.base, memo),
+                "kernel": [self.kernel.version, content_hash.of_file(self.kernel.vmlinuz, memo)],
                 "requirements": sorted(self.requirements),
-                "constraints": fingerprint.of_file(self.constraints) if self.constraints else "",
+                "constraints": content_hash.of_file(self.constraints) if self.constraints else "",
                 "python": self.python_version,
-                "trees": {at: fingerprint.of_file(tar, memo) for at, tar in self.trees.items()},
-                "files": {at: fingerprint.of_file(file, memo) for at, file in self.files.items()},
+                "trees": {at: content_hash.of_file(tar, memo) for at, tar in self.trees.items()},
+                "files": {at: content_hash.of_file(file, memo) for at, file in self.files.items()},
                 "size": self.size_mib,
             }
         )

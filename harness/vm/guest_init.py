@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import MicrovmError
-from harness.microvm import boxes
+from harness.vm import mailbox
 
 CONTROL_FILE = "microvm.json"
 INPUTS_FILE = "inputs.json"
@@ -151,12 +151,12 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         quiesce(zero_memory=zero_memory)
         say("microvm: freezing")
         freeze()
-        brought = boxes.contents(_inbox(devices))
+        brought = mailbox.contents(_inbox(devices))
         control = json.loads(brought[CONTROL_FILE])
         reseed(int(control["seed"]))
         os.write(pipe, json.dumps(control).encode() + b"\n")
         inputs = json.loads(brought[INPUTS_FILE])
-        boxes.unpack(brought.pop(PAYLOAD_FILE), PAYLOAD_AT)
+        mailbox.unpack(brought.pop(PAYLOAD_FILE), PAYLOAD_AT)
         out = _HOME / OUT_FOLDER
         out.mkdir(parents=True, exist_ok=True)
         say(FIRST_LINE)
@@ -172,7 +172,7 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
 
 
 def _inbox(devices: Boxes) -> bytes:
-    body = boxes.read_device(devices.inbox)
+    body = mailbox.read_device(devices.inbox)
     if body is None:
         raise MicrovmError("the guest was thawed with an empty inbox")
     return body
@@ -253,13 +253,13 @@ def _bring_out(report: dict[str, Any]) -> None:
     }
     try:
         told = {**files, CONTROL_FILE: json.dumps(report).encode()}
-        boxes.write_device(devices.outbox, devices.outbox_size, told)
+        mailbox.write_device(devices.outbox, devices.outbox_size, told)
     except (MicrovmError, OSError) as error:
         detail = error.what if isinstance(error, MicrovmError) else str(error)
         say(f"microvm: {detail}")
         report = {**report, "outcome": "disk full", "detail": detail}
         alone = {CONTROL_FILE: json.dumps(report).encode()}
-        boxes.write_device(devices.outbox, devices.outbox_size, alone)
+        mailbox.write_device(devices.outbox, devices.outbox_size, alone)
 
 
 def end_machine() -> NoReturn:

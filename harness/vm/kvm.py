@@ -10,10 +10,10 @@ from pathlib import Path
 
 from harness.errors import MicrovmError
 from harness.images import Cache, DebianKernel, Say, silent
-from harness.microvm.emulator import Emulator
-from harness.microvm.initrd import cpio, regular
-from harness.microvm.machine import KVM_CPU
-from harness.microvm.qemu import Qemu, provide_qemu
+from harness.vm.initrd import cpio, regular
+from harness.vm.machine import KVM_CPU
+from harness.vm.qemu_binary import Qemu, provide_qemu
+from harness.vm.qemu_process import Emulator
 
 _WITHIN = 20.0
 _LINE = "microvm-probe-alive"

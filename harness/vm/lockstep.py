@@ -1,6 +1,6 @@
 """QEMU's main loop and its virtual CPU, taking turns: what virtual time rests on.
 
-``turns.c``, beside this file, says why and how. It is compiled once, preloaded into QEMU, and
+``lockstep.c``, beside this file, says why and how. It is compiled once, preloaded into QEMU, and
 counts into a page that can be read while QEMU runs and afterwards.
 """
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from harness.images import Cache, Say, silent
 from harness.images.compiler import compile_library, debian_compiler
-from harness.microvm import fingerprint
-from harness.microvm.machine import Clock, Machine
-from harness.microvm.qemu import Qemu
+from harness.vm import content_hash
+from harness.vm.machine import Clock, Machine
+from harness.vm.qemu_binary import Qemu
 
-SOURCE = Path(__file__).with_name("turns.c")
+SOURCE = Path(__file__).with_name("lockstep.c")
 KIND = "turns"
 _VARIABLE = "SWARM_CHAOS_TURNS"
 _LIBRARY = "turns.so"
@@ -37,7 +37,7 @@ class Counted:
 
 def source_digest() -> str:
     """sha256 of the source: part of a snapshot's key."""
-    return fingerprint.of_bytes(SOURCE.read_bytes())
+    return content_hash.of_bytes(SOURCE.read_bytes())
 
 
 def provide_turns(cache: Cache, *, say: Say = silent) -> Path:

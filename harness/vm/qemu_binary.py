@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import ImageError, UsageError
 from harness.images import Cache, Say, silent
-from harness.images.qemu import cached_qemu, debian_qemu, debian_qemu_fits, version_told
+from harness.images.debian_qemu import cached_qemu, debian_qemu, debian_qemu_fits, version_told
 
 VARIABLE = "SWARM_CHAOS_QEMU"
 

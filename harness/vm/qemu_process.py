@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MicrovmError
-from harness.microvm.process import start_bound
-from harness.microvm.qemu import Qemu
-from harness.microvm.qmp import Qmp
-from harness.microvm.turns import Turns
+from harness.vm.bound_process import start_bound
+from harness.vm.lockstep import Turns
+from harness.vm.qemu_binary import Qemu
+from harness.vm.qmp import Qmp
 from harness.wait import NotYet, wait_for
 
 _ANSWERS_WITHIN = 30.0

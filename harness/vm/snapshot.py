@@ -24,11 +24,10 @@ from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
 from harness.images import Cache, Say, silent
-from harness.microvm import boxes, fingerprint, sparse
-from harness.microvm.console import follow, tail
-from harness.microvm.emulator import Emulator
-from harness.microvm.guestimage import BuiltImage, GuestImage
-from harness.microvm.initrd import (
+from harness.vm import content_hash, mailbox, sparse
+from harness.vm.console import follow, tail
+from harness.vm.guest_image import BuiltImage, GuestImage
+from harness.vm.initrd import (
     character_device,
     cpio,
     directory,
@@ -37,11 +36,12 @@ from harness.microvm.initrd import (
     parse_modules_dep,
     regular,
 )
-from harness.microvm.machine import Accelerator, Clock, Files, Machine
-from harness.microvm.modules import GUEST_MODULES, PMEM_MODULES
-from harness.microvm.qemu import VARIABLE, Qemu, provide_qemu
-from harness.microvm.scratch import Scratch, scratch_root
-from harness.microvm.turns import Turns, source_digest, turns_for
+from harness.vm.kernel_modules import GUEST_MODULES, PMEM_MODULES
+from harness.vm.lockstep import Turns, source_digest, turns_for
+from harness.vm.machine import Accelerator, Clock, Files, Machine
+from harness.vm.qemu_binary import VARIABLE, Qemu, provide_qemu
+from harness.vm.qemu_process import Emulator
+from harness.vm.scratch import Scratch, scratch_root
 
 _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
@@ -57,7 +57,7 @@ class FreezeSpec:
 
     ``command`` runs in the guest as root, in the folder where ``payload`` (a tar) was unpacked,
     which is on PYTHONPATH too; it prepares and then calls
-    :func:`harness.microvm.guest.serve`. ``seed`` is the build's own. ``within`` is in wall
+    :func:`harness.vm.guest_init.serve`. ``seed`` is the build's own. ``within`` is in wall
     seconds. ``note`` tells people what this is; it is kept in the manifest and not in the key.
     """
 
@@ -226,7 +226,7 @@ def freeze(
         "turns": source_digest(),
         "image": spec.image.key(cache),
         "guestfiles": {
-            path.name: fingerprint.of_bytes(path.read_bytes())
+            path.name: content_hash.of_bytes(path.read_bytes())
             for path in sorted(_GUEST_FILES.iterdir())
         },
         "command_line": spec.machine.kernel_command_line(0),
@@ -234,10 +234,10 @@ def freeze(
         "machine": spec.machine.facts(),
         "command": list(spec.command),
         "environment": dict(spec.environment),
-        "payload": fingerprint.of_bytes(spec.payload),
+        "payload": content_hash.of_bytes(spec.payload),
         "seed": spec.seed,
     }
-    key = fingerprint.of_facts(facts)
+    key = content_hash.of_facts(facts)
     store = _store(cache)
     store.mkdir(parents=True, exist_ok=True)
     place = store / key
@@ -290,8 +290,8 @@ def _boot(
     sparse.copy(built.root, draft / "root")
     shutil.copyfile(spec.image.kernel.vmlinuz, draft / "vmlinuz")
     (draft / "initrd").write_bytes(build_initrd(built))
-    boot = boxes.pack({"command.sh": _command_script(spec), "payload.tar": spec.payload})
-    boxes.write_file(draft / "inbox", boot, spec.machine.inbox_size)
+    boot = mailbox.pack({"command.sh": _command_script(spec), "payload.tar": spec.payload})
+    mailbox.write_file(draft / "inbox", boot, spec.machine.inbox_size)
     with (draft / "outbox").open("wb") as outbox:
         outbox.truncate(spec.machine.outbox_size)
     files = replace(Snapshot(draft).files(draft), ram=fast / "ram")

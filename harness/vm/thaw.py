@@ -23,15 +23,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import MicrovmError, UsageError
-from harness.microvm import boxes
-from harness.microvm.console import follow, tail
-from harness.microvm.devicestate import without_wall_time
-from harness.microvm.emulator import Emulator
-from harness.microvm.guest import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
-from harness.microvm.machine import Clock
-from harness.microvm.scratch import Scratch, scratch_root
-from harness.microvm.snapshot import Snapshot
-from harness.microvm.turns import Turns, turns_for
+from harness.vm import mailbox
+from harness.vm.console import follow, tail
+from harness.vm.guest_init import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
+from harness.vm.lockstep import Turns, turns_for
+from harness.vm.machine import Clock
+from harness.vm.qemu_process import Emulator
+from harness.vm.scratch import Scratch, scratch_root
+from harness.vm.snapshot import Snapshot
+from harness.vm.vmstate_patch import without_wall_time
 
 _POLL = 0.02
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
@@ -66,7 +66,7 @@ class GuestResult:
     last that its console told, 0 if none. ``wall_seconds`` is the host's, from the order.
     ``console`` is the whole console as a file, ``console_tail`` its end. ``detail`` says in
     words what went wrong, empty for a finished guest. ``out_of_turn``: how often QEMU's main loop
-    went while the virtual CPU was at work (:mod:`harness.microvm.turns`); above 0, the guest
+    went while the virtual CPU was at work (:mod:`harness.vm.lockstep`); above 0, the guest
     may not be the same again.
     """
 
@@ -177,7 +177,7 @@ class Guest:
     def _read_out(self, result: GuestResult) -> GuestResult:
         """``result`` completed with what lies in the outbox, or with why nothing does."""
         try:
-            body = boxes.read_file(self._scratch / "outbox")
+            body = mailbox.read_file(self._scratch / "outbox")
             if body is not None:
                 return _told(result, body)
             complaint = ""
@@ -234,7 +234,7 @@ def thaw(
     ``virtual_deadline`` and ``heartbeat`` are in guest seconds: when the guest ends its run, and
     how often it tells the time on the console. ``seed`` decides everything random from the thaw
     on. With the virtual clock QEMU is held on the one CPU ``cpu`` (any of the caller's if None);
-    take it from a :class:`~harness.microvm.pool.Pool`. ``scratch`` is the folder for the run's
+    take it from a :class:`~harness.vm.pool.Pool`. ``scratch`` is the folder for the run's
     files, which are removed again; memory-backed by default where there is such a place.
 
     ``serial`` is QEMU's end of a pair of sockets: the guest's console is then on it in both
@@ -244,7 +244,7 @@ def thaw(
     ordered = time.monotonic()
     machine, qemu = snapshot.machine, snapshot.qemu()
     control = {"seed": seed, "virtual_deadline": virtual_deadline, "heartbeat": heartbeat}
-    body = boxes.pack(
+    body = mailbox.pack(
         {
             CONTROL_FILE: json.dumps(control, sort_keys=True).encode(),
             INPUTS_FILE: json.dumps(dict(inputs), sort_keys=True).encode(),
@@ -255,7 +255,7 @@ def thaw(
     folder = own.path
     try:
         files = snapshot.files(folder)
-        boxes.write_file(files.inbox, body, machine.inbox_size)
+        mailbox.write_file(files.inbox, body, machine.inbox_size)
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
@@ -298,7 +298,7 @@ def thaw(
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:
     unpacked = result.folder / ".outbox"
-    boxes.unpack(body, unpacked)
+    mailbox.unpack(body, unpacked)
     try:
         report = json.loads((unpacked / CONTROL_FILE).read_text())
         outcome = Outcome(report["outcome"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.synthetic import many_trials, nightly_runs, synthetic_run
+from harness.bench.synthetic_runs import many_trials, nightly_runs, synthetic_run
 from harness.report import write_report, write_site
 from harness.report.serve import HOST, server_of
 

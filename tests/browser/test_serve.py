@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 
-from harness.bench.synthetic import STARTED, inputs, many_trials
+from harness.bench.synthetic_runs import STARTED, inputs, many_trials
 from harness.results import RunWriter
 from harness.trial import Trial
 

@@ -20,7 +20,7 @@ def test_calm(swarm):
 @pytest.fixture
 def run(tmp_path, as_root):
     """Runs `swarm-chaos run` on one small scenario, behind words of a shell if need be."""
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["harness.plugin"]\n')
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["harness.pytest_plugin"]\n')
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:locust -p no:testinfra\n")
     (tmp_path / "test_calm.py").write_text(SCENARIO)
 
@@ -28,7 +28,7 @@ def run(tmp_path, as_root):
         done = subprocess.run(
             [
                 *before,
-                *(sys.executable, "-m", "harness.cli", "run", "--lab=namespaces"),
+                *(sys.executable, "-m", "harness.cli.main", "run", "--lab=namespaces"),
                 *("test_calm.py", *args),
             ],
             cwd=tmp_path,

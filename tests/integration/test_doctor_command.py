@@ -18,7 +18,7 @@ def of_the_host():
 def test_the_doctor_tells_of_this_machine_and_changes_nothing():
     before = of_the_host()
     ran = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "doctor", "--json"],
+        [sys.executable, "-m", "harness.cli.main", "doctor", "--json"],
         capture_output=True,
         text=True,
         timeout=180,

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
+from harness.cli.engines import engines
 from harness.engine import KNOWN, engine_at, provide, resolve
-from harness.engine.command import engines
 from harness.errors import EngineError
 from harness.images import Cache
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.lab.dockerd import NAMESPACES
-from harness.lab.enter import complete, entering, joining
+from harness.lab.nsenter import complete, entering, joining
 
 pytestmark = pytest.mark.integration
 

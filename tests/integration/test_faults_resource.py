@@ -13,7 +13,7 @@ from harness.faults import Faults
 from harness.faults.resource.controllers import controller
 from harness.lab import NamespacesLab, Topology
 from harness.lab.dockerd import NAMESPACES
-from harness.lab.enter import complete, entering, joining
+from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
 from harness.wait import NotYet, wait_for
 

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
-from harness.hand import Bench, Book, hold
 from harness.lab import NamespacesLab, Topology
+from harness.manual import Bench, Book, hold
 
 pytestmark = pytest.mark.integration
 

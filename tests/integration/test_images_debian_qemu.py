@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.images import Cache, debian_qemu
-from harness.images.qemu import PROGRAM, version_told
-from harness.microvm.emulator import Emulator
-from harness.microvm.qemu import Qemu
+from harness.images.debian_qemu import PROGRAM, version_told
+from harness.vm.qemu_binary import Qemu
+from harness.vm.qemu_process import Emulator
 
 pytestmark = pytest.mark.integration
 

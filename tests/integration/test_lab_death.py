@@ -232,7 +232,7 @@ def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
 
 def clean(labs, *options):
     return subprocess.run(
-        [sys.executable, "-m", "harness.cli", "clean", *options],
+        [sys.executable, "-m", "harness.cli.main", "clean", *options],
         env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
         capture_output=True,
         text=True,

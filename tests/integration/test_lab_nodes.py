@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import LabError
 from harness.lab import NamespacesLab, Topology, labs_folder
-from harness.lab.ready import keep_ready
+from harness.lab.warm_process import keep_ready
 from harness.swarm import Swarm
 from harness.wait import NotYet, wait_for
 

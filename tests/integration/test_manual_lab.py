@@ -35,7 +35,7 @@ def start(labs):
 
     def start(*args):
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.cli", *args],
+            [sys.executable, "-m", "harness.cli.main", *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
@@ -67,7 +67,7 @@ def call(labs):
 
     def call(*args):
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", *args],
+            [sys.executable, "-m", "harness.cli.main", *args],
             capture_output=True,
             text=True,
             check=False,

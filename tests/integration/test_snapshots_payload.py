@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from harness.frozen.payload import with_byte_code
 from harness.images import Cache
+from harness.snapshots.payload import with_byte_code
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-SHELL = [sys.executable, "-m", "harness.cli", "shell"]
+SHELL = [sys.executable, "-m", "harness.cli.main", "shell"]
 PROMPT_WITHIN = 600.0  # the first visit freezes the swarm
 
 

@@ -17,7 +17,7 @@ import pytest
 import harness
 from harness.errors import HarnessError, MicrovmError, UsageError
 from harness.images import Cache, debian_kernel
-from harness.microvm import (
+from harness.vm import (
     FreezeSpec,
     GuestImage,
     GuestResult,
@@ -26,7 +26,7 @@ from harness.microvm import (
     Pool,
     Snapshot,
     base_tar,
-    fingerprint,
+    content_hash,
     freeze,
     pack,
     snapshots,
@@ -110,7 +110,7 @@ def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(spec, snaps
     assert again.key == snapshot.key
     assert again.folder != snapshot.folder
     for name in ("root", "ram", "vmlinuz", "initrd"):
-        assert fingerprint.of_file(again.folder / name) == fingerprint.of_file(
+        assert content_hash.of_file(again.folder / name) == content_hash.of_file(
             snapshot.folder / name
         ), name
 
@@ -226,7 +226,7 @@ def test_qemu_dies_with_its_parent_killed(snapshot, tmp_path, slot):
     program = f"""
 import threading, time
 from pathlib import Path
-from harness.microvm import Snapshot, pack, thaw
+from harness.vm import Snapshot, pack, thaw
 
 def start():
     guest = thaw(Snapshot(Path({str(snapshot.folder)!r})), pack({{"word": b"x"}}), {{"do": "spin"}},

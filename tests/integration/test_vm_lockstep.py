@@ -17,9 +17,9 @@ from harness.images.compiler import (
     debian_compiler,
     without_executable_stack,
 )
-from harness.microvm.emulator import Emulator
-from harness.microvm.qemu import Qemu
-from harness.microvm.turns import SOURCE, Turns, provide_turns
+from harness.vm.lockstep import SOURCE, Turns, provide_turns
+from harness.vm.qemu_binary import Qemu
+from harness.vm.qemu_process import Emulator
 
 pytestmark = pytest.mark.integration
 

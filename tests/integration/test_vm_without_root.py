@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.images import Cache
-from harness.microvm import snapshots
 from harness.results import read_run
 from harness.trial import as_expected
+from harness.vm import snapshots
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +59,7 @@ def test_a_scenario_runs_without_root(home):
         pytest.skip("this interpreter is not to be read by other users")
     # Building takes a range in /etc/subuid; what was built is only copied here.
     frozen = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "shell", "--seed", "1"],
+        [sys.executable, "-m", "harness.cli.main", "shell", "--seed", "1"],
         input="true\n",
         text=True,
         capture_output=True,

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from harness.microvm import guest
+from harness.vm import guest_init
 
 HELD = {"since": 0}
 
@@ -52,7 +52,7 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     if doing == "leave":
         (out / "much").write_bytes(bytes(int(inputs["bytes"])))
     if doing == "poweroff":
-        guest.end_machine()
+        guest_init.end_machine()
     return 0
 
 
@@ -76,4 +76,4 @@ def fingerprint(out: Path, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    guest.serve(prepare, run)
+    guest_init.serve(prepare, run)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from harness import __version__, cli
+from harness import __version__
+from harness.cli import main
 from harness.errors import LabError, MissingError, UsageError
 
 
@@ -17,9 +18,9 @@ def command(monkeypatch):
 
     def put(body, **settings):
         made = click.command("probe", **settings)(body)
-        monkeypatch.setitem(cli.cli.commands, "probe", made)
+        monkeypatch.setitem(main.cli.commands, "probe", made)
 
-    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    monkeypatch.delenv(main.DEBUG_VARIABLE, raising=False)
     return put
 
 
@@ -43,7 +44,7 @@ def raising(error):
 )
 def test_an_error_ends_in_a_sentence_and_its_exit_code(command, capsys, error, code):
     command(raising(error))
-    assert cli.call(["probe"]) == code
+    assert main.call(["probe"]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in err
@@ -52,20 +53,20 @@ def test_an_error_ends_in_a_sentence_and_its_exit_code(command, capsys, error, c
 
 def test_a_hint_is_printed_with_what_was_wrong(command, capsys):
     command(raising(LabError("the lab is gone", hint="make it again")))
-    cli.call(["probe"])
+    main.call(["probe"])
     assert "the lab is gone\n  -> make it again" in capsys.readouterr().err
 
 
 def test_who_asks_for_the_traceback_gets_it(command, capsys, monkeypatch):
-    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    monkeypatch.setenv(main.DEBUG_VARIABLE, "1")
     command(raising(LabError("the lab is gone")))
-    assert cli.call(["probe"]) == 2
+    assert main.call(["probe"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [["nonsense"], ["--nonsense"], ["bench", "nonsense"]])
 def test_a_wrong_command_line_ends_with_64(argv, capsys):
-    assert cli.call(argv) == 64
+    assert main.call(argv) == 64
     assert "nonsense" in capsys.readouterr().err
 
 
@@ -74,19 +75,19 @@ def test_the_exit_code_of_a_command_is_kept(command):
         click.get_current_context().exit(2)
 
     command(body)
-    assert cli.call(["probe"]) == 2
+    assert main.call(["probe"]) == 2
 
 
 def test_a_command_that_returns_nothing_ends_well(command):
     command(lambda: None)
-    assert cli.call(["probe"]) == 0
+    assert main.call(["probe"]) == 0
 
 
 @pytest.mark.parametrize(
     ("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 64), (5, 64), (77, 77)]
 )
 def test_pytests_exit_codes_become_ours(pytest_code, code):
-    assert cli.exit_code_of(pytest_code) == code
+    assert main.exit_code_of(pytest_code) == code
 
 
 def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, capsys):
@@ -96,10 +97,10 @@ def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, cap
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios" / "test_x.py").touch()
     with pytest.raises(SystemExit) as ended:
-        cli.call(["run", "-k", "failover", "--engine", "stable"])
+        main.call(["run", "-k", "failover", "--engine", "stable"])
     assert ended.value.code == 64
     with pytest.raises(SystemExit):
-        cli.call(["run", "scenarios/test_x.py::test_one", "--help"])
+        main.call(["run", "scenarios/test_x.py::test_one", "--help"])
     assert called == [
         ["scenarios", "-k", "failover", "--engine", "stable"],
         ["scenarios/test_x.py::test_one", "--help"],
@@ -109,7 +110,7 @@ def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, cap
 def test_help_names_every_command_and_imports_none():
     script = (
         "import sys\n"
-        "from harness.cli import call, COMMANDS\n"
+        "from harness.cli.main import call, COMMANDS\n"
         "assert call(['--help']) == 0\n"
         "loaded = [c.where for c in COMMANDS.values() if c.where.split(':')[0] in sys.modules]\n"
         "heavy = {'pytest', 'docker', 'rich', 'plotly', 'locust'} & set(sys.modules)\n"
@@ -119,15 +120,15 @@ def test_help_names_every_command_and_imports_none():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    for name, lazy in cli.COMMANDS.items():
+    for name, lazy in main.COMMANDS.items():
         assert name in ran.stdout
         assert lazy.summary in ran.stdout
 
 
-@pytest.mark.parametrize("table", [cli.COMMANDS, cli.BENCHES])
+@pytest.mark.parametrize("table", [main.COMMANDS, main.BENCHES])
 def test_every_lazy_command_is_where_the_table_says(table):
-    context = click.Context(cli.cli)
-    group = cli.LazyGroup(name="all", lazy=table)
+    context = click.Context(main.cli)
+    group = main.LazyGroup(name="all", lazy=table)
     for name in table:
         command = group.get_command(context, name)
         assert command is not None
@@ -135,7 +136,7 @@ def test_every_lazy_command_is_where_the_table_says(table):
 
 
 def test_the_version_is_the_packages(capsys):
-    assert cli.call(["--version"]) == 0
+    assert main.call(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
 
@@ -158,7 +159,7 @@ def test_the_version_is_the_packages(capsys):
     ],
 )
 def test_a_selection_of_scenarios_runs_one_by_one(args):
-    assert cli.selects(args)
+    assert main.selects(args)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +172,14 @@ def test_a_selection_of_scenarios_runs_one_by_one(args):
     ],
 )
 def test_the_whole_suite_is_spread_over_the_cpus(args):
-    assert not cli.selects(args)
+    assert not main.selects(args)
 
 
 def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(tmp_path):
-    assert not cli.names_a_scenario(str(tmp_path), "--reports")
-    assert cli.names_a_scenario(str(tmp_path), "--controls")
+    assert not main.names_a_scenario(str(tmp_path), "--reports")
+    assert main.names_a_scenario(str(tmp_path), "--controls")
     ran = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "run", "--reports", str(tmp_path), "--co", "-q"],
+        [sys.executable, "-m", "harness.cli.main", "run", "--reports", str(tmp_path), "--co", "-q"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

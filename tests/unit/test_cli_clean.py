@@ -8,18 +8,18 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
+from harness.cli.clean import _remove, clean
 from harness.images import Cache
-from harness.lab import abandoned
-from harness.lab.abandoned import Leftover
-from harness.lab.command import _remove, clean
+from harness.lab import leftovers
+from harness.lab.leftovers import Leftover
 
 
 @pytest.fixture
 def as_user(monkeypatch, tmp_path):
     """An ordinary user with a cache and a folder for temporary files of its own."""
-    monkeypatch.setattr("harness.lab.command.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("harness.cli.clean.os.geteuid", lambda: 1000)
     monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.lab.command.of_temporary_files", list)
+    monkeypatch.setattr("harness.cli.clean.of_temporary_files", list)
     return Cache()
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes_on(capsys):
 
 @pytest.fixture
 def tmp(monkeypatch, tmp_path):
-    monkeypatch.setattr(abandoned.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
@@ -95,7 +95,7 @@ def old(folder: Path):
 
 
 def found_in(tmp):
-    return [one.where for one in abandoned.of_temporary_files() if one.where.startswith(str(tmp))]
+    return [one.where for one in leftovers.of_temporary_files() if one.where.startswith(str(tmp))]
 
 
 def test_old_temporary_folders_are_found_and_nobody_elses(tmp):
@@ -111,7 +111,7 @@ def test_a_folder_that_changed_lately_is_in_use(tmp):
 
 def test_a_folder_that_a_process_names_is_in_use(tmp, monkeypatch):
     mine = old(tmp / "swarm-chaos-guest-abc")
-    monkeypatch.setattr(abandoned, "_command_lines", lambda: [f"qemu\0file={mine}/ram\0"])
+    monkeypatch.setattr(leftovers, "_command_lines", lambda: [f"qemu\0file={mine}/ram\0"])
     assert found_in(tmp) == []
 
 
@@ -126,5 +126,5 @@ def test_a_folder_that_a_process_names_is_in_use(tmp, monkeypatch):
     ],
 )
 def test_a_lab_lives_while_its_janitor_runs(monkeypatch, line, ids):
-    monkeypatch.setattr(abandoned, "_command_lines", lambda: [line])
-    assert abandoned.living() == ids
+    monkeypatch.setattr(leftovers, "_command_lines", lambda: [line])
+    assert leftovers.living() == ids

@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from harness.cli.engines import engines
 from harness.engine import EngineFacts, resolve, roots
-from harness.engine.command import engines
 from harness.engine.roots import TREE_KIND
 from harness.errors import ImageError, UsageError
 from harness.images import Cache

@@ -5,7 +5,7 @@ import json
 import pytest
 from stored_runs import store_run
 
-from harness import cli
+from harness.cli import main
 
 FIRST, SECOND = "20261101T000000Z", "20261102T000000Z"
 
@@ -19,66 +19,66 @@ def reports(tmp_path, monkeypatch):
 
 
 def test_list(reports, capsys):
-    assert cli.call(["results", "list", "--json"]) == 0
+    assert main.call(["results", "list", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert (first["run"], first["as_expected"], first["not_as_expected"]) == (FIRST, 1, 1)
     assert second["engines"] == ["26.1.5"]
-    assert cli.call(["results", "list"]) == 0
+    assert main.call(["results", "list"]) == 0
     assert SECOND in capsys.readouterr().out
 
 
 def test_check(reports, capsys):
-    assert cli.call(["results", "check", FIRST, SECOND]) == 0
+    assert main.call(["results", "check", FIRST, SECOND]) == 0
     assert f"{FIRST}: 2 trials read, nothing damaged" in capsys.readouterr().out
     trial = next((reports / SECOND / "trials").iterdir())
     (trial / "journal.jsonl").unlink()
-    assert cli.call(["results", "check"]) == 2
+    assert main.call(["results", "check"]) == 2
     assert "missing: journal.jsonl" in capsys.readouterr().out
 
 
 def test_merge_export_and_import(reports, tmp_path, capsys):
-    assert cli.call(["results", "merge", FIRST, SECOND, "--into", "all"]) == 0
+    assert main.call(["results", "merge", FIRST, SECOND, "--into", "all"]) == 0
     assert capsys.readouterr().out == "all: 3 trials of 2 runs\n"
-    assert cli.call(["results", "export", "all"]) == 0
+    assert main.call(["results", "export", "all"]) == 0
     assert capsys.readouterr().out == "all.tar.gz\n"
-    assert cli.call(["results", "import", "all.tar.gz", "--reports", "other"]) == 0
+    assert main.call(["results", "import", "all.tar.gz", "--reports", "other"]) == 0
     assert len(list((tmp_path / "other" / "all" / "trials").iterdir())) == 3
     whole = (tmp_path / "all.tar.gz").read_bytes()
     (tmp_path / "torn.tar.gz").write_bytes(whole[: len(whole) - 60])
     capsys.readouterr()
-    assert cli.call(["results", "import", "torn.tar.gz", "--reports", "other"]) == 2
+    assert main.call(["results", "import", "torn.tar.gz", "--reports", "other"]) == 2
     out, err = capsys.readouterr()
     assert out == "other/all-2\n"
     assert "damaged" in err
 
 
 def test_merge_into_what_is_there_is_refused(reports, capsys):
-    assert cli.call(["results", "merge", FIRST, "--into", "reports"]) == 64
+    assert main.call(["results", "merge", FIRST, "--into", "reports"]) == 64
     assert "is there already" in capsys.readouterr().err
 
 
 def test_schema_metrics_badge_and_history(reports, capsys):
-    assert cli.call(["results", "schema", "trial"]) == 0
+    assert main.call(["results", "schema", "trial"]) == 0
     assert json.loads(capsys.readouterr().out)["$id"] == "urn:swarm-chaos:trial:1"
-    assert cli.call(["results", "metrics", FIRST, SECOND]) == 0
+    assert main.call(["results", "metrics", FIRST, SECOND]) == 0
     assert capsys.readouterr().out.count("swarm_chaos_measure{") == 3
-    assert cli.call(["results", "badge", FIRST]) == 0
+    assert main.call(["results", "badge", FIRST]) == 0
     assert "1 of 2 not as expected" in capsys.readouterr().out
-    assert cli.call(["results", "badge", "--json"]) == 0
+    assert main.call(["results", "badge", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["message"] == "1 as expected"
-    assert cli.call(["results", "history"]) == 0
+    assert main.call(["results", "history"]) == 0
     assert "too few to tell" in capsys.readouterr().out
-    assert cli.call(["results", "history", "--json"]) == 0
+    assert main.call(["results", "history", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
     for command in ("losses", "growth"):
-        assert cli.call(["results", command, "--json"]) == 0
+        assert main.call(["results", command, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == []
-    assert cli.call(["results", "history", "--all"]) == 0
+    assert main.call(["results", "history", "--all"]) == 0
     assert "too few runs to tell" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["check", "export", "metrics", "badge"])
 def test_no_run_at_all_is_a_sentence(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
-    assert cli.call(["results", command]) == 64
+    assert main.call(["results", command]) == 64
     assert "no run under reports yet" in capsys.readouterr().err

@@ -6,8 +6,8 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from harness.frozen.command import Row, ago, snapshots, table
-from harness.microvm import Machine
+from harness.cli.snapshots import Row, ago, snapshots, table
+from harness.vm import Machine
 
 NOTE = {"engine": "stable", "version": "26.1.5", "topology": "3m2w", "kernel": "6.12"}
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.reference.source import measured_by
+from harness.docgen.source import measured_by
 
 SCENARIO = '''
 """About."""
@@ -103,7 +103,7 @@ def test_what_lies_elsewhere_is_left_out(module, tmp_path):
 def test_the_pages_are_what_the_code_says():
     """Whoever changes a fault or a scenario runs `make reference` after it."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness.reference", "--check"],
+        [sys.executable, "-m", "harness.docgen", "--check"],
         capture_output=True,
         text=True,
         check=False,

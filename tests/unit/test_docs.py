@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, errors, fixtures, options, plugin
+from harness import errors, pytest_plugin
+from harness.cli import main
 from harness.doctor.labs import NEEDS
 from harness.engine.catalogue import KNOWN
 from harness.load.outcome import OUTCOMES
+from harness.pytest_plugin import fixtures, options
 from harness.trial import Measure, TrialInputs, TrialRecord
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +47,7 @@ def test_links_lead_somewhere(document):
 
 
 def test_every_command_is_in_the_reference():
-    commands = {*cli.COMMANDS, *cli.cli.commands}
+    commands = {*main.COMMANDS, *main.cli.commands}
     assert {name for name in commands if f"`swarm-chaos {name}" not in REFERENCE} == set()
 
 
@@ -71,16 +73,16 @@ def test_every_option_of_the_scenarios_is_in_the_reference():
 
 
 def test_every_fixture_and_mark_of_the_scenarios_is_in_the_reference():
-    names = {name for name in plugin.__all__ if not name.startswith("pytest_")} - {"point"}
+    names = {name for name in pytest_plugin.__all__ if not name.startswith("pytest_")} - {"point"}
     assert all(hasattr(fixtures, name) for name in names)
-    marks = {re.match(r"\w+", mark)[0] for mark in plugin.MARKERS}
+    marks = {re.match(r"\w+", mark)[0] for mark in pytest_plugin.MARKERS}
     assert {n for n in names if f"| `{n}`" not in REFERENCE} == set()
     assert {m for m in marks if not re.search(rf"`@pytest\.mark\.{m}[(`]", REFERENCE)} == set()
 
 
 def test_every_exit_code_is_in_the_reference():
     codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
-    for code in codes | {cli.EXIT_INTERRUPTED}:
+    for code in codes | {main.EXIT_INTERRUPTED}:
         assert f"\n| {code} | " in REFERENCE
 
 

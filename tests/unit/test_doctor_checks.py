@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import Finding, Machine, diagnose, make_checks, of_microvm
+from harness.doctor import Finding, Machine, diagnose, make_checks
 from harness.doctor.check import REGISTRY, Check, Entry
+from harness.doctor.checks import microvm
+from harness.doctor.checks.kernel import FEATURES
+from harness.doctor.checks.machine import has_range
+from harness.doctor.checks.programs import PROGRAMS
 from harness.doctor.labs import AUTO, NEEDS, ONLY_ORDINARY_USERS
 from harness.doctor.machine import Answer, nearest_folder
-from harness.doctor.of_kernel import FEATURES
-from harness.doctor.of_machine import has_range
-from harness.doctor.of_programs import PROGRAMS
 from harness.doctor.packages import PACKAGE_OF
 from harness.doctor.show import render
 from harness.errors import MissingError
 from harness.images import Cache, DebianQemu
 from harness.lab.features import KernelFeatures, Tried
-from harness.microvm import KvmVerdict
+from harness.vm import KvmVerdict
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -118,8 +119,8 @@ def test_without_namespaces_the_rest_says_why_it_was_not_tried():
 def qemu(monkeypatch, tmp_path):
     """What is here of QEMU: nothing named, nothing cached, on an x86-64 machine."""
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
-    monkeypatch.setattr(of_microvm, "debian_qemu_fits", lambda: True)
-    monkeypatch.setattr(of_microvm, "cached_qemu", lambda _cache: None)
+    monkeypatch.setattr(microvm, "debian_qemu_fits", lambda: True)
+    monkeypatch.setattr(microvm, "cached_qemu", lambda _cache: None)
     return monkeypatch
 
 
@@ -132,7 +133,7 @@ def test_a_qemu_that_can_be_fetched_is_no_lack(qemu):
 def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu):
     found = one("QEMU", made_up(programs=frozenset()))
     assert (found.state, found.todo) == ("missing", "apt-get install mmdebstrap")
-    qemu.setattr(of_microvm, "debian_qemu_fits", lambda: False)
+    qemu.setattr(microvm, "debian_qemu_fits", lambda: False)
     found = one("QEMU", made_up())
     assert (found.state, "SWARM_CHAOS_QEMU" in found.todo) == ("missing", True)
 
@@ -148,7 +149,7 @@ def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu):
 )
 def test_a_cached_qemu_is_believed_only_when_it_runs(qemu, answer, state):
     cached = DebianQemu("10.0.13 Debian 1:10.0.13", Path("/cache/qemu"))
-    qemu.setattr(of_microvm, "cached_qemu", lambda _cache: cached)
+    qemu.setattr(microvm, "cached_qemu", lambda _cache: cached)
     found = one("QEMU", made_up(answers={"ld-linux-x86-64.so.2": answer}))
     assert found.state == state
     assert ("10.0.13" in found.seen) is (state == "ok")
@@ -265,7 +266,7 @@ def test_the_terminal_shows_every_check_its_state_in_words_and_the_way_out():
 @pytest.mark.parametrize(("missing", "code"), [("QEMU", 0), ("mmdebstrap", 2)])
 def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing, code):
     from harness import doctor
-    from harness.cli import call
+    from harness.cli.main import call
 
     diagnosis = diagnose(with_state(missing, "missing"), root=True)
     monkeypatch.setattr(doctor, "examine", lambda: diagnosis)
@@ -276,12 +277,12 @@ def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing,
 
 
 def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", qemu=True, verdict=None):
-    monkeypatch.setattr(of_microvm, "DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(microvm, "DEVICE", tmp_path / "kvm")
     if device:
         (tmp_path / "kvm").touch()
-    monkeypatch.setattr(of_microvm, "cached_kernel", lambda _cache: kernel)
-    monkeypatch.setattr(of_microvm, "qemu_is_here", lambda _cache: qemu)
-    monkeypatch.setattr(of_microvm, "kvm_boots", lambda _kernel, _cache: verdict)
+    monkeypatch.setattr(microvm, "cached_kernel", lambda _cache: kernel)
+    monkeypatch.setattr(microvm, "qemu_is_here", lambda _cache: qemu)
+    monkeypatch.setattr(microvm, "kvm_boots", lambda _kernel, _cache: verdict)
     return one("KVM", made_up())
 
 
@@ -301,4 +302,4 @@ def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_p
 
 
 def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path):
-    assert of_microvm.cached_kernel(Cache(tmp_path)) is None
+    assert microvm.cached_kernel(Cache(tmp_path)) is None

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from harness.cli.faults import faults
 from harness.errors import SwarmError, UsageError
 from harness.faults.catalogue import catalogue, facts_of, kind_of, read_parameters, words_of
-from harness.faults.command import faults
 from harness.faults.links import Links
 from harness.faults.targets import ROLES, Targets
 from harness.swarm import Swarm

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import FaultError, TrialError
 from harness.faults import Faults
 from harness.faults.ledger import ledger_of
-from harness.faults.on_node import DOCKERD, NodeFault
+from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.trial import read_lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))

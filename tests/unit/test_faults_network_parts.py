@@ -19,10 +19,11 @@ from harness.faults.network import (
     NetworkLoss,
     NetworkRate,
     NetworkReorder,
-    filters,
-    ports,
+    iptables_save,
+    qdisc_tree,
     rules,
 )
+from harness.faults.network.evidence_packets import build
 from harness.faults.network.netem import (
     Burst,
     Corrupt,
@@ -34,7 +35,6 @@ from harness.faults.network.netem import (
     netem,
     read_back,
 )
-from harness.faults.network.probe import build
 from harness.faults.planes import PLANES, Ports
 
 W1, M = frozenset({"w1"}), frozenset({"m1", "m2"})
@@ -214,15 +214,15 @@ class Recorded:
 def test_queues_come_and_go_and_the_last_one_takes_the_tree_along():
     fabric = Recorded("m1", "w1")
     before = fabric.qdiscs()
-    assert ports.lay(fabric, ["w1", "not-there"], 1, "tbf rate 1bit") == ["w1"]
-    assert ports.lay(fabric, ["w1", "m1"], 2, "netem delay 1us") == ["m1", "w1"]
-    assert ports.lay(fabric, ["w1", "m1"], 2, "netem delay 1us") == []
-    assert [leaf.port for leaf in ports.leaves(fabric, 2)] == ["m1", "w1"]
-    ports.lift(fabric, 1)
-    assert not ports.leaves(fabric, 1)
-    assert len(ports.leaves(fabric, 2)) == 2
-    ports.lift(fabric, 1)  # once more changes nothing
-    ports.lift(fabric, 2)
+    assert qdisc_tree.lay(fabric, ["w1", "not-there"], 1, "tbf rate 1bit") == ["w1"]
+    assert qdisc_tree.lay(fabric, ["w1", "m1"], 2, "netem delay 1us") == ["m1", "w1"]
+    assert qdisc_tree.lay(fabric, ["w1", "m1"], 2, "netem delay 1us") == []
+    assert [leaf.port for leaf in qdisc_tree.leaves(fabric, 2)] == ["m1", "w1"]
+    qdisc_tree.lift(fabric, 1)
+    assert not qdisc_tree.leaves(fabric, 1)
+    assert len(qdisc_tree.leaves(fabric, 2)) == 2
+    qdisc_tree.lift(fabric, 1)  # once more changes nothing
+    qdisc_tree.lift(fabric, 2)
     assert fabric.qdiscs() == before
 
 
@@ -230,10 +230,10 @@ def test_somebody_elses_qdisc_is_left_alone():
     fabric = Recorded("m1", "w1")
     fabric.roots["w1"] = {"kind": "fq_codel", "handle": "8001:"}
     before = fabric.qdiscs()
-    assert ports.foreign(fabric, ["m1", "w1"]) == {"w1": "fq_codel"}
+    assert qdisc_tree.foreign(fabric, ["m1", "w1"]) == {"w1": "fq_codel"}
     with pytest.raises(FaultError, match="left alone"):
-        ports.lay(fabric, ["m1", "w1"], 1, "tbf rate 1bit")
-    ports.lift(fabric, 1)
+        qdisc_tree.lay(fabric, ["m1", "w1"], 1, "tbf rate 1bit")
+    qdisc_tree.lift(fabric, 1)
     assert fabric.qdiscs() == before
 
 
@@ -252,15 +252,15 @@ def test_whatever_the_order_lifting_all_ends_where_it_began(steps):
     before = fabric.qdiscs()
     for step, slot, names in steps:
         if step == "lay":
-            ports.lay(fabric, names, slot, "netem delay 1us")
+            qdisc_tree.lay(fabric, names, slot, "netem delay 1us")
         elif step == "lift":
-            ports.lift(fabric, slot)
+            qdisc_tree.lift(fabric, slot)
         else:  # the cable of a node is a new one, without anything on it
             for name in names:
                 fabric.roots[name] = {"kind": "noqueue", "handle": "0:"}
                 fabric.leaves = {key: v for key, v in fabric.leaves.items() if key[0] != name}
     for slot in (1, 2, 3):
-        ports.lift(fabric, slot)
+        qdisc_tree.lift(fabric, slot)
     assert fabric.qdiscs() == before
 
 
@@ -311,7 +311,7 @@ COMMIT
 
 
 def test_emptied_tables_have_no_rule_no_own_chain_and_let_all_pass():
-    assert filters.emptied(SAVED) == (
+    assert iptables_save.emptied(SAVED) == (
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
         "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n"
     )
@@ -322,8 +322,10 @@ def test_what_was_added_meanwhile_stays_and_comes_first():
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:NEW - [0:0]\n"
         "-A FORWARD -j NEW\nCOMMIT\n*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n"
     )
-    whole = filters.merged(SAVED, present)
-    assert filters.rules_in(whole) == filters.rules_in(SAVED) | filters.rules_in(present)
+    whole = iptables_save.merged(SAVED, present)
+    assert iptables_save.rules_in(whole) == iptables_save.rules_in(SAVED) | iptables_save.rules_in(
+        present
+    )
     assert whole.index("-A FORWARD -j NEW") < whole.index("-A FORWARD -j DOCKER")
     assert ":FORWARD DROP [1:2]" in whole
     assert whole.count(":FORWARD") == 1
@@ -345,13 +347,15 @@ def table(names, lines):
 
 @given(listed, listed)
 def test_two_lists_made_one_have_the_rules_of_both(saved, present):
-    whole = filters.merged(saved, present)
-    assert filters.rules_in(whole) == filters.rules_in(saved) | filters.rules_in(present)
+    whole = iptables_save.merged(saved, present)
+    assert iptables_save.rules_in(whole) == iptables_save.rules_in(saved) | iptables_save.rules_in(
+        present
+    )
     kept = [line for line in whole.splitlines() if line.startswith("-A")]
     order = [line for line in saved.splitlines() if line.startswith("-A")]
     assert [line for line in kept if line in order] == order
-    assert filters.merged(whole, present) == whole
+    assert iptables_save.merged(whole, present) == whole
 
 
 def test_the_priority_of_a_slot_is_a_class_of_our_tree():
-    assert ports.priority(255) == "5c4a:ff"
+    assert qdisc_tree.priority(255) == "5c4a:ff"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.faults.network import shapes
+from harness.faults.network import partition_shapes
 
 
 def names(count):
@@ -24,7 +24,7 @@ sizes = st.integers(min_value=3, max_value=30)
 def test_the_isolated_one_hears_nobody_and_the_others_all_of_themselves(count, data):
     everybody = names(count)
     alone = data.draw(st.sampled_from(everybody))
-    cut = shapes.isolated(alone, everybody)
+    cut = partition_shapes.isolated(alone, everybody)
     assert heard_by(alone, everybody, cut) == {alone}
     for other in set(everybody) - {alone}:
         assert heard_by(other, everybody, cut) == set(everybody) - {alone}
@@ -33,7 +33,7 @@ def test_the_isolated_one_hears_nobody_and_the_others_all_of_themselves(count, d
 @given(sizes)
 def test_halves_hear_themselves_and_differ_by_one_at_most(count):
     everybody = names(count)
-    cut = shapes.halves(everybody)
+    cut = partition_shapes.halves(everybody)
     worlds = {frozenset(heard_by(name, everybody, cut)) for name in everybody}
     small, large = sorted(worlds, key=len)
     assert small | large == set(everybody)
@@ -44,7 +44,7 @@ def test_halves_hear_themselves_and_differ_by_one_at_most(count):
 @given(sizes)
 def test_a_bridge_has_one_place_that_hears_all_and_is_heard_by_all(count):
     everybody = names(count)
-    cut = shapes.bridge(everybody)
+    cut = partition_shapes.bridge(everybody)
     middle = [name for name in everybody if heard_by(name, everybody, cut) == set(everybody)]
     assert len(middle) == 1
     assert all(middle[0] in heard_by(name, everybody, cut) for name in everybody)
@@ -58,7 +58,7 @@ def test_a_bridge_has_one_place_that_hears_all_and_is_heard_by_all(count):
 @given(sizes)
 def test_in_a_ring_each_hears_a_majority_and_no_two_the_same(count):
     everybody = names(count)
-    cut = shapes.ring(everybody)
+    cut = partition_shapes.ring(everybody)
     worlds = [frozenset(heard_by(name, everybody, cut)) for name in everybody]
     assert len(set(worlds)) == count
     for name, world in zip(everybody, worlds, strict=True):
@@ -73,7 +73,7 @@ def test_one_way_is_cut_in_one_direction_only(count, data):
         st.lists(st.sampled_from(everybody), min_size=1, max_size=count - 1, unique=True)
     )
     others = [name for name in everybody if name not in sources]
-    cut = shapes.one_way(sources, others)
+    cut = partition_shapes.one_way(sources, others)
     assert all((a, b) in cut and (b, a) not in cut for a in sources for b in others)
     assert len(cut) == len(sources) * len(others)
 
@@ -85,7 +85,7 @@ def test_groups_hear_themselves_alone_in_both_directions(counts):
         parts.append(names(at + count)[at:])
         at += count
     everybody = names(at)
-    cut = shapes.groups(*parts)
+    cut = partition_shapes.groups(*parts)
     for part in parts:
         for name in part:
             assert heard_by(name, everybody, cut) == set(part)
@@ -94,16 +94,16 @@ def test_groups_hear_themselves_alone_in_both_directions(counts):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: shapes.groups(["a"]),
-        lambda: shapes.groups(["a"], []),
-        lambda: shapes.groups(["a", "b"], ["b", "c"]),
-        lambda: shapes.isolated("a", ["a"]),
-        lambda: shapes.halves(["a"]),
-        lambda: shapes.bridge(["a", "b"]),
-        lambda: shapes.ring(["a", "b"]),
-        lambda: shapes.ring(["a", "b", "b"]),
-        lambda: shapes.one_way(["a"], ["a", "b"]),
-        lambda: shapes.one_way([], ["b"]),
+        lambda: partition_shapes.groups(["a"]),
+        lambda: partition_shapes.groups(["a"], []),
+        lambda: partition_shapes.groups(["a", "b"], ["b", "c"]),
+        lambda: partition_shapes.isolated("a", ["a"]),
+        lambda: partition_shapes.halves(["a"]),
+        lambda: partition_shapes.bridge(["a", "b"]),
+        lambda: partition_shapes.ring(["a", "b"]),
+        lambda: partition_shapes.ring(["a", "b", "b"]),
+        lambda: partition_shapes.one_way(["a"], ["a", "b"]),
+        lambda: partition_shapes.one_way([], ["b"]),
     ],
 )
 def test_what_is_no_partition_is_refused(make):

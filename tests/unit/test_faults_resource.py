@@ -23,7 +23,7 @@ from harness.faults.resource import (
 )
 from harness.faults.resource.controllers import controller
 from harness.faults.resource.disk import _fill_up, _free, _takes
-from harness.faults.resource.tables import _lowest_free
+from harness.faults.resource.kernel_limits import _lowest_free
 
 MIB = 1 << 20
 

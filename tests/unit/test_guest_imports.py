@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import harness
-from harness.frozen.sources import HOST_ONLY, trial_sources
+from harness.snapshots.source_bundle import HOST_ONLY, trial_sources
 
 ROOT = Path(harness.__file__).parent.parent
 
 
 def test_a_trial_brings_none_of_it():
     brought = {Path(name).parts[1] for name in trial_sources(ROOT, []) if "/" in name}
-    assert "plugin" in brought
+    assert "pytest_plugin" in brought
     assert not brought & set(HOST_ONLY)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError, MissingError
-from harness.images import Cache, program
+from harness.images import Cache, portable_program
 from harness.images.compiler import (
     DebianCompiler,
     compile_library,
@@ -61,7 +61,7 @@ def test_what_the_compiler_says_is_in_the_error(tmp_path):
 
 
 def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "machine_here", lambda: "aarch64")
+    monkeypatch.setattr(portable_program, "machine_here", lambda: "aarch64")
     monkeypatch.setattr("harness.images.compiler.machine_here", lambda: "aarch64")
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_compiler(Cache(tmp_path), say=pytest.fail)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError, MissingError, UsageError
-from harness.images import Cache, debian_qemu, program
-from harness.images.qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
-from harness.microvm import own_qemu, provide_qemu, qemu_at_hand
+from harness.images import Cache, debian_qemu, portable_program
+from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
+from harness.vm import own_qemu, provide_qemu, qemu_at_hand
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 VERSION = "10.0.13 Debian 1:10.0.13+ds-0+deb13u1"
@@ -73,15 +73,15 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
     monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(program.os, "uname", lambda: machine("x86_64"))
+    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("x86_64"))
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
 
     def serve(files):
         write_tar(tmp_path / "tar", files)
-        program = tmp_path / "bin" / "mmdebstrap"
-        program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\ncat {tmp_path / "tar"}\n')
-        program.chmod(0o755)
+        portable_program = tmp_path / "bin" / "mmdebstrap"
+        portable_program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\ncat {tmp_path / "tar"}\n')
+        portable_program.chmod(0o755)
         return lambda: calls.read_text().splitlines() if calls.exists() else []
 
     return serve
@@ -151,8 +151,8 @@ def test_it_is_started_by_its_own_loader_with_its_own_libraries_and_firmware(mir
     assert words[words.index("-L") + 1] == str(folder / "firmware")
     assert words[words.index("-name") + 1] == f"process={PROGRAM}"
     # The loader's own words come before the program, QEMU's after it.
-    program = words.index(str(folder / "bin" / PROGRAM))
-    assert words.index("--library-path") < program < words.index("-name")
+    portable_program = words.index(str(folder / "bin" / PROGRAM))
+    assert words.index("--library-path") < portable_program < words.index("-name")
 
 
 def test_it_moves_with_the_cache(mirror, cache, tmp_path):
@@ -197,7 +197,7 @@ def test_what_would_not_run_never_gets_into_the_cache(mirror, cache, loader, sai
 
 def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(mirror, cache, monkeypatch):
     calls = mirror(packages())
-    monkeypatch.setattr(program.os, "uname", lambda: machine("aarch64"))
+    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("aarch64"))
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_qemu(cache)
     assert "SWARM_CHAOS_QEMU" in caught.value.hint
@@ -220,21 +220,21 @@ def test_a_version_carries_the_packages_revision(text, version):
 
 def own(folder, answer, name="my-qemu"):
     folder.mkdir(exist_ok=True)
-    program = folder / name
-    program.write_text(f'#!/bin/sh\necho "{answer}"\n')
-    program.chmod(0o755)
-    return program
+    portable_program = folder / name
+    portable_program.write_text(f'#!/bin/sh\necho "{answer}"\n')
+    portable_program.chmod(0o755)
+    return portable_program
 
 
 @pytest.mark.parametrize("by", ["path", "name", "relative path"])
 def test_a_qemu_of_ones_own_replaces_the_fetched_one(mirror, cache, tmp_path, monkeypatch, by):
     calls = mirror(packages())
-    program = own(tmp_path / "bin", "QEMU emulator version 9.1.0")
+    portable_program = own(tmp_path / "bin", "QEMU emulator version 9.1.0")
     monkeypatch.chdir(tmp_path)
-    named = {"path": str(program), "name": "my-qemu", "relative path": "bin/my-qemu"}[by]
+    named = {"path": str(portable_program), "name": "my-qemu", "relative path": "bin/my-qemu"}[by]
     monkeypatch.setenv("SWARM_CHAOS_QEMU", named)
     found = provide_qemu(cache)
-    assert (found.version, found.command) == ("9.1.0", (str(program),))
+    assert (found.version, found.command) == ("9.1.0", (str(portable_program),))
     assert qemu_at_hand(cache)
     assert calls() == []
 

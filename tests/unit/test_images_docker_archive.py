@@ -4,7 +4,13 @@ import hashlib
 import json
 import tarfile
 
-from harness.images.archive import ImageRecipe, LayerFile, read_layer, write_archive, write_layer
+from harness.images.docker_archive import (
+    ImageRecipe,
+    LayerFile,
+    read_layer,
+    write_archive,
+    write_layer,
+)
 
 FILES = [
     LayerFile("etc/file", b"text"),

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.images.workload import balancer, resolver
-from harness.images.workload.app import App
-from harness.images.workload.httpd import Request, Response, Server, unquote
-from harness.images.workload.logwriter import LogWriter
+from harness.images.workload_programs import balancer, resolver
+from harness.images.workload_programs.app import App
+from harness.images.workload_programs.httpd import Request, Response, Server, unquote
+from harness.images.workload_programs.logwriter import LogWriter
 
 
 class Served:

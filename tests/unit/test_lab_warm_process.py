@@ -3,34 +3,34 @@
 import pytest
 
 from harness.errors import LabError
-from harness.lab import ready
+from harness.lab import warm_process
 
 
 @pytest.fixture(autouse=True)
 def none_waits():
     yield
-    while (left := ready.take_ready()) is not None:
+    while (left := warm_process.take_ready()) is not None:
         left.dismiss()
 
 
 def test_each_is_given_out_once():
-    assert ready.take_ready() is None
-    ready.keep_ready(["json"], {})
-    waiting = ready.take_ready()
+    assert warm_process.take_ready() is None
+    warm_process.keep_ready(["json"], {})
+    waiting = warm_process.take_ready()
     assert waiting is not None
-    assert ready.take_ready() is None
+    assert warm_process.take_ready() is None
     waiting.dismiss()
 
 
 def test_what_cannot_be_imported_is_told():
     with pytest.raises(LabError, match="was to import json, no_such_module"):
-        ready.keep_ready(["json", "no_such_module"], {})
-    assert ready.take_ready() is None
+        warm_process.keep_ready(["json", "no_such_module"], {})
+    assert warm_process.take_ready() is None
 
 
 def test_one_that_is_dead_is_no_program(tmp_path):
-    ready.keep_ready(["json"], {})
-    waiting = ready.take_ready()
+    warm_process.keep_ready(["json"], {})
+    waiting = warm_process.take_ready()
     waiting.dismiss()
     started = waiting.become("json.tool", pid=1, groups=[], environment={}, log=tmp_path / "log")
     assert started is None

@@ -14,7 +14,7 @@ OF_NODES = re.compile(r"\b(NamespacesLab|host_state|stable|seed_of|--lab=namespa
 
 def test_nodes_and_guests_have_a_lane_each_and_the_rest_goes_by_files():
     assert lane_of("tests/integration/test_lab_nodes.py::test_a[1::2]") == "nodes"
-    assert lane_of("tests/integration/test_shell_visit.py::test_a") == "guests"
+    assert lane_of("tests/integration/test_snapshots_visit.py::test_a") == "guests"
     assert lane_of("tests/unit/test_lanes.py::test_a") == "tests/unit/test_lanes.py"
 
 

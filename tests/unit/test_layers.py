@@ -15,14 +15,16 @@ HARNESS = REPOSITORY / "harness"
 FLOORS = (
     {"errors"},
     {"wait"},
-    {"images", "trial", "servers"},
+    {"images", "trial"},
     {"engine"},
-    {"lab", "microvm"},
+    {"lab", "vm"},
     {"swarm", "services"},
-    {"faults", "probes", "load", "frozen"},
-    {"fixtures", "options", "progress", "outer"},
-    {"plugin"},
-    {"cli", "bench", "doctor", "hand", "reference", "replay", "shell"},
+    {"faults", "probes", "load"},
+    {"guest"},
+    {"snapshots"},
+    {"pytest_plugin"},
+    {"bench", "docgen", "doctor", "manual"},
+    {"cli"},
 )
 """From the ground up. A room imports rooms of lower floors, and itself."""
 
@@ -39,7 +41,7 @@ NEIGHBOURS: dict[str, set[str]] = {}
 """Rooms that may import one of their own floor. Each is an exception: say why."""
 
 NOT_IN = {
-    "microvm": {"docker", "pytest", "_pytest", "testinfra", "locust"},
+    "vm": {"docker", "pytest", "_pytest", "testinfra", "locust"},
     "results": {"docker", "pytest", "pyroute2", "psutil", "testinfra", "locust", "fcntl", "pwd"},
     "report": {"docker", "pytest", "pyroute2", "psutil", "testinfra", "locust", "fcntl", "pwd"},
     "lab": {"pytest", "_pytest"},
@@ -85,9 +87,7 @@ def allowed_to(room):
         return BESIDE[room] | {room}
     [floor] = [number for number, rooms in enumerate(FLOORS) if room in rooms]
     below = set().union(*FLOORS[:floor]) if floor else set()
-    top = (
-        USED_BY_TOP if room in {"progress", "outer", "plugin", "cli", "bench", "doctor"} else set()
-    )
+    top = USED_BY_TOP if room in {"pytest_plugin", "cli", "bench", "doctor"} else set()
     return below | top | {room} | NEIGHBOURS.get(room, set())
 
 
@@ -134,14 +134,14 @@ def test_the_package_itself_imports_no_room():
         ("harness.trial.clock", "import harness.swarm.form"),
         ("harness.trial.clock", "def f():\n    import harness.swarm"),
         ("harness.engine.provide", "from harness.lab import Node"),
-        ("harness.lab.lab", "from harness.microvm import thaw"),
+        ("harness.lab.lab", "from harness.vm import thaw"),
         ("harness.swarm.form", "from harness.load import Load"),
         ("harness.report.page", "from harness.images import Cache"),
         ("harness.report.page", "from harness.lab.features import probe_features"),
         ("harness.results.run", "import pytest"),
-        ("harness.microvm.guest", "import docker.errors"),
-        ("harness.microvm.guest", "from pytest import main"),
-        ("harness.fixtures", "from harness.plugin import x"),
+        ("harness.vm.thaw", "import docker.errors"),
+        ("harness.vm.thaw", "from pytest import main"),
+        ("harness.pytest_plugin.fixtures", "from harness.cli import x"),
     ],
 )
 def test_a_trespass_is_seen(module, source):
@@ -154,8 +154,8 @@ def test_a_trespass_is_seen(module, source):
         ("harness.lab.lab", "from harness.engine import Engine\nfrom harness.lab.fabric import x"),
         ("harness.lab.lab", "from . import fabric\nfrom .fabric import x"),
         ("harness.report.page", "from harness.results import read_run\nimport jinja2"),
-        ("harness.plugin", "import pytest\nfrom harness.report import write_report"),
-        ("harness.cli", "from harness import __version__"),
+        ("harness.pytest_plugin", "import pytest\nfrom harness.report import write_report"),
+        ("harness.cli.main", "from harness import __version__"),
     ],
 )
 def test_what_is_allowed_is_left_alone(module, source):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.hand.book import Book, Keeper, Page
-from harness.hand.opened import BusyError, OpenLab
-from harness.hand.status import lines
-from harness.hand.workbench import parse_words
+from harness.manual.injected_store import Book, Keeper, Page
+from harness.manual.open_lab import BusyError, OpenLab
+from harness.manual.session import parse_words
+from harness.manual.status import lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import outer
 from harness.engine import EngineFacts
-from harness.frozen import Sent
 from harness.images import Cache
 from harness.lab import Topology
-from harness.microvm import Clock, GuestResult, Outcome, Snapshot
-from harness.outer import Assignment, Guests, run_in_guest
+from harness.pytest_plugin import guest_runner
+from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
 from harness.results import RunWriter, read_run
+from harness.snapshots import Sent
+from harness.vm import Clock, GuestResult, Outcome, Snapshot
 
 ENGINE = EngineFacts(
     name="stable",
@@ -77,7 +77,7 @@ def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", ou
         folder = into / errand.trial
         return Sent(result, folder if folder.is_dir() else None, 0.1)
 
-    monkeypatch.setattr(outer, "send", send)
+    monkeypatch.setattr(guest_runner, "send", send)
     return errands
 
 
@@ -126,7 +126,9 @@ def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_
     files = {"reports.jsonl": "\n".join(report(w) for w in ("setup", "call", "teardown")) + "\n"}
     guest_that(monkeypatch, files=files, out_of_turn=out_of_turn)
     warned = []  # and not pytest's own list: it would be shown below this very test's run
-    monkeypatch.setattr(outer, "_record_warning", lambda _, warning: warned.append(str(warning)))
+    monkeypatch.setattr(
+        guest_runner, "_record_warning", lambda _, warning: warned.append(str(warning))
+    )
     run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
     reports = list(run_in_guest(assignment(item), guests, run, lambda _: None))
     assert [r.outcome for r in reports] == ["passed"] * 3

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.lab import Topology
-from harness.options import declare, read
+from harness.pytest_plugin.options import declare, read
 
 
 class Parser:

@@ -2,11 +2,10 @@
 
 import pytest
 
-from harness import options
 from harness.errors import UsageError
-from harness.frozen import KERNELS, kernel_suite
-from harness.microvm import Clock
-from harness.plugin import collecting, selecting
+from harness.pytest_plugin import collection, markers, options
+from harness.snapshots import KERNELS, kernel_suite
+from harness.vm import Clock
 
 
 @pytest.fixture
@@ -75,14 +74,14 @@ def test_every_lab_that_is_offered_is_taken_and_offered_in_the_refusal(read, lab
 
 @pytest.mark.parametrize(("at_hand", "lab"), [(True, "microvm"), (False, "namespaces")])
 def test_auto_is_the_guest_where_qemu_is_or_can_be_fetched(read, monkeypatch, at_hand, lab):
-    monkeypatch.setattr(selecting, "qemu_at_hand", lambda _cache: at_hand)
-    assert selecting.chosen_lab(read()) == lab
-    assert selecting.chosen_lab(read("--lab=microvm")) == "microvm"
-    assert selecting.chosen_lab(read("--lab=namespaces")) == "namespaces"
+    monkeypatch.setattr(markers, "qemu_at_hand", lambda _cache: at_hand)
+    assert markers.chosen_lab(read()) == lab
+    assert markers.chosen_lab(read("--lab=microvm")) == "microvm"
+    assert markers.chosen_lab(read("--lab=namespaces")) == "namespaces"
 
 
 def test_cpus_are_refused_where_there_are_no_guests(read):
     with pytest.raises(UsageError, match="--cpus is for guests"):
-        collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces"))
-    collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=microvm"))
-    collecting.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces", "--lab-attach=/x"))
+        collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces"))
+    collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=microvm"))
+    collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces", "--lab-attach=/x"))

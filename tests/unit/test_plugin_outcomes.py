@@ -20,10 +20,9 @@ CONFTEST = '''
 import os
 from types import SimpleNamespace as Facts
 
-from harness import fixtures
 from harness.errors import LabError
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["harness.pytest_plugin"]
 os.geteuid = lambda: int(os.environ.get("FAKE_UID", "0"))
 
 
@@ -71,8 +70,11 @@ def engine(shelf, name):
     return Facts(version="26.1.5", source="fake", digest="d")
 
 
-fixtures.Scene.open_lab = open_lab
-fixtures.Shelf.engine = engine
+def pytest_configure():
+    from harness.pytest_plugin import fixtures
+
+    fixtures.Scene.open_lab = open_lab
+    fixtures.Shelf.engine = engine
 '''
 
 #: Without hypothesis: importing it is a third of what such a run costs.

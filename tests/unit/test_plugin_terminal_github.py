@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from stored_runs import store_run
 
-from harness.progress import Progress
+from harness.pytest_plugin.terminal import Progress
 
 
 class Reporter:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.probes.dns import Answer, answer_in, question
+from harness.probes.dns_wire import Answer, answer_in, question
 from harness.probes.ipvs import Destination, destinations_in
 
 LABELS = st.lists(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.probes.allocation import allocated
+from harness.probes.ipam import allocated
 
 
 def network(name, subnet, ids, gateway=None):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harness.probes.api import outcome_of
 from harness.probes.containers import life_of
+from harness.probes.gossip_log import changes_in
 from harness.probes.logs import PATTERNS, lines_in
-from harness.probes.membership import changes_in
-from harness.probes.stamps import epoch_seconds
+from harness.probes.timestamps import epoch_seconds
 
 AT = datetime(2026, 11, 23, 4, 23, 0, tzinfo=UTC).timestamp()
 COMPILED = {name: re.compile(words) for name, words in PATTERNS.items()}

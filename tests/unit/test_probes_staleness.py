@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.probes.asking import Attempt, Cell, head_of
 from harness.probes.containers import Life
+from harness.probes.http_prober import Attempt, Cell, head_of
 from harness.probes.reachability import alone_in, listeners_in, outages_in
 from harness.probes.staleness import (
     LEAVING,

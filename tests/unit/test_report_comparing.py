@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 from stored_runs import given, store_run, store_trial
 
-from harness import cli
+from harness.cli import main
 from harness.report.comparing import markdown, render_comparison, table, what_changed
 from harness.report.comparing.github import comparison_to_github
 from harness.report.github import run_to_github
 from harness.results import RunWriter, read_run
 from harness.results.comparison import Comparison, compare
-from harness.results.sides import sides_by_run
+from harness.results.comparison_sides import sides_by_run
 from harness.wait import Elapsed
 
 FAST = [10 + n / 10 for n in range(10)]
@@ -150,16 +150,16 @@ FIRST, SECOND = "20261101T000000Z", "20261102T000000Z"
 
 
 def test_compare_exits_1_only_when_asked_to_fail_on_what_is_there(reports, capsys):
-    assert cli.call(["compare", FIRST, SECOND]) == 0
-    assert cli.call(["compare", FIRST, SECOND, "--fail-on", "regressed"]) == 1
-    assert cli.call(["compare", SECOND, FIRST, "--fail-on", "regressed"]) == 0
-    assert cli.call(["compare", SECOND, FIRST, "--fail-on", "regressed,improved"]) == 1
+    assert main.call(["compare", FIRST, SECOND]) == 0
+    assert main.call(["compare", FIRST, SECOND, "--fail-on", "regressed"]) == 1
+    assert main.call(["compare", SECOND, FIRST, "--fail-on", "regressed"]) == 0
+    assert main.call(["compare", SECOND, FIRST, "--fail-on", "regressed,improved"]) == 1
     assert "regressed" in capsys.readouterr().out
 
 
 def test_compare_writes_every_form(reports, tmp_path, capsys):
     files = ["--write", "c.md", "--write", "c.html", "--write", "c.json"]
-    assert cli.call(["compare", FIRST, SECOND, *files, "--format", "json"]) == 0
+    assert main.call(["compare", FIRST, SECOND, *files, "--format", "json"]) == 0
     printed = capsys.readouterr().out
     found = msgspec.json.decode(printed, type=Comparison)
     assert found.pairings[0].counts["regressed"] == 1
@@ -182,7 +182,7 @@ def test_compare_writes_every_form(reports, tmp_path, capsys):
     ],
 )
 def test_compare_says_what_cannot_be_meant(reports, capsys, args, told):
-    assert cli.call(["compare", *args]) == 64
+    assert main.call(["compare", *args]) == 64
     assert told in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_compare_tells_github(reports, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "summary.md").write_text("before\n")
-    cli.call(["compare", FIRST, SECOND, "--format", "json"])
+    main.call(["compare", FIRST, SECOND, "--format", "json"])
     out, err = capsys.readouterr()
     json.loads(out)
     assert err.startswith("::error title=regressed::leader_killed[node]: time to a new leader")

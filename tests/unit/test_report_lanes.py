@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.report.formatting import describe_lanes
 from harness.report.lanes import lanes_of
 from harness.report.lanes.discovery import _without
 from harness.report.lanes.lane import thinned
-from harness.report.words import describe_lanes
 
 
 @pytest.fixture

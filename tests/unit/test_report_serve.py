@@ -7,11 +7,11 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from harness.bench import synthetic
+from harness.bench import synthetic_runs
+from harness.cli.serve import serve
 from harness.errors import UsageError
 from harness.report.live import QUIET, underway
 from harness.report.serve import HOST, Browser, Missing, server_of
-from harness.report.serve_command import serve
 from harness.results import RunWriter, read_run
 from harness.trial import Trial
 
@@ -19,7 +19,7 @@ from harness.trial import Trial
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     root = tmp_path_factory.mktemp("store") / "reports"
-    synthetic.many_trials(root, 4)
+    synthetic_runs.many_trials(root, 4)
     (root / "20261124T000000Z").mkdir()
     (root / "20261124T000000Z" / "run.json").write_text("{")
     (root.parent / "secret").write_text("secret")
@@ -129,7 +129,7 @@ def test_a_store_that_is_not_there_is_a_sentence(tmp_path):
 
 def test_a_run_under_way_is_shown_as_it_goes(tmp_path):
     writer = RunWriter.create(tmp_path, command=[], harness="0")
-    given = synthetic.inputs()
+    given = synthetic_runs.inputs()
     trial = Trial(writer.trial_folder(given), given)
     browser = Browser(tmp_path)
     page = f"/runs/{writer.folder.name}/pages/live-part.html"

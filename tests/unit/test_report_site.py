@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from harness.bench import synthetic
+from harness.bench import synthetic_runs
+from harness.cli.report import report
 from harness.errors import TrialError, UsageError
 from harness.report import render_summary, write_report, write_site
 from harness.report.assets import library_name
-from harness.report.command import report
 from harness.report.overview import matrix_of, outcome_of, rerun_command
 from harness.results import RunWriter, read_run
 from harness.trial import Trial, TrialClock
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    folder = synthetic.synthetic_run(tmp_path_factory.mktemp("reports"))
+    folder = synthetic_runs.synthetic_run(tmp_path_factory.mktemp("reports"))
     write_report(folder)
     return folder
 
@@ -102,8 +102,8 @@ def one_trial(root, *, hostile=False, version="28.5.2") -> Path:
     """A small run of one trial; hostile: every word in it tries to break out of the page."""
     word = HOSTILE if hostile else "plain"
     writer = RunWriter.create(root, command=["pytest", word], harness="0")
-    given = synthetic.inputs(f"scenarios/test_x.py::test_{word}", version=version)
-    clock = synthetic.HandClock()
+    given = synthetic_runs.inputs(f"scenarios/test_x.py::test_{word}", version=version)
+    clock = synthetic_runs.HandClock()
     trial = Trial(writer.trial_folder(given), given, clock=TrialClock(0.0, clock))
     trial.journal.write("swarm.formed", managers=[word], workers=["w1"], leader=word)
     clock.seconds = 2.0
@@ -185,7 +185,7 @@ def test_the_first_look_tells_how_it_came_out(page):
 )  # fmt: skip
 def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, must_break, said):
     writer = RunWriter.create(tmp_path, command=[], harness="0")
-    given = synthetic.inputs(control=True)
+    given = synthetic_runs.inputs(control=True)
     trial = Trial(writer.trial_folder(given), given)
     trial.measures("gap", value, unit="s").below(2)
     trial.finish(None, must_break=must_break)
@@ -195,7 +195,7 @@ def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, m
 def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
     writer = RunWriter.create(tmp_path, command=[], harness="0")
     for seed, value in enumerate((1.0, 1.5, Elapsed(9.0, reached=False), None), start=1):
-        given = synthetic.inputs(seed=seed)
+        given = synthetic_runs.inputs(seed=seed)
         trial = Trial(writer.trial_folder(given), given)
         trial.measures("gap", value, unit="s").below(4)
         trial.finish(None)
@@ -247,7 +247,7 @@ def test_a_trial_of_a_guest_names_its_replay(tmp_path):
 
 
 def test_parameters_and_controls_are_in_the_command_too():
-    given = synthetic.inputs("scenarios/test_x.py::test_kill[node-hard]", control=True)
+    given = synthetic_runs.inputs("scenarios/test_x.py::test_kill[node-hard]", control=True)
     assert rerun_command(given) == (
         "pytest scenarios/test_x.py::test_kill -k 'node and hard' "
         "--engine 28.5.2 --seed 1 --lab namespaces --controls"
@@ -308,7 +308,7 @@ def test_a_site_elsewhere_names_the_trials_files_without_linking_them(tmp_path, 
 
 
 def test_several_runs_make_one_site_with_comparison_and_history(tmp_path):
-    folders = synthetic.nightly_runs(tmp_path, 10, trials=4, slower_from=5)
+    folders = synthetic_runs.nightly_runs(tmp_path, 10, trials=4, slower_from=5)
     (folders[3] / "run.json").write_text('{"schema": 99}')
     empty = tmp_path / "no-run"
     empty.mkdir()

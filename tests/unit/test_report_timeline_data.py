@@ -9,20 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.environment import gauge_of, upstream_url
 from harness.report.events import events_of
-from harness.report.heat import heat_of
-from harness.report.logs import Complaint, complaints
-from harness.report.plain import plain
-from harness.report.series import (
-    OUTCOMES,
-    Request,
-    Span,
-    percentile,
-    read_requests,
-    timeline_of,
-)
-from harness.report.words import (
+from harness.report.formatting import (
     bound_of,
     describe_leaders,
     describe_members,
@@ -31,6 +19,18 @@ from harness.report.words import (
     share,
     value_of,
     wall_time,
+)
+from harness.report.jinja_env import gauge_of, upstream_url
+from harness.report.latency_heatmap import heat_of
+from harness.report.logs import Complaint, complaints
+from harness.report.sanitize import plain
+from harness.report.timeline_data import (
+    OUTCOMES,
+    Request,
+    Span,
+    percentile,
+    read_requests,
+    timeline_of,
 )
 from harness.trial import Bound, Measure
 

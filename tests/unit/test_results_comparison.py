@@ -15,9 +15,9 @@ from stored_runs import given, store_run, store_trial
 
 from harness.errors import UsageError
 from harness.results import RunWriter, read_run
+from harness.results.comparable import FAILED
 from harness.results.comparison import Comparison, compare
-from harness.results.likes import FAILED
-from harness.results.sides import limited, sides_by_engine, sides_by_run
+from harness.results.comparison_sides import limited, sides_by_engine, sides_by_run
 from harness.results.thresholds import (
     Threshold,
     Thresholds,

@@ -15,8 +15,8 @@ from harness.errors import UsageError
 from harness.results import read_run
 from harness.results.check import check_run
 from harness.results.comparison import compare
+from harness.results.comparison_sides import sides_by_run
 from harness.results.openmetrics import openmetrics
-from harness.results.sides import sides_by_run
 
 FILES = ("run.json", "trial.json", "journal.jsonl")
 

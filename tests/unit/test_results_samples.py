@@ -7,8 +7,8 @@ import pytest
 from stored_runs import given, store_run, store_trial
 
 from harness.results import RunWriter, read_run
-from harness.results.growth import growth_of
-from harness.results.losses import losses_of
+from harness.results.memory_growth import growth_of
+from harness.results.request_loss import losses_of
 
 MIB = 1 << 20
 

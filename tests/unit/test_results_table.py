@@ -10,8 +10,8 @@ from hypothesis import given as given_
 from hypothesis import strategies as st
 from stored_runs import given, store_run, store_trial
 
+from harness.cli.results import results
 from harness.results import RunWriter, read_run
-from harness.results.command import results
 from harness.results.table import OfTrial, as_csv, of_engines, of_trials
 from harness.wait import Elapsed
 

@@ -6,7 +6,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.servers.orders import Orders, answered
+from harness.services.servers.control_channel import Orders, answered
 
 
 def doubled(order):

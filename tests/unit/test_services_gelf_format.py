@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.servers.gelf import (
+from harness.services.servers.gelf import (
     CHUNK_MAGIC,
     CHUNKS_WITHIN,
     LARGEST_FRAME,

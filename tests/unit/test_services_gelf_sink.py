@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.servers.gelf_sink import Sink
+from harness.services.servers.gelf_sink import Sink
 from harness.wait import NotYet, wait_for
 
 

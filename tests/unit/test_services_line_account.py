@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.servers.tally import Tally
+from harness.services.servers.line_account import Tally
 
 
 @given(st.lists(st.integers(0, 300)), st.integers(0, 320))

@@ -11,7 +11,7 @@ from dnslib import QTYPE, RCODE, DNSRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.servers.name_server import NameServer, Zone
+from harness.services.servers.name_server import NameServer, Zone
 
 
 def asked(zone, name, kind="A"):

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness.servers.registry_front import Front
 from harness.services.credentials import certificate_for
+from harness.services.servers.registry_proxy import Front
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.frozen import RECEIPT
-from harness.replay import compare
+from harness.snapshots import RECEIPT
+from harness.snapshots.byte_diff import compare
 
 NAMES = [
     "journal.jsonl",

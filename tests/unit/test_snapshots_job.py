@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import TrialError
-from harness.frozen import RECEIPT, Errand, Receipt
+from harness.snapshots import RECEIPT, Errand, Receipt
 
 SNAPSHOT = SimpleNamespace(key="0123abc")
 ERRAND = Errand(

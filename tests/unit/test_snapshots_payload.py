@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.frozen import agent
-from harness.frozen.agent import ARCHIVE, FREEZING, FROZEN_WITH, PLAN_VARIABLE
-from harness.frozen.payload import archived
-from harness.frozen.sources import trial_sources
+from harness.guest import agent
+from harness.guest.agent import ARCHIVE, FREEZING, FROZEN_WITH, PLAN_VARIABLE
+from harness.snapshots.payload import archived
+from harness.snapshots.source_bundle import trial_sources
 
 ROOT = Path(harness.__file__).parent.parent
 
@@ -62,9 +62,11 @@ def test_nothing_is_compressed_for_zlibs_differ():
 
 def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path):
     (tmp_path / ARCHIVE).write_bytes(archived(trial_sources(ROOT, []))[ARCHIVE])
-    rooms = ("plugin", "fixtures", "hand.command", "load.locustfile", "servers.name_server")
+    rooms = ("pytest_plugin", "pytest_plugin.fixtures", "load.locustfile")
     code = "import sys\n" + "\n".join(f"import harness.{room}" for room in rooms)
-    code += "\nprint(*{'harness.outer', 'harness.microvm.thaw'} & sys.modules.keys())"
+    code += (
+        "\nprint(*{'harness.pytest_plugin.guest_runner', 'harness.vm.thaw'} & sys.modules.keys())"
+    )
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"{code}\nprint(harness.__file__)"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / ARCHIVE)},
@@ -96,9 +98,9 @@ def guest(tmp_path, monkeypatch):
 
 def payload_at(folder, *, frozen_with):
     """A harness of empty rooms, whose errand says where it and a frozen room came from."""
-    rooms = {f"harness/{name}/__init__.py": b"" for name in (*FREEZING, "probes", "frozen")}
+    rooms = {f"harness/{name}/__init__.py": b"" for name in (*FREEZING, "probes", "guest")}
     errands = b"import harness\ndef do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
-    files = {"harness/__init__.py": b"", **rooms, "harness/frozen/errands.py": errands}
+    files = {"harness/__init__.py": b"", **rooms, "harness/guest/commands.py": errands}
     folder.mkdir()
     (folder / ARCHIVE).write_bytes(archived(files)[ARCHIVE])
     if frozen_with is not None:
@@ -108,7 +110,7 @@ def payload_at(folder, *, frozen_with):
 
 def frozen_modules():
     """What stands for the agent's own imports."""
-    names = ("lab", "lab.node", "wait", "probes", "frozen.agent")
+    names = ("lab", "lab.node", "wait", "probes", "guest.agent")
     modules = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in names}
     missing = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in FREEZING}
     sys.modules.update({**missing, **modules})
@@ -119,7 +121,7 @@ def test_rooms_that_were_frozen_stay_if_the_trial_brings_the_same(guest):
     frozen = frozen_modules()
     inputs = {}
     assert agent.run(payload_at(guest, frozen_with="these"), inputs, guest) == 3
-    assert inputs["from"] == str(guest / ARCHIVE / "harness/frozen/errands.py")
+    assert inputs["from"] == str(guest / ARCHIVE / "harness/guest/commands.py")
     kept = {name for name, module in frozen.items() if sys.modules.get(name) is module}
     assert kept == {"harness.lab", "harness.lab.node", "harness.wait"}
     assert sys.modules["harness"].lab is frozen["harness.lab"]
@@ -131,6 +133,6 @@ def test_none_stays_if_the_trial_brings_others(guest, told):
     frozen = frozen_modules()
     inputs = {}
     assert agent.run(payload_at(guest, frozen_with=told), inputs, guest) == 3
-    assert inputs["from"] == str(guest / "harness/frozen/errands.py")
+    assert inputs["from"] == str(guest / "harness/guest/commands.py")
     assert not [name for name, module in frozen.items() if sys.modules.get(name) is module]
     assert os.environ["PYTHONPATH"] == f"{guest}:/elsewhere"

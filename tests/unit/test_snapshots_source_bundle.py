@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.frozen import sources
-from harness.frozen.agent import FREEZING
-from harness.frozen.recipe import guest_requirements
-from harness.frozen.sources import (
+from harness.guest.agent import FREEZING
+from harness.snapshots import source_bundle
+from harness.snapshots.source_bundle import (
     GUEST_PART,
     HOST_ONLY,
     freezing_sources,
     trial_sources,
 )
+from harness.snapshots.swarm_snapshot import guest_requirements
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def home(tmp_path, monkeypatch):
     copy = tmp_path / "elsewhere" / "harness"
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(harness.__file__).parent, copy, ignore=without)
-    monkeypatch.setattr(sources, "_HOME", copy)
+    monkeypatch.setattr(source_bundle, "_HOME", copy)
     return copy
 
 
@@ -75,20 +75,20 @@ def test_a_payload_holds_what_the_python_path_lets_be_imported(home, tmp_path):
 
 
 OUTSIDE = [
-    "cli.py",
-    "outer.py",
-    "plugin/__init__.py",
-    "fixtures.py",
-    "replay/replaying.py",
+    "cli/main.py",
+    "pytest_plugin/__init__.py",
+    "pytest_plugin/fixtures.py",
+    "pytest_plugin/guest_runner.py",
+    "snapshots/replay.py",
     "report/page.py",
     "faults/__init__.py",
     "load/locustfile.py",
-    "frozen/errands.py",
-    "frozen/recipe.py",
-    "frozen/__init__.py",
-    "microvm/__init__.py",
-    "microvm/emulator.py",
-    "microvm/thaw.py",
+    "guest/commands.py",
+    "snapshots/swarm_snapshot.py",
+    "snapshots/__init__.py",
+    "vm/__init__.py",
+    "vm/qemu_process.py",
+    "vm/thaw.py",
 ]
 
 
@@ -131,18 +131,14 @@ def test_a_new_file_in_a_freezing_room_counts_and_byte_code_does_not(home):
 
 def test_a_guest_is_frozen_without_the_hosts_part_of_a_shared_room():
     frozen = contents(freezing_sources())
-    assert frozen["harness/frozen/__init__.py"] == b""
-    assert frozen["harness/microvm/__init__.py"] == b""
-    assert {name for name in frozen if name.startswith("harness/frozen/")} == {
-        "harness/frozen/__init__.py",
-        "harness/frozen/agent.py",
-    }
+    assert frozen["harness/vm/__init__.py"] == b""
+    assert not {name for name in frozen if name.startswith("harness/snapshots/")}
 
 
 def test_a_payload_is_the_whole_harness_the_set_up_and_the_folders_asked_for(home, tmp_path):
     packed = trial_sources(project(tmp_path / "p"), ["scenarios"])
     assert packed["scenarios/test_a.py"] == b"# scenarios/test_a.py\n"
-    assert {"pyproject.toml", "conftest.py", "harness/plugin/__init__.py"} <= set(packed)
+    assert {"pyproject.toml", "conftest.py", "harness/pytest_plugin/__init__.py"} <= set(packed)
     assert "other/test_b.py" not in packed
     assert not any(name.endswith(".pyc") for name in packed)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from harness.engine import EngineFacts
-from harness.frozen.recipe import machine_for
-from harness.microvm.machine import Machine
+from harness.snapshots.swarm_snapshot import machine_for
+from harness.vm.machine import Machine
 
 
 def engine(cgroups):

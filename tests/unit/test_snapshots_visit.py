@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError, TrialError, UsageError
-from harness.frozen.prompt import HOLD_VARIABLE, Word
+from harness.guest.shell import HOLD_VARIABLE, Word
 from harness.lab import Topology
-from harness.shell import Order, Terminal
-from harness.shell.choice import check_node, held
-from harness.shell.session import Conversation, encode, judge
-from harness.shell.terminal import ESCAPE, pump, raw
+from harness.snapshots.terminal import ESCAPE, Terminal, pump, raw
+from harness.snapshots.visit import Conversation, Order, encode, judge
+from harness.snapshots.visit_target import check_node, held
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MicrovmError
-from harness.microvm import boxes
+from harness.vm import mailbox
 
 NAMES = st.text("abcdef/._-", min_size=1, max_size=20).filter(
     lambda name: (
@@ -23,54 +23,54 @@ NAMES = st.text("abcdef/._-", min_size=1, max_size=20).filter(
 @given(st.binary(max_size=20000))
 def test_what_goes_into_a_box_comes_out(tmp_path_factory, body):
     path = tmp_path_factory.mktemp("box") / "box"
-    boxes.write_file(path, body, 1 << 20)
-    assert boxes.read_file(path) == body
+    mailbox.write_file(path, body, 1 << 20)
+    assert mailbox.read_file(path) == body
     assert path.stat().st_size == 1 << 20
 
 
 def test_a_box_never_written_is_empty(tmp_path):
     path = tmp_path / "box"
     path.write_bytes(bytes(1 << 16))
-    assert boxes.read_file(path) is None
+    assert mailbox.read_file(path) is None
 
 
 @given(st.binary(min_size=1, max_size=500), st.data())
 def test_a_flipped_bit_is_noticed(tmp_path_factory, body, data):
     path = tmp_path_factory.mktemp("box") / "box"
-    boxes.write_file(path, body, 1 << 16)
+    mailbox.write_file(path, body, 1 << 16)
     raw = bytearray(path.read_bytes())
-    at = boxes.HEADER_SIZE + data.draw(st.integers(0, len(body) - 1))
+    at = mailbox.HEADER_SIZE + data.draw(st.integers(0, len(body) - 1))
     raw[at] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(raw)
     with pytest.raises(MicrovmError, match="does not hold"):
-        boxes.read_file(path)
+        mailbox.read_file(path)
 
 
 def test_a_box_cut_short_is_noticed(tmp_path):
     path = tmp_path / "box"
-    boxes.write_file(path, b"x" * 10000, 1 << 16)
+    mailbox.write_file(path, b"x" * 10000, 1 << 16)
     with path.open("r+b") as file:
-        file.truncate(boxes.HEADER_SIZE + 9999)
+        file.truncate(mailbox.HEADER_SIZE + 9999)
     with pytest.raises(MicrovmError, match="does not hold"):
-        boxes.read_file(path)
+        mailbox.read_file(path)
     with path.open("r+b") as file:
         file.truncate(10)
     with pytest.raises(MicrovmError, match="too short"):
-        boxes.read_file(path)
+        mailbox.read_file(path)
 
 
 def test_too_much_is_refused_before_anything_is_written(tmp_path):
     path = tmp_path / "box"
     with pytest.raises(MicrovmError, match="holds 61440"):
-        boxes.write_file(path, bytes(61441), 1 << 16)
+        mailbox.write_file(path, bytes(61441), 1 << 16)
     assert not path.exists()
-    boxes.write_file(path, bytes(61440), 1 << 16)
+    mailbox.write_file(path, bytes(61440), 1 << 16)
 
 
 @given(st.dictionaries(NAMES, st.binary(max_size=100), max_size=5))
 def test_pack_depends_on_names_and_contents_only(files):
     turned = dict(reversed(files.items()))
-    assert boxes.pack(files) == boxes.pack(turned)
+    assert mailbox.pack(files) == mailbox.pack(turned)
 
 
 def test_pack_folder_leaves_caches_out_and_takes_only_what_is_asked(tmp_path):
@@ -78,8 +78,8 @@ def test_pack_folder_leaves_caches_out_and_takes_only_what_is_asked(tmp_path):
     (tmp_path / "room/__pycache__/a.py").write_text("stale")
     (tmp_path / "room/a.py").write_text("a")
     (tmp_path / "room/a.txt").write_text("t")
-    packed = boxes.pack_folder(tmp_path, prefix="top", suffixes=(".py",))
-    assert packed == boxes.pack({"top/room/a.py": b"a"})
+    packed = mailbox.pack_folder(tmp_path, prefix="top", suffixes=(".py",))
+    assert packed == mailbox.pack({"top/room/a.py": b"a"})
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside"])
@@ -90,25 +90,25 @@ def test_unpack_stays_inside(tmp_path, name):
         member.size = 1
         tar.addfile(member, io.BytesIO(b"x"))
     with contextlib.suppress(MicrovmError):
-        boxes.unpack(buffer.getvalue(), tmp_path / "in")
+        mailbox.unpack(buffer.getvalue(), tmp_path / "in")
     assert not (tmp_path / "outside").exists()
 
 
 def test_unpack_of_nonsense_is_a_sentence(tmp_path):
     with pytest.raises(MicrovmError, match="do not unpack"):
-        boxes.unpack(b"no tar at all", tmp_path)
+        mailbox.unpack(b"no tar at all", tmp_path)
 
 
 def test_contents_are_what_was_packed():
     files = {"a.json": b"{}", "folder/b.bin": bytes(range(256)), "empty": b""}
-    assert boxes.contents(boxes.pack(files)) == files
+    assert mailbox.contents(mailbox.pack(files)) == files
 
 
 @pytest.mark.parametrize("cut", [1, 300, 600])
 def test_contents_of_what_is_cut_off_are_a_sentence(cut):
-    body = boxes.pack({"a": bytes(700)})
+    body = mailbox.pack({"a": bytes(700)})
     with pytest.raises(MicrovmError, match="cannot be read"):
-        boxes.contents(body[:cut])
+        mailbox.contents(body[:cut])
 
 
 @pytest.mark.parametrize("sizes", [[0], [1], [4096], [5 << 20], [3, 4096, (4 << 20) - 1, 2, 0]])
@@ -117,32 +117,32 @@ def test_device_writer_and_reader_agree_past_the_page_cache(tmp_path, sizes):
     path.write_bytes(bytes(16 << 20))
     parts = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
     try:
-        out = boxes.DeviceWriter(str(path), 16 << 20)
+        out = mailbox.DeviceWriter(str(path), 16 << 20)
     except OSError:
         pytest.skip("no O_DIRECT on this file system")
     with out:
         for part in parts:
             out.write(part)
-        assert boxes.read_file(path) is None, "a box without its header is no box"
+        assert mailbox.read_file(path) is None, "a box without its header is no box"
         out.seal()
-    assert boxes.read_device(str(path)) == b"".join(parts)
-    assert boxes.read_file(path) == b"".join(parts)
+    assert mailbox.read_device(str(path)) == b"".join(parts)
+    assert mailbox.read_file(path) == b"".join(parts)
 
 
 def test_device_writer_refuses_what_does_not_fit(tmp_path):
     path = tmp_path / "device"
     path.write_bytes(bytes(1 << 16))
     try:
-        out = boxes.DeviceWriter(str(path), 1 << 16)
+        out = mailbox.DeviceWriter(str(path), 1 << 16)
     except OSError:
         pytest.skip("no O_DIRECT on this file system")
     with out, pytest.raises(MicrovmError, match="does not fit"):
         out.write(bytes(1 << 16))
-    assert boxes.read_file(path) is None
+    assert mailbox.read_file(path) is None
 
 
 def test_header_is_one_block_with_length_and_digest():
     digest = hashlib.sha256(b"abc").digest()
-    raw = boxes.header(3, digest)
-    assert len(raw) == boxes.HEADER_SIZE
-    assert boxes.parse_header(raw) == (3, digest)
+    raw = mailbox.header(3, digest)
+    assert len(raw) == mailbox.HEADER_SIZE
+    assert mailbox.parse_header(raw) == (3, digest)

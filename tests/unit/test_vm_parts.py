@@ -12,20 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
-from harness.microvm import (
-    Clock,
-    Machine,
-    Outcome,
-    Pool,
-    Snapshot,
-    guestimage,
-    machine,
-    sparse,
-    thaw,
-)
-from harness.microvm.console import follow, tail
-from harness.microvm.guest import Boxes, find_boxes
-from harness.microvm.initrd import (
+from harness.vm import Clock, Machine, Outcome, Pool, Snapshot, guest_image, machine, sparse, thaw
+from harness.vm.console import follow, tail
+from harness.vm.guest_init import Boxes, find_boxes
+from harness.vm.initrd import (
     character_device,
     cpio,
     directory,
@@ -33,12 +23,12 @@ from harness.microvm.initrd import (
     parse_modules_dep,
     regular,
 )
-from harness.microvm.kvm import probe_program
-from harness.microvm.machine import Files
-from harness.microvm.pool import memory_slots
-from harness.microvm.qmp import Qmp
-from harness.microvm.scratch import Scratch, sweep
-from harness.microvm.thaw import judge_console, told_seconds
+from harness.vm.kvm import probe_program
+from harness.vm.machine import Files
+from harness.vm.pool import memory_slots
+from harness.vm.qmp import Qmp
+from harness.vm.scratch import Scratch, sweep
+from harness.vm.thaw import judge_console, told_seconds
 
 FILES = Files(
     *(Path(f"/x/{name}") for name in ("ram,1", "root")),
@@ -281,7 +271,7 @@ def test_qmp_errors_are_sentences():
 
 def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from harness.microvm.scratch import Scratch;"
+        "import sys, time; from pathlib import Path; from harness.vm.scratch import Scratch;"
         "held = Scratch(Path(sys.argv[1])); (held.path / 'ram').write_text('x');"
         "print(held.path, flush=True); time.sleep(600)"
     )
@@ -310,7 +300,7 @@ def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path):
     record = tmp_path / "flask-3.0.dist-info" / "RECORD"
     record.parent.mkdir()
     record.write_text("../../bin/flask,sha256=abc,214\nflask/__init__.py,sha256=def,99\n")
-    guestimage._drop_commands(tmp_path)
+    guest_image._drop_commands(tmp_path)
     assert not (tmp_path / "bin").exists()
     assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
-    guestimage._drop_commands(tmp_path)  # packages without commands are as well
+    guest_image._drop_commands(tmp_path)  # packages without commands are as well

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from harness.errors import MicrovmError
-from harness.microvm.devicestate import without_wall_time
+from harness.vm.vmstate_patch import without_wall_time
 
 HEAD = b"\x04\x00\x00\x00\x01\x05timer" + struct.pack(">II", 0, 2)
 TICKS, UNUSED = struct.pack(">q", -7), bytes(8)

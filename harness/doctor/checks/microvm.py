@@ -10,9 +10,9 @@ from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
 from harness.errors import UsageError
 from harness.images import Cache, DebianKernel, debian_kernel
+from harness.images.debian_qemu import SUITE, cached_qemu, debian_qemu_fits
 from harness.images.kernel import KIND
-from harness.images.qemu import SUITE, cached_qemu, debian_qemu_fits
-from harness.microvm import kvm_boots, own_qemu
+from harness.vm import kvm_boots, own_qemu
 
 DEVICE = Path("/dev/kvm")
 

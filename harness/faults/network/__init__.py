@@ -1,14 +1,19 @@
 """Faults of the network: between places on the fabric, by plane and by direction."""
 
-from harness.faults.network.cuts import MtuBlackHole, NetworkCut, NetworkFlapping, NetworkLoss
+from harness.faults.network.drop_faults import (
+    MtuBlackHole,
+    NetworkCut,
+    NetworkFlapping,
+    NetworkLoss,
+)
 from harness.faults.network.group import NetworkFaults
-from harness.faults.network.inside import (
+from harness.faults.network.node_stack_faults import (
     ConnectionsReset,
     ConntrackFlushed,
     FirewallRulesLost,
     NeighboursForgotten,
 )
-from harness.faults.network.shaped import (
+from harness.faults.network.queue_faults import (
     NetworkCorrupt,
     NetworkDelay,
     NetworkDuplicate,

@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import FaultError, HarnessError, UsageError
 from harness.faults.links import Links
 from harness.faults.network import rules
-from harness.faults.network.linked import PLANE, LinkFault, seconds_of, share_of
+from harness.faults.network.link_fault import PLANE, LinkFault, seconds_of, share_of
 from harness.faults.parameter import Parameter, duration, share, size
 from harness.faults.planes import EVERYTHING, IP, Plane
 from harness.trial import Trial

@@ -13,8 +13,8 @@ from typing import Any
 
 from harness.errors import FaultError, LabError, MissingError
 from harness.lab import Completed, NamespacesLab
-from harness.lab.enter import complete, entering
 from harness.lab.network import NetworkDoor
+from harness.lab.nsenter import complete, entering
 
 #: Real seconds for one of nft's or tc's transactions, which take some hundredths.
 _PATIENCE = 30.0

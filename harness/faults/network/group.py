@@ -7,15 +7,20 @@ from collections.abc import Iterable
 from harness.errors import UsageError
 from harness.faults.group import FaultGroup
 from harness.faults.links import Direction, Links, Place, Places, names_of
-from harness.faults.network import shapes
-from harness.faults.network.cuts import MtuBlackHole, NetworkCut, NetworkFlapping, NetworkLoss
-from harness.faults.network.inside import (
+from harness.faults.network import partition_shapes
+from harness.faults.network.drop_faults import (
+    MtuBlackHole,
+    NetworkCut,
+    NetworkFlapping,
+    NetworkLoss,
+)
+from harness.faults.network.node_stack_faults import (
     ConnectionsReset,
     ConntrackFlushed,
     FirewallRulesLost,
     NeighboursForgotten,
 )
-from harness.faults.network.shaped import (
+from harness.faults.network.queue_faults import (
     NetworkCorrupt,
     NetworkDelay,
     NetworkDuplicate,
@@ -78,22 +83,22 @@ class NetworkFaults(FaultGroup):
         """Nobody hears anybody of another group; who is in none hears all."""
         names = [names_of(group) for group in groups]
         words = " | ".join(" ".join(group) for group in names)
-        return self._shape(shapes.groups(*names), words, plane)
+        return self._shape(partition_shapes.groups(*names), words, plane)
 
     def halves(self, places: Iterable[Place], *, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Two parts that do not hear each other, the first the smaller one."""
         names = [place.name for place in places]
-        return self._shape(shapes.halves(names), f"halves of {' '.join(names)}", plane)
+        return self._shape(partition_shapes.halves(names), f"halves of {' '.join(names)}", plane)
 
     def bridge(self, places: Iterable[Place], *, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Two parts that do not hear each other, and one in the middle that both hear."""
         names = [place.name for place in places]
-        return self._shape(shapes.bridge(names), f"bridge of {' '.join(names)}", plane)
+        return self._shape(partition_shapes.bridge(names), f"bridge of {' '.join(names)}", plane)
 
     def ring(self, places: Iterable[Place], *, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Everybody hears a majority, and no two hear the same one."""
         names = [place.name for place in places]
-        return self._shape(shapes.ring(names), f"ring of {' '.join(names)}", plane)
+        return self._shape(partition_shapes.ring(names), f"ring of {' '.join(names)}", plane)
 
     def one_way(
         self, sources: Places, destinations: Places, *, plane: str | Plane = EVERYTHING
@@ -257,7 +262,7 @@ class NetworkFaults(FaultGroup):
 
     # -- within --------------------------------------------------------------------------------
 
-    def _shape(self, cut: shapes.Cut, words: str, plane: str | Plane) -> NetworkCut:
+    def _shape(self, cut: partition_shapes.Cut, words: str, plane: str | Plane) -> NetworkCut:
         return self.cut(Links.single(self._the_lab(), cut, words=words), plane=plane)
 
     def _links(self, links: Links | Places) -> Links:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from harness.errors import FaultError, HarnessError, UsageError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.faults.links import Links
 from harness.faults.network import rules
+from harness.faults.network.evidence_packets import is_up, probes_for, send
 from harness.faults.network.fabric import Fabric
-from harness.faults.network.probe import is_up, probes_for, send
 from harness.faults.parameter import Parameter
 from harness.faults.planes import EVERYTHING, Plane, plane_of
 from harness.trial import Trial

@@ -11,9 +11,9 @@ import json
 from typing import Any, ClassVar
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.faults.network import filters
-from harness.faults.network.linked import PLANE
-from harness.faults.on_node import NodeFault
+from harness.faults.network import iptables_save
+from harness.faults.network.link_fault import PLANE
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter
 from harness.faults.planes import IP, Plane, plane_of
 from harness.lab import Node
@@ -165,31 +165,31 @@ class FirewallRulesLost(NodeFault):
         self.require_dockerd()
         self.saved = self._listed()
         self.dockerd = self.node.dockerd.pid
-        if not filters.rules_in(self.saved):
+        if not iptables_save.rules_in(self.saved):
             raise FaultError(f"{self.node.name} has no iptables rule that could be lost")
 
     def apply(self) -> None:
         """Empty each table in one transaction."""
-        self._restore(filters.emptied(self.saved))
+        self._restore(iptables_save.emptied(self.saved))
 
     def evidence(self) -> str:
         """No rule of those is left."""
-        if left := filters.rules_in(self._listed()) & filters.rules_in(self.saved):
+        if left := iptables_save.rules_in(self._listed()) & iptables_save.rules_in(self.saved):
             raise FaultError(f"{len(left)} iptables rules are still on {self.node.name}")
-        return f"{len(filters.rules_in(self.saved))} rules are gone"
+        return f"{len(iptables_save.rules_in(self.saved))} rules are gone"
 
     def undo(self) -> None:
         """Put back what is missing; what has been added since stays, before it."""
         if self._same():
-            self._restore(filters.merged(self.saved, self._listed()))
+            self._restore(iptables_save.merged(self.saved, self._listed()))
 
     def evidence_of_healing(self) -> str:
         """All rules are back, or the dockerd that needed them is gone."""
         if not self._same():
             return "the dockerd that had written them is gone, and the next one writes its own"
-        if missing := filters.rules_in(self.saved) - filters.rules_in(self._listed()):
+        if missing := iptables_save.rules_in(self.saved) - iptables_save.rules_in(self._listed()):
             raise FaultError(f"{len(missing)} iptables rules are not back on {self.node.name}")
-        return f"{len(filters.rules_in(self.saved))} rules are back"
+        return f"{len(iptables_save.rules_in(self.saved))} rules are back"
 
     def _same(self) -> bool:
         return self.node.up and self.node.dockerd.alive and self.node.dockerd.pid == self.dockerd

@@ -8,8 +8,8 @@ from weakref import WeakSet
 
 from harness.errors import FaultError, HarnessError, MissingError, UsageError
 from harness.faults.links import Links
-from harness.faults.network import ports, rules
-from harness.faults.network.linked import PLANE, LinkFault
+from harness.faults.network import qdisc_tree, rules
+from harness.faults.network.link_fault import PLANE, LinkFault
 from harness.faults.network.netem import (
     Burst,
     Corrupt,
@@ -51,7 +51,7 @@ class ShapedLinks(LinkFault):
 
     def __init__(self, trial: Trial, links: Links, *, plane: str | Plane) -> None:
         super().__init__(trial, links, plane=plane)
-        self._watch: ports.PortWatch | None = None
+        self._watch: qdisc_tree.PortWatch | None = None
         _SHAPED.add(self)
 
     def leaf(self) -> str:
@@ -69,7 +69,7 @@ class ShapedLinks(LinkFault):
     @property
     def tally(self) -> tuple[int, int]:
         """Packets that left its queues or wait there, and packets that were dropped in them."""
-        found = ports.leaves(self.fabric, self.slot) if self.slot else []
+        found = qdisc_tree.leaves(self.fabric, self.slot) if self.slot else []
         return sum(leaf.passed + leaf.waiting for leaf in found), sum(
             leaf.dropped for leaf in found
         )
@@ -78,7 +78,7 @@ class ShapedLinks(LinkFault):
 
     def effect(self, slot: int) -> Sequence[str]:
         """Send packets into the slot's queue."""
-        return [f"meta priority set {ports.priority(slot)} counter name {rules.HIT}"]
+        return [f"meta priority set {qdisc_tree.priority(slot)} counter name {rules.HIT}"]
 
     def precheck(self) -> None:
         """The qdiscs must be there and the ports free, and no other queue for the same packets."""
@@ -89,7 +89,7 @@ class ShapedLinks(LinkFault):
                     f"{self.name} needs {feature}, which this kernel has not",
                     hint="take the microvm lab (--lab microvm), whose kernel has it",
                 )
-        for port, what in ports.foreign(self.fabric, self._ports()).items():
+        for port, what in qdisc_tree.foreign(self.fabric, self._ports()).items():
             raise FaultError(f"the port of {port} carries a qdisc {what} that is not the harness's")
         for other in _SHAPED:
             if other is self or not other.slot or other.links.lab is not self.links.lab:
@@ -105,12 +105,12 @@ class ShapedLinks(LinkFault):
     def apply(self) -> None:
         """Lay the queues, then have the rules lead into them."""
         super().apply()
-        ports.lay(self.fabric, self._ports(), self.slot, self.leaf())
-        self._watch = ports.PortWatch(self.fabric, self._lay_again)
+        qdisc_tree.lay(self.fabric, self._ports(), self.slot, self.leaf())
+        self._watch = qdisc_tree.PortWatch(self.fabric, self._lay_again)
 
     def evidence(self) -> str:
         """The settings are the kernel's, and the probes went in."""
-        found = ports.leaves(self.fabric, self.slot)
+        found = qdisc_tree.leaves(self.fabric, self.slot)
         if not found:
             raise FaultError(f"{self.name} has no queue on any port of {self.links}")
         for leaf in found:
@@ -145,11 +145,11 @@ class ShapedLinks(LinkFault):
         finally:
             super().undo()
             if self.slot:
-                ports.lift(self.fabric, self.slot)
+                qdisc_tree.lift(self.fabric, self.slot)
 
     def evidence_of_healing(self) -> str:
         """Neither rules nor queues are left."""
-        if self.slot and (left := ports.leaves(self.fabric, self.slot)):
+        if self.slot and (left := qdisc_tree.leaves(self.fabric, self.slot)):
             raise FaultError(f"the port of {left[0].port} still has the queue of {self.name}")
         return f"{super().evidence_of_healing()}, and its queues too"
 
@@ -159,7 +159,7 @@ class ShapedLinks(LinkFault):
     def _lay_again(self) -> None:
         # Another process may have healed it meanwhile.
         if self._watch and self.slot and rules.table_of(self.slot) in self.fabric.tables():
-            ports.lay(self.fabric, self._ports(), self.slot, self.leaf())
+            qdisc_tree.lay(self.fabric, self._ports(), self.slot, self.leaf())
 
 
 class Impairment(ShapedLinks):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import FaultError, UsageError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.faults.parameter import Parameter, word
 from harness.lab import Node
 from harness.swarm import NoAnswer, Swarm, ask

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.engine import KNOWN, Engine, engine_at, provide, resolve, same_release
 from harness.errors import FaultError, HarnessError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, flags, word
 from harness.faults.process.processes import command_of
 from harness.images import Cache

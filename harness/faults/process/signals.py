@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from harness.errors import FaultError, HarnessError, LabError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, choice
 from harness.faults.process.processes import containerd_of, has_ended
 from harness.lab import Node

@@ -8,7 +8,7 @@ import time
 from typing import ClassVar
 
 from harness.errors import FaultError, HarnessError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, duration, word
 from harness.faults.process.processes import has_ended, shim_of, task_of
 from harness.lab import Node

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.errors import FaultError, UsageError
-from harness.faults.life import Fault
-from harness.faults.on_node import NodeFault
+from harness.faults.fault import Fault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, choice, duration, share
 from harness.faults.resource.whole_lab import require_own_kernel
 from harness.lab import Node

@@ -13,8 +13,8 @@ from typing import Literal
 from harness.errors import FaultError, LabError
 from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES, environment
-from harness.lab.enter import entering, joining
 from harness.lab.janitor import inherit_cpuset, remove_group
+from harness.lab.nsenter import entering, joining
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, count, share
 from harness.faults.resource.controllers import Company, Controller, controller, reap
 from harness.lab import Node

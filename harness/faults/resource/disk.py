@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, choice, count, size
 from harness.faults.resource.controllers import Controller, controller
 from harness.lab import Node
 from harness.lab.disks import SMALLEST, Disk
 from harness.lab.dockerd import NAMESPACES, environment
-from harness.lab.enter import complete, entering, joining
+from harness.lab.nsenter import complete, entering, joining
 from harness.trial import Trial
 
 FOLDERS = {"swarm": "/var/lib/docker/swarm", "docker": "/var/lib/docker"}

@@ -6,12 +6,12 @@ from harness.faults.group import FaultGroup
 from harness.faults.resource.clock import ClockDrifting, ClockJumped
 from harness.faults.resource.cpu import CpuHogged, CpuLimited
 from harness.faults.resource.disk import DiskFull, DiskOwned, DiskSlowed
-from harness.faults.resource.memory import DockerdMemoryLimited, MemoryHeld, MemoryLimited
-from harness.faults.resource.tables import (
+from harness.faults.resource.kernel_limits import (
     DescriptorsExhausted,
     InotifyExhausted,
     ProcessesExhausted,
 )
+from harness.faults.resource.memory import DockerdMemoryLimited, MemoryHeld, MemoryLimited
 from harness.lab import Node
 from harness.swarm import Swarm
 

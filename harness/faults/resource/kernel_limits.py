@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import FaultError, LabError
-from harness.faults.life import Fault
-from harness.faults.on_node import NodeFault
+from harness.faults.fault import Fault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, number
 from harness.faults.resource.controllers import controller
 from harness.faults.resource.whole_lab import require_own_kernel
 from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES, environment
-from harness.lab.enter import complete, entering, joining
+from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
 from harness.trial import Trial
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.faults.on_node import NodeFault
+from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import Parameter, size
 from harness.faults.resource.controllers import Company, Controller, controller
 from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES, environment
-from harness.lab.enter import complete, entering, joining
+from harness.lab.nsenter import complete, entering, joining
 from harness.trial import Trial
 
 _MIB = 1 << 20

@@ -1,7 +1,7 @@
 """Schedules: faults at times, overlapping, repeated, and drawn at random from the seed."""
 
 from harness.faults.schedule.plan import Injection, Plan
-from harness.faults.schedule.run import ScheduleRun
-from harness.faults.schedule.written import Schedule, read_schedule
+from harness.faults.schedule.runner import ScheduleRun
+from harness.faults.schedule.schedule_file import Schedule, read_schedule
 
 __all__ = ["Injection", "Plan", "Schedule", "ScheduleRun", "read_schedule"]

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.errors import HarnessError, UsageError
 from harness.faults.catalogue import kind_of, read_parameters
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Self
 
 from harness.errors import FaultError, HarnessError
 from harness.faults.catalogue import kind_of, make
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.faults.schedule.plan import Injection, Plan
 from harness.faults.targets import Targets
 from harness.trial import Trial

@@ -3,18 +3,18 @@
 from harness.faults.service.dns import NameServerLies, NameServerSilent, NameServerSlow
 from harness.faults.service.gelf import GelfReset, GelfSlow, GelfStalled
 from harness.faults.service.group import ServiceFaults
-from harness.faults.service.outside import (
-    ServiceBlackHole,
-    ServiceFault,
-    ServiceMoved,
-    ServiceRefused,
-)
 from harness.faults.service.registry import (
     RegistryAnswers,
     RegistryManifestLost,
     RegistryPasswordChanged,
     RegistrySlow,
     RegistryTagMoved,
+)
+from harness.faults.service.service_fault import (
+    ServiceBlackHole,
+    ServiceFault,
+    ServiceMoved,
+    ServiceRefused,
 )
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import FaultError, UsageError
 from harness.faults.parameter import Parameter, duration
-from harness.faults.service.outside import ServiceFault
+from harness.faults.service.service_fault import ServiceFault
 from harness.services import NameServer
 from harness.trial import Trial
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.errors import FaultError, UsageError
 from harness.faults.parameter import Parameter, size
-from harness.faults.service.outside import SEEN_WITHIN, ServiceFault
+from harness.faults.service.service_fault import SEEN_WITHIN, ServiceFault
 from harness.services import GelfSink
 from harness.trial import Trial
 

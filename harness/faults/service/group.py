@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness.faults.group import FaultGroup
 from harness.faults.service.dns import NameServerLies, NameServerSilent, NameServerSlow
 from harness.faults.service.gelf import GelfReset, GelfSlow, GelfStalled
-from harness.faults.service.outside import ServiceBlackHole, ServiceMoved, ServiceRefused
 from harness.faults.service.registry import (
     RegistryAnswers,
     RegistryManifestLost,
@@ -13,6 +12,7 @@ from harness.faults.service.registry import (
     RegistrySlow,
     RegistryTagMoved,
 )
+from harness.faults.service.service_fault import ServiceBlackHole, ServiceMoved, ServiceRefused
 from harness.services import GelfSink, NameServer, OutsideService, Registry
 
 

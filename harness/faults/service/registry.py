@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.errors import FaultError, LabError, UsageError
 from harness.faults.parameter import Parameter, duration
-from harness.faults.service.outside import ServiceFault
+from harness.faults.service.service_fault import ServiceFault
 from harness.services import Registry
 from harness.trial import Trial
 

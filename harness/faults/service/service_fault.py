@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Generic, TypeVar
 
 from harness.errors import FaultError, UsageError
-from harness.faults.life import Fault
+from harness.faults.fault import Fault
 from harness.services import Contact, OutsideService
 from harness.trial import Trial
 from harness.wait import NotYet, wait_for

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.report.plain import plain
-from harness.report.words import number
+from harness.report.formatting import number
+from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding, Pairing, Values
 from harness.results.statistics import Word
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.report.comparing.comparison_text import sentence_of
 from harness.report.comparing.markdown import markdown
-from harness.report.comparing.words import sentence_of
 from harness.report.github import annotation, append_summary, few
 from harness.results.comparison import Comparison
 

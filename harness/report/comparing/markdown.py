@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.comparing.table import QUIET
-from harness.report.comparing.words import (
+from harness.report.comparing.comparison_text import (
     MARKS,
     chance,
     headline_of,
@@ -13,6 +12,7 @@ from harness.report.comparing.words import (
     shift_of,
     values_of,
 )
+from harness.report.comparing.table import QUIET
 from harness.report.markup import cell
 from harness.results.comparison import Comparison, Finding
 

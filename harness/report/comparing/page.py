@@ -8,8 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from harness.report.comparing.strip import strip
-from harness.report.comparing.words import (
+from harness.report.comparing.comparison_text import (
     MARKS,
     MEANINGS,
     TONES,
@@ -21,7 +20,8 @@ from harness.report.comparing.words import (
     shift_of,
     values_of,
 )
-from harness.report.plain import plain
+from harness.report.comparing.strip_plot import strip
+from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Values
 
 _TEMPLATES = Path(__file__).with_name("templates")

@@ -6,7 +6,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from harness.report.comparing.words import amount, middle_of
+from harness.report.comparing.comparison_text import amount, middle_of
 from harness.results.comparison import Finding, Values
 
 _WIDTH, _HEIGHT, _MARGIN = 200, 46, 8

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.comparing.words import (
+from harness.report.comparing.comparison_text import (
     MARKS,
     TONES,
     headline_of,
@@ -18,7 +18,7 @@ from harness.report.comparing.words import (
     shift_of,
     values_of,
 )
-from harness.report.plain import plain
+from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow", "plain": "dim"}

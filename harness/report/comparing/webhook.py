@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.report.comparing.words import MARKS, headline_of, sentence_of
+from harness.report.comparing.comparison_text import MARKS, headline_of, sentence_of
 from harness.results.comparison import Comparison
 
 CHANGED = ("regressed", "different", "improved")

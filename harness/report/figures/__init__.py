@@ -4,7 +4,7 @@ No drawing happens here. Colours are names (``$ok``) that the page's script repl
 sheet's, so that one figure serves light and dark paper.
 """
 
-from harness.report.figures.parts import Figure
+from harness.report.figures.chart_style import Figure
 from harness.report.figures.spread import spread_figure
 from harness.report.figures.timeline import timeline_figure
 from harness.report.figures.trend import trend_figure

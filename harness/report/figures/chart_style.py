@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from harness.report.plain import plain
+from harness.report.sanitize import plain
 
 Json = dict[str, Any]
 

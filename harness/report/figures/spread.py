@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.figures.parts import SMALL, Figure, Json, axis, fit, frame, words_at
+from harness.report.figures.chart_style import SMALL, Figure, Json, axis, fit, frame, words_at
 
 _ROW = 34
 _MARGINS = (14, 40)

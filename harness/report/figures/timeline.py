@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.report.figures.parts import (
+from harness.report.figures.chart_style import (
     BOTTOM,
     DASHES,
     HATCHES,
@@ -25,10 +25,10 @@ from harness.report.figures.parts import (
     frame,
     words_at,
 )
-from harness.report.heat import heat_of
+from harness.report.formatting import duration, number
 from harness.report.lanes import Lane
-from harness.report.series import FaultWindow, Span, Timeline
-from harness.report.words import duration, number
+from harness.report.latency_heatmap import heat_of
+from harness.report.timeline_data import FaultWindow, Span, Timeline
 
 _HEAD = 26  # pixels above each panel, for its title and legend
 _LOAD, _LATENCY, _LINES = 120, 120, 96

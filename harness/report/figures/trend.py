@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.figures.parts import (
+from harness.report.figures.chart_style import (
     DASHES,
     SERIES,
     SMALL,

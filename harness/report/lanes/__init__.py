@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.lanes.anything import anything
 from harness.report.lanes.discovery import discovery
-from harness.report.lanes.known import OF_FILE, tasks
+from harness.report.lanes.generic_lanes import anything
 from harness.report.lanes.lane import Lane, Line, Row, timed
-from harness.report.plain import one_line
+from harness.report.lanes.probe_lanes import OF_FILE, tasks
+from harness.report.sanitize import one_line
 from harness.results import samples
 
 __all__ = ["Lane", "Lanes", "Line", "lanes_of"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.lanes.lane import Lane, Row, lines_of, number_in
-from harness.report.plain import one_line
+from harness.report.sanitize import one_line
 
 Interval = tuple[float, float]
 

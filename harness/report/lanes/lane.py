@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.report.series import Span
+from harness.report.timeline_data import Span
 
 MOST_SERIES = 12
 MOST_POINTS = 600

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.report.comparing.words import (
+from harness.report.comparing.comparison_text import (
     MARKS,
     MEANINGS,
     TONES,
@@ -20,11 +20,11 @@ from harness.report.comparing.words import (
 )
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.found import Found
-from harness.report.pages.shared import Place, render
+from harness.report.pages.page_frame import Place, render
+from harness.report.site_model import Found
 from harness.results import Run
 from harness.results.comparison import Comparison, Finding, Pairing, Values, compare
-from harness.results.sides import sides_by_engine, sides_by_run
+from harness.results.comparison_sides import sides_by_engine, sides_by_run
 
 _MOST_SIDES = 6
 _MOST_CHARTS = 24

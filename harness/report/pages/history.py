@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from harness.report.figures import Figure, trend_figure
 from harness.report.figures.trend import Step
-from harness.report.found import Entry, Found, Scenario
+from harness.report.formatting import SIGNS, quantity
 from harness.report.overview import Outcome, outcome_of, parameters_of, title_of, version_key
-from harness.report.pages.shared import Place, render
-from harness.report.words import SIGNS, quantity
+from harness.report.pages.page_frame import Place, render
+from harness.report.site_model import Entry, Found, Scenario
 from harness.results.history import Series, Turn, history_of
 from harness.results.statistics.changes import LEAST
 from harness.trial import Measure

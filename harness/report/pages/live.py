@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.environment import environment
-from harness.report.found import Found
+from harness.report.jinja_env import environment
 from harness.report.live import Underway
 from harness.report.overview import headline_of
-from harness.report.pages.shared import Place, render
+from harness.report.pages.page_frame import Place, render
 from harness.report.pages.trial import content_of
+from harness.report.site_model import Found
 
 
 def live_page(found: Found, going: Sequence[Underway], place: Place) -> str:

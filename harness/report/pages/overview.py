@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.report.found import Entry, Found
 from harness.report.overview import distinct, headline_of, matrix_of, outcome_of, title_of
-from harness.report.pages.shared import Place, render
+from harness.report.pages.page_frame import Place, render
+from harness.report.site_model import Entry, Found
 from harness.results.versions import by_version
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.report import names
+from harness.report import page_names
 from harness.report.assets import LIVE, SCRIPT, STYLE, library_name, text_of
-from harness.report.environment import environment
-from harness.report.found import Found
+from harness.report.jinja_env import environment
+from harness.report.site_model import Found
 
 #: Only what lies beside the page, by file or by the server that sent it; nothing from elsewhere.
 POLICY = (
@@ -38,12 +38,12 @@ class Place:
     @property
     def home(self) -> str:
         """The way to the index."""
-        return names.INDEX if self.top else f"../{names.INDEX}"
+        return page_names.INDEX if self.top else f"../{page_names.INDEX}"
 
     @property
     def to(self) -> str:
         """What to put before a page's name."""
-        return f"{names.PAGES}/" if self.top else ""
+        return f"{page_names.PAGES}/" if self.top else ""
 
     @property
     def assets(self) -> str:
@@ -65,8 +65,8 @@ def render(template: str, place: Place, found: Found, context: Mapping[str, Any]
         .render(
             place=place,
             found=found,
-            comparison_page=names.COMPARISON,
-            history_page=names.HISTORY,
+            comparison_page=page_names.COMPARISON,
+            history_page=page_names.HISTORY,
             inline_style=Markup(text_of(STYLE)) if place.top else None,
             style=STYLE,
             script=SCRIPT,

@@ -9,11 +9,11 @@ from statistics import median
 
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.found import Entry, Found, Scenario
+from harness.report.formatting import SIGNS, quantity, standing_of, value_of
 from harness.report.overview import headline_of, outcome_of, title_of, version_key
-from harness.report.pages.shared import Place, render
-from harness.report.plain import plain
-from harness.report.words import SIGNS, quantity, standing_of, value_of
+from harness.report.pages.page_frame import Place, render
+from harness.report.sanitize import plain
+from harness.report.site_model import Entry, Found, Scenario
 from harness.trial import Bound, Measure
 
 _KINDS = {"holds": "good", "broken": "bad"}

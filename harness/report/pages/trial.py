@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.report import words
+from harness.report import formatting
 from harness.report.events import JOURNAL, Event, events_of
 from harness.report.figures import Figure, timeline_figure
-from harness.report.found import Entry, Found
 from harness.report.lanes import Lanes, lanes_of
 from harness.report.logs import complaints
 from harness.report.overview import Outcome, outcome_of, rerun_command, title_of
-from harness.report.pages.shared import Place, render
-from harness.report.plain import plain
-from harness.report.series import Timeline, read_requests, timeline_of
+from harness.report.pages.page_frame import Place, render
+from harness.report.sanitize import plain
+from harness.report.site_model import Entry, Found
+from harness.report.timeline_data import Timeline, read_requests, timeline_of
 from harness.results import Run, StoredTrial, journal, samples
 
 _MOST_TABLE_ROWS = 150
@@ -80,7 +80,7 @@ def content_of(run: Run, trial: StoredTrial) -> Content:
         lanes=lanes,
         figure=figure,
         stretches=_stretches(timeline),
-        captions=(*words.describe(timeline), *words.describe_lanes(lanes.lanes)),
+        captions=(*formatting.describe(timeline), *formatting.describe_lanes(lanes.lanes)),
         table=0 < len(timeline.bins) <= _MOST_TABLE_ROWS,
         events=events,
         events_left=left,

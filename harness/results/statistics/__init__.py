@@ -7,7 +7,6 @@
 from harness.results.statistics.changes import Change, changes
 from harness.results.statistics.contrast import LEVEL, Contrast, contrast, contrast_shares
 from harness.results.statistics.correction import corrected
-from harness.results.statistics.family import Answer, Question, answer
 from harness.results.statistics.judgement import (
     ALPHA,
     MATERIAL,
@@ -17,6 +16,7 @@ from harness.results.statistics.judgement import (
     judge_contrast,
     trials_needed,
 )
+from harness.results.statistics.multiple_testing import Answer, Question, answer
 from harness.results.statistics.rates import Rate, rate_of
 from harness.results.statistics.sample import Sample
 from harness.results.statistics.slopes import Slope, slope_of

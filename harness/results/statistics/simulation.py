@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.results.statistics.changes import changes
-from harness.results.statistics.family import Question, answer
 from harness.results.statistics.judgement import Word
+from harness.results.statistics.multiple_testing import Question, answer
 from harness.results.statistics.sample import Floats, Sample
 
 Draw = Callable[[np.random.Generator, int], Floats]

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.servers.gelf import Frames, GelfError, Reassembly, decompressed, line_in
-from harness.servers.orders import Orders
-from harness.servers.tally import Tally
+from harness.services.servers.control_channel import Orders
+from harness.services.servers.gelf import Frames, GelfError, Reassembly, decompressed, line_in
+from harness.services.servers.line_account import Tally
 
 MODES = ("serve", "refuse", "stall", "slow", "reset")
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
-from harness.servers.orders import Orders
+from harness.services.servers.control_channel import Orders
 
 MODES = ("serve", "refuse", "silent", "slow", "lie")
 

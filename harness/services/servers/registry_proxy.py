@@ -22,7 +22,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harness.servers.orders import answered
+from harness.services.servers.control_channel import answered
 
 MODES = ("serve", "refuse", "answer", "slow")
 

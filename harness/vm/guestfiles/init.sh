@@ -1,7 +1,7 @@
 #!/bin/sh
 # Process 1 of the guest, on its root file system: what a distribution's init would do and no
 # more, then one command. It stays to reap orphans, and when the command ends it ends the machine,
-# by a restart: harness/microvm/guest.py says why.
+# by a restart: harness/vm/guest_init.py says why.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8
 export PYTHONPATH=/opt/microvm/site

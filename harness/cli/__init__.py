@@ -1,0 +1,1 @@
+"""``swarm-chaos``, the command line: one module per command."""

@@ -1,0 +1,3 @@
+"""The checks, which put themselves into the registry in the order in which they are shown."""
+
+from harness.doctor.checks import machine, kernel, programs, microvm, sources  # noqa: F401, I001
