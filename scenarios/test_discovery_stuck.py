@@ -64,7 +64,7 @@ def test_redeployed(network, swarm, faults, discovery, tasks, measure):
     web = swarm.deploy(some_tasks())
     with impaired(network, swarm, faults), discovery.watch(web):
         updated = update_twice(web)
-        whole = discovery.time_to_whole(since=time.monotonic(), within=SYNCED)
+        whole = discovery.time_to_converged(since=time.monotonic(), within=SYNCED)
         measure("update and redeploy carried out", updated, unit="s").below(UPDATED - 1)
         put_on_record(measure, discovery, whole, TOLD if network == "quiet" else SYNCED)
         measure("tasks replaced", len(tasks.lives("app")) - TASKS, unit="tasks").equals(2 * TASKS)
@@ -91,7 +91,7 @@ def test_tasks_flap(network, swarm, faults, discovery, tasks, measure):
             state="all tasks of app to end",
             within=60.0,
         )
-        whole = discovery.time_to_whole(since=time.monotonic(), within=SYNCED)
+        whole = discovery.time_to_converged(since=time.monotonic(), within=SYNCED)
         put_on_record(measure, discovery, whole, SYNCED)
         measure("tasks that died", len(died), unit="tasks", better="none").above(
             4, source="two nodes; a task lives for 5 s and is started again in less than 10 s"
@@ -109,7 +109,7 @@ def test_control_gossip_cut(swarm, faults, discovery, measure):
             redeploy(web, "app")
             cut.hold(CUT)
         time_to_updated(web, "app", within=UPDATED)
-        whole = discovery.time_to_whole(since=time.monotonic(), within=SYNCED)
+        whole = discovery.time_to_converged(since=time.monotonic(), within=SYNCED)
         put_on_record(measure, discovery, whole, TOLD)
 
 
@@ -121,7 +121,9 @@ def test_control_node_killed(swarm, faults, discovery, measure):
     with discovery.watch(web):
         with faults.kill_node(worker) as outage:
             others = swarm.all_but(worker)
-            whole = discovery.time_to_whole(since=outage.injected_at, within=SYNCED, nodes=others)
+            whole = discovery.time_to_converged(
+                since=outage.injected_at, within=SYNCED, nodes=others
+            )
         put_on_record(measure, discovery, whole, TOLD)
 
 

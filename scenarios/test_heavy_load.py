@@ -19,7 +19,7 @@ import pytest
 from harness.probes.ipam import allocation
 from harness.probes.ipvs import load_balancer
 from harness.probes.netns import from_a_thread
-from harness.probes.vantage_containers import Watchers
+from harness.probes.vantage_containers import VantageContainers
 from harness.swarm import Service, Workload, balanced_web, change, time_to_updated
 from harness.swarm.workload import APP_IMAGE, APP_PORT
 from harness.wait import NotYet, time_until
@@ -205,7 +205,7 @@ def looks(swarm, worker, *, until):
 def watchers(swarm, web):
     """A container on each node in the workload's network; by the node's name."""
     nodes = [*swarm.managers, *swarm.workers]
-    made = Watchers(nodes, web.networks)
+    made = VantageContainers(nodes, web.networks)
     with ExitStack() as stack:
         stack.callback(made.close)
         made.start()

@@ -102,7 +102,7 @@ def test_all_managers_restart(swarm, discovery, reachability, gossip, measure):
         swarm.wait_for_leader(within=RESTARTED)
         ready = swarm.time_to_ready(managers, since=since, within=RESTARTED)
         web.wait_running(RESTARTED)
-        whole = discovery.time_to_whole(since=time.monotonic(), within=SYNCED + 2)
+        whole = discovery.time_to_converged(since=time.monotonic(), within=SYNCED + 2)
         put_on_record(measure, web, reachability, gossip)
     measure("all managers ready again", ready, unit="s").below(RESTARTED - 1)
     measure(RESTARTS, whole, unit="s").below(SYNCED, source=SOURCE)
@@ -131,7 +131,7 @@ def test_control_one_network_down(swarm, reachability, gossip, measure):
     """A worker's bridge of one network is down: its neighbours reach it on the other only."""
     web = swarm.deploy(on_two_networks())
     with reachability.watch(web, every=1.0, inside=True, every_inside=2.0):
-        reachability.time_to_whole(within=SYNCED, inside=True)
+        reachability.time_to_converged(within=SYNCED, inside=True)
         down = bridge_down(swarm.a_worker(), web.networks["south"])
         time.sleep(ONE_ONLY + 5)
         put_on_record(measure, web, reachability, gossip, within=5)
@@ -187,7 +187,7 @@ def on(web, service, networks, discovery, *, within=SYNCED + 2):
     change(web, service, edit)
     time_to_updated(web, service, within=UPDATED)
     discovery.relearn()
-    return discovery.time_to_whole(since=time.monotonic(), within=within)
+    return discovery.time_to_converged(since=time.monotonic(), within=within)
 
 
 def bridge_down(node, network):
@@ -225,7 +225,7 @@ def twice(measure, swarm, when):
 def put_on_record(measure, web, reachability, gossip, within=SYNCED + 2):
     """Who got through in the end, and what failed on one network while the other one served."""
     since = time.monotonic()
-    whole = reachability.time_to_whole(within=within, since=since, inside=True)
+    whole = reachability.time_to_converged(within=within, since=since, inside=True)
     if not whole.reached and (wrong := gossip.wrong_forwarding(web)):
         web.swarm.note("note", text="forwarding tables: " + "; ".join(wrong))
     measure(ANSWERS, whole, unit="s").below(min(within, SYNCED), source=SOURCE)

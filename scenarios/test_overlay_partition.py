@@ -112,9 +112,9 @@ def watching(web, discovery, reachability):
 
 def on_the_heal(measure, web, discovery, reachability, gossip, since, within):
     """How long until all is whole: one wait after the other, each counted from the heal."""
-    names = discovery.time_to_whole(since=since, within=within + 2)
-    answers = reachability.time_to_whole(since=since, within=within + 2, inside=True)
-    peers = gossip.time_to_whole(web, since=since, within=within + 2)
+    names = discovery.time_to_converged(since=since, within=within + 2)
+    answers = reachability.time_to_converged(since=since, within=within + 2, inside=True)
+    peers = gossip.time_to_converged(web, since=since, within=within + 2)
     source = SOURCE if within == HEALED else "moby#53141: what is not back after 5 min stays away"
     measure(NAMES, names, unit="s").below(within, source=source)
     measure(ANSWERS, answers, unit="s").below(within, source=source)

@@ -75,16 +75,16 @@ def test_ports_change(swarm, reachability, measure):
     with reachability.watch(web):
         since = time.monotonic()
         publish(web, "app", SECOND)
-        changed = reachability.time_to_whole(within=UPDATED, since=since)
+        changed = reachability.time_to_converged(within=UPDATED, since=since)
         time_to_updated(web, "app", within=UPDATED)
         scale(web, "app", 0)
         gone = wait_until_gone(reachability)
         since = time.monotonic()
         scale(web, "app", 2)
-        back = reachability.time_to_whole(within=SERVED, since=since)
+        back = reachability.time_to_converged(within=SERVED, since=since)
         since = time.monotonic()
         publish(web, "app", FIRST)
-        again = reachability.time_to_whole(within=UPDATED, since=since)
+        again = reachability.time_to_converged(within=UPDATED, since=since)
         time_to_updated(web, "app", within=UPDATED)
         measure("time to the new port everywhere", changed, unit="s").below(UPDATED - 1)
         measure("time until the port is gone after scaling to 0", gone, unit="s")
@@ -102,11 +102,11 @@ def test_port_taken_on_a_node(swarm, reachability, dockerd_logs, measure):
         since = time.monotonic()
         web = create(swarm, published(FIRST))
         reachability.start(web)
-        elsewhere = reachability.time_to_whole(within=SERVED, since=since, nodes=others)
+        elsewhere = reachability.time_to_converged(within=SERVED, since=since, nodes=others)
         time.sleep(TAKEN)
         held = reachability.wrong(nodes=[worker])
     freed = time.monotonic()
-    whole = reachability.time_to_whole(within=SERVED, since=freed)
+    whole = reachability.time_to_converged(within=SERVED, since=freed)
     measure("time to the port at all other nodes", elsewhere, unit="s").below(SERVED - 1)
     measure("taken node serves all the same", not held, unit="1", better="none")
     measure("time to the port everywhere once it is free", whole, unit="s").below(SERVED - 1)
@@ -138,7 +138,7 @@ def test_firewall_rules_lost(swarm, faults, reachability, measure):
         since = time.monotonic()
         worker.dockerd.stop()
         worker.start()
-        whole = reachability.time_to_whole(within=RESTARTED, since=since)
+        whole = reachability.time_to_converged(within=RESTARTED, since=since)
         measure("node without rules serves all the same", not meanwhile, unit="1", better="none")
         measure("time to the port everywhere after a restart", whole, unit="s").below(RESTARTED - 1)
         put_on_record(measure, reachability, swarm, FIRST)
@@ -162,7 +162,7 @@ def test_tasks_fail_beside(swarm, reachability, measure):
         beside = create(swarm, Workload("other", ("other",), (failing,)))
         time.sleep(OBSERVED)
         remove(beside, "failing")
-        whole = reachability.time_to_whole(within=SERVED, since=time.monotonic())
+        whole = reachability.time_to_converged(within=SERVED, since=time.monotonic())
         longest = reachability.longest_outage()
         measure("time to the port everywhere at the end", whole, unit="s").below(SERVED - 1)
         measure("longest outage of a node", longest, unit="s").below(HICCUP)
@@ -187,8 +187,10 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
         wait_for(lambda: renewed(web, before), state="a new task to run", within=UPDATED)
         with faults.kill_dockerd(leader):
             others = swarm.all_but(leader)
-            elsewhere = reachability.time_to_whole(within=FAILED_OVER, since=since, nodes=others)
-        whole = reachability.time_to_whole(within=FAILED_OVER, since=time.monotonic())
+            elsewhere = reachability.time_to_converged(
+                within=FAILED_OVER, since=since, nodes=others
+            )
+        whole = reachability.time_to_converged(within=FAILED_OVER, since=time.monotonic())
         healed = reachability.at(time.monotonic())
         redeploy(web, "app")
         time_to_updated(web, "app", within=UPDATED)
@@ -275,7 +277,7 @@ def start_first_nowhere(spec):
 
 def put_on_record_moved(measure, reachability, made, since):
     """How long until the new port is served, and what the swarm and the node say of it."""
-    moved = reachability.time_to_whole(within=FAILED_OVER, since=since)
+    moved = reachability.time_to_converged(within=FAILED_OVER, since=since)
     measure(MOVED, moved, unit="s").below(
         FAILED_OVER - 1, source="swarmkit#1875: a change of a host-mode port replaces the tasks"
     )

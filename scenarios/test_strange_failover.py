@@ -302,7 +302,7 @@ def on_return(measure, swarm, worker, discovery, tasks, *, since):
 
     ready = swarm.time_to_ready([worker], since=since, within=BACK + 1)
     alone = time_until(single, state="single tasks", within=SINGLE + 1, every=0.25, since=since)
-    names = discovery.time_to_whole(since=since, within=WHOLE + 1)
+    names = discovery.time_to_converged(since=since, within=WHOLE + 1)
     measure("the node is ready after its return", ready, unit="s").below(
         BACK, source="swarmkit's agent: requests of 5 s, a back-off of at most 8 s"
     )

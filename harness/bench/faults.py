@@ -22,7 +22,7 @@ from harness.engine import Engine, provide, resolve
 from harness.errors import LabError
 from harness.faults import Fault, Faults
 from harness.images import Cache
-from harness.lab import NamespacesLab, Node, Site, Topology
+from harness.lab import ClientHost, NamespacesLab, Node, Topology
 from harness.trial import EngineFacts, Trial, TrialInputs
 from harness.wait import NotYet, wait_for
 
@@ -39,7 +39,7 @@ Felt = Callable[[], bool]
 class Line:
     """Datagrams from one place to another: do they come?"""
 
-    def __init__(self, source: Node | Site, to: Node | Site) -> None:
+    def __init__(self, source: Node | ClientHost, to: Node | ClientHost) -> None:
         self._receiver = to.network.call(_datagrams)
         self._receiver.bind((to.address, _PORT))
         self._receiver.settimeout(_COMES_WITHIN)

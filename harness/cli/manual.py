@@ -14,7 +14,7 @@ from harness.faults.parameter import duration
 from harness.faults.schedule import ScheduleRun, read_schedule
 from harness.manual.injected_store import Page
 from harness.manual.open_lab import OpenLab, find, open_labs
-from harness.manual.session import Bench, parse_words
+from harness.manual.session import ManualSession, parse_words
 from harness.manual.status import lines, status_of
 
 _LAB = click.option(
@@ -55,7 +55,7 @@ def inject(
     opened = find(lab)
     pages: list[Page] = []
     try:
-        with opened.entered() as entered, Bench(entered, seed=seed) as bench:
+        with opened.entered() as entered, ManualSession(entered, seed=seed) as bench:
             try:
                 pages += bench.inject(fault, target, words)
                 for page in pages:
@@ -76,7 +76,7 @@ def _heal_what_is_left(opened: OpenLab, pages: list[Page]) -> None:
     """Heal what has not been healed by others meanwhile."""
     if not pages:
         return
-    with opened.entered() as lab, Bench(lab) as bench:
+    with opened.entered() as lab, ManualSession(lab) as bench:
         there = {page.id for page in bench.book.pages()}
         if ours := [page.id for page in pages if page.id in there]:
             bench.heal(ours, say=click.echo)
@@ -90,7 +90,7 @@ def heal(ids: tuple[str, ...], lab: str | None) -> None:
 
     Works from any terminal, also when the process that injected it has died.
     """
-    with find(lab).entered() as entered, Bench(entered) as bench:
+    with find(lab).entered() as entered, ManualSession(entered) as bench:
         if not bench.book.pages() and not ids:
             click.echo("nothing is injected")
         else:
@@ -136,7 +136,7 @@ def show(file: Path, seed: int, save: Path | None) -> None:
 def run(file: Path, seed: int, lab: str | None) -> None:
     """Carry FILE out on an open lab; Ctrl-C heals what is injected and ends it."""
     plan = read_schedule(file, seed)
-    with find(lab).entered() as entered, Bench(entered, seed=seed) as bench:
+    with find(lab).entered() as entered, ManualSession(entered, seed=seed) as bench:
         bench.trial.journal.listen(_tell)
         done = ScheduleRun(bench.trial, plan, bench.targets).run()
     left_out = sum(not one.faults for one in done)

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 from harness.errors import FaultError, HarnessError, TrialError
-from harness.faults.ledger import ledger_of
+from harness.faults.active_faults import active_faults_of
 from harness.faults.parameter import Parameter
 from harness.trial import Trial
 
@@ -121,8 +121,8 @@ class Fault(ABC):
         """
         if self.active:
             raise FaultError(f"the fault {self._id} is injected already")
-        ledger = ledger_of(self._trial)
-        ledger.enter(self, self.name)
+        active_faults = active_faults_of(self._trial)
+        active_faults.enter(self, self.name)
         try:
             self.precheck()
             self._id = f"{self.name}-{_next_number(self._trial)}"
@@ -135,7 +135,7 @@ class Fault(ABC):
             self._trial.journal.write("fault.evidence", id=self._id, proof=proof)
         except BaseException as error:
             if self._id is None:
-                ledger.strike(self)
+                active_faults.strike(self)
                 raise
             self._doubt(f"the fault {self._id} left no evidence: {_words(error)}")
             with suppress(Exception):  # its doubt is on record; the first error is the one to tell
@@ -172,7 +172,7 @@ class Fault(ABC):
             with suppress(TrialError):
                 self._trial.journal.write("fault.healed", id=name, proof=proof)
             self._id = None
-            ledger_of(self._trial).strike(self)
+            active_faults_of(self._trial).strike(self)
 
     def __enter__(self) -> Self:
         return self.inject()
@@ -222,7 +222,7 @@ class Fault(ABC):
         """
         for name in self.remembers:
             setattr(self, name, memory[name])
-        ledger_of(self._trial).enter(self, id)
+        active_faults_of(self._trial).enter(self, id)
         self._id = id
 
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.faults.active_faults import active_faults_of
 from harness.faults.kill import DockerdKilled, NodeKilled
-from harness.faults.ledger import ledger_of
 from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
 from harness.trial import Trial
@@ -95,4 +95,4 @@ class Faults:
 
     def heal_all(self) -> None:
         """Heal what is still active, last injected first; each error becomes a doubt."""
-        ledger_of(self._trial).heal_all()
+        active_faults_of(self._trial).heal_all()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.lab import NamespacesLab, Node, Site
+from harness.lab import ClientHost, NamespacesLab, Node
 
-Place: TypeAlias = Node | Site
+Place: TypeAlias = Node | ClientHost
 """Somewhere on the fabric."""
 
 Places: TypeAlias = Place | Iterable[Place]
@@ -142,7 +142,7 @@ class Links:
 
 def names_of(places: Places) -> tuple[str, ...]:
     """The names of one place or of several, sorted."""
-    if isinstance(places, Node | Site):
+    if isinstance(places, Node | ClientHost):
         return (places.name,)
     return tuple(sorted({place.name for place in places}))
 

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 from harness.engine import Engine, engine_at
 from harness.lab import NamespacesLab, Topology
-from harness.lab.image_seed import harvest
-from harness.lab.warm_process import keep_ready
+from harness.lab.image_seed import capture_seed
+from harness.lab.warm_process import keep_warm
 from harness.swarm import Swarm
 from harness.swarm.image_seed import load_into
 from harness.vm.guest_init import say, serve
@@ -89,7 +89,7 @@ def prepare() -> None:
     engines = {node: engine_at(Path(at)) for node, at in plan["engines"].items()}
     for name in _IMPORTED_BEFORE:
         importlib.import_module(name)
-    keep_ready(_GENERATOR_IMPORTS, _GENERATOR_ENVIRONMENT)
+    keep_warm(_GENERATOR_IMPORTS, _GENERATOR_ENVIRONMENT)
     seeds: dict[Path, Path] = {}
     for engine in engines.values():
         if engine.rootfs not in seeds:
@@ -116,7 +116,7 @@ def _seed(engine: Engine, archive: Path) -> Path:
         node = lab.node("m1")
         load_into(node, archive)
         node.dockerd.stop()
-        harvest(node.dir / "data", seed)
+        capture_seed(node.dir / "data", seed)
     return seed
 
 
@@ -144,8 +144,8 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     package = importlib.import_module("harness")
     for name, module in kept.items():
         setattr(package, name, module)
-    errands = importlib.import_module("harness.guest.commands")
-    code: int = errands.do(inputs, out)
+    jobs = importlib.import_module("harness.guest.commands")
+    code: int = jobs.do(inputs, out)
     return code
 
 

@@ -1,6 +1,6 @@
 """Labs: where nodes live. Knows engines and kernels, and nothing of swarms."""
 
-from harness.lab.client_host import Site
+from harness.lab.client_host import ClientHost
 from harness.lab.dockerd import Dockerd
 from harness.lab.features import KernelFeatures, probe_features
 from harness.lab.namespaces import NamespacesLab, labs_folder
@@ -9,13 +9,13 @@ from harness.lab.nsenter import Completed
 from harness.lab.topology import Place, Topology
 
 __all__ = [
+    "ClientHost",
     "Completed",
     "Dockerd",
     "KernelFeatures",
     "NamespacesLab",
     "Node",
     "Place",
-    "Site",
     "Topology",
     "labs_folder",
     "probe_features",

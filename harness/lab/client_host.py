@@ -10,10 +10,10 @@ from pathlib import Path
 from harness.lab.network import NetworkDoor
 from harness.lab.nsenter import entering, joining
 from harness.lab.processes import Process
-from harness.lab.warm_process import take_ready
+from harness.lab.warm_process import take_warm
 
 
-class Site:
+class ClientHost:
     """A network namespace with an address; files and user are those of this side."""
 
     def __init__(self, name: str, address: str, init: int, groups: Sequence[Path]) -> None:
@@ -42,7 +42,7 @@ class Site:
         process is dead. The program is the one that waits, if one does
         (:mod:`harness.lab.warm_process`).
         """
-        ready = take_ready()
+        ready = take_warm()
         process = ready and ready.become(
             module, pid=self.pid, groups=self._groups, environment=environment, log=log
         )

@@ -17,7 +17,7 @@ from harness.errors import LabError
 _OWN = ("engine-id", "swarm", "network", "containers", "tmp", "runtimes", "buildkit", "plugins")
 
 
-def harvest(data: Path, seed: Path) -> None:
+def capture_seed(data: Path, seed: Path) -> None:
     """Make a seed of a stopped dockerd's ``/var/lib/docker`` (moves files out of ``data``)."""
     for name in _OWN:
         shutil.rmtree(data / name, ignore_errors=True)
@@ -32,7 +32,7 @@ def harvest(data: Path, seed: Path) -> None:
     _copy(["cp", "-a"], data, state)
 
 
-def plant(seed: Path, data: Path) -> None:
+def install_seed(seed: Path, data: Path) -> None:
     """Give a node's ``/var/lib/docker`` a seed's content."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     _copy(["cp", "-a", "--reflink=auto"], seed / "state", data)

@@ -36,7 +36,7 @@ from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
 from harness.lab import janitor as janitor_script
 from harness.lab.cgroups import NodeGroups
-from harness.lab.client_host import Site
+from harness.lab.client_host import ClientHost
 from harness.lab.network import PREFIX, mac_of, node_address, site_address
 from harness.lab.node import Node
 from harness.lab.nsenter import entering, joining
@@ -158,7 +158,7 @@ class NamespacesLab:
         self.topology = topology
         self.keeper = keeper
         self.nodes = dict(nodes)
-        self.sites: dict[str, Site] = {}
+        self.sites: dict[str, ClientHost] = {}
         self.own_kernel = False
         """Whether no one but the lab lives on this kernel: in a guest, which says so itself."""
         self._janitor: subprocess.Popen[bytes] | None = None
@@ -217,7 +217,7 @@ class NamespacesLab:
         lab = cls(topology, keeper, nodes)
         lab.own_kernel = facts["own_kernel"]
         for name, site in facts["sites"].items():
-            lab.sites[name] = Site(name, site["address"], site["pid"], lab._site_groups())
+            lab.sites[name] = ClientHost(name, site["address"], site["pid"], lab._site_groups())
         return lab
 
     def describe(self) -> Path:
@@ -257,13 +257,13 @@ class NamespacesLab:
                 f"there is no node {name!r}; there are {', '.join(self.nodes)}"
             ) from None
 
-    def site(self, name: str = "client") -> Site:
+    def site(self, name: str = "client") -> ClientHost:
         """The site of this name, brought up when first asked for."""
         if name not in self.sites:
             address = site_address(len(self.sites))
             groups = self._site_groups()
             init = self.keeper.bring_up_site(name, address, groups)
-            self.sites[name] = Site(name, address, init, groups)
+            self.sites[name] = ClientHost(name, address, init, groups)
             self.describe()
         return self.sites[name]
 
@@ -409,10 +409,10 @@ def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes],
 def _plant(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
-    from harness.lab.image_seed import plant
+    from harness.lab.image_seed import install_seed
 
     node.dir.mkdir(mode=0o700, exist_ok=True)
-    plant(seed, node.dir / "data")
+    install_seed(seed, node.dir / "data")
 
 
 __all__ = ["Keeper", "NamespacesLab", "labs_folder", "node_address"]

@@ -55,7 +55,7 @@ runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
 """
 
 
-class Ready:
+class WarmProcess:
     """One waiting process, a child of this one."""
 
     def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -114,17 +114,17 @@ class Ready:
         self._process.wait()
 
 
-_waiting: list[Ready] = []
+_waiting: list[WarmProcess] = []
 
 
-def keep_ready(imports: Sequence[str], environment: Mapping[str, str]) -> None:
+def keep_warm(imports: Sequence[str], environment: Mapping[str, str]) -> None:
     """Start one more process that waits with ``imports`` done; returns when they are.
 
     ``environment`` is added to this process's while they are imported.
     """
-    _waiting.append(Ready(imports, environment))
+    _waiting.append(WarmProcess(imports, environment))
 
 
-def take_ready() -> Ready | None:
+def take_warm() -> WarmProcess | None:
     """A process that waits, for the caller alone; None if none does."""
     return _waiting.pop() if _waiting else None

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.errors import FaultError, LabError
 from harness.faults import Fault
-from harness.faults.ledger import ledger_of
+from harness.faults.active_faults import active_faults_of
 from harness.trial import Trial
 
 
@@ -47,7 +47,7 @@ class Page(msgspec.Struct, kw_only=True):
         return time.monotonic() - self.since
 
 
-class Book:
+class InjectedStore:
     """The pages of one lab, below its folder."""
 
     def __init__(self, lab: Path) -> None:
@@ -100,7 +100,7 @@ class Book:
 class Keeper:
     """Keeps a book in step with what is injected in a trial, by the trial's journal."""
 
-    def __init__(self, book: Book, trial: Trial) -> None:
+    def __init__(self, book: InjectedStore, trial: Trial) -> None:
         self._book = book
         self._trial = trial
         self._open: dict[str, tuple[Fault, Page]] = {}
@@ -125,7 +125,9 @@ class Keeper:
                 self._book.strike(entry["id"])
 
     def _begin(self, id: str) -> None:  # noqa: A002 - the journal's word
-        [fault] = [f for f in ledger_of(self._trial).active if isinstance(f, Fault) and f.id == id]
+        [fault] = [
+            f for f in active_faults_of(self._trial).active if isinstance(f, Fault) and f.id == id
+        ]
         target, parameters = fault.words_again()
         page = Page(
             id=id,

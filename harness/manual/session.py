@@ -12,14 +12,14 @@ from harness.faults import Fault
 from harness.faults.catalogue import kind_of, make, read_parameters
 from harness.faults.targets import Targets
 from harness.lab import NamespacesLab
-from harness.manual.injected_store import Book, Keeper, Page
+from harness.manual.injected_store import InjectedStore, Keeper, Page
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
 
 Say = Callable[[str], None]
 
 
-class Bench:
+class ManualSession:
     """A lab with all that is injected in it taken over, so that it can be healed or added to.
 
     What is done is in a journal below the lab's folder, as in a trial.
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, lab: NamespacesLab, *, seed: int = 1) -> None:
         self.lab = lab
-        self.book = Book(lab.keeper.lab_dir)
+        self.book = InjectedStore(lab.keeper.lab_dir)
         self.trial = _record(lab, seed)
         self.trial.faults = self.book.last_number()
         self.targets = Targets(lab, Swarm(lab, seed=seed))
@@ -160,4 +160,4 @@ def parse_words(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-__all__ = ["Bench", "parse_words"]
+__all__ = ["ManualSession", "parse_words"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.lab import NamespacesLab, Node
-from harness.manual.injected_store import Book, Page
+from harness.manual.injected_store import InjectedStore, Page
 from harness.manual.open_lab import BusyError, OpenLab
 from harness.swarm import Swarm
 
@@ -26,7 +26,7 @@ def status_of(opened: OpenLab) -> dict[str, Any]:
             facts["leader"] = _leader(lab) if _anybody_answers(facts["nodes"]) else None
     except BusyError:
         facts |= {"topology": None, "nodes": None, "leader": None}
-    facts["injected"] = [_page(page) for page in Book(opened.folder).pages()]
+    facts["injected"] = [_page(page) for page in InjectedStore(opened.folder).pages()]
     return facts
 
 

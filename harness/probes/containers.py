@@ -20,7 +20,7 @@ from urllib.parse import quote
 from harness.errors import LabError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
-from harness.probes.proc_handle import Inhabitant
+from harness.probes.proc_handle import ProcHandle
 from harness.probes.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 
@@ -76,7 +76,7 @@ class Containers:
         self._trial = trial
         self._lock = threading.Lock()
         self._lives: dict[str, Life] = {}
-        self._processes: dict[str, Inhabitant] = {}
+        self._processes: dict[str, ProcHandle] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._streams: dict[str, socket.socket] = {}
@@ -228,7 +228,7 @@ class Containers:
             life = replace(life, started=at, serving=at if life.serving is not None else None)
         process = None
         with suppress(LabError):
-            process = Inhabitant(node, int(found["State"].get("Pid") or 0))
+            process = ProcHandle(node, int(found["State"].get("Pid") or 0))
         if process is None and life.ended is None:
             life = replace(life, ended=self._trial.clock.now())
         with self._lock:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.probes.containers import Containers, Life
-from harness.probes.dns_prober import Resolver, wait_for_answers
+from harness.probes.dns_prober import DnsProber, wait_for_answers
 from harness.probes.dns_wire import Answer
 from harness.probes.ipvs import TABLE, Destination, destinations_in, load_balancer
 from harness.probes.netns import NetworkNamespace
@@ -31,7 +31,7 @@ from harness.probes.staleness import (
     stale,
     wrong_now,
 )
-from harness.probes.vantage_containers import Watcher, Watchers
+from harness.probes.vantage_containers import VantageContainer, VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -80,9 +80,9 @@ class Discovery:
         self._deployments: list[Deployment] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._watchers: Watchers | None = None
+        self._watchers: VantageContainers | None = None
         self._virtual: dict[tuple[str, str], str] = {}  # (network, service) -> its address
-        self._resolvers: dict[tuple[str, str], tuple[Watcher, Resolver]] = {}
+        self._resolvers: dict[tuple[str, str], tuple[VantageContainer, DnsProber]] = {}
         self._balancers: dict[tuple[str, str], NetworkNamespace] = {}
         self._error: BaseException | None = None
 
@@ -118,7 +118,7 @@ class Discovery:
             networks |= made.networks
         self._containers.start()
         self._learn_virtual_addresses()
-        self._watchers = Watchers(self._nodes if nodes is None else nodes, networks)
+        self._watchers = VantageContainers(self._nodes if nodes is None else nodes, networks)
         with ExitStack() as stack:
             stack.callback(self._watchers.close)
             self._watchers.start()
@@ -159,7 +159,7 @@ class Discovery:
     # -- what it saw ---------------------------------------------------------------------------
 
     @property
-    def watchers(self) -> Watchers:
+    def watchers(self) -> VantageContainers:
         """The containers that are asked from, for another probe to look from too."""
         if self._watchers is None:
             raise UsageError("discovery is not watched: it has no watchers")
@@ -249,7 +249,7 @@ class Discovery:
             words += [f"{place}: {each}" for each in told]
         return words
 
-    def time_to_whole(
+    def time_to_converged(
         self, *, within: float, since: float | None = None, nodes: Iterable[Node] | None = None
     ) -> Elapsed:
         """How long until every place (on ``nodes``) gives what is true, and nothing else.
@@ -307,7 +307,9 @@ class Discovery:
         except BaseException as error:
             self._error = error
 
-    def _readable(self, seconds: float) -> list[tuple[tuple[str, str], tuple[Watcher, Resolver]]]:
+    def _readable(
+        self, seconds: float
+    ) -> list[tuple[tuple[str, str], tuple[VantageContainer, DnsProber]]]:
         if not self._resolvers:
             self._stop.wait(seconds)
             return []
@@ -323,7 +325,7 @@ class Discovery:
             if before is not None and before[0] is watcher:
                 continue
             with suppress(LabError, OSError):
-                resolver = Resolver(watcher.namespace)
+                resolver = DnsProber(watcher.namespace)
                 if before is not None:
                     before[1].close()
                 self._resolvers[place] = (watcher, resolver)
@@ -387,7 +389,7 @@ class Discovery:
                     table = TABLE.read_text()
                 self._saw_ipvs(place, destinations_in(table), now)
 
-    def _balancer(self, place: tuple[str, str], watcher: Watcher) -> NetworkNamespace:
+    def _balancer(self, place: tuple[str, str], watcher: VantageContainer) -> NetworkNamespace:
         if place not in self._balancers:
             path = load_balancer(watcher.node, self._network_id(place[1]))
             # engines before 18.09 balance in each container's own namespace

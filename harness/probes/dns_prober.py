@@ -25,7 +25,7 @@ class _Pending:
     sent: float
 
 
-class Resolver:
+class DnsProber:
     """The resolver of one network namespace, over a socket that is opened once.
 
     Made on a thread that may enter namespaces. ``number`` of a question is a counter of 16 bits.
@@ -77,7 +77,7 @@ class Resolver:
         self.socket.close()
 
 
-def wait_for_answers(resolvers: Iterable[Resolver], seconds: float) -> list[Resolver]:
+def wait_for_answers(resolvers: Iterable[DnsProber], seconds: float) -> list[DnsProber]:
     """The resolvers that have something to read, after at most so many seconds."""
     by_socket = {resolver.socket.fileno(): resolver for resolver in resolvers}
     poll = select.poll()

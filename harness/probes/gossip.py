@@ -23,7 +23,7 @@ from harness.lab.client import UnixConnection
 from harness.probes.containers import Containers
 from harness.probes.forwarding import Forwarding, forwarding, wrong_forwarding
 from harness.probes.gossip_log import LINE, Change, Kind, changes_of
-from harness.probes.log_tail import GrowingLog
+from harness.probes.log_tail import LogTail
 from harness.probes.timestamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
@@ -42,7 +42,7 @@ class Gossip:
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._names = {node.address: node.name for node in self._nodes.values()}
-        self._logs = {n.name: GrowingLog(n.dir / "dockerd.log", LINE) for n in self._nodes.values()}
+        self._logs = {n.name: LogTail(n.dir / "dockerd.log", LINE) for n in self._nodes.values()}
         self._containers = containers
         self._trial = trial
         self._lock = threading.Lock()
@@ -169,7 +169,7 @@ class Gossip:
                         )
         return words
 
-    def time_to_whole(
+    def time_to_converged(
         self,
         *deployments: Deployment,
         within: float,

@@ -82,7 +82,7 @@ class _Open:
 
 
 @dataclass
-class Asker:
+class HttpProber:
     """Sends questions and tells of attempts. Used on a thread that may enter namespaces."""
 
     now: Callable[[], float]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from harness.lab import Node
-from harness.probes.log_tail import GrowingLog
+from harness.probes.log_tail import LogTail
 from harness.probes.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -76,7 +76,7 @@ class Leadership:
     """The probe on a lab's managers."""
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
-        self._logs = [(n.name, GrowingLog(n.dir / "dockerd.log", _VIEW)) for n in nodes]
+        self._logs = [(n.name, LogTail(n.dir / "dockerd.log", _VIEW)) for n in nodes]
         self._trial = trial
 
     def views(self) -> list[View]:

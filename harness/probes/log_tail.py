@@ -27,7 +27,7 @@ class NewLines:
         return whole.decode(errors="replace")
 
 
-class GrowingLog:
+class LogTail:
     """The matches of a pattern in a log's whole lines, in the log's order.
 
     Waiting for a line means asking several times a second, and dockerd's log may have grown to

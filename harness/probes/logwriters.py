@@ -14,7 +14,7 @@ from functools import partial
 from harness.errors import LabError
 from harness.lab import Node
 from harness.probes.netns import NetworkNamespace, from_a_thread
-from harness.probes.proc_handle import Inhabitant
+from harness.probes.proc_handle import ProcHandle
 from harness.swarm import Deployment
 from harness.swarm.workload import LOGWRITER_PORT
 
@@ -60,14 +60,14 @@ class LogWriters:
             each.close()
 
 
-def _process_of(node: Node, task: str) -> Inhabitant:
+def _process_of(node: Node, task: str) -> ProcHandle:
     label = f"com.docker.swarm.task.id={task}"
     for container in node.docker.containers.list(filters={"label": label}):
-        return Inhabitant(node, int(container.attrs["State"]["Pid"]))
+        return ProcHandle(node, int(container.attrs["State"]["Pid"]))
     raise LabError(f"the container of task {task} is not on {node.name}")
 
 
-def _stats(program: Inhabitant) -> Written:
+def _stats(program: ProcHandle) -> Written:
     namespace = NetworkNamespace(program.network)
     try:
         with namespace.entered():

@@ -9,7 +9,7 @@ from harness.errors import LabError
 from harness.lab import Node
 
 
-class Inhabitant:
+class ProcHandle:
     """A process of a node's own pid namespace, held by its entry in the node's ``/proc``.
 
     The entry belongs to the process and not to the number: it is dead for good when the process

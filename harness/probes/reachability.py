@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.errors import LabError, UsageError
-from harness.lab import Node, Site
+from harness.lab import ClientHost, Node
 from harness.probes.containers import Containers
-from harness.probes.http_prober import Asker, Attempt, Cell, Question
+from harness.probes.http_prober import Attempt, Cell, HttpProber, Question
 from harness.probes.netns import NetworkNamespace
-from harness.probes.vantage_containers import Watchers
+from harness.probes.vantage_containers import VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -62,7 +62,7 @@ class Reachability:
     """The probe. :meth:`watch` is a context manager; all questions may be asked during it."""
 
     def __init__(
-        self, nodes: Iterable[Node], site: Site, containers: Containers, trial: Trial
+        self, nodes: Iterable[Node], site: ClientHost, containers: Containers, trial: Trial
     ) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._site = site
@@ -73,8 +73,8 @@ class Reachability:
         self._deployments: list[Deployment] = []
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._watchers: Watchers | None = None
-        self._own: Watchers | None = None
+        self._watchers: VantageContainers | None = None
+        self._own: VantageContainers | None = None
         self._outside: NetworkNamespace | None = None
         self._error: BaseException | None = None
 
@@ -85,7 +85,7 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
-        watchers: Watchers | None = None,
+        watchers: VantageContainers | None = None,
     ) -> Iterator[Reachability]:
         """Watch the entries of deployments while the block lasts; ``inside``: task to task too.
 
@@ -109,7 +109,7 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
-        watchers: Watchers | None = None,
+        watchers: VantageContainers | None = None,
     ) -> None:
         """Begin; what each deployment publishes is read anew for every round."""
         if self._threads:
@@ -126,7 +126,7 @@ class Reachability:
                 networks |= made.networks
             self._containers.start()
             if watchers is None:
-                self._own = Watchers(self._nodes.values(), networks)
+                self._own = VantageContainers(self._nodes.values(), networks)
                 self._own.start()
             self._watchers = watchers or self._own
             rounds.append(("inside", every_inside, self._tasks))
@@ -251,7 +251,7 @@ class Reachability:
                 words.append(f"{cell}: {last[cell].outcome}")
         return words
 
-    def time_to_whole(
+    def time_to_converged(
         self,
         *,
         within: float,
@@ -281,7 +281,7 @@ class Reachability:
     # -- within --------------------------------------------------------------------------------
 
     def _sample(self, every: float, questions: Callable[[], Iterator[Question]]) -> None:
-        asker = Asker(self._trial.clock.now, self._told, TIMEOUT)
+        asker = HttpProber(self._trial.clock.now, self._told, TIMEOUT)
         try:
             due = time.monotonic()
             while not self._stop.is_set():

@@ -20,7 +20,7 @@ from docker.errors import APIError, DockerException
 from harness.errors import LabError
 from harness.lab import Node
 from harness.probes.netns import NetworkNamespace
-from harness.probes.proc_handle import Inhabitant
+from harness.probes.proc_handle import ProcHandle
 
 #: It waits to be killed. Python without its site and user set-up starts ten times as fast.
 _IDLE = ("/usr/bin/python3", "-I", "-S", "-c", "import signal\nwhile True: signal.pause()")
@@ -38,10 +38,10 @@ _ATTACHED_WITHIN = 30
 _TROUBLE = (DockerException, requests.exceptions.RequestException, LabError, OSError)
 
 
-class Watcher:
+class VantageContainer:
     """One container on one node in one network; its network namespace is held open."""
 
-    def __init__(self, node: Node, network: str, container: str, inhabitant: Inhabitant) -> None:
+    def __init__(self, node: Node, network: str, container: str, inhabitant: ProcHandle) -> None:
         self.node = node
         self.network = network
         self.container = container
@@ -62,7 +62,7 @@ class Watcher:
         self._inhabitant.close()
 
 
-class Watchers:
+class VantageContainers:
     """Watchers on nodes in networks (name -> id), made by :meth:`start`, removed by :meth:`close`.
 
     The networks must be attachable, as all of a deployment's are.
@@ -72,8 +72,8 @@ class Watchers:
         self._nodes = {node.name: node for node in nodes}
         self._networks = dict(networks)
         self._lock = threading.Lock()
-        self._there: dict[tuple[str, str], Watcher] = {}
-        self._retired: list[Watcher] = []
+        self._there: dict[tuple[str, str], VantageContainer] = {}
+        self._retired: list[VantageContainer] = []
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
 
@@ -95,7 +95,7 @@ class Watchers:
         self._keeper = threading.Thread(target=self._keep, name="watchers", daemon=True)
         self._keeper.start()
 
-    def there(self) -> list[Watcher]:
+    def there(self) -> list[VantageContainer]:
         """Those whose containers live."""
         with self._lock:
             watchers = list(self._there.values())
@@ -153,7 +153,7 @@ class Watchers:
             container = _run(client, self._networks[network])
             try:
                 pid = client.api.inspect_container(container)["State"]["Pid"]
-                watcher = Watcher(node, network, container, Inhabitant(node, pid))
+                watcher = VantageContainer(node, network, container, ProcHandle(node, pid))
             except BaseException:
                 _discard(client, container)
                 raise
@@ -185,7 +185,7 @@ def _discard(client: Any, container: str) -> None:
         client.api.remove_container(container, force=True)
 
 
-def _remove(watcher: Watcher) -> None:
+def _remove(watcher: VantageContainer) -> None:
     with suppress(*_TROUBLE):
         if watcher.node.up and watcher.node.dockerd.ping(timeout=1.0):
             _discard(watcher.node.docker, watcher.container)

@@ -53,7 +53,7 @@ class Point:
 
 
 @dataclass
-class Shelf:
+class EngineStore:
     """Engines and seeds at hand for a whole session: each is provided once."""
 
     cache: Cache
@@ -76,7 +76,7 @@ class Scene:
     """All of one trial that must be ended in order: made by the plugin, filled by fixtures."""
 
     point: Point
-    shelf: Shelf
+    engine_store: EngineStore
     topology: Topology
     lab_name: str
     attach: Path | None
@@ -102,7 +102,7 @@ class Scene:
             self.stack.callback(self.lab.release)
             engine = next(iter(self.lab.nodes.values())).engine
         else:
-            engine = self.shelf.engine(self.point.engine)
+            engine = self.engine_store.engine(self.point.engine)
         inputs = TrialInputs(
             scenario=self.scenario,
             control=self.control,
@@ -131,8 +131,8 @@ class Scene:
             engines.update(self.topology.engines)
             lab = NamespacesLab.build(
                 self.topology,
-                lambda node: self.shelf.engine(engines[node]),
-                seed_for=self.shelf.seed,
+                lambda node: self.engine_store.engine(engines[node]),
+                seed_for=self.engine_store.seed,
             )
             self.stack.callback(lab.close)
         self.lab = lab
@@ -202,7 +202,7 @@ def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> S
     """The swarm of the scenario's topology, formed and ready."""
     if scene_of(request).attach is not None:
         swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
-        swarm.draw_again()
+        swarm.reseed()
     else:
         swarm = Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
     trial.journal.write(
@@ -252,10 +252,10 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
     """Outside services on the fabric: a GELF sink, a registry, a name server."""
-    from harness.services import Services, Stock
+    from harness.services import ServiceAssets, Services
 
     scene = scene_of(request)
-    services = Services(lab, trial, Stock(scene.shelf.cache, scene.shelf.say))
+    services = Services(lab, trial, ServiceAssets(scene.engine_store.cache, scene.engine_store.say))
     scene.closing.append(services.close)
     return services
 

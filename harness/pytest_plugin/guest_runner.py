@@ -25,7 +25,15 @@ from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
 from harness.results import RunWriter
-from harness.snapshots import Errand, FrozenSwarm, Receipt, Sent, freeze_swarm, kernel_suite, send
+from harness.snapshots import (
+    FrozenSwarm,
+    GuestJob,
+    JobRecord,
+    JobResult,
+    freeze_swarm,
+    kernel_suite,
+    send,
+)
 from harness.snapshots.payload import trial_payload
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
 from harness.vm import (
@@ -165,7 +173,7 @@ def run_in_guest(
     folder = run.trial_folder(inputs)
     incoming = folder.with_name(f".{folder.name}.incoming")
     deadline = deadline_of(assignment.item)
-    errand = Errand(
+    job = GuestJob(
         trial=folder.name,
         args=assignment.args(),
         payload=guests.payload(assignment.item),
@@ -181,10 +189,10 @@ def run_in_guest(
     )
     say(f"trial {folder.name}")
     try:
-        sent = send(errand, snapshot, guests.pool(), incoming, watch=say)
+        sent = send(job, snapshot, guests.pool(), incoming, watch=say)
         reports = _bring_home(assignment, inputs, sent, folder)
         if (folder / "trial.json").exists():
-            Receipt.of(errand, snapshot).save(folder)
+            JobRecord.of(job, snapshot).save(folder)
         else:  # the scenario skipped itself and has nothing to say
             run.drop(folder.name)
         yield from reports
@@ -199,7 +207,7 @@ def deadline_of(item: pytest.Item) -> float:
 
 
 def _bring_home(
-    assignment: Assignment, inputs: TrialInputs, sent: Sent, folder: Path
+    assignment: Assignment, inputs: TrialInputs, sent: JobResult, folder: Path
 ) -> list[pytest.TestReport]:
     if sent.folder is not None:
         sent.folder.replace(folder)
@@ -209,12 +217,12 @@ def _bring_home(
     for entry in entries:
         if "warning" in entry:
             _warn_again(item, entry)
-    if sent.result.out_of_turn:
+    if sent.result.out_of_step:
         _record_warning(
             item,
             UserWarning(
                 f"{folder.name}: QEMU's main loop could not wait for its turn, "
-                f"{sent.result.out_of_turn} times; a replay of this trial may differ"
+                f"{sent.result.out_of_step} times; a replay of this trial may differ"
             ),
         )
     reports = [_report_again(item, entry["report"]) for entry in entries if "report" in entry]

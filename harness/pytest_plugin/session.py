@@ -13,7 +13,7 @@ from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
 from harness.guest.report_log import console_line
 from harness.images import Cache
-from harness.pytest_plugin.fixtures import Shelf
+from harness.pytest_plugin.fixtures import EngineStore
 from harness.pytest_plugin.markers import chosen_lab
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.terminal import Progress, terminal_line
@@ -36,7 +36,7 @@ class Session:
         inside = options.into is not None
         self.progress = Progress(console_line if inside else terminal_line(config))
         self._cache = Cache()
-        self.shelf = Shelf(self._cache, self.progress.say)
+        self.engine_store = EngineStore(self._cache, self.progress.say)
         self.run: RunWriter | None = None
         self.interrupted = False
         self._config = config

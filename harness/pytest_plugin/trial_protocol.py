@@ -104,7 +104,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     others = other_engines_of(item, point.engine) or ()
     item.stash[SCENE] = Scene(
         point=point,
-        shelf=session.shelf,
+        engine_store=session.engine_store,
         topology=topology_of(item, session.options),
         lab_name=lab_name,
         attach=session.options.attach,

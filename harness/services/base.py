@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab
-from harness.services.server_process import Child
+from harness.services.server_process import ServerProcess
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _PREFIX = 24
 _ELSEWHERE = 200
 
 
-class OutsideService:
+class ExternalService:
     """A server of the harness's own on the fabric. Close it; it ends with the lab in any case."""
 
     #: What it is, for messages and the journal.
@@ -48,7 +48,7 @@ class OutsideService:
         self.lab = lab
         self.site = lab.site(name)
         self.address = self.site.address
-        self._child = Child(self.site, self.program, settings, log)
+        self._child = ServerProcess(self.site, self.program, settings, log)
         self._announce()
 
     def __repr__(self) -> str:

@@ -12,14 +12,14 @@ from typing import ClassVar, Literal
 
 from harness.errors import LabError, UsageError
 from harness.lab import NamespacesLab
-from harness.services.base import OutsideService
+from harness.services.base import ExternalService
 from harness.services.servers.line_account import Account
 from harness.wait import NotYet, time_until
 
 Protocol = Literal["tcp", "udp"]
 
 
-class GelfSink(OutsideService):
+class GelfSink(ExternalService):
     """A sink for TCP and UDP, chunks and compression included, on port 12201.
 
     Its program counts the logwriter's lines by task and number. ``samples`` gets a row for each

@@ -15,7 +15,7 @@ from dnslib import RCODE, DNSError, DNSRecord
 
 from harness.errors import LabError
 from harness.lab import NamespacesLab
-from harness.services.base import OutsideService
+from harness.services.base import ExternalService
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Resolved:
     took: float
 
 
-class NameServer(OutsideService):
+class NameServer(ExternalService):
     """A name server for a fixed table of names, by UDP and TCP. Other names it does not know.
 
     Nodes ask it from its start on, and containers that are made from then on through the engine's

@@ -23,7 +23,7 @@ from docker.errors import DockerException
 from harness.errors import LabError, UsageError
 from harness.images import RegistryProgram
 from harness.lab import NamespacesLab, Node
-from harness.services.base import OutsideService
+from harness.services.base import ExternalService
 from harness.services.credentials import Certificate, certificate_for, write_passwords
 from harness.wait import Deadline, NotYet, wait_for
 
@@ -58,7 +58,7 @@ class Reply:
         return self.headers.get("docker-content-digest", "")
 
 
-class Registry(OutsideService):
+class Registry(ExternalService):
     """A registry that nodes trust and reach as ``<name>.test:5000``; it wants a password.
 
     Its images are put there by :meth:`publish`. What it keeps ends with it.

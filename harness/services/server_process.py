@@ -14,17 +14,17 @@ from typing import Any
 
 import harness
 from harness.errors import LabError
-from harness.lab import Site
+from harness.lab import ClientHost
 
 #: Seconds until a program answers its first or any other order. Starting Python takes 0.1 s on a
 #: host and some seconds in an emulated guest that has a swarm to run beside it.
 ANSWER_WITHIN = 60.0
 
 
-class Child:
+class ServerProcess:
     """A module of :mod:`harness.services.servers`, run at ``site``; it logs to the file ``log``."""
 
-    def __init__(self, site: Site, module: str, settings: dict[str, Any], log: Path) -> None:
+    def __init__(self, site: ClientHost, module: str, settings: dict[str, Any], log: Path) -> None:
         self._name = f"{module.rpartition('.')[2]} at {site.name}"
         self._log = log
         self._lock = threading.Lock()

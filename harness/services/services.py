@@ -18,13 +18,13 @@ from harness.images import (
     workload_archive,
 )
 from harness.lab import NamespacesLab
-from harness.services.base import OutsideService
+from harness.services.base import ExternalService
 from harness.services.gelf_sink import GelfSink
 from harness.services.name_server import NameServer
 from harness.services.registry import Registry
 from harness.trial import Trial
 
-S = TypeVar("S", bound=OutsideService)
+S = TypeVar("S", bound=ExternalService)
 
 
 #: Where a frozen swarm's guest has what elsewhere is in the cache
@@ -34,7 +34,7 @@ IMAGES_IN_GUEST = Path("/opt/swarm-chaos/workloads.tar")
 
 
 @dataclass(frozen=True)
-class Stock:
+class ServiceAssets:
     """What services are made of: found in a guest, else in the cache, where it is made if new."""
 
     cache: Cache
@@ -55,11 +55,11 @@ class Stock:
 class Services:
     """The outside services of one trial, by name. Each is at a site of that name."""
 
-    def __init__(self, lab: NamespacesLab, trial: Trial, stock: Stock) -> None:
+    def __init__(self, lab: NamespacesLab, trial: Trial, stock: ServiceAssets) -> None:
         self._lab = lab
         self._trial = trial
         self._stock = stock
-        self.running: dict[str, OutsideService] = {}
+        self.running: dict[str, ExternalService] = {}
 
     def gelf_sink(self, name: str = "gelf") -> GelfSink:
         """The GELF sink of this name. Its samples are ``samples/<name>.jsonl``."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from harness.snapshots import RECEIPT
+from harness.snapshots import JOB_RECORD_FILE
 
 #: Written by the host about a trial, and not by the trial itself.
-_OF_THE_HOST = frozenset({RECEIPT})
+_OF_THE_HOST = frozenset({JOB_RECORD_FILE})
 
 _CONTEXT = 3
 _LONGEST_LINE = 240

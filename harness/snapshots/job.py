@@ -15,12 +15,12 @@ from harness.vm import GuestResult, Pool, Snapshot, thaw
 
 #: Lines on the guest's console that begin so are for the person who watches.
 
-RECEIPT = "errand.json"
+JOB_RECORD_FILE = "errand.json"
 PAYLOADS = "payloads"
 
 
 @dataclass(frozen=True)
-class Errand:
+class GuestJob:
     """What a guest is woken for. ``args`` are pytest's; deadlines are in seconds."""
 
     trial: str
@@ -33,7 +33,7 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class JobRecord:
     """``errand.json`` beside a trial: with it the very same guest can be sent again.
 
     ``snapshot`` is the frozen swarm's key, ``payload`` the sha256 of the code that was brought,
@@ -42,40 +42,40 @@ class Receipt:
 
     snapshot: str
     payload: str
-    errand: Errand
+    job: GuestJob
 
     @classmethod
-    def of(cls, errand: Errand, snapshot: Snapshot) -> Receipt:
+    def of(cls, job: GuestJob, snapshot: Snapshot) -> JobRecord:
         """For an errand that is about to be sent."""
-        return cls(snapshot.key, hashlib.sha256(errand.payload).hexdigest(), errand)
+        return cls(snapshot.key, hashlib.sha256(job.payload).hexdigest(), job)
 
     def save(self, trial: Path) -> None:
         """Write it beside a trial, and the payload into the run (once)."""
         facts = {
             "snapshot": self.snapshot,
             "payload": self.payload,
-            "trial": self.errand.trial,
-            "args": list(self.errand.args),
-            "environment": self.errand.environment,
-            "seed": self.errand.seed,
-            "virtual_deadline": self.errand.virtual_deadline,
-            "wall_deadline": self.errand.wall_deadline,
+            "trial": self.job.trial,
+            "args": list(self.job.args),
+            "environment": self.job.environment,
+            "seed": self.job.seed,
+            "virtual_deadline": self.job.virtual_deadline,
+            "wall_deadline": self.job.wall_deadline,
         }
-        (trial / RECEIPT).write_text(json.dumps(facts, indent=1) + "\n")
+        (trial / JOB_RECORD_FILE).write_text(json.dumps(facts, indent=1) + "\n")
         kept = _payload_file(trial, self.payload)
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
             half = kept.with_suffix(f".part-{trial.name}")
-            half.write_bytes(self.errand.payload)
+            half.write_bytes(self.job.payload)
             half.replace(kept)
 
     @classmethod
-    def load(cls, trial: Path) -> Receipt:
+    def load(cls, trial: Path) -> JobRecord:
         """Read it back; :class:`TrialError` says what is missing or damaged."""
         try:
-            facts = json.loads((trial / RECEIPT).read_text())
+            facts = json.loads((trial / JOB_RECORD_FILE).read_text())
             payload = _payload_file(trial, facts["payload"]).read_bytes()
-            errand = Errand(
+            job = GuestJob(
                 trial=facts["trial"],
                 args=tuple(facts["args"]),
                 payload=payload,
@@ -84,16 +84,16 @@ class Receipt:
                 virtual_deadline=float(facts["virtual_deadline"]),
                 wall_deadline=float(facts["wall_deadline"]),
             )
-            receipt = cls(str(facts["snapshot"]), str(facts["payload"]), errand)
+            job_record = cls(str(facts["snapshot"]), str(facts["payload"]), job)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrialError(
                 f"{trial} cannot be sent again: {error}",
-                hint=f"a trial of the microvm lab has {RECEIPT}, and its code in the run's "
+                hint=f"a trial of the microvm lab has {JOB_RECORD_FILE}, and its code in the run's "
                 f"folder {PAYLOADS}",
             ) from error
-        if hashlib.sha256(payload).hexdigest() != receipt.payload:
+        if hashlib.sha256(payload).hexdigest() != job_record.payload:
             raise TrialError(f"the code kept for {trial} is not the code it was recorded with")
-        return receipt
+        return job_record
 
 
 def _payload_file(trial: Path, digest: str) -> Path:
@@ -101,7 +101,7 @@ def _payload_file(trial: Path, digest: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Sent:
+class JobResult:
     """What came back: how the guest ended, and the trial's folder if it left one."""
 
     result: GuestResult
@@ -110,31 +110,31 @@ class Sent:
 
 
 def send(
-    errand: Errand,
+    job: GuestJob,
     snapshot: Snapshot,
     pool: Pool,
     into: Path,
     *,
     watch: Callable[[str], None] = lambda _: None,
-) -> Sent:
+) -> JobResult:
     """Thaw a guest on a CPU of its own, let it run the errand, and bring home what it leaves.
 
     ``into`` gets everything the guest brought out and ``console.log``. ``watch`` gets the lines
     of progress while it runs. Ctrl-C ends the guest.
     """
     inputs = {
-        "trial": errand.trial,
-        "args": list(errand.args),
-        "environment": errand.environment,
+        "trial": job.trial,
+        "args": list(job.args),
+        "environment": job.environment,
     }
     with (
         pool.slot() as cpu,
         thaw(
             snapshot,
-            errand.payload,
+            job.payload,
             inputs,
-            seed=errand.seed,
-            virtual_deadline=errand.virtual_deadline,
+            seed=job.seed,
+            virtual_deadline=job.virtual_deadline,
             cpu=cpu,
         ) as guest,
     ):
@@ -142,12 +142,12 @@ def send(
         watcher.start()
         result = guest.wait(
             into,
-            wall_deadline=errand.wall_deadline,
-            virtual_deadline=errand.virtual_deadline + 60.0,
+            wall_deadline=job.wall_deadline,
+            virtual_deadline=job.virtual_deadline + 60.0,
         )
         watcher.join(5.0)
-    folder = into / errand.trial
-    return Sent(result, folder if folder.is_dir() else None, guest.thaw_seconds)
+    folder = into / job.trial
+    return JobResult(result, folder if folder.is_dir() else None, guest.thaw_seconds)
 
 
 def _watch(lines: Iterable[str], watch: Callable[[str], None]) -> None:

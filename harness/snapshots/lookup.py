@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from harness.images import Cache, Say, silent
 from harness.lab import Topology
-from harness.snapshots.job import Receipt
+from harness.snapshots.job import JobRecord
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import TrialRecord
 from harness.vm import Clock, Machine, Snapshot, provide_qemu, snapshots
 
 
 def snapshot_of(
-    record: TrialRecord, receipt: Receipt, cache: Cache, *, say: Say = silent
+    record: TrialRecord, job_record: JobRecord, cache: Cache, *, say: Say = silent
 ) -> Snapshot:
     """The very snapshot if the cache has it, else one frozen anew from the same inputs.
 
@@ -20,9 +20,9 @@ def snapshot_of(
     """
     provide_qemu(cache, say=say)
     for known in snapshots(cache):
-        if known.key == receipt.snapshot:
+        if known.key == job_record.snapshot:
             return known
-    say(f"the snapshot {receipt.snapshot} is not in the cache: freezing it again")
+    say(f"the snapshot {job_record.snapshot} is not in the cache: freezing it again")
     wanted = FrozenSwarm(
         record.inputs.engine.name,
         Topology.parse(record.inputs.topology),
@@ -31,9 +31,9 @@ def snapshot_of(
         tuple(record.inputs.options.get("other_engines", "").split()),
     )
     found, _ = freeze_swarm(wanted, cache, say=say)
-    if found.key != receipt.snapshot:
+    if found.key != job_record.snapshot:
         say(
-            f"what is frozen here has the key {found.key}, not {receipt.snapshot}: engine, "
+            f"what is frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
             "QEMU or the harness differ, and a difference may come of that"
         )
     return found

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.errors import TrialError
 from harness.images import Cache, Say, silent
-from harness.snapshots import Receipt, send, snapshot_of
+from harness.snapshots import JobRecord, send, snapshot_of
 from harness.snapshots.byte_diff import Difference, compare
 from harness.trial import read_record
 from harness.vm import Outcome, Pool, Snapshot
@@ -62,11 +62,13 @@ def replay(
             f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be repeated",
             hint="only trials in virtual time are functions of their inputs",
         )
-    receipt = Receipt.load(trial)
-    snapshot = snapshot_of(record, receipt, cache, say=say)
+    job_record = JobRecord.load(trial)
+    snapshot = snapshot_of(record, job_record, cache, say=say)
     with _stress(stressed), ThreadPoolExecutor(at_once) as workers:
         crowd = _Crowd(at_once)
-        runs = [workers.submit(_once, trial, receipt, snapshot, crowd, keep) for _ in range(times)]
+        runs = [
+            workers.submit(_once, trial, job_record, snapshot, crowd, keep) for _ in range(times)
+        ]
         for run in as_completed(runs):
             yield run.result()
 
@@ -90,11 +92,11 @@ class _Crowd(Pool):
 
 
 def _once(
-    trial: Path, receipt: Receipt, snapshot: Snapshot, pool: Pool, keep: Path | None
+    trial: Path, job_record: JobRecord, snapshot: Snapshot, pool: Pool, keep: Path | None
 ) -> Replayed:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-replay-") as folder:
-        sent = send(receipt.errand, snapshot, pool, Path(folder))
+        sent = send(job_record.job, snapshot, pool, Path(folder))
         wall = time.monotonic() - began
         if sent.result.outcome is not Outcome.FINISHED or sent.folder is None:
             return Replayed(None, sent.result.detail or "the guest left no trial", wall)

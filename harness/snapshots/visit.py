@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
 from harness.guest.report_log import PROGRESS
 from harness.guest.shell import Word
-from harness.snapshots import Errand
+from harness.snapshots import GuestJob
 from harness.snapshots.terminal import Terminal, pump, raw, write_all
 from harness.vm import Pool, Snapshot, thaw
 
@@ -58,7 +58,7 @@ class Visit:
     """
 
     snapshot: Snapshot
-    errand: Errand
+    job: GuestJob
     inputs: dict[str, Any]
     recorded: Path | None = None
     idle_in_real_time: bool = False
@@ -79,10 +79,10 @@ def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -
         _cpu(pool, say) as cpu,
         thaw(
             wanted.snapshot,
-            wanted.errand.payload,
+            wanted.job.payload,
             wanted.inputs,
-            seed=wanted.errand.seed,
-            virtual_deadline=wanted.errand.virtual_deadline,
+            seed=wanted.job.seed,
+            virtual_deadline=wanted.job.virtual_deadline,
             cpu=cpu,
             serial=theirs,
             idle_in_real_time=wanted.idle_in_real_time,

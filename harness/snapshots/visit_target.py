@@ -11,7 +11,7 @@ from harness.errors import TrialError, UsageError
 from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
-from harness.snapshots import Errand, FrozenSwarm, Receipt, freeze_swarm, snapshot_of
+from harness.snapshots import FrozenSwarm, GuestJob, JobRecord, freeze_swarm, snapshot_of
 from harness.snapshots.payload import trial_payload
 from harness.snapshots.visit import Order, Visit
 from harness.trial import read_record
@@ -42,8 +42,8 @@ def fresh(
     if order.script is not None:
         inputs["order"] = order.facts()
     payload = trial_payload(PROJECT, [], cache, say=say)
-    errand = Errand("shell", (), payload, seed, virtual_deadline=_LONG)
-    return Visit(snapshot, errand, inputs, idle_in_real_time=real_time)
+    job = GuestJob("shell", (), payload, seed, virtual_deadline=_LONG)
+    return Visit(snapshot, job, inputs, idle_in_real_time=real_time)
 
 
 def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
@@ -59,16 +59,16 @@ def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
             hint="only trials of the microvm lab in virtual time are functions of their inputs",
         )
     check_node(order.node, Topology.parse(record.inputs.topology))
-    receipt = Receipt.load(trial)
-    errand = receipt.errand
+    job_record = JobRecord.load(trial)
+    job = job_record.job
     inputs = {
-        "trial": errand.trial,
-        "args": list(errand.args),
-        "environment": held(errand.environment, trial),
+        "trial": job.trial,
+        "args": list(job.args),
+        "environment": held(job.environment, trial),
     }
     return Visit(
-        snapshot_of(record, receipt, cache, say=say),
-        errand,
+        snapshot_of(record, job_record, cache, say=say),
+        job,
         inputs,
         recorded=trial / "journal.jsonl",
     )

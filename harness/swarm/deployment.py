@@ -18,7 +18,7 @@ from docker.types import (
 )
 
 from harness.errors import SwarmError, WaitTimeout
-from harness.lab import Node, Site, probe_features
+from harness.lab import ClientHost, Node, probe_features
 from harness.swarm.client import NoAnswer
 from harness.swarm.workload import PublishMode, Service, Workload, identity
 from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
@@ -146,7 +146,7 @@ class Deployment:
                 every=0.5,
             )
 
-    def wait_serving(self, site: Site, within: float) -> None:
+    def wait_serving(self, site: ClientHost, within: float) -> None:
         """Wait until every entry answers 200, asked from ``site``."""
         deadline = Deadline(within)
         for name, url in self.entries.items():

@@ -10,7 +10,7 @@ from harness.engine import Engine
 from harness.errors import SwarmError
 from harness.images import Cache, Say, silent, workload_archive
 from harness.lab import NamespacesLab, Node, Topology
-from harness.lab.image_seed import harvest
+from harness.lab.image_seed import capture_seed
 
 KIND = "graph-seed"
 
@@ -45,7 +45,7 @@ def _load(engine: Engine, archive: Path, seed: Path) -> None:
         node = lab.node("m1")
         load_into(node, archive)
         node.dockerd.stop()
-        harvest(node.dir / "data", seed)
+        capture_seed(node.dir / "data", seed)
 
 
 def load_into(node: Node, archive: Path) -> None:

@@ -107,7 +107,7 @@ class Swarm:
             raise SwarmError(f"the swarm could not be formed: {error.what}") from error
         return swarm
 
-    def draw_again(self) -> None:
+    def reseed(self) -> None:
         """Have a frozen swarm draw anew what it had drawn before the freeze; some 30 idle s.
 
         What decides raft's elections is as old as dockerd's process: the generator that election

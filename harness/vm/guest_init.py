@@ -59,7 +59,7 @@ Run = Callable[[Path, dict[str, Any], Path], int]
 
 
 @dataclass(frozen=True)
-class Boxes:
+class Mailboxes:
     """The guest's device nodes of inbox and outbox, and the outbox's size in bytes."""
 
     inbox: str
@@ -73,7 +73,7 @@ def say(line: str) -> None:
         console.write(f"{line}\n")
 
 
-def find_boxes(command_line: str, sizes: Mapping[str, int]) -> Boxes:
+def find_mailboxes(command_line: str, sizes: Mapping[str, int]) -> Mailboxes:
     """Tell the pmem devices apart by their sizes in bytes (their numbers follow no order).
 
     ``command_line`` is the kernel's, with ``microvm.inbox=`` and ``microvm.outbox=`` in bytes.
@@ -83,7 +83,7 @@ def find_boxes(command_line: str, sizes: Mapping[str, int]) -> Boxes:
     try:
         inbox = int(words["microvm.inbox"])
         outbox = int(words["microvm.outbox"])
-        return Boxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
+        return Mailboxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
     except (KeyError, ValueError) as error:
         raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error
 
@@ -171,7 +171,7 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         sys.stderr.flush()
 
 
-def _inbox(devices: Boxes) -> bytes:
+def _inbox(devices: Mailboxes) -> bytes:
     body = mailbox.read_device(devices.inbox)
     if body is None:
         raise MicrovmError("the guest was thawed with an empty inbox")
@@ -274,12 +274,12 @@ def end_machine() -> NoReturn:
     raise SystemExit(1)
 
 
-def _devices() -> Boxes:
+def _devices() -> Mailboxes:
     sizes = {
         folder.name: int((folder / "size").read_text()) * 512
         for folder in Path("/sys/block").glob("pmem*")
     }
-    return find_boxes(Path("/proc/cmdline").read_text(), sizes)
+    return find_mailboxes(Path("/proc/cmdline").read_text(), sizes)
 
 
 def _oom_kills() -> int:

@@ -24,14 +24,14 @@ _PAGE = struct.Struct("<3q")
 
 
 @dataclass(frozen=True)
-class Counted:
+class LockstepCounters:
     """What QEMU's turns came to so far."""
 
     known: bool
     """Whether the virtual CPU was found, that is: whether they take turns at all."""
     turns: int
     """How often the main loop had its turn."""
-    out_of_turn: int
+    out_of_step: int
     """How often it went while the virtual CPU was at work, which may be another history."""
 
 
@@ -40,7 +40,7 @@ def source_digest() -> str:
     return content_hash.of_bytes(SOURCE.read_bytes())
 
 
-def provide_turns(cache: Cache, *, say: Say = silent) -> Path:
+def provide_lockstep(cache: Cache, *, say: Say = silent) -> Path:
     """The library to preload; compiled now if it is not there. Errors as in its two sources,
     :mod:`harness.images.compiler` and :mod:`harness.images.debian`."""
     digest = source_digest()
@@ -51,14 +51,16 @@ def provide_turns(cache: Cache, *, say: Say = silent) -> Path:
     return cache.build(KIND, digest[:24], recipe, {"source": digest}) / _LIBRARY
 
 
-def turns_for(machine: Machine, cache: Cache, folder: Path, *, say: Say = silent) -> Turns | None:
+def lockstep_for(
+    machine: Machine, cache: Cache, folder: Path, *, say: Say = silent
+) -> Lockstep | None:
     """The turns of a machine in virtual time, counted in ``folder``; None in real time."""
     if machine.clock is not Clock.VIRTUAL:
         return None
-    return Turns(provide_turns(cache, say=say), folder)
+    return Lockstep(provide_lockstep(cache, say=say), folder)
 
 
-class Turns:
+class Lockstep:
     """The turns of one QEMU, counted in ``folder``, which is this one's own."""
 
     def __init__(self, library: Path, folder: Path) -> None:
@@ -73,7 +75,7 @@ class Turns:
         """The words that start a QEMU which keeps them; switches follow."""
         return ("env", f"{_VARIABLE}={self._page}", *qemu.preloading(self._library))
 
-    def counted(self) -> Counted:
+    def counted(self) -> LockstepCounters:
         """What there is to tell by now."""
-        known, turns, out_of_turn = _PAGE.unpack(self._page.read_bytes())
-        return Counted(bool(known), turns, out_of_turn)
+        known, turns, out_of_step = _PAGE.unpack(self._page.read_bytes())
+        return LockstepCounters(bool(known), turns, out_of_step)

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import MicrovmError
 from harness.vm.bound_process import start_bound
-from harness.vm.lockstep import Turns
+from harness.vm.lockstep import Lockstep
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qmp import Qmp
 from harness.wait import NotYet, wait_for
@@ -33,7 +33,7 @@ class Emulator:
         *,
         log: Path,
         cpu: int | None,
-        turns: Turns | None = None,
+        turns: Lockstep | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         ours, theirs = socket.socketpair()

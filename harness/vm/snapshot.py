@@ -37,7 +37,7 @@ from harness.vm.initrd import (
     regular,
 )
 from harness.vm.kernel_modules import GUEST_MODULES, PMEM_MODULES
-from harness.vm.lockstep import Turns, source_digest, turns_for
+from harness.vm.lockstep import Lockstep, lockstep_for, source_digest
 from harness.vm.machine import Accelerator, Clock, Files, Machine
 from harness.vm.qemu_binary import VARIABLE, Qemu, provide_qemu
 from harness.vm.qemu_process import Emulator
@@ -258,7 +258,7 @@ def freeze(
             draft.mkdir()
             started = time.monotonic()
             scratch = Scratch(_memory_place(spec.machine))
-            turns = turns_for(spec.machine, cache, scratch.path, say=say)
+            turns = lockstep_for(spec.machine, cache, scratch.path, say=say)
             try:
                 _boot(spec, qemu, turns, built, draft, scratch.path, progress)
             finally:
@@ -277,7 +277,7 @@ def freeze(
 def _boot(
     spec: FreezeSpec,
     qemu: Qemu,
-    turns: Turns | None,
+    turns: Lockstep | None,
     built: BuiltImage,
     draft: Path,
     fast: Path,

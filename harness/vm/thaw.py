@@ -26,7 +26,7 @@ from harness.errors import MicrovmError, UsageError
 from harness.vm import mailbox
 from harness.vm.console import follow, tail
 from harness.vm.guest_init import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
-from harness.vm.lockstep import Turns, turns_for
+from harness.vm.lockstep import Lockstep, lockstep_for
 from harness.vm.machine import Clock
 from harness.vm.qemu_process import Emulator
 from harness.vm.scratch import Scratch, scratch_root
@@ -65,7 +65,7 @@ class GuestResult:
     guest's own time from its thaw to its end; of a guest that brought out no result it is the
     last that its console told, 0 if none. ``wall_seconds`` is the host's, from the order.
     ``console`` is the whole console as a file, ``console_tail`` its end. ``detail`` says in
-    words what went wrong, empty for a finished guest. ``out_of_turn``: how often QEMU's main loop
+    words what went wrong, empty for a finished guest. ``out_of_step``: how often QEMU's main loop
     went while the virtual CPU was at work (:mod:`harness.vm.lockstep`); above 0, the guest
     may not be the same again.
     """
@@ -78,7 +78,7 @@ class GuestResult:
     virtual_seconds: float
     wall_seconds: float
     detail: str = ""
-    out_of_turn: int = 0
+    out_of_step: int = 0
 
     @property
     def ok(self) -> bool:
@@ -90,7 +90,7 @@ class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
     def __init__(
-        self, emulator: Emulator, scratch: Scratch, turns: Turns | None, ordered: float
+        self, emulator: Emulator, scratch: Scratch, turns: Lockstep | None, ordered: float
     ) -> None:
         self._emulator = emulator
         self._turns = turns
@@ -170,7 +170,7 @@ class Guest:
             virtual_seconds=virtual,
             wall_seconds=wall,
             detail=hung,
-            out_of_turn=self._turns.counted().out_of_turn if self._turns else 0,
+            out_of_step=self._turns.counted().out_of_step if self._turns else 0,
         )
         return result if hung else self._read_out(result)
 
@@ -259,7 +259,7 @@ def thaw(
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
-        turns = turns_for(machine, snapshot.cache, folder)
+        turns = lockstep_for(machine, snapshot.cache, folder)
         state = snapshot.state
         if virtual and idle_in_real_time:
             state = folder / "state"

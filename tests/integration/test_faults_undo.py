@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
 from harness.lab import NamespacesLab, Topology
-from harness.manual import Bench, Book, hold
+from harness.manual import InjectedStore, ManualSession, hold
 
 pytestmark = pytest.mark.integration
 
@@ -138,14 +138,14 @@ class Undo(RuleBasedStateMachine):
         print("begin")
 
     def injected(self):
-        return [page.id for page in Book(self.opened.folder).pages()]
+        return [page.id for page in InjectedStore(self.opened.folder).pages()]
 
     def inject_one(self, name):
-        with self.opened.entered() as lab, Bench(lab) as bench:
+        with self.opened.entered() as lab, ManualSession(lab) as bench:
             bench.inject(name, *FAULTS[name])
 
     def heal_some(self, *ids):
-        with self.opened.entered() as lab, Bench(lab) as bench:
+        with self.opened.entered() as lab, ManualSession(lab) as bench:
             bench.heal(ids)
 
     @rule(name=st.sampled_from(sorted(FAULTS)))

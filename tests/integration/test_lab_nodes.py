@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import LabError
 from harness.lab import NamespacesLab, Topology, labs_folder
-from harness.lab.warm_process import keep_ready
+from harness.lab.warm_process import keep_warm
 from harness.swarm import Swarm
 from harness.wait import NotYet, wait_for
 
@@ -156,7 +156,7 @@ def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch
     site = lab.site("runner")
     if waiting:
         monkeypatch.setenv("HIDDEN", "1")
-        keep_ready(["wave"], {})
+        keep_warm(["wave"], {})
         monkeypatch.delenv("HIDDEN")
     process = site.run_module(
         "shown", environment={**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": "yes"}, log=log

@@ -84,8 +84,8 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
     probes.tasks.start(web)
     probes.api.start()
     now = time.monotonic()
-    assert probes.discovery.time_to_whole(within=10, since=now).reached
-    assert probes.reach.time_to_whole(within=10, since=now).reached
+    assert probes.discovery.time_to_converged(within=10, since=now).reached
+    assert probes.reach.time_to_converged(within=10, since=now).reached
     assert probes.api.time_to_all("write", within=10, since=now).reached
     assert {str(place) for place in probes.discovery.places if place.node == "w1"} >= {
         f"{name} in web on w1" for name in ("app", "tasks.app", "lone", "tasks.lone")
@@ -102,7 +102,7 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
     began = time.monotonic()
     redeploy(web, "lone")
     assert probes.tasks.time_to_running("lone", 1, within=30, since=began, fresh=True).reached
-    assert probes.discovery.time_to_whole(within=10, since=began).reached
+    assert probes.discovery.time_to_converged(within=10, since=began).reached
     assert probes.tasks.twins() == []
     [old, new] = probes.tasks.lives("lone")
     assert old.leaving + 1.9 < old.ended, "swarm waits before it stops a task"
@@ -114,7 +114,7 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
 
 def test_a_service_that_is_away_is_seen(web, probes):
     probes.reach.start(web)
-    assert probes.reach.wrong() == [] or probes.reach.time_to_whole(within=5).reached
+    assert probes.reach.wrong() == [] or probes.reach.time_to_converged(within=5).reached
     scale(web, "app", 0)
     cells = ["outside to m1:8080: refused", "outside to w1:8080: refused"]
     deadline = time.monotonic() + 15
@@ -124,7 +124,7 @@ def test_a_service_that_is_away_is_seen(web, probes):
     time.sleep(1)  # the outage that is to be measured
     began = time.monotonic()
     scale(web, "app", 2)
-    assert probes.reach.time_to_whole(within=20, since=began).reached
+    assert probes.reach.time_to_converged(within=20, since=began).reached
     outages = {outage.cell.target: outage for outage in probes.reach.outages()}
     assert set(outages) == {"m1:8080", "w1:8080"}
     assert not probes.reach.longest_outage().seconds < 1
@@ -143,7 +143,7 @@ def test_a_dead_node_is_seen(lab, swarm, web, probes):
     assert any("nobody to ask" in words for words in probes.discovery.wrong(nodes=[worker]))
     failed = probes.gossip.time_to("failed", worker, within=20, since=began)
     assert failed.reached
-    whole = probes.discovery.time_to_whole(within=20, since=began, nodes=[manager])
+    whole = probes.discovery.time_to_converged(within=20, since=began, nodes=[manager])
     stale = probes.discovery.longest_stale()
     assert stale.reached
     assert stale.seconds == pytest.approx(failed.seconds, abs=1.0)
@@ -154,7 +154,9 @@ def test_a_dead_node_is_seen(lab, swarm, web, probes):
     worker.start()
     swarm.wait_for_ready([worker, manager])
     assert probes.gossip.time_to("joined", worker, within=30, since=back).reached
-    assert probes.discovery.time_to_whole(within=40, since=back).reached, "watchers are made anew"
+    assert probes.discovery.time_to_converged(within=40, since=back).reached, (
+        "watchers are made anew"
+    )
     probes.discovery.close()
     rows = probes.rows("discovery")
     assert {row["node"] for row in rows if row["error"] == "nobody to ask"} == {"w1"}

@@ -17,7 +17,7 @@ from harness.images import WORKLOAD_TAGS, Cache
 from harness.lab import NamespacesLab, Topology
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
-from harness.services import Services, Stock
+from harness.services import ServiceAssets, Services
 from harness.swarm import LogDriver, Service, Swarm, Workload, remove
 from harness.trial import read_lines
 from harness.wait import NotYet, wait_for
@@ -45,7 +45,7 @@ def trial(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def services(lab, trial):
-    services = Services(lab, trial, Stock(Cache(), print))
+    services = Services(lab, trial, ServiceAssets(Cache(), print))
     yield services
     services.close()
 
@@ -63,7 +63,7 @@ def sink(services):
 @pytest.fixture(scope="module")
 def registry(services):
     made = services.registry(app="1")
-    made.publish(Stock(Cache(), print).images(), WORKLOAD_TAGS["resolver"], "app", "2")
+    made.publish(ServiceAssets(Cache(), print).images(), WORKLOAD_TAGS["resolver"], "app", "2")
     return made
 
 

@@ -83,7 +83,7 @@ def test_drawing_again_leaves_gossip_without_a_doubt(swarm, lab):
     """New processes, one election, and no old incarnation that is still to be given up."""
     before = {node.name: node.dockerd.pid for node in swarm.managers}
     already = {name: len(node.dockerd.log.read_text()) for name, node in lab.nodes.items()}
-    swarm.draw_again()
+    swarm.reseed()
     swarm.wait_for_ready(lab.node(name) for name in ("m1", "m2", "m3", "w1"))
     assert all(lab.node(name).dockerd.pid != pid for name, pid in before.items())
     told = [

@@ -17,7 +17,7 @@ from harness.images.compiler import (
     debian_compiler,
     without_executable_stack,
 )
-from harness.vm.lockstep import SOURCE, Turns, provide_turns
+from harness.vm.lockstep import SOURCE, Lockstep, provide_lockstep
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
 
@@ -106,18 +106,18 @@ for turn in range(5):""",
 
 
 def run(library, folder, work, *, process=PROCESS):
-    turns = Turns(library, folder)
+    turns = Lockstep(library, folder)
     words = turns.command(Qemu("none", (sys.executable, "-c", process, str(work))))
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout.splitlines()[0]), turns.counted()
 
 
 def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
-    did, counted = run(provide_turns(Cache(), say=print), tmp_path, 0.05)
+    did, counted = run(provide_lockstep(Cache(), say=print), tmp_path, 0.05)
     assert did == ["turn", "works", "has worked"] * 5
     assert counted.known
     assert counted.turns == 5
-    assert counted.out_of_turn == 0
+    assert counted.out_of_step == 0
 
 
 def test_without_it_the_main_loop_would_not_wait(tmp_path):
@@ -129,14 +129,14 @@ def test_without_it_the_main_loop_would_not_wait(tmp_path):
 
 def test_the_main_loop_does_not_even_look_before_it_is_its_turn(tmp_path):
     assert LOOKING.count("ppoll") == 1
-    did, counted = run(provide_turns(Cache()), tmp_path, 0.05, process=LOOKING)
+    did, counted = run(provide_lockstep(Cache()), tmp_path, 0.05, process=LOOKING)
     assert did == ["look", "turn", "works", "has worked"] * 5
-    assert (counted.turns, counted.out_of_turn) == (5, 0)
+    assert (counted.turns, counted.out_of_step) == (5, 0)
 
 
 def test_the_monitors_thread_wakes_for_its_socket_and_else_not_at_once(tmp_path):
     assert MONITOR.count("ppoll") == 1
-    (idle, addressed), _ = run(provide_turns(Cache()), tmp_path, 0, process=MONITOR)
+    (idle, addressed), _ = run(provide_lockstep(Cache()), tmp_path, 0, process=MONITOR)
     assert idle >= 0.019
     assert addressed < idle
 
@@ -154,11 +154,11 @@ def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted
         did, counted = run(library, tmp_path / f"{number}", 3.5, process=process)
         did = [word for word in did if word != "look"]
         assert did[:3] == ["turn", "works", "turn"]
-        assert counted.out_of_turn >= 1
+        assert counted.out_of_step >= 1
 
 
 def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
-    turns = Turns(provide_turns(Cache()), tmp_path)
+    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
     asks = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
     words = turns.command(Qemu("none", (sys.executable, "-c", asks)))
 
@@ -170,7 +170,7 @@ def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
 
 
 def test_what_such_a_process_starts_is_left_alone(tmp_path):
-    turns = Turns(provide_turns(Cache()), tmp_path)
+    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROCESS!r}, '0'])"
     words = turns.command(Qemu("none", (sys.executable, "-c", starts)))
     subprocess.run(words, capture_output=True, timeout=60, check=True)
@@ -178,7 +178,7 @@ def test_what_such_a_process_starts_is_left_alone(tmp_path):
 
 
 def test_it_asks_for_no_executable_stack():
-    body = provide_turns(Cache()).read_bytes()
+    body = provide_lockstep(Cache()).read_bytes()
     assert without_executable_stack(body) is body
 
 
@@ -190,7 +190,7 @@ MACHINE = [
 
 def test_a_qemu_keeps_them_from_its_start(tmp_path):
     debian = debian_qemu(Cache(), say=print)
-    turns = Turns(provide_turns(Cache()), tmp_path)
+    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
     emulator = Emulator(
         Qemu(debian.version, debian.command, debian.loader),
         MACHINE, log=tmp_path / "log", cpu=None, turns=turns,
@@ -202,7 +202,7 @@ def test_a_qemu_keeps_them_from_its_start(tmp_path):
         # The firmware looks for something to boot, finds nothing, and halts now and then.
         emulator.qmp.ask("query-status")
         assert turns.counted().turns > before
-        assert turns.counted().out_of_turn == 0
+        assert turns.counted().out_of_step == 0
     finally:
         emulator.close()
 
@@ -210,7 +210,7 @@ def test_a_qemu_keeps_them_from_its_start(tmp_path):
 def test_a_qemu_that_cannot_keep_them_is_refused_and_gone(tmp_path):
     debian = debian_qemu(Cache(), say=print)
     deaf = Qemu("of one's own", ("env", "-u", "LD_PRELOAD", *debian.command))
-    turns = Turns(provide_turns(Cache()), tmp_path)
+    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
     with pytest.raises(MicrovmError, match=r"takes no turns.*of one's own") as caught:
         Emulator(deaf, MACHINE, log=tmp_path / "log", cpu=None, turns=turns)
     assert "linked dynamically" in caught.value.hint

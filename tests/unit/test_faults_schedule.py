@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from harness.faults.active_faults import active_faults_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import FaultError, UsageError
 from harness.faults import Faults, catalogue
-from harness.faults.ledger import ledger_of
 from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
 from harness.faults.schedule.plan import contradict
 from harness.trial import read_lines
@@ -267,7 +267,7 @@ def test_a_fault_that_fails_ends_the_schedule_and_all_is_healed(trial, nodes, ca
     with pytest.raises(FaultError, match="w1 is off"):
         run.run()
     assert [node.state for node in nodes.values()] == before
-    assert ledger_of(trial).active == []
+    assert active_faults_of(trial).active == []
     assert [name for _, name in told(trial)] == [
         *("filled-1", "power-cut-2"),
         *("power-cut-2", "filled-1"),

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from harness.faults.active_faults import active_faults_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.errors import FaultError
 from harness.faults import Faults
-from harness.faults.ledger import ledger_of
 from harness.trial import read_lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
@@ -114,7 +114,7 @@ class Undo(RuleBasedStateMachine):
     def harness_dies_and_another_takes_over(self):
         kept = [
             (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.memory()))
-            for fault in ledger_of(self.trial).active
+            for fault in active_faults_of(self.trial).active
         ]
         self.start_harness()
         self.faults = []
@@ -127,7 +127,9 @@ class Undo(RuleBasedStateMachine):
     def the_ledger_knows_what_is_active(self):
         if self.trial is None:
             return
-        assert sorted(map(id, ledger_of(self.trial).active)) == sorted(map(id, self.active()))
+        assert sorted(map(id, active_faults_of(self.trial).active)) == sorted(
+            map(id, self.active())
+        )
         claims = [claim for fault in self.active() for claim in fault.claims()]
         assert len(claims) == len(set(claims))
 
@@ -145,7 +147,7 @@ class Undo(RuleBasedStateMachine):
             return
         Faults(self.trial).heal_all()
         Faults(self.trial).heal_all()  # trouble that was still to come has come by now
-        assert ledger_of(self.trial).active == []
+        assert active_faults_of(self.trial).active == []
         assert [node.state for node in self.nodes] == self.before
         self.trial.journal.close()
         shutil.rmtree(self.folder)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.manual.injected_store import Book, Keeper, Page
+from harness.manual.injected_store import InjectedStore, Keeper, Page
 from harness.manual.open_lab import BusyError, OpenLab
 from harness.manual.session import parse_words
 from harness.manual.status import lines
@@ -24,7 +24,7 @@ def trial(tmp_path):
 
 @pytest.fixture
 def book(tmp_path):
-    return Book(tmp_path)
+    return InjectedStore(tmp_path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from harness.lab import Topology
 from harness.pytest_plugin import guest_runner
 from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
 from harness.results import RunWriter, read_run
-from harness.snapshots import Sent
+from harness.snapshots import JobResult
 from harness.vm import Clock, GuestResult, Outcome, Snapshot
 
 ENGINE = EngineFacts(
@@ -58,27 +58,27 @@ def assignment(item, **changes):
     return Assignment(item, **facts)
 
 
-def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", out_of_turn=0):
+def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", out_of_step=0):
     """Replace the sending by a guest that leaves ``files`` and ends as told."""
-    errands = []
+    jobs = []
 
-    def send(errand, snapshot, pool, into, *, watch):
-        errands.append(errand)
+    def send(job, snapshot, pool, into, *, watch):
+        jobs.append(job)
         into.mkdir(parents=True)
         for name, text in dict(files).items():
-            path = into / name.format(trial=errand.trial)
+            path = into / name.format(trial=job.trial)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         console = into / "console.log"
         console.write_text("booting\nKernel panic - not syncing\n")
         result = GuestResult(
-            outcome, None, into, console, console.read_text(), 12.5, 60.0, detail, out_of_turn
+            outcome, None, into, console, console.read_text(), 12.5, 60.0, detail, out_of_step
         )
-        folder = into / errand.trial
-        return Sent(result, folder if folder.is_dir() else None, 0.1)
+        folder = into / job.trial
+        return JobResult(result, folder if folder.is_dir() else None, 0.1)
 
     monkeypatch.setattr(guest_runner, "send", send)
-    return errands
+    return jobs
 
 
 def report(when, outcome="passed"):
@@ -105,7 +105,7 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
         "{trial}/trial.json": "{}",
         "{trial}/journal.jsonl": "",
     }
-    errands = guest_that(monkeypatch, files=files)
+    jobs = guest_that(monkeypatch, files=files)
     run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
 
     reports = list(run_in_guest(assignment(item), guests, run, lambda _: None))
@@ -116,15 +116,15 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
     assert {p.name for p in trial.iterdir()} == {
         "trial.json", "journal.jsonl", "console.log", "errand.json",
     }  # fmt: skip
-    assert errands[0].seed == 7
-    assert "--seed=7" in errands[0].args
+    assert jobs[0].seed == 7
+    assert "--seed=7" in jobs[0].args
     assert not list((run.folder / "trials").glob(".*")), "nothing half-made is left"
 
 
-@pytest.mark.parametrize("out_of_turn", [0, 3])
-def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_of_turn):
+@pytest.mark.parametrize("out_of_step", [0, 3])
+def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_of_step):
     files = {"reports.jsonl": "\n".join(report(w) for w in ("setup", "call", "teardown")) + "\n"}
-    guest_that(monkeypatch, files=files, out_of_turn=out_of_turn)
+    guest_that(monkeypatch, files=files, out_of_step=out_of_step)
     warned = []  # and not pytest's own list: it would be shown below this very test's run
     monkeypatch.setattr(
         guest_runner, "_record_warning", lambda _, warning: warned.append(str(warning))
@@ -132,7 +132,7 @@ def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_
     run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
     reports = list(run_in_guest(assignment(item), guests, run, lambda _: None))
     assert [r.outcome for r in reports] == ["passed"] * 3
-    if not out_of_turn:
+    if not out_of_step:
         assert warned == []
         return
     [text] = warned

@@ -74,7 +74,7 @@ def pytest_configure():
     from harness.pytest_plugin import fixtures
 
     fixtures.Scene.open_lab = open_lab
-    fixtures.Shelf.engine = engine
+    fixtures.EngineStore.engine = engine
 '''
 
 #: Without hypothesis: importing it is a third of what such a run costs.

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.log_tail import GrowingLog
+from harness.probes.log_tail import LogTail
 
 LEADER = re.compile(r"^leader (?P<who>\w+)$", re.MULTILINE)
 
@@ -21,7 +21,7 @@ def who(matches):
 @given(pieces=st.lists(texts))
 def test_however_it_grows_each_line_is_found_once(pieces, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "dockerd.log"
-    log = GrowingLog(path, LEADER)
+    log = LogTail(path, LEADER)
     assert log.matches() == [], "it is not there yet"
     for piece in pieces:
         with path.open("a") as file:
@@ -34,7 +34,7 @@ def test_however_it_grows_each_line_is_found_once(pieces, tmp_path_factory):
 def test_half_a_line_is_waited_for(tmp_path):
     path = tmp_path / "dockerd.log"
     path.write_text("leader m")
-    log = GrowingLog(path, LEADER)
+    log = LogTail(path, LEADER)
     assert log.matches() == []
     path.write_text("leader m3\n")
     assert who(log.matches()) == ["m3"]
@@ -43,4 +43,4 @@ def test_half_a_line_is_waited_for(tmp_path):
 def test_bytes_that_are_no_text_hide_nothing(tmp_path):
     path = tmp_path / "dockerd.log"
     path.write_bytes(b"\xff\xfe\nleader m1\n\xc3")
-    assert who(GrowingLog(path, LEADER).matches()) == ["m1"]
+    assert who(LogTail(path, LEADER).matches()) == ["m1"]

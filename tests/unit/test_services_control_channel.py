@@ -6,7 +6,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.services.servers.control_channel import Orders, answered
+from harness.services.servers.control_channel import ControlChannel, answered
 
 
 def doubled(order):
@@ -18,7 +18,7 @@ def test_orders_are_answered_in_turn_however_the_stream_is_cut(numbers, sizes):
     stream = b"".join(json.dumps({"number": n}).encode() + b"\n" for n in numbers)
     reader, writer = os.pipe()
     answers = []
-    orders = Orders(reader, doubled, answers.append)
+    orders = ControlChannel(reader, doubled, answers.append)
     for size in [*sizes, len(stream) + 1]:
         piece, stream = stream[:size], stream[size:]
         if piece:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from harness.errors import UsageError
-from harness.services import OutsideService
+from harness.services import ExternalService
 from harness.services.credentials import certificate_for, write_passwords
 from harness.services.services import IMAGES_IN_GUEST, REGISTRY_IN_GUEST
 from harness.snapshots import swarm_snapshot
@@ -42,9 +42,9 @@ def test_passwords_are_hashed_with_bcrypt_and_salted(tmp_path):
 
 
 def test_a_service_moves_beyond_the_nodes():
-    assert OutsideService.address_elsewhere("198.18.0.3") == "198.18.0.203"
+    assert ExternalService.address_elsewhere("198.18.0.3") == "198.18.0.203"
     with pytest.raises(UsageError, match="no other address"):
-        OutsideService.address_elsewhere("198.18.0.60")
+        ExternalService.address_elsewhere("198.18.0.60")
 
 
 def test_a_guest_has_what_is_looked_for_in_it():

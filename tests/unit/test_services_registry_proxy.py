@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness.services.credentials import certificate_for
-from harness.services.servers.registry_proxy import Front
+from harness.services.servers.registry_proxy import RegistryProxy
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ def certificate(tmp_path_factory):
 def front(backend, certificate):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate.certificate, certificate.key)
-    made = Front(0, backend, tls)
+    made = RegistryProxy(0, backend, tls)
     yield made
     made.close()
 

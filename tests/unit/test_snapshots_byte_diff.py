@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.snapshots import RECEIPT
+from harness.snapshots import JOB_RECORD_FILE
 from harness.snapshots.byte_diff import compare
 
 NAMES = [
@@ -161,7 +161,7 @@ def test_what_happened_comes_before_what_was_logged():
 
 def test_what_the_host_writes_beside_a_trial_does_not_count():
     files = {"journal.jsonl": b"x\n"}
-    assert compared({**files, RECEIPT: b"recorded here"}, files) is None
+    assert compared({**files, JOB_RECORD_FILE: b"recorded here"}, files) is None
 
 
 def test_a_copied_folder_is_identical_whatever_its_time_stamps(tmp_path):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import TrialError
-from harness.snapshots import RECEIPT, Errand, Receipt
+from harness.snapshots import JOB_RECORD_FILE, GuestJob, JobRecord
 
 SNAPSHOT = SimpleNamespace(key="0123abc")
-ERRAND = Errand(
+ERRAND = GuestJob(
     trial="leader-killed.26.1.5.3m2w.s7",
     args=("scenarios/test_x.py::test_x[stable-s7]", "-q"),
     payload=b"the code",
@@ -33,7 +33,7 @@ def trial(tmp_path):
 
 @pytest.fixture
 def saved(trial):
-    Receipt.of(ERRAND, SNAPSHOT).save(trial)
+    JobRecord.of(ERRAND, SNAPSHOT).save(trial)
     return trial
 
 
@@ -43,8 +43,8 @@ def kept(trial):
 
 
 def test_what_was_saved_is_loaded(saved):
-    loaded = Receipt.load(saved)
-    assert loaded.errand == ERRAND
+    loaded = JobRecord.load(saved)
+    assert loaded.job == ERRAND
     assert loaded.snapshot == SNAPSHOT.key
     assert loaded.payload == hashlib.sha256(b"the code").hexdigest()
 
@@ -65,33 +65,33 @@ def test_every_errand_survives_the_way_through_the_file(
 ):
     folder = tmp_path_factory.mktemp("run") / "trials" / "x"
     folder.mkdir(parents=True)
-    errand = Errand("x", args, payload, seed, environment, *deadlines)
-    Receipt.of(errand, SNAPSHOT).save(folder)
-    assert Receipt.load(folder).errand == errand
+    job = GuestJob("x", args, payload, seed, environment, *deadlines)
+    JobRecord.of(job, SNAPSHOT).save(folder)
+    assert JobRecord.load(folder).job == job
 
 
 def test_trials_of_one_run_share_the_code_they_were_sent_with(saved):
     other = saved.with_name("another")
     other.mkdir()
-    Receipt.of(ERRAND, SNAPSHOT).save(other)
+    JobRecord.of(ERRAND, SNAPSHOT).save(other)
     assert kept(saved).read_bytes() == b"the code"
-    assert Receipt.load(other).payload == Receipt.load(saved).payload
+    assert JobRecord.load(other).payload == JobRecord.load(saved).payload
 
 
 def test_a_run_that_was_moved_can_be_loaded(saved, tmp_path):
     (tmp_path / "run").rename(tmp_path / "moved")
-    assert Receipt.load(tmp_path / "moved" / "trials" / ERRAND.trial).errand == ERRAND
+    assert JobRecord.load(tmp_path / "moved" / "trials" / ERRAND.trial).job == ERRAND
 
 
 def refused(trial):
     with pytest.raises(TrialError) as refusal:
-        Receipt.load(trial)
+        JobRecord.load(trial)
     assert str(trial) in str(refusal.value)
     return str(refusal.value)
 
 
 def test_a_trial_without_a_receipt_is_refused_with_what_it_lacks(trial):
-    assert RECEIPT in refused(trial)
+    assert JOB_RECORD_FILE in refused(trial)
 
 
 def test_a_trial_whose_code_is_gone_is_refused(saved):
@@ -112,9 +112,9 @@ def test_code_that_was_changed_is_refused(saved):
     ],
 )
 def test_a_receipt_that_lacks_something_is_refused(saved, missing):
-    facts = json.loads((saved / RECEIPT).read_text())
+    facts = json.loads((saved / JOB_RECORD_FILE).read_text())
     del facts[missing]
-    (saved / RECEIPT).write_text(json.dumps(facts))
+    (saved / JOB_RECORD_FILE).write_text(json.dumps(facts))
     assert "cannot be sent again" in refused(saved)
 
 
@@ -122,7 +122,7 @@ def test_a_receipt_that_lacks_something_is_refused(saved, missing):
     "written", ["", "{", "[]", "null", "7", '"x"', "\xff", '{"payload": 3, "args": 1}']
 )
 def test_a_receipt_that_is_none_is_refused(saved, written):
-    (saved / RECEIPT).write_text(written, encoding="latin-1")
+    (saved / JOB_RECORD_FILE).write_text(written, encoding="latin-1")
     assert "cannot be sent again" in refused(saved)
 
 
@@ -131,11 +131,11 @@ def test_a_receipt_that_is_none_is_refused(saved, written):
 def test_a_torn_receipt_is_refused_or_read_whole(tmp_path_factory, data):
     trial = tmp_path_factory.mktemp("run") / "trials" / "x"
     trial.mkdir(parents=True)
-    Receipt.of(ERRAND, SNAPSHOT).save(trial)
-    whole = (trial / RECEIPT).read_bytes()
+    JobRecord.of(ERRAND, SNAPSHOT).save(trial)
+    whole = (trial / JOB_RECORD_FILE).read_bytes()
     cut = data.draw(st.integers(0, len(whole) - 1))
-    (trial / RECEIPT).write_bytes(whole[:cut])
+    (trial / JOB_RECORD_FILE).write_bytes(whole[:cut])
     try:
-        assert Receipt.load(trial).errand == ERRAND
+        assert JobRecord.load(trial).job == ERRAND
     except TrialError:
         assert whole[:cut].strip() != whole.strip()

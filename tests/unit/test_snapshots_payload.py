@@ -99,8 +99,8 @@ def guest(tmp_path, monkeypatch):
 def payload_at(folder, *, frozen_with):
     """A harness of empty rooms, whose errand says where it and a frozen room came from."""
     rooms = {f"harness/{name}/__init__.py": b"" for name in (*FREEZING, "probes", "guest")}
-    errands = b"import harness\ndef do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
-    files = {"harness/__init__.py": b"", **rooms, "harness/guest/commands.py": errands}
+    jobs = b"import harness\ndef do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
+    files = {"harness/__init__.py": b"", **rooms, "harness/guest/commands.py": jobs}
     folder.mkdir()
     (folder / ARCHIVE).write_bytes(archived(files)[ARCHIVE])
     if frozen_with is not None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.errors import MicrovmError, MissingError, WaitTimeout
 from harness.vm import Clock, Machine, Outcome, Pool, Snapshot, guest_image, machine, sparse, thaw
 from harness.vm.console import follow, tail
-from harness.vm.guest_init import Boxes, find_boxes
+from harness.vm.guest_init import Mailboxes, find_mailboxes
 from harness.vm.initrd import (
     character_device,
     cpio,
@@ -76,9 +76,9 @@ def test_modules_in_a_ring_are_an_error():
 def test_boxes_are_found_by_size_whatever_their_numbers():
     words = "quiet microvm.inbox=100 microvm.root=300 microvm.outbox=200"
     sizes = {"pmem0": 200, "pmem1": 300, "pmem2": 100}
-    assert find_boxes(words, sizes) == Boxes("/dev/pmem2", "/dev/pmem0", 200)
+    assert find_mailboxes(words, sizes) == Mailboxes("/dev/pmem2", "/dev/pmem0", 200)
     with pytest.raises(MicrovmError, match="no inbox or no outbox"):
-        find_boxes(words, {"pmem0": 200, "pmem1": 300})
+        find_mailboxes(words, {"pmem0": 200, "pmem1": 300})
 
 
 @pytest.mark.parametrize(

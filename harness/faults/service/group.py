@@ -13,7 +13,7 @@ from harness.faults.service.registry import (
     RegistryTagMoved,
 )
 from harness.faults.service.service_fault import ServiceBlackHole, ServiceMoved, ServiceRefused
-from harness.services import GelfSink, NameServer, OutsideService, Registry
+from harness.services import ExternalService, GelfSink, NameServer, Registry
 
 
 class ServiceFaults(FaultGroup):
@@ -21,15 +21,15 @@ class ServiceFaults(FaultGroup):
 
     # -- any service ---------------------------------------------------------------------------
 
-    def refused(self, service: OutsideService) -> ServiceRefused:
+    def refused(self, service: ExternalService) -> ServiceRefused:
         """Its port and its connections are closed."""
         return ServiceRefused(self._trial, service)
 
-    def black_hole(self, service: OutsideService) -> ServiceBlackHole:
+    def black_hole(self, service: ExternalService) -> ServiceBlackHole:
         """Packets to its port vanish."""
         return ServiceBlackHole(self._trial, service)
 
-    def moved(self, service: OutsideService) -> ServiceMoved:
+    def moved(self, service: ExternalService) -> ServiceMoved:
         """It goes to another address; its name follows."""
         return ServiceMoved(self._trial, service)
 

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from harness.errors import FaultError, UsageError
 from harness.faults.fault import Fault
-from harness.services import Contact, OutsideService
+from harness.services import Contact, ExternalService
 from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
-S = TypeVar("S", bound=OutsideService)
+S = TypeVar("S", bound=ExternalService)
 
 #: Seconds for an effect to be seen from elsewhere. Orders are carried out before they are
 #: answered; what is left is the network's, and a slow guest's.
@@ -25,7 +25,7 @@ class ServiceFault(Fault, Generic[S]):
     acts_on = "service"
     lives_here = True
     #: The class of services that can have it.
-    of: ClassVar[type[OutsideService]] = OutsideService
+    of: ClassVar[type[ExternalService]] = ExternalService
 
     def __init__(self, trial: Trial, service: S) -> None:
         super().__init__(trial)
@@ -69,7 +69,7 @@ class ServiceFault(Fault, Generic[S]):
         return self.heard_again()
 
 
-class ServiceRefused(ServiceFault[OutsideService]):
+class ServiceRefused(ServiceFault[ExternalService]):
     """The server's port is closed."""
 
     name = "service-refused"
@@ -94,7 +94,7 @@ class ServiceRefused(ServiceFault[OutsideService]):
         self.service.behave("serve")
 
 
-class ServiceBlackHole(ServiceFault[OutsideService]):
+class ServiceBlackHole(ServiceFault[ExternalService]):
     """Packets to the server vanish."""
 
     name = "service-black-hole"
@@ -125,7 +125,7 @@ class ServiceBlackHole(ServiceFault[OutsideService]):
         self.service.pass_packets()
 
 
-class ServiceMoved(ServiceFault[OutsideService]):
+class ServiceMoved(ServiceFault[ExternalService]):
     """The server is at another address."""
 
     name = "service-moved"
@@ -136,7 +136,7 @@ class ServiceMoved(ServiceFault[OutsideService]):
     proof = "the new address takes a connection, the old one does not; healed: the other way round"
     excludes = ("the address",)
 
-    def __init__(self, trial: Trial, service: OutsideService) -> None:
+    def __init__(self, trial: Trial, service: ExternalService) -> None:
         super().__init__(trial, service)
         self._old = ""
 

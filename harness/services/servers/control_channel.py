@@ -13,7 +13,7 @@ _PIECE = 65536
 Obey = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Orders:
+class ControlChannel:
     """Orders as they come on ``descriptor``; ``tell`` gets each answer, its newline included."""
 
     def __init__(self, descriptor: int, obey: Obey, tell: Callable[[bytes], object]) -> None:

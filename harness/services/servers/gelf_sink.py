@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.services.servers.control_channel import Orders
+from harness.services.servers.control_channel import ControlChannel
 from harness.services.servers.gelf import Frames, GelfError, Reassembly, decompressed, line_in
-from harness.services.servers.line_account import Tally
+from harness.services.servers.line_account import LineAccounts
 
 MODES = ("serve", "refuse", "stall", "slow", "reset")
 
@@ -59,7 +59,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.mode = "serve"
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, LineAccounts] = {}
         self.foreign = 0
         """Messages without a numbered line."""
         self.errors: dict[str, int] = {}
@@ -112,7 +112,7 @@ class Sink:
     def accounts(self, sent: dict[str, int]) -> dict[str, Any]:
         """What became of each task's lines below the number given for it."""
         return {
-            task: asdict(self.tallies.get(task, Tally()).account(number))
+            task: asdict(self.tallies.get(task, LineAccounts()).account(number))
             for task, number in sent.items()
         }
 
@@ -120,7 +120,7 @@ class Sink:
 
     def serve(self, orders: int, answer: Callable[[bytes], None]) -> None:
         """Receive until the file descriptor ``orders`` ends."""
-        orders_given = Orders(orders, self._obey, answer)
+        orders_given = ControlChannel(orders, self._obey, answer)
         self._selector.register(orders, selectors.EVENT_READ, "orders")
         while True:
             for key, _ in self._selector.select(self._timeout()):
@@ -292,7 +292,7 @@ class Sink:
             return
         tally = self.tallies.get(line.task)
         if tally is None:
-            tally = self.tallies[line.task] = Tally()
+            tally = self.tallies[line.task] = LineAccounts()
         tally.add(line.number)
         second = self._second
         if not second.lines:

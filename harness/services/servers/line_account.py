@@ -23,7 +23,7 @@ class Account:
     beyond: int
 
 
-class Tally:
+class LineAccounts:
     """One task's lines. A bit per line: a million lines are 125 kB."""
 
     def __init__(self) -> None:

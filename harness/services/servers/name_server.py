@@ -20,7 +20,7 @@ from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
-from harness.services.servers.control_channel import Orders
+from harness.services.servers.control_channel import ControlChannel
 
 MODES = ("serve", "refuse", "silent", "slow", "lie")
 
@@ -104,7 +104,7 @@ class NameServer:
 
     def serve(self, orders: int, tell: Callable[[bytes], None]) -> None:
         """Answer until the file descriptor ``orders`` ends."""
-        orders_given = Orders(orders, self._obey, tell)
+        orders_given = ControlChannel(orders, self._obey, tell)
         self._selector.register(orders, selectors.EVENT_READ, "orders")
         while True:
             for key, _ in self._selector.select(self._timeout()):

@@ -35,7 +35,7 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te",
 _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN", 429: "TOOMANYREQUESTS"}
 
 
-class Front:
+class RegistryProxy:
     """The front on a port (0: one that is free); ``backend`` is the registry's, on the loopback."""
 
     def __init__(self, port: int, backend: int, tls: ssl.SSLContext) -> None:
@@ -82,7 +82,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, front: Front, tls: ssl.SSLContext) -> None:
+    def __init__(self, port: int, front: RegistryProxy, tls: ssl.SSLContext) -> None:
         self.front = front
         self._tls = tls
         self._open: set[ssl.SSLSocket] = set()
@@ -203,7 +203,7 @@ def main() -> int:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(settings["certificate"], settings["key"])
         _wait_for(registry, settings["backend"])
-        front = Front(settings["port"], settings["backend"], tls)
+        front = RegistryProxy(settings["port"], settings["backend"], tls)
         _tell(front.state())
         for line in iter(sys.stdin.readline, ""):
             os.write(1, answered(line, partial(_obey, front)))
@@ -217,7 +217,7 @@ def main() -> int:
     return 0
 
 
-def _obey(front: Front, order: dict[str, Any]) -> dict[str, Any]:
+def _obey(front: RegistryProxy, order: dict[str, Any]) -> dict[str, Any]:
     if order.pop("do") == "behave":
         front.behave(**order)
     return front.state()

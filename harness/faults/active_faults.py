@@ -26,7 +26,7 @@ class Injected(Protocol):
         ...
 
 
-class Ledger:
+class ActiveFaults:
     """The faults that are injected in one trial, in the order of their injection."""
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class Ledger:
                 return errors
 
 
-_LEDGERS: WeakKeyDictionary[Trial, Ledger] = WeakKeyDictionary()
+_LEDGERS: WeakKeyDictionary[Trial, ActiveFaults] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
-def ledger_of(trial: Trial) -> Ledger:
+def active_faults_of(trial: Trial) -> ActiveFaults:
     """The ledger of a trial; there is one, whoever asks."""
     with _LOCK:
-        return _LEDGERS.setdefault(trial, Ledger())
+        return _LEDGERS.setdefault(trial, ActiveFaults())
