@@ -97,9 +97,11 @@ def unexpected(record: TrialRecord) -> AssertionError:
     """What to say of a trial with known bugs that came out otherwise."""
     threads = ", ".join(record.known_bugs)
     broken = [m for m in record.measures if m.ok is False]
-    whole = sorted(set(record.must_break) - {m.name for m in broken})
+    whole = sorted(set(record.must_break) - {n for m in broken for n in (m.name, m.expectation)})
     if broken and not whole:
-        return ExpectationFailed([m for m in broken if m.name not in record.must_break])
+        return ExpectationFailed(
+            [m for m in broken if not {m.name, m.expectation} & set(record.must_break)]
+        )
     kept = f": not by {', '.join(whole)}" if whole else ""
     return BugGone(
         f"the known bug {threads} does not show with engine {record.inputs.engine.version}{kept}\n"

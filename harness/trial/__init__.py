@@ -1,8 +1,10 @@
 """One execution of a scenario: clock, journal, measures, verdict, and the folder it leaves."""
 
+from harness.trial.bound import Bound, Direction
 from harness.trial.clock import TrialClock
+from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal, read_lines
-from harness.trial.measure import Bound, Direction, Measure, Measures, Pending
+from harness.trial.measure import Measure, Measures, Pending
 from harness.trial.record import (
     SCHEMA,
     EngineFacts,
@@ -22,11 +24,13 @@ __all__ = [
     "Bound",
     "Direction",
     "EngineFacts",
+    "Expectation",
     "ExpectationFailed",
     "Inconclusive",
     "Journal",
     "Measure",
     "Measures",
+    "Observation",
     "Pending",
     "Trial",
     "TrialClock",

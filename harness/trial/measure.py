@@ -8,37 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
 from harness.errors import TrialError
+from harness.trial.bound import Bound, Direction
+from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal
 from harness.wait import Elapsed
-
-Direction = Literal["lower", "higher", "none"]
-
-
-class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a measure is held against. ``source`` says where the number comes from."""
-
-    op: Literal["below", "above", "equals"]
-    limit: float
-    source: str = ""
-
-    def holds(self, value: float) -> bool:
-        """Whether ``value`` keeps the bound; the limit itself does (for all three)."""
-        match self.op:
-            case "below":
-                return value <= self.limit
-            case "above":
-                return value >= self.limit
-            case "equals":
-                return value == self.limit
-
-    def __str__(self) -> str:
-        sign = {"below": "<=", "above": ">=", "equals": "="}[self.op]
-        return f"{sign} {self.limit:g}"
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +24,8 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``value`` None: it could not be measured (the trial is unknown). ``censored``: the true value
     is only known to be larger, the watching ended at ``value``. ``ok`` None: no bound, or no
     value. ``better`` says which way is good, for comparisons. ``unit`` is a UCUM-like symbol
-    ("s", "1" for a share, "MiB", "1/s").
+    ("s", "1" for a share, "MiB", "1/s"). ``expectation`` is the name of the expectation that it was
+    held against, which for one of a family ("longest gap at {entry}") is the family's.
     """
 
     name: str
@@ -58,6 +36,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ok: bool | None = None
     censored: bool = False
     note: str = ""
+    expectation: str = ""
 
     def __str__(self) -> str:
         if self.value is None:
@@ -88,6 +67,11 @@ class Pending:
     def equals(self, limit: float, *, source: str = "") -> bool | None:
         """Expect exactly ``limit`` (counts). Returns whether it holds, None without a value."""
         return self._hold(Bound("equals", limit, source))
+
+    def hold(self, expectation: Expectation) -> None:
+        """Hold it against an expectation."""
+        self.measure = msgspec.structs.replace(self.measure, expectation=expectation.name)
+        self._hold(expectation.bound)
 
     def _hold(self, bound: Bound) -> bool | None:
         if self.measure.bound is not None:
@@ -120,18 +104,24 @@ class Measures:
 
     def __call__(
         self,
-        name: str,
+        what: Expectation | Observation | str,
         value: float | Elapsed | None,
         *,
-        unit: str,
+        unit: str = "",
         better: Direction = "lower",
         note: str = "",
+        **labels: str,
     ) -> Pending:
-        """Put a number on record; give it a bound with ``.below``, ``.above`` or ``.equals``.
+        """Record a number, and hold it against its bound if ``what`` is an expectation.
 
-        An :class:`~harness.wait.Elapsed` whose state was not reached is on record as "longer
-        than". Raises :class:`TrialError` for a name taken before or a value that is no number.
+        ``labels`` fill the fields in the name of ``what``. An :class:`~harness.wait.Elapsed` whose
+        state was not reached is recorded as "longer than". Raises :class:`TrialError` for a name
+        taken before, a value that is no number, or labels that do not fit.
         """
+        if isinstance(what, str):
+            name = what
+        else:
+            name, unit, better = what.name_with(labels), what.unit, what.better
         if name in self._taken:
             raise TrialError(f"the measure {name!r} was taken already")
         censored = False
@@ -148,7 +138,10 @@ class Measures:
         measure = Measure(name, value, unit, better, censored=censored, note=note)
         self._taken[name] = measure
         self._journal.write("measure", name=name, value=value, unit=unit, censored=censored)
-        return Pending(measure, self._replace)
+        taken = Pending(measure, self._replace)
+        if isinstance(what, Expectation):
+            taken.hold(what)
+        return taken
 
     def _replace(self, measure: Measure) -> None:
         self._taken[measure.name] = measure

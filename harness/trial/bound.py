@@ -1,0 +1,31 @@
+"""Bounds: what a measure is held against."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Direction = Literal["lower", "higher", "none"]
+
+
+class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a measure is held against. ``source`` says where the number comes from."""
+
+    op: Literal["below", "above", "equals"]
+    limit: float
+    source: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` keeps the bound; the limit itself does (for all three)."""
+        match self.op:
+            case "below":
+                return value <= self.limit
+            case "above":
+                return value >= self.limit
+            case "equals":
+                return value == self.limit
+
+    def __str__(self) -> str:
+        sign = {"below": "<=", "above": ">=", "equals": "="}[self.op]
+        return f"{sign} {self.limit:g}"
