@@ -13,8 +13,7 @@ import time
 import pytest
 
 from harness.faults.process.processes import task_of
-from harness.swarm import Service, Workload
-from harness.swarm.workload import APP_IMAGE
+from harness.swarm import APP_IMAGE, Service, Workload
 from harness.wait import NotYet, time_until
 
 pytestmark = [

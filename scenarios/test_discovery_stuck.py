@@ -16,9 +16,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from harness.swarm import Service, Workload, change, redeploy, remove, time_to_updated
-from harness.swarm.deployment import create
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
 from harness.wait import NotYet, wait_for
 
 pytestmark = [
@@ -80,12 +78,12 @@ def test_tasks_flap(network, swarm, faults, discovery, tasks, measure):
     flapping = Service(
         "app", APP_IMAGE, ("web",), replicas=None, role="worker", command=command, restart_delay=1.0
     )
-    web = create(swarm, Workload("web", ("web",), (flapping,)))
+    web = swarm.create(Workload("web", ("web",), (flapping,)))
     with impaired(network, swarm, faults), discovery.watch(web):
         time.sleep(OBSERVED)
         died = [life for life in tasks.lives("app") if life.ended is not None]
         most = discovery.most_stale()
-        remove(web, "app")
+        web.remove("app")
         wait_for(
             lambda: NotYet(f"{len(left)} run") if (left := tasks.running("app")) else True,
             state="all tasks of app to end",
@@ -106,9 +104,9 @@ def test_control_gossip_cut(swarm, faults, discovery, measure):
     worker = swarm.a_worker()
     with discovery.watch(web):
         with faults.network.isolate(worker, plane="gossip") as cut:
-            redeploy(web, "app")
+            web.redeploy("app")
             cut.hold(CUT)
-        time_to_updated(web, "app", within=UPDATED)
+        web.time_to_updated("app", within=UPDATED)
         whole = discovery.time_to_converged(since=time.monotonic(), within=SYNCED)
         put_on_record(measure, discovery, whole, TOLD)
 
@@ -146,10 +144,10 @@ def update_twice(web):
     def edit(spec):
         spec["TaskTemplate"]["ContainerSpec"]["Env"].append("UPDATED=1")
 
-    change(web, "app", edit)
-    time_to_updated(web, "app", within=UPDATED, since=since)
-    redeploy(web, "app")
-    return time_to_updated(web, "app", within=UPDATED, since=since)
+    web.change("app", edit)
+    web.time_to_updated("app", within=UPDATED, since=since)
+    web.redeploy("app")
+    return web.time_to_updated("app", within=UPDATED, since=since)
 
 
 def put_on_record(measure, discovery, whole, limit):

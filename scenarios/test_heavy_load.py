@@ -20,8 +20,7 @@ from harness.probes.ipam import allocation
 from harness.probes.ipvs import load_balancer
 from harness.probes.netns import from_a_thread
 from harness.probes.vantage_containers import VantageContainers
-from harness.swarm import Service, Workload, balanced_web, change, time_to_updated
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload, balanced_web
 from harness.wait import NotYet, time_until
 
 pytestmark = [
@@ -113,8 +112,8 @@ def test_control_slow_way_in(swarm, faults, measure):
 def on_ways_in(swarm, measure, node, hindered, times=ASKED):
     """Deploy, and time every way in, from ``node`` where it begins inside."""
     web = swarm.deploy(ways_in())
-    change(web, "direct", in_host_mode)
-    time_to_updated(web, "direct", within=UPDATED)
+    web.change("direct", in_host_mode)
+    web.time_to_updated("direct", within=UPDATED)
     entry = swarm.leader
     with watchers(swarm, web) as there, hindered:
         inside = there[node.name].namespace

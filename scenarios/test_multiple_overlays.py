@@ -18,8 +18,7 @@ import pytest
 
 from harness.lab import Node
 from harness.probes.ipam import allocation
-from harness.swarm import Service, Workload, change, time_to_updated
-from harness.swarm.workload import APP_IMAGE, APP_PORT, BALANCER_IMAGE, BALANCER_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, BALANCER_IMAGE, BALANCER_PORT, Service, Workload
 from harness.wait import Elapsed
 
 pytestmark = [
@@ -184,8 +183,8 @@ def on(web, service, networks, discovery, *, within=SYNCED + 2):
         spec["TaskTemplate"]["Networks"] = [{"Target": id_} for id_ in ids]
         spec["UpdateConfig"] = {"Parallelism": 2, "Monitor": _SECOND, "FailureAction": "continue"}
 
-    change(web, service, edit)
-    time_to_updated(web, service, within=UPDATED)
+    web.change(service, edit)
+    web.time_to_updated(service, within=UPDATED)
     discovery.relearn()
     return discovery.time_to_converged(since=time.monotonic(), within=within)
 

@@ -14,19 +14,7 @@ import time
 import pytest
 
 from harness.probes.reachability import listening
-from harness.swarm import (
-    Service,
-    Workload,
-    change,
-    publish,
-    redeploy,
-    remove,
-    scale,
-    time_to_updated,
-    update_state,
-)
-from harness.swarm.deployment import create
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
 from harness.wait import NotYet, wait_for
 
 pytestmark = [
@@ -74,18 +62,18 @@ def test_ports_change(swarm, reachability, measure):
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
         since = time.monotonic()
-        publish(web, "app", SECOND)
+        web.publish("app", SECOND)
         changed = reachability.time_to_converged(within=UPDATED, since=since)
-        time_to_updated(web, "app", within=UPDATED)
-        scale(web, "app", 0)
+        web.time_to_updated("app", within=UPDATED)
+        web.scale("app", 0)
         gone = wait_until_gone(reachability)
         since = time.monotonic()
-        scale(web, "app", 2)
+        web.scale("app", 2)
         back = reachability.time_to_converged(within=SERVED, since=since)
         since = time.monotonic()
-        publish(web, "app", FIRST)
+        web.publish("app", FIRST)
         again = reachability.time_to_converged(within=UPDATED, since=since)
-        time_to_updated(web, "app", within=UPDATED)
+        web.time_to_updated("app", within=UPDATED)
         measure("time to the new port everywhere", changed, unit="s").below(UPDATED - 1)
         measure("time until the port is gone after scaling to 0", gone, unit="s")
         measure("time to the port everywhere after scaling to 2", back, unit="s").below(SERVED - 1)
@@ -100,7 +88,7 @@ def test_port_taken_on_a_node(swarm, reachability, dockerd_logs, measure):
     holder = worker.network.call(lambda: socket.create_server(("0.0.0.0", FIRST)))
     with holder:
         since = time.monotonic()
-        web = create(swarm, published(FIRST))
+        web = swarm.create(published(FIRST))
         reachability.start(web)
         elsewhere = reachability.time_to_converged(within=SERVED, since=since, nodes=others)
         time.sleep(TAKEN)
@@ -159,9 +147,9 @@ def test_tasks_fail_beside(swarm, reachability, measure):
         restart_delay=1.0,
     )
     with reachability.watch(web):
-        beside = create(swarm, Workload("other", ("other",), (failing,)))
+        beside = swarm.create(Workload("other", ("other",), (failing,)))
         time.sleep(OBSERVED)
-        remove(beside, "failing")
+        beside.remove("failing")
         whole = reachability.time_to_converged(within=SERVED, since=time.monotonic())
         longest = reachability.longest_outage()
         measure("time to the port everywhere at the end", whole, unit="s").below(SERVED - 1)
@@ -178,12 +166,12 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
     operator, so this one is told to go on. Half-way is when a first new task runs.
     """
     web = swarm.deploy(published(FIRST))
-    change(web, "app", on_failure_go_on)
+    web.change("app", on_failure_go_on)
     leader = swarm.leader
     before = {task.id for task in web.tasks("app")}
     with reachability.watch(web):
         since = time.monotonic()
-        publish(web, "app", SECOND)
+        web.publish("app", SECOND)
         wait_for(lambda: renewed(web, before), state="a new task to run", within=UPDATED)
         with faults.kill_dockerd(leader):
             others = swarm.all_but(leader)
@@ -192,8 +180,8 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
             )
         whole = reachability.time_to_converged(within=FAILED_OVER, since=time.monotonic())
         healed = reachability.at(time.monotonic())
-        redeploy(web, "app")
-        time_to_updated(web, "app", within=UPDATED)
+        web.redeploy("app")
+        web.time_to_updated("app", within=UPDATED)
         measure("time to the new port at all other nodes", elsewhere, unit="s").below(
             FAILED_OVER - 1
         )
@@ -217,10 +205,10 @@ def test_leader_dies_on_the_answer(swarm, faults, reachability, measure):
     leader = swarm.leader
     before = {task.id for task in alone.tasks("app")}
     with reachability.watch(alone):
-        publish(alone, "app", SECOND)
+        alone.publish("app", SECOND)
         with faults.kill_dockerd(leader) as outage:
             put_on_record_moved(measure, reachability, alone, since=outage.injected_at)
-            state, _ = update_state(alone, "app")
+            state, _ = alone.update_state("app")
             measure("the task is a new one", renewed(alone, before) is True, unit="1")
             measure("the update is completed", state == "completed", unit="1")
 
@@ -231,9 +219,9 @@ def test_leader_dies_on_the_answer(swarm, faults, reachability, measure):
 def test_control_update_held(swarm, reachability, measure):
     """A service whose new task may run nowhere keeps its old port, and the check says so."""
     alone = swarm.deploy(host_mode())
-    change(alone, "app", start_first_nowhere)
+    alone.change("app", start_first_nowhere)
     with reachability.watch(alone):
-        publish(alone, "app", SECOND)
+        alone.publish("app", SECOND)
         put_on_record_moved(measure, reachability, alone, since=time.monotonic())
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from harness.swarm import balanced_web, scale
+from harness.swarm import balanced_web
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -132,7 +132,7 @@ def test_force_new_cluster(swarm, load, faults, measure):
         write = swarm.time_to_write(since=recovering, within=RECOVERED)
         ready = swarm.time_to_ready(workers, since=recovering, within=RECOVERED)
         kept = {service.id for service in swarm.ask(lambda api: api.services.list())}
-        scale(web, "app", 3)
+        web.scale("app", 3)
         grown = web.time_to_running("app", within=RECOVERED)
         for node in victims:
             swarm.forget(node)

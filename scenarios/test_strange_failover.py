@@ -16,8 +16,7 @@ from dataclasses import replace
 import pytest
 
 from harness.probes.shared_file import SharedFile
-from harness.swarm import NoAnswer, Service, Workload, balanced_web
-from harness.swarm.workload import APP_IMAGE
+from harness.swarm import APP_IMAGE, NoAnswer, Service, Workload, balanced_web
 from harness.wait import NotYet, time_until
 
 pytestmark = [

@@ -11,8 +11,7 @@ import re
 
 import pytest
 
-from harness.swarm import Service, Workload, remove, scale
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
 from harness.wait import NotYet, time_until
 
 pytestmark = [
@@ -62,10 +61,10 @@ def test_slash_30(swarm, measure):
 def test_full_26(swarm, measure):
     """On a full /26 a task waits: the user should be told, and it runs when addresses are free."""
     full = fill(swarm)
-    scale(full, "late", 1)
+    full.scale("late", 1)
     told = time_to_told(full, "late", within=TOLD + LOOKING)
     given = addresses(full)
-    remove(full, "filler")
+    full.remove("filler")
     runs = full.time_to_running("late", within=RUNNING)
     put_on_record(measure, swarm, told)
     measure("addresses given out of a /26", len(given), unit="addresses", better="higher").equals(
@@ -84,7 +83,7 @@ def test_full_26(swarm, measure):
 def test_control_nothing_freed(swarm, measure):
     """As long as no address comes free the task does not run, and the check says so."""
     full = fill(swarm)
-    scale(full, "late", 1)
+    full.scale("late", 1)
     runs = full.time_to_running("late", within=RUNNING)
     measure(FREED_NAME, runs, unit="s").below(RUNNING - 1)
 

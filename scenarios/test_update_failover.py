@@ -12,8 +12,7 @@ import time
 
 import pytest
 
-from harness.swarm import Service, Workload, change, redeploy, time_to_updated
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=1),
@@ -41,18 +40,18 @@ def test_leader_dies_in_an_update(kind, swarm, faults, tasks, measure):
     (docs/findings.md).
     """
     web = swarm.deploy(four_tasks(kind))
-    change(web, "app", one_at_a_time)
+    web.change("app", one_at_a_time)
     leader = swarm.leader
     with tasks.watch(web):
         since = time.monotonic()
-        redeploy(web, "app")
+        web.redeploy("app")
         with faults.kill_dockerd(leader) as outage:
             carried_on = tasks.time_to_running(
                 "app", NODES - 1, since=since, within=CARRIED_ON, fresh=True
             )
             outage.hold(30.0)
             fewest = tasks.fewest_serving("app", since=outage.began)
-        whole = time_to_updated(web, "app", within=CARRIED_ON)
+        whole = web.time_to_updated("app", within=CARRIED_ON)
         measure("update carried on by the next leader", carried_on, unit="s").below(CARRIED_ON - 1)
         put_on_record(measure, fewest, bound=kind == "replicated")
         measure("update completed after the heal", whole, unit="s").below(CARRIED_ON - 1)
@@ -62,10 +61,10 @@ def test_leader_dies_in_an_update(kind, swarm, faults, tasks, measure):
 def test_control_all_at_once(swarm, tasks, measure):
     """An update that may replace all tasks at once takes all away at once."""
     web = swarm.deploy(four_tasks("replicated"))
-    change(web, "app", all_at_once)
+    web.change("app", all_at_once)
     since = time.monotonic()
     tasks.running("app")
-    redeploy(web, "app")
+    web.redeploy("app")
     tasks.time_to_running("app", NODES, since=since, within=CARRIED_ON, fresh=True)
     put_on_record(measure, tasks.fewest_serving("app", since=tasks.at(since)))
 

@@ -15,8 +15,7 @@ from harness.errors import LabError
 from harness.lab import Node
 from harness.probes.netns import NetworkNamespace, from_a_thread
 from harness.probes.proc_handle import ProcHandle
-from harness.swarm import Deployment
-from harness.swarm.workload import LOGWRITER_PORT
+from harness.swarm import LOGWRITER_PORT, Deployment
 
 _TIMEOUT = 10.0
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import LabError
 from harness.lab import Node
-from harness.swarm import Deployment, change
+from harness.swarm import Deployment
 from harness.trial import Trial, TrialClock
 
 #: Seconds between two writes of one writer; a silence of more than three of them is an end.
@@ -94,7 +94,7 @@ class SharedFile:
             ]
             spec["Mode"]["Replicated"]["Replicas"] = 1
 
-        change(made, service, edit)
+        made.change(service, edit)
 
     def writes(self) -> list[Write]:
         """All writes so far, in order of time."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from docker.types import (
     ServiceMode,
 )
 
-from harness.errors import SwarmError, WaitTimeout
+from harness.errors import SwarmError, UsageError, WaitTimeout
 from harness.lab import ClientHost, Node, probe_features
 from harness.swarm.client import NoAnswer
 from harness.swarm.workload import PublishMode, Service, Workload, identity
@@ -25,6 +25,16 @@ from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
 
 if TYPE_CHECKING:
     from harness.swarm.swarm import Swarm
+
+#: Seconds for a manager to take a change: a request waits for a leader for that long
+#: (moby daemon/cluster, swarmRequestTimeout is 20 s), and it is tried twice.
+_TAKEN_WITHIN = 45.0
+
+#: What no node has: a service that runs on every node or on none (host-mode ports, where there is
+#: no routing mesh) is scaled to 0 by asking for it.
+_NOWHERE = "node.labels.swarm-chaos.nowhere==true"
+
+Edit = Callable[[dict[str, Any]], None]
 
 _NANO = 1_000_000_000
 
@@ -157,6 +167,128 @@ class Deployment:
                 every=0.2,
             )
 
+    def change(self, service: str, edit: Edit, *, within: float = _TAKEN_WITHIN) -> None:
+        """Edit a service's spec in place, in the API's form, and submit it.
+
+        Retry for ``within`` seconds when somebody else wrote in between or no manager answers;
+        then raise :class:`SwarmError` with the last answer.
+        """
+        id_ = self._id_of(service)
+
+        def taken() -> bool | NotYet:
+            try:
+                found = self.swarm.ask(lambda api: api.api.inspect_service(id_))
+                spec = found["Spec"]
+                edit(spec)
+                self.swarm.ask(
+                    lambda api: api.api.update_service(
+                        id_,
+                        found["Version"]["Index"],
+                        task_template=spec["TaskTemplate"],
+                        name=spec["Name"],
+                        labels=spec.get("Labels"),
+                        mode=spec.get("Mode"),
+                        update_config=spec.get("UpdateConfig"),
+                        endpoint_spec=spec.get("EndpointSpec"),
+                        rollback_config=spec.get("RollbackConfig"),
+                    )
+                )
+            except NoAnswer as error:
+                return NotYet(error.what)
+            return True
+
+        try:
+            wait_for(taken, state=f"the change of {service}", within=within, every=0.5)
+        except WaitTimeout as error:
+            raise SwarmError(f"no manager took the change of {service}: {error.last}") from error
+
+    def redeploy(self, service: str) -> None:
+        """Replace all of a service's tasks, the spec unchanged (``service update --force``)."""
+
+        def edit(spec: dict[str, Any]) -> None:
+            template = spec["TaskTemplate"]
+            template["ForceUpdate"] = template.get("ForceUpdate", 0) + 1
+
+        self.change(service, edit)
+
+    def scale(self, service: str, replicas: int) -> None:
+        """Give a service another number of replicas.
+
+        One that runs on every node can only be scaled to 0 and back; :class:`UsageError` otherwise.
+        """
+        if replicas < 0:
+            raise UsageError(f"service {service}: {replicas} replicas cannot be")
+        description = self.workload.service(service)
+
+        def edit(spec: dict[str, Any]) -> None:
+            if "Replicated" in spec["Mode"]:
+                spec["Mode"]["Replicated"]["Replicas"] = replicas
+                return
+            if description.replicas is None and replicas:
+                raise UsageError(f"{service} runs on every node: it has no number of replicas")
+            placement = spec["TaskTemplate"].setdefault("Placement", {})
+            others = [c for c in placement.get("Constraints") or [] if c != _NOWHERE]
+            placement["Constraints"] = others if replicas else [*others, _NOWHERE]
+
+        self.change(service, edit)
+        self._redescribe(replace(description, replicas=replicas))
+
+    def publish(self, service: str, port: int | None) -> None:
+        """Publish a service by another port of the nodes, or by none."""
+        description = self.workload.service(service)
+        if port is not None and description.port is None:
+            raise UsageError(f"service {service} has no port to publish")
+        redescribed = replace(description, published=port)  # refuses a port that is none
+
+        def edit(spec: dict[str, Any]) -> None:
+            ports = [
+                {
+                    "Protocol": "tcp",
+                    "TargetPort": description.port,
+                    "PublishedPort": port,
+                    "PublishMode": self.publish_mode(description),
+                }
+            ]
+            spec["EndpointSpec"] = {
+                **(spec.get("EndpointSpec") or {}),
+                "Ports": ports if port else [],
+            }
+
+        self.change(service, edit)
+        self._redescribe(redescribed)
+
+    def remove(self, service: str) -> None:
+        """Remove a service; its tasks end on their own. It stays in the description."""
+        self.swarm.ask(lambda api: api.api.remove_service(self._id_of(service)))
+        del self.services[service]
+
+    def update_state(self, service: str) -> tuple[str, str]:
+        """State and message of a service's last update ("" before the orchestrator has begun)."""
+        id_ = self._id_of(service)
+        found = self.swarm.ask(lambda api: api.api.inspect_service(id_))
+        status = found.get("UpdateStatus") or {}
+        return str(status.get("State", "")), str(status.get("Message", ""))
+
+    def time_to_updated(
+        self, service: str, *, within: float, since: float | None = None
+    ) -> Elapsed:
+        """How long until the orchestrator calls a service's last update completed.
+
+        For changes that replace tasks; :meth:`scale` starts no update. ``since`` is a reading of
+        the monotonic clock (default: now).
+        """
+
+        def updated() -> bool | NotYet:
+            try:
+                state, message = self.update_state(service)
+            except NoAnswer as error:
+                return NotYet(error.what)
+            return state == "completed" or NotYet(f"the update is {state or 'new'}: {message}")
+
+        return time_until(
+            updated, state=f"the update of {service}", within=within, every=0.5, since=since
+        )
+
     def _wanted(self, name: str) -> int:
         service = self.workload.service(name)
         if service.replicas is not None and not (service.replicas and self._is_global(service)):
@@ -171,6 +303,18 @@ class Deployment:
     def _is_global(self, service: Service) -> bool:
         on_every_node = service.published is not None and service.publish_mode is None
         return service.replicas is None or (on_every_node and not self.mesh)
+
+    def _id_of(self, service: str) -> str:
+        self.workload.service(service)  # a name it never had is the caller's mistake
+        if service not in self.services:
+            raise SwarmError(f"the service {service} has been removed")
+        return self.services[service]
+
+    def _redescribe(self, service: Service) -> None:
+        services = tuple(
+            service if each.name == service.name else each for each in self.workload.services
+        )
+        self.workload = replace(self.workload, services=services)
 
 
 def create(swarm: Swarm, workload: Workload) -> Deployment:

@@ -13,8 +13,7 @@ from harness.faults import Faults
 from harness.faults.process.processes import command_of, has_ended, inhabitants, state_of, task_of
 from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
-from harness.swarm import Service, Swarm, Workload
-from harness.swarm.workload import APP_IMAGE
+from harness.swarm import APP_IMAGE, Service, Swarm, Workload
 from harness.trial import read_lines
 from harness.wait import NotYet, wait_for
 

@@ -14,8 +14,7 @@ from harness.probes.gossip import Gossip
 from harness.probes.logs import DockerdLogs
 from harness.probes.reachability import Reachability, listening
 from harness.probes.tasks import Tasks
-from harness.swarm import Service, Swarm, Workload, redeploy, scale
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Swarm, Workload
 from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
@@ -100,7 +99,7 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
     assert all(PORT in listening(node) for node in lab.nodes.values())
 
     began = time.monotonic()
-    redeploy(web, "lone")
+    web.redeploy("lone")
     assert probes.tasks.time_to_running("lone", 1, within=30, since=began, fresh=True).reached
     assert probes.discovery.time_to_converged(within=10, since=began).reached
     assert probes.tasks.twins() == []
@@ -115,7 +114,7 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
 def test_a_service_that_is_away_is_seen(web, probes):
     probes.reach.start(web)
     assert probes.reach.wrong() == [] or probes.reach.time_to_converged(within=5).reached
-    scale(web, "app", 0)
+    web.scale("app", 0)
     cells = ["outside to m1:8080: refused", "outside to w1:8080: refused"]
     deadline = time.monotonic() + 15
     while probes.reach.wrong() != cells:
@@ -123,7 +122,7 @@ def test_a_service_that_is_away_is_seen(web, probes):
         time.sleep(0.1)
     time.sleep(1)  # the outage that is to be measured
     began = time.monotonic()
-    scale(web, "app", 2)
+    web.scale("app", 2)
     assert probes.reach.time_to_converged(within=20, since=began).reached
     outages = {outage.cell.target: outage for outage in probes.reach.outages()}
     assert set(outages) == {"m1:8080", "w1:8080"}

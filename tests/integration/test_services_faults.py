@@ -18,7 +18,7 @@ from harness.lab import NamespacesLab, Topology
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
 from harness.services import ServiceAssets, Services
-from harness.swarm import LogDriver, Service, Swarm, Workload, remove
+from harness.swarm import LogDriver, Service, Swarm, Workload
 from harness.trial import read_lines
 from harness.wait import NotYet, wait_for
 
@@ -318,7 +318,7 @@ def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(lab, node,
     programs.close()
     memory.save()
     assert list(read_lines(trial.samples("memory")))
-    remove(deployed, "writer")
+    deployed.remove("writer")
 
 
 def test_a_node_that_was_killed_still_knows_names_and_name_server(node, sink, names):

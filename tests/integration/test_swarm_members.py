@@ -13,8 +13,16 @@ from harness.errors import FaultError, SwarmError, UsageError, WaitTimeout
 from harness.faults import Faults
 from harness.lab import NamespacesLab, Topology
 from harness.probes.leadership import Leadership
-from harness.swarm import NoAnswer, Service, Swarm, Workload, ask, balanced_web
-from harness.swarm.workload import APP_IMAGE, APP_PORT
+from harness.swarm import (
+    APP_IMAGE,
+    APP_PORT,
+    NoAnswer,
+    Service,
+    Swarm,
+    Workload,
+    ask,
+    balanced_web,
+)
 from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
