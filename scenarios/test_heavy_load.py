@@ -18,8 +18,8 @@ import pytest
 
 from harness.probes.ipam import allocation
 from harness.probes.ipvs import load_balancer
-from harness.probes.netns import from_a_thread
-from harness.probes.vantage_containers import VantageContainers
+from harness.probes.sampling.netns import from_a_thread
+from harness.probes.sampling.vantage_containers import VantageContainers
 from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload, balanced_web
 from harness.wait import NotYet, time_until
 

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from harness.errors import LabError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
-from harness.probes.proc_handle import ProcHandle
-from harness.probes.timestamps import epoch_seconds, to_trial_time
+from harness.probes.sampling.proc_handle import ProcHandle
+from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 
 #: Seconds between two looks at the processes.

@@ -18,11 +18,11 @@ from typing import Any, Literal
 from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.probes.containers import Containers, Life
-from harness.probes.dns_prober import DnsProber, wait_for_answers
-from harness.probes.dns_wire import Answer
 from harness.probes.ipvs import TABLE, Destination, destinations_in, load_balancer
-from harness.probes.netns import NetworkNamespace
-from harness.probes.staleness import (
+from harness.probes.sampling.dns_prober import DnsProber, wait_for_answers
+from harness.probes.sampling.dns_wire import Answer
+from harness.probes.sampling.netns import NetworkNamespace
+from harness.probes.sampling.staleness import (
     Stretch,
     Truth,
     View,
@@ -31,7 +31,7 @@ from harness.probes.staleness import (
     stale,
     wrong_now,
 )
-from harness.probes.vantage_containers import VantageContainer, VantageContainers
+from harness.probes.sampling.vantage_containers import VantageContainer, VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until

@@ -12,7 +12,7 @@ from pyroute2 import IPRoute
 
 from harness.lab import Node
 from harness.probes.containers import Life
-from harness.probes.netns import NetworkNamespace, from_a_thread
+from harness.probes.sampling.netns import NetworkNamespace, from_a_thread
 
 _SELF = 0x02  # NTF_SELF
 _PERMANENT = 0x80  # NUD_PERMANENT

@@ -23,8 +23,8 @@ from harness.lab.client import UnixConnection
 from harness.probes.containers import Containers
 from harness.probes.forwarding import Forwarding, forwarding, wrong_forwarding
 from harness.probes.gossip_log import LINE, Change, Kind, changes_of
-from harness.probes.log_tail import LogTail
-from harness.probes.timestamps import to_trial_time
+from harness.probes.sampling.log_tail import LogTail
+from harness.probes.sampling.timestamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until, wait_for

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.probes.timestamps import epoch_seconds
+from harness.probes.sampling.timestamps import epoch_seconds
 
 Kind = Literal["suspect", "failed", "left", "joined", "refuted"]
 

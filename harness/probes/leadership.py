@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from harness.lab import Node
-from harness.probes.log_tail import LogTail
-from harness.probes.timestamps import epoch_seconds, to_trial_time
+from harness.probes.sampling.log_tail import LogTail
+from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.lab import Node
-from harness.probes.log_tail import NewLines
-from harness.probes.timestamps import epoch_seconds, to_trial_time
+from harness.probes.sampling.log_tail import NewLines
+from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until
 

@@ -13,8 +13,8 @@ from functools import partial
 
 from harness.errors import LabError
 from harness.lab import Node
-from harness.probes.netns import NetworkNamespace, from_a_thread
-from harness.probes.proc_handle import ProcHandle
+from harness.probes.sampling.netns import NetworkNamespace, from_a_thread
+from harness.probes.sampling.proc_handle import ProcHandle
 from harness.swarm import LOGWRITER_PORT, Deployment
 
 _TIMEOUT = 10.0

@@ -2,7 +2,7 @@
 
 The kernel is asked about the process, and dockerd's own metrics about its runtime. Both cost
 dockerd little and its API nothing, so they also work while that hangs. Growth is judged by
-:mod:`harness.probes.robust_slope`.
+:mod:`harness.probes.sampling.robust_slope`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.errors import LabError, UsageError
 from harness.lab import Node
-from harness.probes.robust_slope import Trend, trend_of
+from harness.probes.sampling.robust_slope import Trend, trend_of
 from harness.trial import Trial
 
 MIB = 1 << 20

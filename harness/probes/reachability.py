@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from harness.errors import LabError, UsageError
 from harness.lab import ClientHost, Node
 from harness.probes.containers import Containers
-from harness.probes.http_prober import Attempt, Cell, HttpProber, Question
-from harness.probes.netns import NetworkNamespace
-from harness.probes.vantage_containers import VantageContainers
+from harness.probes.sampling.http_prober import Attempt, Cell, HttpProber, Question
+from harness.probes.sampling.netns import NetworkNamespace
+from harness.probes.sampling.vantage_containers import VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until

@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.lab import Node
 from harness.probes.containers import Containers, Life
-from harness.probes.timestamps import epoch_seconds, to_trial_time
+from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.swarm import Deployment, NoAnswer
 from harness.trial import Trial
 from harness.wait import Elapsed, NotYet, time_until

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.probes.dns_wire import Answer, answer_in, question
 from harness.probes.ipvs import Destination, destinations_in
+from harness.probes.sampling.dns_wire import Answer, answer_in, question
 
 LABELS = st.lists(
     st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=20),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.probes.leadership import View, views_in
-from harness.probes.timestamps import epoch_seconds
+from harness.probes.sampling.timestamps import epoch_seconds
 
 AT_41_57 = datetime(2026, 11, 23, 1, 41, 57, tzinfo=UTC).timestamp()
 

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.log_tail import LogTail
+from harness.probes.sampling.log_tail import LogTail
 
 LEADER = re.compile(r"^leader (?P<who>\w+)$", re.MULTILINE)
 

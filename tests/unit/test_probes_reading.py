@@ -11,7 +11,7 @@ from harness.probes.api import outcome_of
 from harness.probes.containers import life_of
 from harness.probes.gossip_log import changes_in
 from harness.probes.logs import PATTERNS, lines_in
-from harness.probes.timestamps import epoch_seconds
+from harness.probes.sampling.timestamps import epoch_seconds
 
 AT = datetime(2026, 11, 23, 4, 23, 0, tzinfo=UTC).timestamp()
 COMPILED = {name: re.compile(words) for name, words in PATTERNS.items()}

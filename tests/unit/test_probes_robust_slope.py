@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.probes.robust_slope import LEAST, settled_at, trend_of
+from harness.probes.sampling.robust_slope import LEAST, settled_at, trend_of
 
 
 def noisy(slope, count=40, seed=1, noise=1.0):

@@ -5,9 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harness.probes.containers import Life
-from harness.probes.http_prober import Attempt, Cell, head_of
 from harness.probes.reachability import alone_in, listeners_in, outages_in
-from harness.probes.staleness import (
+from harness.probes.sampling.http_prober import Attempt, Cell, head_of
+from harness.probes.sampling.staleness import (
     LEAVING,
     Stretch,
     Truth,

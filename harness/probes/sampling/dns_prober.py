@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.errors import LabError
-from harness.probes.dns_wire import SERVER, Answer, answer_in, question
-from harness.probes.netns import NetworkNamespace
+from harness.probes.sampling.dns_wire import SERVER, Answer, answer_in, question
+from harness.probes.sampling.netns import NetworkNamespace
 
 #: Seconds after which a question counts as not answered. Docker's resolver answers from memory;
 #: what it hands on to others it gives up after 4 s (libnetwork resolver.go, extIOTimeout).

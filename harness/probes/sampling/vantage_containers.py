@@ -19,8 +19,8 @@ from docker.errors import APIError, DockerException
 
 from harness.errors import LabError
 from harness.lab import Node
-from harness.probes.netns import NetworkNamespace
-from harness.probes.proc_handle import ProcHandle
+from harness.probes.sampling.netns import NetworkNamespace
+from harness.probes.sampling.proc_handle import ProcHandle
 
 #: It waits to be killed. Python without its site and user set-up starts ten times as fast.
 _IDLE = ("/usr/bin/python3", "-I", "-S", "-c", "import signal\nwhile True: signal.pause()")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from harness.errors import LabError
-from harness.probes.netns import NetworkNamespace
+from harness.probes.sampling.netns import NetworkNamespace
 
 _REQUEST = b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 _LONGEST = 64 << 10
