@@ -123,7 +123,7 @@ def on_ways_in(swarm, measure, node, hindered, times=ASKED):
             "VIP": (inside, virtual_address(swarm, "app"), APP_PORT),
             "task": (inside, task_address(swarm, web, "app", away_from=node), APP_PORT),
         }
-        site = swarm.lab.site()
+        site = swarm.lab.client_host()
         for name, (namespace, host, port) in ways.items():
             took = timed(site, namespace, host, port, times)
             measure(f"median by {name}", percentile(took, 50), unit="s", better="lower")

@@ -92,7 +92,7 @@ def figures(engine: Engine, *, runs: int) -> Iterator[Figure]:
 
 def _kinds(faults: Faults, lab: NamespacesLab) -> Iterator[tuple[Fault, Felt, Callable[[], None]]]:
     """A fault, whether it is felt, and what is to be closed after it; one kind after the other."""
-    node, client = lab.node("w1"), lab.site("client")
+    node, client = lab.node("w1"), lab.client_host("client")
     for cut in (
         faults.network.cut(node, plane=f"{_PORT}/udp"),
         faults.network.blackout(node),

@@ -49,7 +49,7 @@ def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
     for place in shape.places():
         engine_for(place.name)
     with NamespacesLab.build(shape, engine_for, seed_for=seed_for(cache, say=_say)) as made:
-        made.site("client")
+        made.client_host("client")
         swarm = None if bare else Swarm.form(made, seed=seed)
         if swarm is not None and web:
             served = swarm.deploy(balanced_web())

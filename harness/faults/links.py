@@ -24,7 +24,7 @@ _ARROWS: dict[str, str] = {"both": "<->", "out": "->", "in": "<-"}
 class Way:
     """From every source to every destination. No destinations (or sources): all other places.
 
-    "All other" is meant as it will be: a site that comes up later belongs to it.
+    "All other" is meant as it will be: a client host that comes up later belongs to it.
     """
 
     sources: frozenset[str]
@@ -55,8 +55,8 @@ class Links:
         if not self.ways:
             raise UsageError("these links are between nobody")
         for name in sorted(self.named):
-            if name not in lab.nodes and name not in lab.sites:
-                known = ", ".join([*lab.nodes, *lab.sites])
+            if name not in lab.nodes and name not in lab.client_hosts:
+                known = ", ".join([*lab.nodes, *lab.client_hosts])
                 raise UsageError(f"there is no {name} on the fabric", hint=f"there are: {known}")
 
     def __str__(self) -> str:
@@ -132,12 +132,12 @@ class Links:
 
     def pairs(self) -> frozenset[tuple[str, str]]:
         """Its single links among the places that there are now, as (source, destination)."""
-        everybody = [*self.lab.nodes, *self.lab.sites]
+        everybody = [*self.lab.nodes, *self.lab.client_hosts]
         return frozenset().union(*(way.pairs(everybody) for way in self.ways))
 
     def place(self, name: str) -> Place:
         """A place of the lab by its name."""
-        return self.lab.sites[name] if name in self.lab.sites else self.lab.node(name)
+        return self.lab.client_hosts[name] if name in self.lab.client_hosts else self.lab.node(name)
 
 
 def names_of(places: Places) -> tuple[str, ...]:

@@ -124,10 +124,10 @@ class Targets:
         )
 
     def _places(self, words: str) -> list[str]:
-        """Names of nodes and sites."""
+        """Names of nodes and client hosts."""
         found = []
         for word in words.split():
-            if word in self.lab.sites:
+            if word in self.lab.client_hosts:
                 found.append(word)
             else:
                 found.extend(node.name for node in self._nodes_of(word))

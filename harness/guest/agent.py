@@ -102,7 +102,7 @@ def prepare() -> None:
     )
     say("swarm-chaos: forming the swarm")
     Swarm.form(lab)
-    lab.site("client")
+    lab.client_host("client")
     lab.own_kernel = True
     lab.describe()
     LAB_LINK.symlink_to(lab.keeper.lab_dir)

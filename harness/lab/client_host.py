@@ -1,4 +1,4 @@
-"""A site: a place on the fabric that is no node, for clients and outside services."""
+"""A client host: an address on the fabric that is not a node, for clients and outside services."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ClientHost:
         self.address = address
         self.pid = init
         self._groups = tuple(groups)
-        self._init = Process(init, f"site {name}")
+        self._init = Process(init, f"client host {name}")
         self._door: NetworkDoor | None = None
 
     def __repr__(self) -> str:
-        return f"<Site {self.name} {self.address}>"
+        return f"<ClientHost {self.name} {self.address}>"
 
     def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
-        """Start a program in the site's network; it dies with the lab."""
+        """Start a program in the client host's network; it dies with the lab."""
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             joining(self._groups, entering(self.pid, ("net",), argv)), **popen
         )
@@ -36,7 +36,7 @@ class ClientHost:
     def run_module(
         self, module: str, *, environment: Mapping[str, str], log: Path
     ) -> subprocess.Popen[bytes]:
-        """Run a Python module in the site's network, its words appended to ``log``.
+        """Run a Python module in the client host's network, its words appended to ``log``.
 
         Its standard input is a pipe that nobody writes to: its end tells the program that this
         process is dead. The program is the one that waits, if one does
@@ -59,13 +59,13 @@ class ClientHost:
 
     @property
     def network(self) -> NetworkDoor:
-        """A door into the site's network namespace for this process's own sockets."""
+        """A door into the client host's network namespace for this process's own sockets."""
         if self._door is None:
             self._door = NetworkDoor(self.pid, self.name)
         return self._door
 
     def close(self) -> None:
-        """Let go of threads and descriptors; the site itself goes on."""
+        """Let go of threads and descriptors; the client host itself goes on."""
         if self._door is not None:
             self._door.close()
             self._door = None

@@ -8,7 +8,7 @@
                                     |- m1 init  process 1 of the node's own pid namespace
                                     |    |- dockerd, containerd, shims, tasks
                                     |- w1 init ...
-                                    `- client   a site: a network namespace on the fabric
+                                    `- client   a client host: a network namespace on the fabric
 
 When this process ends in any way the pipe ends; the janitor kills the keeper, the kernel kills
 all that was in its pid namespace, and mounts, links, rules and qdiscs die with the namespaces
@@ -37,7 +37,7 @@ from harness.errors import LabError, MissingError
 from harness.lab import janitor as janitor_script
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client_host import ClientHost
-from harness.lab.network import PREFIX, mac_of, node_address, site_address
+from harness.lab.network import PREFIX, client_host_address, mac_of, node_address
 from harness.lab.node import Node
 from harness.lab.nsenter import entering, joining
 from harness.lab.topology import Place, Topology
@@ -100,10 +100,10 @@ class Keeper:
         ]
         return self._bring_up(place.name, flags, script, groups, folder / "init.log")
 
-    def bring_up_site(self, name: str, address: str, groups: Sequence[Path]) -> int:
-        """Start what holds a site's network namespace; its pid on this side."""
+    def bring_up_client_host(self, name: str, address: str, groups: Sequence[Path]) -> int:
+        """Start what holds a client host's network namespace; its pid on this side."""
         script = [
-            *("sh", str(self.scripts / "site-up.sh"), name, self.fabric),
+            *("sh", str(self.scripts / "client-host-up.sh"), name, self.fabric),
             *(f"{address}/{PREFIX}", mac_of(address)),
         ]
         return self._bring_up(name, ("--net",), script, groups, self.lab_dir / f"{name}.log")
@@ -158,7 +158,7 @@ class NamespacesLab:
         self.topology = topology
         self.keeper = keeper
         self.nodes = dict(nodes)
-        self.sites: dict[str, ClientHost] = {}
+        self.client_hosts: dict[str, ClientHost] = {}
         self.own_kernel = False
         """Whether no one but the lab lives on this kernel: in a guest, which says so itself."""
         self._janitor: subprocess.Popen[bytes] | None = None
@@ -216,8 +216,9 @@ class NamespacesLab:
             nodes[place.name] = node
         lab = cls(topology, keeper, nodes)
         lab.own_kernel = facts["own_kernel"]
-        for name, site in facts["sites"].items():
-            lab.sites[name] = ClientHost(name, site["address"], site["pid"], lab._site_groups())
+        groups = lab._client_host_groups()
+        for name, host in facts["client_hosts"].items():
+            lab.client_hosts[name] = ClientHost(name, host["address"], host["pid"], groups)
         return lab
 
     def describe(self) -> Path:
@@ -235,9 +236,9 @@ class NamespacesLab:
             "topology": shape,
             "own_kernel": self.own_kernel,
             "nodes": {name: node.facts() for name, node in self.nodes.items()},
-            "sites": {
-                name: {"address": site.address, "pid": site.pid}
-                for name, site in self.sites.items()
+            "client_hosts": {
+                name: {"address": host.address, "pid": host.pid}
+                for name, host in self.client_hosts.items()
             },
         }
         path = self.keeper.lab_dir / "lab.json"
@@ -257,15 +258,15 @@ class NamespacesLab:
                 f"there is no node {name!r}; there are {', '.join(self.nodes)}"
             ) from None
 
-    def site(self, name: str = "client") -> ClientHost:
-        """The site of this name, brought up when first asked for."""
-        if name not in self.sites:
-            address = site_address(len(self.sites))
-            groups = self._site_groups()
-            init = self.keeper.bring_up_site(name, address, groups)
-            self.sites[name] = ClientHost(name, address, init, groups)
+    def client_host(self, name: str = "client") -> ClientHost:
+        """Return the client host of this name, brought up when first asked for."""
+        if name not in self.client_hosts:
+            address = client_host_address(len(self.client_hosts))
+            groups = self._client_host_groups()
+            init = self.keeper.bring_up_client_host(name, address, groups)
+            self.client_hosts[name] = ClientHost(name, address, init, groups)
             self.describe()
-        return self.sites[name]
+        return self.client_hosts[name]
 
     def collect_logs(self, into: Path) -> None:
         """Copy every dockerd's log to ``into/<node>.log``."""
@@ -288,8 +289,8 @@ class NamespacesLab:
 
     def release(self) -> None:
         """Let go of sockets, threads and descriptors; the lab goes on (it was attached)."""
-        for site in self.sites.values():
-            site.close()
+        for host in self.client_hosts.values():
+            host.close()
         for node in self.nodes.values():
             node.close()
 
@@ -324,9 +325,9 @@ class NamespacesLab:
             for done in [pool.submit(work, node) for node in self.nodes.values()]:
                 done.result()
 
-    def _site_groups(self) -> list[Path]:
+    def _client_host_groups(self) -> list[Path]:
         groups = NodeGroups.under(
-            self.keeper.janitor, self.keeper.lab_dir, self.keeper.lab_id, "sites"
+            self.keeper.janitor, self.keeper.lab_dir, self.keeper.lab_id, "client-hosts"
         )
         groups.make()
         return groups.leaves()

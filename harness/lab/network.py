@@ -1,8 +1,8 @@
 """The lab's addresses, and a way for this process to open sockets inside a namespace.
 
 The fabric is 198.18.0.0/24, of the range that RFC 2544 sets aside for testing networks: it meets
-neither Docker's own address pools nor anybody's real network. Sites have the addresses from .1
-on, nodes those from .101 on.
+neither Docker's own address pools nor anybody's real network. Client hosts have the addresses
+from .1 on, nodes those from .101 on.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 PREFIX = 24
 _FABRIC = "198.18.0"
-_FIRST_SITE = 1
+_FIRST_CLIENT_HOST = 1
 _FIRST_NODE = 101
 _CLONE_NEWNET = 0x40000000
 
 
-def site_address(index: int) -> str:
-    """The address of the site with this number (0 to 99)."""
-    return f"{_FABRIC}.{_FIRST_SITE + index}"
+def client_host_address(index: int) -> str:
+    """Return the address of the client host with this number (0 to 99)."""
+    return f"{_FABRIC}.{_FIRST_CLIENT_HOST + index}"
 
 
 def node_address(index: int) -> str:

@@ -1,4 +1,4 @@
-"""Running programs inside nodes and sites: command lines, and what came of them."""
+"""Running programs inside nodes and client hosts: command lines, and what came of them."""
 
 from __future__ import annotations
 

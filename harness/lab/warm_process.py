@@ -2,7 +2,7 @@
 
 Importing Locust takes an emulated guest more of its CPU than a minute of Locust's requests. So a
 guest is frozen with such a process in it, and a trial's load begins at once. Whoever starts a
-program at a site gets that process where one waits, and a new one elsewhere.
+program on a client host gets that process where one waits, and a new one elsewhere.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ for group in order["groups"]:
 network = os.open(f"/proc/{order['pid']}/ns/net", os.O_RDONLY)
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.setns(network, 0x40000000) != 0:
-    raise OSError(ctypes.get_errno(), "cannot enter the site's network")
+    raise OSError(ctypes.get_errno(), "cannot enter the client host's network")
 os.close(network)
 os.chdir(order["folder"])
 os.environ.clear()

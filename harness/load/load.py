@@ -47,7 +47,7 @@ _made: WeakKeyDictionary[Trial, int] = WeakKeyDictionary()
 
 
 class Place(Protocol):
-    """Where a load comes from: the lab's client site, or anything that can start a program."""
+    """Where a load comes from: the lab's client host, or anything that can start a program."""
 
     def run_module(
         self, module: str, *, environment: Mapping[str, str], log: Path

@@ -134,9 +134,9 @@ def _forget_the_dead(folder: Path) -> None:
     for node in facts["nodes"].values():
         if node["pid"] is not None and not _belongs(node["pid"], facts["id"]):
             node["pid"] = None
-    for name, site in list(facts["sites"].items()):
-        if not _belongs(site["pid"], facts["id"]):
-            del facts["sites"][name]
+    for name, host in list(facts["client_hosts"].items()):
+        if not _belongs(host["pid"], facts["id"]):
+            del facts["client_hosts"][name]
     half = path.with_suffix(".part")
     half.write_text(json.dumps(facts, indent=1))
     half.replace(path)

@@ -220,7 +220,7 @@ def load(lab: NamespacesLab, trial: Trial) -> Load:
     """Locust, at a place of its own on the fabric."""
     from harness.load import Load
 
-    return Load(lab.site("client"), trial)
+    return Load(lab.client_host("client"), trial)
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def reachability(
     """Who gets through to every node's published ports, and from task to task."""
     from harness.probes.reachability import Reachability
 
-    site = swarm.lab.site("reach")
+    site = swarm.lab.client_host("reach")
     reachability = Reachability(_members(swarm), site, containers, trial)
     scene_of(request).closing.append(reachability.close)
     return reachability

@@ -46,7 +46,7 @@ class ExternalService:
         self.name = name
         self.hostname = f"{name}.test"
         self.lab = lab
-        self.site = lab.site(name)
+        self.site = lab.client_host(name)
         self.address = self.site.address
         self._child = ServerProcess(self.site, self.program, settings, log)
         self._announce()
@@ -128,7 +128,7 @@ class ExternalService:
 
     def from_elsewhere(self, work: Callable[[], T]) -> T:
         """Run ``work`` with its sockets at another place on the fabric, where clients are."""
-        return self.lab.site().network.call(work)
+        return self.lab.client_host().network.call(work)
 
     # -- within --------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class Registry(ExternalService):
         self.password = "first password"
         self._keeper = "keeper's password"
         self._write_passwords()
-        site = lab.site(name)
+        site = lab.client_host(name)
         self._certificate = self._certify(name, site.address)
         config = self._folder / "registry.json"  # JSON is YAML too
         config.write_text(json.dumps(_config(self._folder)))

@@ -337,7 +337,7 @@ def deploy(swarm: Swarm, workload: Workload, *, within: float) -> Deployment:
         made = create(swarm, workload)
         made.wait_running(deadline.remaining)
         if workload.entry is not None:
-            made.wait_serving(swarm.lab.site(), deadline.remaining)
+            made.wait_serving(swarm.lab.client_host(), deadline.remaining)
     except (NoAnswer, WaitTimeout) as error:
         raise SwarmError(f"the workload {workload.name} did not come to serve: {error}") from error
     swarm.note(

@@ -115,7 +115,7 @@ def within_chance(count, of, share):
 def nodes(stable, seed_of):
     """A small lab of its own: the fixture ``lab`` belongs to scenarios."""
     with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
-        lab.site("client")
+        lab.client_host("client")
         yield lab
 
 
@@ -149,7 +149,7 @@ def kinds(fabric):
 
 @pytest.fixture
 def places(nodes):
-    return nodes.node("m1"), nodes.node("w1"), nodes.site("client")
+    return nodes.node("m1"), nodes.node("w1"), nodes.client_host("client")
 
 
 def proofs(record, kind):

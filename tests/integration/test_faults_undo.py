@@ -52,7 +52,7 @@ LIMITS = {
 def opened(stable):
     """A lab of one node that is held open, with a client on the fabric."""
     with NamespacesLab.build(Topology(), lambda _: stable) as lab:
-        lab.site("client")
+        lab.client_host("client")
         with hold(lab) as opened:
             yield opened
 

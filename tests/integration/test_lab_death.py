@@ -39,7 +39,7 @@ print("go", flush=True)
 with NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab:
     faults = Faults(trial, lab)
     print("built", flush=True)
-    lab.site().popen(["sleep", "1000"])
+    lab.client_host().popen(["sleep", "1000"])
     Swarm.form(lab)
     print("formed", flush=True)
     with (

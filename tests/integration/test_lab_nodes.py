@@ -114,8 +114,8 @@ def test_an_unknown_node_is_named_beside_those_there_are(lab):
         lab.node("m9")
 
 
-def test_sites_are_on_the_fabric_with_the_files_of_this_side(lab, tmp_path):
-    site = lab.site("prober")
+def test_client_hosts_are_on_the_fabric_with_the_files_of_this_side(lab, tmp_path):
+    site = lab.client_host("prober")
     process = site.popen(["ip", "-o", "-4", "address", "show", "eth0"], stdout=subprocess.PIPE)
     assert site.address in process.communicate()[0].decode()
     (tmp_path / "file").write_text("seen")
@@ -153,7 +153,7 @@ def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch
     """The same program in the same place, whether a process waited for it or not."""
     (tmp_path / "shown.py").write_text("import sys\nearly = list(sys.modules)\n" + MODULE)
     log = tmp_path / "log"
-    site = lab.site("runner")
+    site = lab.client_host("runner")
     if waiting:
         monkeypatch.setenv("HIDDEN", "1")
         keep_warm(["wave"], {})

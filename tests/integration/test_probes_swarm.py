@@ -48,7 +48,7 @@ class Probes:
         nodes = list(lab.nodes.values())
         self.containers = Containers(nodes, self.trial)
         self.discovery = Discovery(nodes, self.containers, self.trial)
-        self.reach = Reachability(nodes, lab.site("reach"), self.containers, self.trial)
+        self.reach = Reachability(nodes, lab.client_host("reach"), self.containers, self.trial)
         self.tasks = Tasks(self.containers, self.trial)
         self.gossip = Gossip(nodes, self.containers, self.trial)
         self.api = Api(swarm.managers, self.trial)

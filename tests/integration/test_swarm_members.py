@@ -129,7 +129,7 @@ def test_answers_name_the_task_that_gave_them(web, lab):
     assert sum(task.running for task in tasks) == 4
     assert {task.slot for task in tasks} == {1, 2, 3, 4}
     known = {f"app.{task.slot}.{task.id}": task.node for task in tasks}
-    site = lab.site()
+    site = lab.client_host()
     seen = set()
     for url in web.entries.values():
         for _ in range(8):

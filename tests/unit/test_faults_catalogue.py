@@ -104,7 +104,7 @@ class FakeSwarm(Swarm):
 def targets():
     names = ("m1", "m2", "m3", "w1", "w2")
     nodes = {name: SimpleNamespace(name=name, planned_role="") for name in names}
-    lab = SimpleNamespace(nodes=nodes, sites={"client": SimpleNamespace(name="client")})
+    lab = SimpleNamespace(nodes=nodes, client_hosts={"client": SimpleNamespace(name="client")})
     lab.node = nodes.__getitem__
     return Targets(lab, FakeSwarm(lab), {"sink": "the sink"})
 

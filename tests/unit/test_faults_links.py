@@ -11,7 +11,7 @@ from harness.faults.links import Links, Way
 from harness.faults.planes import PLANES, Plane, plane_of
 
 LAB = SimpleNamespace(
-    nodes=dict.fromkeys(["m1", "m2", "w1"]), sites=dict.fromkeys(["client", "gelf"])
+    nodes=dict.fromkeys(["m1", "m2", "w1"]), client_hosts=dict.fromkeys(["client", "gelf"])
 )
 EVERYBODY = {"m1", "m2", "w1", "client", "gelf"}
 
@@ -32,10 +32,10 @@ def test_one_direction_is_seen_from_the_first_group(direction, pairs, words):
 
 
 def test_everybody_else_is_who_is_there_when_it_is_asked():
-    lab = SimpleNamespace(nodes=dict.fromkeys(["m1", "w1"]), sites={})
+    lab = SimpleNamespace(nodes=dict.fromkeys(["m1", "w1"]), client_hosts={})
     links = Links.among(lab, ["w1"], direction="out")
     assert links.pairs() == {("w1", "m1")}
-    lab.sites["client"] = None
+    lab.client_hosts["client"] = None
     assert links.pairs() == {("w1", "m1"), ("w1", "client")}
 
 
@@ -64,7 +64,7 @@ def test_links_are_put_together():
     links = Links.among(LAB, ["w1"], ["m1"]) | Links.among(LAB, ["m2"], ["m1"], direction="out")
     assert links.pairs() == {("w1", "m1"), ("m1", "w1"), ("m2", "m1")}
     assert str(links) == "w1 <-> m1, m2 -> m1"
-    other = SimpleNamespace(nodes={"m1": None, "w1": None}, sites={})
+    other = SimpleNamespace(nodes={"m1": None, "w1": None}, client_hosts={})
     with pytest.raises(UsageError, match="two labs"):
         _ = links | Links.among(other, ["w1"], ["m1"])
 

@@ -145,7 +145,9 @@ def test_effects_that_cannot_be_are_refused(make):
         make()
 
 
-LAB = SimpleNamespace(nodes=dict.fromkeys(["m1", "w1"]), sites={}, keeper=SimpleNamespace(keeper=0))
+LAB = SimpleNamespace(
+    nodes=dict.fromkeys(["m1", "w1"]), client_hosts={}, keeper=SimpleNamespace(keeper=0)
+)
 
 
 @pytest.mark.parametrize(

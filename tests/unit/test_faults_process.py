@@ -118,7 +118,7 @@ class FakeSwarm(Swarm):
     def __init__(self, *rows):
         names = [row[0] for row in rows]
         nodes = {n: SimpleNamespace(name=n, planned_role="") for n in names}
-        super().__init__(SimpleNamespace(nodes=nodes, node=nodes.__getitem__, sites={}))
+        super().__init__(SimpleNamespace(nodes=nodes, node=nodes.__getitem__, client_hosts={}))
         self._rows = rows
 
     def members(self, by=None):

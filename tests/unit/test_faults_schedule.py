@@ -318,7 +318,7 @@ def test_what_goes_wrong_beside_a_block_is_raised_at_its_end(trial, nodes, carry
 def test_the_fixture_draws_from_the_trials_seed(trial, tmp_path):
     path = tmp_path / "drawn.toml"
     path.write_text(DRAWN)
-    swarm = SimpleNamespace(lab=SimpleNamespace(nodes={}, sites={}))
+    swarm = SimpleNamespace(lab=SimpleNamespace(nodes={}, client_hosts={}))
     seeded = read_schedule(path, trial.inputs.seed)
     for plan in (path, seeded):
         assert Faults(trial).schedule(plan, on=swarm).plan.lines() == seeded.lines()

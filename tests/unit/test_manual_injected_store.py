@@ -100,7 +100,7 @@ def test_parameters_are_written_with_a_sign():
 def test_a_lab_that_is_gone_is_said(tmp_path):
     with pytest.raises(LabError, match="no lab"), OpenLab(tmp_path).entered():
         pass
-    (tmp_path / "lab.json").write_text('{"keeper": 999999999, "nodes": {}, "sites": {}}')
+    (tmp_path / "lab.json").write_text('{"keeper": 999999999, "nodes": {}, "client_hosts": {}}')
     with pytest.raises(LabError, match="has ended"), OpenLab(tmp_path).entered():
         pass
 

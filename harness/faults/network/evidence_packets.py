@@ -103,5 +103,5 @@ def _emit(packet: bytes, to: str, times: int) -> int:
 
 
 def is_up(place: Place) -> bool:
-    """Whether a place is switched on; a site always is."""
+    """Whether a place is switched on; a client host always is."""
     return place.up if isinstance(place, Node) else True

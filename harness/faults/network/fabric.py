@@ -1,8 +1,8 @@
 """The fabric's network namespace: programs run in it, and what they say of it.
 
-All that passes between nodes and sites passes the bridge there, so a rule or a qdisc in this one
-namespace reaches gossip, VXLAN and raft alike, whichever engine runs. It belongs to the lab alone
-and goes with it: nothing of a link fault is ever made on the host or inside a node.
+All that passes between nodes and client hosts passes the bridge there, so a rule or a qdisc in
+this one namespace reaches gossip, VXLAN and raft alike, whichever engine runs. It belongs to the
+lab alone and goes with it: nothing of a link fault is ever made on the host or inside a node.
 """
 
 from __future__ import annotations

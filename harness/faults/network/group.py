@@ -39,8 +39,8 @@ class NetworkFaults(FaultGroup):
     """Faults on links of one lab, and on what nodes keep about their network.
 
     Links are given as :class:`Links` (``faults.network.links(...)``) or as places: one or several
-    nodes or sites, which means the links between them and everybody else, both ways. Shares are
-    of 1, times in seconds. Each fault holds for as long as its ``with`` block lasts.
+    nodes or client hosts, which means the links between them and everybody else, both ways. Shares
+    are of 1, times in seconds. Each fault holds for as long as its ``with`` block lasts.
     """
 
     def __init__(self, trial: Trial, lab: NamespacesLab | None) -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Bring up one site: a network namespace on the fabric for clients and outside services.
+# Bring up one client host: a network namespace on the fabric for clients and outside services.
 #
-#   site-up.sh NAME FABRIC_NS ADDRESS/PREFIX MAC
+#   client-host-up.sh NAME FABRIC_NS ADDRESS/PREFIX MAC
 #
 # Same words as node-up.sh. Only the network is its own.
 set -eu
