@@ -22,7 +22,9 @@ from harness.guest.report_log import PYTEST_ENVIRONMENT
 from harness.images import Cache
 from harness.snapshots.payload import packed
 from harness.snapshots.source_bundle import trial_sources
-from harness.vm import GuestResult, Pool, Snapshot, thaw
+from harness.vm.pool import Pool
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import GuestResult, thaw
 
 MIB = 1 << 20
 FIRST_LINE = "bench: first line"
@@ -141,8 +143,8 @@ def _pair(snapshot: Snapshot, body: bytes, pool: Pool, folder: Path) -> float:
 def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
     """Freezing and thawing a swarm of 3 managers and 2 workers, and virtual time's pace."""
     from harness.lab import Topology
-    from harness.snapshots import FrozenSwarm, freeze_swarm
-    from harness.vm import Machine
+    from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
+    from harness.vm.machine import Machine
 
     def say(line: str) -> None:
         click.echo(line, err=True)

@@ -11,12 +11,14 @@ from harness.errors import UsageError
 from harness.images import Cache
 from harness.lab import Topology
 from harness.pytest_plugin.options import DEFAULT_KERNEL
-from harness.snapshots import KERNELS, FrozenSwarm
+from harness.snapshots.swarm_snapshot import FrozenSwarm
 from harness.snapshots.terminal import Terminal
 from harness.snapshots.visit import Order, visit
 from harness.snapshots.visit_target import after as after_trial
 from harness.snapshots.visit_target import fresh
-from harness.vm import Machine, Pool
+from harness.vm.kernels import KERNELS
+from harness.vm.machine import Machine
+from harness.vm.pool import Pool
 
 #: Options that say which swarm to thaw; with --after the trial says it.
 _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")

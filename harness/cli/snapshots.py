@@ -10,8 +10,8 @@ import click
 
 from harness.errors import UsageError
 from harness.images import Cache
-from harness.vm import Snapshot, prune
-from harness.vm import snapshots as all_snapshots
+from harness.vm.snapshot import Snapshot, prune
+from harness.vm.snapshot import snapshots as all_snapshots
 
 _MIB = 1 << 20
 

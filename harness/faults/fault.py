@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 from harness.errors import FaultError, HarnessError, TrialError
-from harness.faults.active_faults import active_faults_of
 from harness.faults.parameter import Parameter
 from harness.trial import Trial
 
@@ -121,7 +120,7 @@ class Fault(ABC):
         """
         if self.active:
             raise FaultError(f"the fault {self._id} is injected already")
-        active_faults = active_faults_of(self._trial)
+        active_faults = self._trial.active_faults
         active_faults.enter(self, self.name)
         try:
             self.precheck()
@@ -172,7 +171,7 @@ class Fault(ABC):
             with suppress(TrialError):
                 self._trial.journal.write("fault.healed", id=name, proof=proof)
             self._id = None
-            active_faults_of(self._trial).strike(self)
+            self._trial.active_faults.strike(self)
 
     def __enter__(self) -> Self:
         return self.inject()
@@ -222,7 +221,7 @@ class Fault(ABC):
         """
         for name in self.remembers:
             setattr(self, name, memory[name])
-        active_faults_of(self._trial).enter(self, id)
+        self._trial.active_faults.enter(self, id)
         self._id = id
 
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.faults.active_faults import active_faults_of
 from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
@@ -95,4 +94,4 @@ class Faults:
 
     def heal_all(self) -> None:
         """Heal what is still active, last injected first; each error becomes a doubt."""
-        active_faults_of(self._trial).heal_all()
+        self._trial.active_faults.heal_all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.errors import FaultError, LabError
-from harness.faults.active_faults import active_faults_of
 from harness.faults.fault import Fault
 from harness.lab import Node
 from harness.trial import Trial
@@ -73,7 +72,7 @@ class NodeFault(Fault):
     def _has_dockerd(self) -> str | None:
         """The name of another fault that is active and has the node's dockerd in its hands."""
         claim = f"{DOCKERD} of {self.node.name}"
-        return active_faults_of(self._trial).holder(claim, other_than=self)
+        return self._trial.active_faults.holder(claim, other_than=self)
 
 
 def _is_frozen(node: Node) -> bool:

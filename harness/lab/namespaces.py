@@ -21,27 +21,23 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
-from harness.lab import janitor as janitor_script
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client_host import ClientHost
-from harness.lab.network import PREFIX, client_host_address, mac_of, node_address
+from harness.lab.keeper import Keeper, start_janitor
+from harness.lab.network import client_host_address, node_address
 from harness.lab.node import Node
-from harness.lab.nsenter import entering, joining
-from harness.lab.topology import Place, Topology
-from harness.wait import Deadline
+from harness.lab.topology import Topology
 
 _SCRIPTS = Path(__file__).with_name("scripts")
 PROGRAMS = ("unshare", "nsenter", "mount", "ip", "pivot_root")
@@ -49,106 +45,10 @@ PROGRAMS = ("unshare", "nsenter", "mount", "ip", "pivot_root")
 #: Unix sockets take 107 bytes of path (unix(7)); what a node adds to the lab's folder is less.
 _LONGEST_FOLDER = 107 - len("/nodes/m100/api/docker.sock") - 1
 
-#: Real seconds for a node's namespaces to stand; a loaded machine takes a few tenths.
-_UP_WITHIN = 30.0
-
 
 def labs_folder() -> Path:
     """Where labs live while they run: $SWARM_CHAOS_LABS, or a folder of root's in /var/tmp."""
     return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))
-
-
-@dataclass(frozen=True)
-class Keeper:
-    """The running frame of a lab, as pids on this side."""
-
-    lab_id: str
-    lab_dir: Path
-    janitor: int
-    keeper: int
-
-    @property
-    def scripts(self) -> Path:
-        """The lab's own copy of what brings nodes up.
-
-        Whoever attaches to the lab later may have been imported from an archive, where no file is.
-        """
-        return self.lab_dir / "scripts"
-
-    @property
-    def fabric(self) -> str:
-        """The fabric's network namespace, as a path."""
-        return f"/proc/{self.keeper}/ns/net"
-
-    def in_fabric(self, argv: Sequence[str]) -> None:
-        """Run a program in the fabric's network namespace; :class:`LabError` if it fails."""
-        done = subprocess.run(
-            entering(self.keeper, ("net",), argv), capture_output=True, check=False
-        )
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()
-            raise LabError(f"on the fabric, `{' '.join(argv)}` failed: {said}")
-
-    def bring_up_node(
-        self, place: Place, address: str, folder: Path, engine: Engine, groups: Sequence[Path]
-    ) -> int:
-        """Start a node's init; its pid on this side."""
-        flags = ("--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid")
-        script = [
-            *("sh", str(self.scripts / "node-up.sh"), place.name, str(folder), str(engine.rootfs)),
-            *(self.fabric, f"{address}/{PREFIX}", mac_of(address), engine.cgroups),
-        ]
-        return self._bring_up(place.name, flags, script, groups, folder / "init.log")
-
-    def bring_up_client_host(self, name: str, address: str, groups: Sequence[Path]) -> int:
-        """Start what holds a client host's network namespace; its pid on this side."""
-        script = [
-            *("sh", str(self.scripts / "client-host-up.sh"), name, self.fabric),
-            *(f"{address}/{PREFIX}", mac_of(address)),
-        ]
-        return self._bring_up(name, ("--net",), script, groups, self.lab_dir / f"{name}.log")
-
-    def _bring_up(
-        self,
-        name: str,
-        flags: Sequence[str],
-        script: Sequence[str],
-        groups: Sequence[Path],
-        log: Path,
-    ) -> int:
-        # The shell ends at once, so what it started comes to the keeper and not to us.
-        fork = ("--fork", "--kill-child") if "--pid" in flags else ()
-        unshare = ["unshare", *flags, *fork, "--", *script]
-        argv = joining(
-            groups, entering(self.keeper, ("pid",), ["sh", "-c", '"$@" &', "sh", *unshare])
-        )
-        said = []
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-            )
-            assert process.stdout is not None
-            with process.stdout as words:
-                for line in _lines(words, Deadline(_UP_WITHIN)):
-                    said.append(line)
-                    if line == "ready":
-                        break
-            process.wait()
-        if "ready" not in said:
-            why = log.read_text(errors="replace").strip() or f"it said only {said}"
-            raise LabError(f"{name} did not come up: {why}")
-        return int(said[0].removeprefix("pid "))
-
-
-def _lines(stream: IO[bytes], deadline: Deadline) -> Iterator[str]:
-    """Lines of a pipe as they come, until its end or the deadline."""
-    rest = b""
-    while not deadline.expired:
-        readable, _, _ = select.select([stream], [], [], deadline.remaining)
-        if not readable or not (chunk := os.read(stream.fileno(), 4096)):
-            return
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode() for line in lines)
 
 
 class NamespacesLab:
@@ -181,7 +81,7 @@ class NamespacesLab:
         _require()
         lab_id = secrets.token_hex(4)
         lab_dir = _place_for(lab_id)
-        janitor, keeper = _start_janitor(lab_dir, lab_id)
+        janitor, keeper = start_janitor(lab_dir, lab_id)
         places = list(topology.places())
         nodes = {p.name: Node(p, engine_for(p.name), keeper) for p in places}
         lab = cls(topology, keeper, nodes)
@@ -382,31 +282,6 @@ def _bring_scripts(folder: Path) -> None:
         ) from error
 
 
-def _start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], Keeper]:
-    janitor = subprocess.Popen(
-        [
-            *("unshare", "--mount", "--propagation", "private", "--"),
-            *(sys.executable, "-I", "-S", janitor_script.__file__, str(lab_dir), lab_id),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert janitor.stdin is not None
-    assert janitor.stdout is not None
-    assert janitor.stderr is not None
-    with janitor.stderr as errors:
-        said = next(_lines(janitor.stdout, Deadline(_UP_WITHIN)), "")
-        if said.startswith("ready "):
-            return janitor, Keeper(lab_id, lab_dir, janitor.pid, int(said.split()[1]))
-        janitor.stdin.close()  # at which it removes what it made
-        complaint = errors.read().decode(errors="replace").strip().splitlines()
-    janitor.stdout.close()
-    janitor.wait()
-    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no word from it")
-    raise LabError(f"the lab's frame did not come up: {why}")
-
-
 def _plant(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
@@ -416,4 +291,4 @@ def _plant(node: Node, seed: Path | None) -> None:
     install_seed(seed, node.dir / "data")
 
 
-__all__ = ["Keeper", "NamespacesLab", "labs_folder", "node_address"]
+__all__ = ["NamespacesLab", "labs_folder", "node_address"]

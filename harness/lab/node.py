@@ -35,7 +35,7 @@ from harness.lab.topology import Place
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from harness.lab.namespaces import Keeper
+    from harness.lab.keeper import Keeper
 
 #: Seconds the kernel is given to end all of a node's processes after its init was killed.
 _GONE_WITHIN = 20.0

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -41,9 +40,6 @@ MOST_PER_USER = 100.0
 
 
 _ERROR_LINE = re.compile(r"[A-Za-z_.]*(Error|Exception)\b")
-
-_made: WeakKeyDictionary[Trial, int] = WeakKeyDictionary()
-"""How many loads each trial has had: they share its files, whichever site they come from."""
 
 
 class Place(Protocol):
@@ -396,9 +392,8 @@ class Traffic:
 
 
 def _next_number(trial: Trial) -> int:
-    number = _made.get(trial, 0) + 1
-    _made[trial] = number
-    return number
+    trial.loads += 1
+    return trial.loads
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> int | NotYet:

@@ -15,7 +15,6 @@ import msgspec
 
 from harness.errors import FaultError, LabError
 from harness.faults import Fault
-from harness.faults.active_faults import active_faults_of
 from harness.trial import Trial
 
 
@@ -126,7 +125,7 @@ class Keeper:
 
     def _begin(self, id: str) -> None:  # noqa: A002 - the journal's word
         [fault] = [
-            f for f in active_faults_of(self._trial).active if isinstance(f, Fault) and f.id == id
+            f for f in self._trial.active_faults.active if isinstance(f, Fault) and f.id == id
         ]
         target, parameters = fault.words_again()
         page = Page(

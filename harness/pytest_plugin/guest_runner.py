@@ -25,28 +25,16 @@ from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say, debian_kernel
 from harness.lab import Topology
 from harness.results import RunWriter
-from harness.snapshots import (
-    FrozenSwarm,
-    GuestJob,
-    JobRecord,
-    JobResult,
-    freeze_swarm,
-    kernel_suite,
-    send,
-)
+from harness.snapshots.job import GuestJob, JobRecord, JobResult, send
 from harness.snapshots.payload import trial_payload
+from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
-from harness.vm import (
-    KVM_CPU,
-    MOST_CPUS,
-    Accelerator,
-    Clock,
-    Machine,
-    Outcome,
-    Pool,
-    Snapshot,
-    kvm_boots,
-)
+from harness.vm.kernels import kernel_suite
+from harness.vm.kvm import kvm_boots
+from harness.vm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
+from harness.vm.pool import Pool
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import Outcome
 
 CONSOLE = "console.log"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from harness.snapshots import JOB_RECORD_FILE
+from harness.snapshots.job import JOB_RECORD_FILE
 
 #: Written by the host about a trial, and not by the trial itself.
 _OF_THE_HOST = frozenset({JOB_RECORD_FILE})

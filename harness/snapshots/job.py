@@ -11,7 +11,9 @@ from pathlib import Path
 
 from harness.errors import TrialError
 from harness.guest.report_log import PROGRESS
-from harness.vm import GuestResult, Pool, Snapshot, thaw
+from harness.vm.pool import Pool
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import GuestResult, thaw
 
 #: Lines on the guest's console that begin so are for the person who watches.
 

@@ -7,7 +7,9 @@ from harness.lab import Topology
 from harness.snapshots.job import JobRecord
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import TrialRecord
-from harness.vm import Clock, Machine, Snapshot, provide_qemu, snapshots
+from harness.vm.machine import Clock, Machine
+from harness.vm.qemu_binary import provide_qemu
+from harness.vm.snapshot import Snapshot, snapshots
 
 
 def snapshot_of(

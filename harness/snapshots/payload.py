@@ -25,8 +25,9 @@ from harness.errors import MicrovmError
 from harness.guest.agent import ARCHIVE, FROZEN_WITH
 from harness.images import Cache, Say, silent
 from harness.snapshots.source_bundle import digest, freezing_sources, is_pytests, trial_sources
-from harness.vm import base_tar, pack
+from harness.vm.guest_image import base_tar
 from harness.vm.guest_init import PAYLOAD_AT
+from harness.vm.mailbox import pack
 
 KIND = "guest-python"
 _REVISION = 1

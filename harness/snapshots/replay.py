@@ -17,10 +17,13 @@ from pathlib import Path
 
 from harness.errors import TrialError
 from harness.images import Cache, Say, silent
-from harness.snapshots import JobRecord, send, snapshot_of
 from harness.snapshots.byte_diff import Difference, compare
+from harness.snapshots.job import JobRecord, send
+from harness.snapshots.lookup import snapshot_of
 from harness.trial import read_record
-from harness.vm import Outcome, Pool, Snapshot
+from harness.vm.pool import Pool
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import Outcome
 
 CONSOLE = "console.log"
 

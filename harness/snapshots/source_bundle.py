@@ -8,7 +8,7 @@ from pathlib import Path
 
 import harness
 from harness.guest.agent import FREEZING
-from harness.vm import pack
+from harness.vm.mailbox import pack
 
 #: Of these rooms a freeze needs only the guest's own part.
 GUEST_PART = ("vm/guest_init.py", "vm/mailbox.py", "guest/__init__.py", "guest/agent.py")

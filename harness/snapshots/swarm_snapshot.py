@@ -23,16 +23,11 @@ from harness.images import (
 )
 from harness.lab import Topology
 from harness.snapshots.source_bundle import digest, freezing_sources
-from harness.vm import (
-    FreezeSpec,
-    GuestImage,
-    Machine,
-    Snapshot,
-    base_tar,
-    freeze,
-    own_qemu,
-)
+from harness.vm.guest_image import GuestImage, base_tar
 from harness.vm.kernels import kernel_suite
+from harness.vm.machine import Machine
+from harness.vm.qemu_binary import own_qemu
+from harness.vm.snapshot import FreezeSpec, Snapshot, freeze
 
 #: Where things lie in the guest.
 ENGINES_AT = "opt/swarm-chaos/engines"

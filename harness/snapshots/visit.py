@@ -19,9 +19,11 @@ from typing import Any
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
 from harness.guest.report_log import PROGRESS
 from harness.guest.shell import Word
-from harness.snapshots import GuestJob
+from harness.snapshots.job import GuestJob
 from harness.snapshots.terminal import Terminal, pump, raw, write_all
-from harness.vm import Pool, Snapshot, thaw
+from harness.vm.pool import Pool
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import thaw
 
 #: A terminal line in the guest holds what has come only up to a point.
 _LONGEST_ORDER = 32 << 10

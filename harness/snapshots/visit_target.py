@@ -11,8 +11,10 @@ from harness.errors import TrialError, UsageError
 from harness.guest.shell import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
-from harness.snapshots import FrozenSwarm, GuestJob, JobRecord, freeze_swarm, snapshot_of
+from harness.snapshots.job import GuestJob, JobRecord
+from harness.snapshots.lookup import snapshot_of
 from harness.snapshots.payload import trial_payload
+from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.snapshots.visit import Order, Visit
 from harness.trial import read_record
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import TrialError
+from harness.trial.active_faults import ActiveFaults
 from harness.trial.clock import TrialClock
 from harness.trial.journal import Journal
 from harness.trial.measure import Measures
@@ -40,7 +41,9 @@ class Trial:
         self.journal = Journal(folder / "journal.jsonl", self.clock)
         self.measures = Measures(self.journal)
         self.doubts: list[str] = []
+        self.active_faults = ActiveFaults()
         self.faults = 0  # injected so far; numbers them in the journal
+        self.loads = 0  # made so far; numbers them in the files that they share
         # The wall clock ties the daemons' logs, which know no other, to the trial's own time.
         self.journal.write(
             "trial.start", inputs=msgspec.to_builtins(inputs), wall=round(time.time(), 6)

@@ -17,21 +17,13 @@ import pytest
 import harness
 from harness.errors import HarnessError, MicrovmError, UsageError
 from harness.images import Cache, debian_kernel
-from harness.vm import (
-    FreezeSpec,
-    GuestImage,
-    GuestResult,
-    Machine,
-    Outcome,
-    Pool,
-    Snapshot,
-    base_tar,
-    content_hash,
-    freeze,
-    pack,
-    snapshots,
-    thaw,
-)
+from harness.vm import content_hash
+from harness.vm.guest_image import GuestImage, base_tar
+from harness.vm.machine import Machine
+from harness.vm.mailbox import pack
+from harness.vm.pool import Pool
+from harness.vm.snapshot import FreezeSpec, Snapshot, freeze, snapshots
+from harness.vm.thaw import GuestResult, Outcome, thaw
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ import pytest
 from harness.images import Cache
 from harness.results import read_run
 from harness.trial import as_expected
-from harness.vm import snapshots
+from harness.vm.snapshot import snapshots
 
 pytestmark = pytest.mark.integration
 

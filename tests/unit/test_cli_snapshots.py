@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.snapshots import Row, ago, snapshots, table
-from harness.vm import Machine
+from harness.vm.machine import Machine
 
 NOTE = {"engine": "stable", "version": "26.1.5", "topology": "3m2w", "kernel": "6.12"}
 

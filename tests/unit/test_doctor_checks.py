@@ -19,7 +19,7 @@ from harness.doctor.show import render
 from harness.errors import MissingError
 from harness.images import Cache, DebianQemu
 from harness.lab.features import KernelFeatures, Tried
-from harness.vm import KvmVerdict
+from harness.vm.kvm import KvmVerdict
 
 REPOSITORY = Path(__file__).parents[2]
 

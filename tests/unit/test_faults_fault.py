@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness.faults.active_faults import active_faults_of
 
 from harness.errors import FaultError, TrialError
 from harness.faults import Faults
@@ -41,10 +40,10 @@ def test_a_life_without_trouble(trial, node):
         assert fault.active
         assert fault.id == "shaped-1"
         assert node.live["qdisc"] == "loss 0.3"
-        assert active_faults_of(trial).active == [fault]
+        assert trial.active_faults.active == [fault]
     assert not fault.active
     assert node.state == before
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.active == []
     assert kinds(trial) == ["fault.inject", "fault.evidence", "fault.heal", "fault.healed"]
     assert trial.doubts == []
     fault.heal()
@@ -69,7 +68,7 @@ def test_a_precheck_that_says_no_touches_nothing(trial, node):
         fault.inject()
     assert node.state == before
     assert kinds(trial) == []
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.active == []
     node.power_on()
     with fault:
         assert fault.id == "filled-1", "a refused one has no number"
@@ -85,7 +84,7 @@ def test_one_that_fails_half_way_is_undone_and_the_trial_is_in_doubt(trial, node
         fault.inject()
     assert node.state == before
     assert not fault.active
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.active == []
     [doubt] = trial.doubts
     assert "the fault shaped-1 left no evidence" in doubt
     assert ("interrupted" in doubt) == isinstance(error, KeyboardInterrupt)
@@ -135,9 +134,9 @@ def test_all_are_healed_in_reverse_order_whatever_happens(trial, node):
     with pytest.raises(KeyboardInterrupt):
         Faults(trial).heal_all()
     assert order == ["power-cut", "limited", "filled", "shaped"]
-    assert active_faults_of(trial).active == made[1:], "these were not proven to be healed"
+    assert trial.active_faults.active == made[1:], "these were not proven to be healed"
     Faults(trial).heal_all()
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.active == []
 
 
 @pytest.mark.parametrize("second", [Shaped, Delayed])
@@ -204,7 +203,7 @@ def test_another_process_can_heal_it(trial, node, tmp_path):
         Limited(theirs, node).inject()
     again.heal()
     assert node.state == before
-    assert active_faults_of(theirs).active == []
+    assert theirs.active_faults.active == []
     theirs.journal.close()
 
 
@@ -226,14 +225,14 @@ def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(trial, 
             raise FaultError("the disk is full")
 
     second.change_back = undo
-    assert active_faults_of(trial).heal_all() == []
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.heal_all() == []
+    assert trial.active_faults.active == []
     assert trial.doubts == ["the fault shaped-2 could not be healed: the disk is full"]
 
 
 def test_who_claims_what_can_be_asked(trial, node):
     fault = Shaped(trial, node).inject()
-    active_faults = active_faults_of(trial)
+    active_faults = trial.active_faults
     assert active_faults.holder("the qdisc of m1", other_than=Filled(trial, node)) == "shaped"
     assert active_faults.holder("the qdisc of m1", other_than=fault) is None
     assert active_faults.holder("the qdisc of m2", other_than=Filled(trial, node)) is None

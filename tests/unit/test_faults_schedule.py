@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness.faults.active_faults import active_faults_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,7 +266,7 @@ def test_a_fault_that_fails_ends_the_schedule_and_all_is_healed(trial, nodes, ca
     with pytest.raises(FaultError, match="w1 is off"):
         run.run()
     assert [node.state for node in nodes.values()] == before
-    assert active_faults_of(trial).active == []
+    assert trial.active_faults.active == []
     assert [name for _, name in told(trial)] == [
         *("filled-1", "power-cut-2"),
         *("power-cut-2", "filled-1"),

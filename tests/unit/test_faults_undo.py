@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from harness.faults.active_faults import active_faults_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -114,7 +113,7 @@ class Undo(RuleBasedStateMachine):
     def harness_dies_and_another_takes_over(self):
         kept = [
             (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.memory()))
-            for fault in active_faults_of(self.trial).active
+            for fault in self.trial.active_faults.active
         ]
         self.start_harness()
         self.faults = []
@@ -127,9 +126,7 @@ class Undo(RuleBasedStateMachine):
     def the_ledger_knows_what_is_active(self):
         if self.trial is None:
             return
-        assert sorted(map(id, active_faults_of(self.trial).active)) == sorted(
-            map(id, self.active())
-        )
+        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))
         claims = [claim for fault in self.active() for claim in fault.claims()]
         assert len(claims) == len(set(claims))
 
@@ -147,7 +144,7 @@ class Undo(RuleBasedStateMachine):
             return
         Faults(self.trial).heal_all()
         Faults(self.trial).heal_all()  # trouble that was still to come has come by now
-        assert active_faults_of(self.trial).active == []
+        assert self.trial.active_faults.active == []
         assert [node.state for node in self.nodes] == self.before
         self.trial.journal.close()
         shutil.rmtree(self.folder)

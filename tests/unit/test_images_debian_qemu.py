@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ImageError, MissingError, UsageError
 from harness.images import Cache, debian_qemu, portable_program
 from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
-from harness.vm import own_qemu, provide_qemu, qemu_at_hand
+from harness.vm.qemu_binary import own_qemu, provide_qemu, qemu_at_hand
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 VERSION = "10.0.13 Debian 1:10.0.13+ds-0+deb13u1"

@@ -13,8 +13,10 @@ from harness.lab import Topology
 from harness.pytest_plugin import guest_runner
 from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
 from harness.results import RunWriter, read_run
-from harness.snapshots import JobResult
-from harness.vm import Clock, GuestResult, Outcome, Snapshot
+from harness.snapshots.job import JobResult
+from harness.vm.machine import Clock
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import GuestResult, Outcome
 
 ENGINE = EngineFacts(
     name="stable",

@@ -4,8 +4,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.pytest_plugin import collection, markers, options
-from harness.snapshots import KERNELS, kernel_suite
-from harness.vm import Clock
+from harness.vm.kernels import KERNELS, kernel_suite
+from harness.vm.machine import Clock
 
 
 @pytest.fixture

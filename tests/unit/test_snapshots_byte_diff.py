@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.snapshots import JOB_RECORD_FILE
 from harness.snapshots.byte_diff import compare
+from harness.snapshots.job import JOB_RECORD_FILE
 
 NAMES = [
     "journal.jsonl",

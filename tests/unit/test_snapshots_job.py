@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import TrialError
-from harness.snapshots import JOB_RECORD_FILE, GuestJob, JobRecord
+from harness.snapshots.job import JOB_RECORD_FILE, GuestJob, JobRecord
 
 SNAPSHOT = SimpleNamespace(key="0123abc")
 ERRAND = GuestJob(

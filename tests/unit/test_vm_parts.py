@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
-from harness.vm import Clock, Machine, Outcome, Pool, Snapshot, guest_image, machine, sparse, thaw
+from harness.vm import guest_image, machine, sparse
 from harness.vm.console import follow, tail
 from harness.vm.guest_init import Mailboxes, find_mailboxes
 from harness.vm.initrd import (
@@ -24,11 +24,12 @@ from harness.vm.initrd import (
     regular,
 )
 from harness.vm.kvm import probe_program
-from harness.vm.machine import Files
-from harness.vm.pool import memory_slots
+from harness.vm.machine import Clock, Files, Machine
+from harness.vm.pool import Pool, memory_slots
 from harness.vm.qmp import Qmp
 from harness.vm.scratch import Scratch, sweep
-from harness.vm.thaw import judge_console, told_seconds
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import Outcome, judge_console, thaw, told_seconds
 
 FILES = Files(
     *(Path(f"/x/{name}") for name in ("ram,1", "root")),

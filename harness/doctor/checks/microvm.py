@@ -12,7 +12,8 @@ from harness.errors import UsageError
 from harness.images import Cache, DebianKernel, debian_kernel
 from harness.images.debian_qemu import SUITE, cached_qemu, debian_qemu_fits
 from harness.images.kernel import KIND
-from harness.vm import kvm_boots, own_qemu
+from harness.vm.kvm import kvm_boots
+from harness.vm.qemu_binary import own_qemu
 
 DEVICE = Path("/dev/kvm")
 

@@ -1,6 +1,6 @@
-"""The ledger of a trial: which faults are injected now, and which cannot be beside them.
+"""Which faults are injected in a trial now, and which cannot be injected beside them.
 
-Every fault enters it before it touches anything and leaves it when it is proven to be undone, so
+A fault is entered before it touches anything and struck when it is proven to be undone, so
 whatever happens in between, what must still be healed is known.
 """
 
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import threading
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from harness.errors import FaultError
-from harness.trial import Trial
 
 
 class Injected(Protocol):
-    """What the ledger needs of a fault."""
+    """What is asked of a fault here."""
 
     def claims(self) -> frozenset[str]:
         """What it takes for itself while it is injected."""
@@ -40,9 +38,9 @@ class ActiveFaults:
             return [fault for fault, _, _ in self._entries]
 
     def enter(self, fault: Injected, name: str) -> None:
-        """Have a fault in the ledger from now on, under a name for messages.
+        """Count a fault as injected from now on, under a name for messages.
 
-        Raises :class:`FaultError` when one that is in it claims the same.
+        Raises :class:`FaultError` when an active one claims the same.
         """
         claims = fault.claims()
         with self._lock:
@@ -68,7 +66,7 @@ class ActiveFaults:
             )
 
     def strike(self, fault: Injected) -> None:
-        """Take a fault out: it is healed, or was never begun."""
+        """Remove a fault: it is healed, or was never begun."""
         with self._lock:
             self._entries = [entry for entry in self._entries if entry[0] is not fault]
 
@@ -87,20 +85,10 @@ class ActiveFaults:
                 try:
                     fault.heal()
                 except Exception as error:
-                    errors.append(error)  # the fault has put the doubt on record
+                    errors.append(error)  # the fault has recorded the doubt
                 except BaseException as error:
                     interrupt = error
             if interrupt is not None:
                 raise interrupt
             if not errors or len(self.active) == len(waiting):
                 return errors
-
-
-_LEDGERS: WeakKeyDictionary[Trial, ActiveFaults] = WeakKeyDictionary()
-_LOCK = threading.Lock()
-
-
-def active_faults_of(trial: Trial) -> ActiveFaults:
-    """The ledger of a trial; there is one, whoever asks."""
-    with _LOCK:
-        return _LEDGERS.setdefault(trial, ActiveFaults())
