@@ -14,6 +14,7 @@
     |-- LoadError                exit 2   the load generator itself failed
     |-- TrialError               exit 2   a record could not be written or read
     `-- WaitTimeout              exit 2   a state did not come within its deadline
+        `-- ExpectationTimeout   exit 1   ... and the swarm under test owed it to a scenario
 
 An expectation of a scenario that does not hold is not an error of the harness: it is
 :class:`harness.trial.ExpectationFailed`, an ``AssertionError`` (exit 1).
@@ -101,3 +102,9 @@ class WaitTimeout(HarnessError):
         self.within = within
         self.waited = waited
         self.last = last
+
+
+class ExpectationTimeout(WaitTimeout, AssertionError):
+    """A state that a scenario may expect of the swarm did not come: the scenario has failed."""
+
+    exit_code = EXIT_EXPECTATION

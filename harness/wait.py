@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from harness.errors import WaitTimeout
+from harness.errors import ExpectationTimeout, UsageError, WaitTimeout
 
 T = TypeVar("T")
 
@@ -77,6 +77,54 @@ def wait_for(
         sleep(min(every, max(deadline.remaining, 0.001)))
 
 
+def expect_state(
+    predicate: Callable[[], T | NotYet], *, state: str, within: float, every: float = 0.1
+) -> T:
+    """Like :func:`wait_for`, for a state that the swarm under test owes to a scenario.
+
+    One that does not come is the swarm's failure and no trouble of the lab: raises
+    :class:`~harness.errors.ExpectationTimeout`.
+    """
+    try:
+        return wait_for(predicate, state=state, within=within, every=every)
+    except WaitTimeout as late:
+        raise ExpectationTimeout(
+            late.state, within=late.within, waited=late.waited, last=late.last
+        ) from None
+
+
+class HasInjectedAt(Protocol):
+    """What began at a moment, on both clocks: a fault."""
+
+    @property
+    def injected_at(self) -> float | None:
+        """A reading of the monotonic clock; None before it is injected."""
+
+    @property
+    def began(self) -> float | None:
+        """The same in seconds since the trial began."""
+
+
+Moment = float | HasInjectedAt
+"""A point in time, or the fault whose injection is meant: ``since=outage``."""
+
+
+def monotonic_moment(since: Moment) -> float:
+    """Return a moment as a reading of the monotonic clock."""
+    return since if isinstance(since, (int, float)) else _injected(since.injected_at)
+
+
+def trial_moment(since: Moment) -> float:
+    """Return a moment in seconds since the trial began."""
+    return since if isinstance(since, (int, float)) else _injected(since.began)
+
+
+def _injected(moment: float | None) -> float:
+    if moment is None:
+        raise UsageError("a fault that has not been injected is not a moment to count from")
+    return moment
+
+
 @dataclass(frozen=True)
 class Elapsed:
     """How long a state took to come, or that it did not.
@@ -97,18 +145,20 @@ def time_until(
     state: str,
     within: float,
     every: float = 0.1,
-    since: float | None = None,
+    since: Moment | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Elapsed:
     """Measure how long ``state`` takes to come, counted from ``since`` (default: now).
+
+    ``since`` is a reading of the monotonic clock, or a fault: then its injection.
 
     The watching ends ``within`` seconds after ``since``; the predicate is asked at least once.
 
     Like :func:`wait_for`, but a state that does not come is an answer and not an error:
     measures put it on record as "longer than".
     """
-    start = clock() if since is None else since
+    start = clock() if since is None else monotonic_moment(since)
     try:
         left = max(0.0, within - (clock() - start))
         wait_for(predicate, state=state, within=left, every=every, clock=clock, sleep=sleep)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.docgen.source import Measured, measured_by
+from harness.pytest_plugin.expectations import broken_by
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Scenario:
             needs=_args(item, "needs"),
             known_bugs=[_known_bug(mark) for mark in item.iter_markers("known_bug")],
             thorough=item.get_closest_marker("thorough") is not None,
-            control=_args(item, "control"),
+            control=broken_by(item),
             measures=measured_by(item.function, folder),
         )
 

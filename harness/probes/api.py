@@ -22,7 +22,7 @@ from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: Seconds between the beginnings of two rounds at a manager.
 EVERY = 1.0
@@ -133,10 +133,11 @@ class Api:
         op: Op | None = None,
         *,
         by: Node | None = None,
-        since: float = 0.0,
+        since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Asked]:
         """The requests that began from ``since`` to ``until`` (trial seconds), by time."""
+        began = trial_moment(since)
         with self._lock:
             asked = list(self._asked)
         return sorted(
@@ -145,43 +146,46 @@ class Api:
                 for each in asked
                 if (op is None or each.op == op)
                 and (by is None or each.by == by.name)
-                and each.t >= since
+                and each.t >= began
                 and (until is None or each.t < until)
             ),
             key=lambda each: (each.t, each.by, each.op),
         )
 
     def outcomes(
-        self, op: Op | None = None, *, since: float = 0.0, until: float | None = None
+        self, op: Op | None = None, *, since: Moment = 0.0, until: float | None = None
     ) -> dict[str, int]:
         """How many requests had which outcome."""
         counts = Counter(each.outcome for each in self.asked(op, since=since, until=until))
         return dict(sorted(counts.items()))
 
     def slowest(
-        self, op: Op | None = None, *, since: float = 0.0, until: float | None = None
+        self, op: Op | None = None, *, since: Moment = 0.0, until: float | None = None
     ) -> Elapsed:
         """The longest time that a request took, whatever it was answered.
 
         ``reached`` False: it was given up unanswered, or still waits. Nothing asked: 0.
         """
-        asked = [*self.asked(op, since=since, until=until), *self._waiting(op, since, until)]
+        asked = [
+            *self.asked(op, since=since, until=until),
+            *self._waiting(op, trial_moment(since), until),
+        ]
         if not asked:
             return Elapsed(0.0, reached=True)
         worst = max(asked, key=lambda each: each.took)
         words = f"{worst.op} at {worst.by}: {worst.outcome}"
         return Elapsed(worst.took, reached=worst.outcome not in _UNANSWERED, last=words)
 
-    def unclear(self, *, since: float = 0.0, until: float | None = None) -> list[Asked]:
+    def unclear(self, *, since: Moment = 0.0, until: float | None = None) -> list[Asked]:
         """Requests that ended without words that say what is wrong: timeout, or any other error."""
         asked = self.asked(since=since, until=until)
         return [each for each in asked if each.outcome in ("timeout", "deadline", "error")]
 
     def time_to_all(
-        self, op: Op, *, within: float, since: float, managers: Iterable[Node] | None = None
+        self, op: Op, *, within: float, since: Moment, managers: Iterable[Node] | None = None
     ) -> Elapsed:
         """How long from ``since`` (monotonic) until every manager has answered such a request."""
-        start = self._trial.clock.at(since)
+        start = self._trial.clock.at(monotonic_moment(since))
         wanted = {node.name for node in (self._managers if managers is None else managers)}
 
         def answered() -> float | NotYet:

@@ -34,7 +34,7 @@ from harness.probes.sampling.staleness import (
 from harness.probes.sampling.vantage_containers import VantageContainer, VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: Seconds between two questions for a name at a place.
 EVERY = 0.1
@@ -179,7 +179,7 @@ class Discovery:
     def stale(
         self,
         *,
-        since: float = 0.0,
+        since: Moment = 0.0,
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> list[Found]:
@@ -192,7 +192,7 @@ class Discovery:
     def missing(
         self,
         *,
-        since: float = 0.0,
+        since: Moment = 0.0,
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> list[Found]:
@@ -206,7 +206,7 @@ class Discovery:
     def longest_stale(
         self,
         *,
-        since: float = 0.0,
+        since: Moment = 0.0,
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
@@ -219,14 +219,14 @@ class Discovery:
     def longest_missing(
         self,
         *,
-        since: float = 0.0,
+        since: Moment = 0.0,
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
         """The longest time that a live address was not given somewhere."""
         return _longest(self.missing(since=since, service=service, nodes=nodes))
 
-    def most_stale(self, *, since: float = 0.0, service: str | None = None) -> int:
+    def most_stale(self, *, since: Moment = 0.0, service: str | None = None) -> int:
         """How many dead addresses one place gave at one moment, at most."""
         by_place: dict[Place, list[Stretch]] = {}
         for found in self.stale(since=since, service=service):
@@ -250,7 +250,7 @@ class Discovery:
         return words
 
     def time_to_converged(
-        self, *, within: float, since: float | None = None, nodes: Iterable[Node] | None = None
+        self, *, within: float, since: Moment | None = None, nodes: Iterable[Node] | None = None
     ) -> Elapsed:
         """How long until every place (on ``nodes``) gives what is true, and nothing else.
 
@@ -272,9 +272,9 @@ class Discovery:
         seen = time_until(whole, state="names to be whole", within=within, every=0.1, since=since)
         if not seen.reached or since is None:
             return seen if not seen.reached else replace(seen, seconds=max(0.0, seen.seconds - 0.5))
-        return Elapsed(round(max(0.0, whole_at[0] - since), 6), reached=True)
+        return Elapsed(round(max(0.0, whole_at[0] - monotonic_moment(since)), 6), reached=True)
 
-    def matrix(self, *, since: float = 0.0) -> dict[Place, tuple[float, float]]:
+    def matrix(self, *, since: Moment = 0.0) -> dict[Place, tuple[float, float]]:
         """For each place the longest (stale, missing) in seconds since a trial time."""
         cells = dict.fromkeys(self.places, (0.0, 0.0))
         for found in self.stale(since=since):
@@ -466,11 +466,12 @@ class Discovery:
     def _found(
         self,
         count: Callable[[Sequence[View], Iterable[Truth]], list[Stretch]],
-        since: float,
+        since: Moment,
         service: str | None,
         nodes: Iterable[Node] | None,
     ) -> list[Found]:
         names = None if nodes is None else {node.name for node in nodes}
+        began = trial_moment(since)
         found = []
         for place in self.places:
             if service is not None and place.name.removeprefix("tasks.") != service:
@@ -478,9 +479,9 @@ class Discovery:
             if names is not None and place.node not in names:
                 continue
             for stretch in count(self.views(place), self._truths(place)):
-                if stretch.kind == "missing" and stretch.ended > since:
-                    stretch = replace(stretch, began=max(stretch.began, since))
-                elif stretch.began < since:
+                if stretch.kind == "missing" and stretch.ended > began:
+                    stretch = replace(stretch, began=max(stretch.began, began))
+                elif stretch.began < began:
                     continue
                 found.append(Found(place, stretch))
         return found

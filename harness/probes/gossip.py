@@ -27,7 +27,15 @@ from harness.probes.sampling.log_tail import LogTail
 from harness.probes.sampling.timestamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until, wait_for
+from harness.wait import (
+    Elapsed,
+    Moment,
+    NotYet,
+    monotonic_moment,
+    time_until,
+    trial_moment,
+    wait_for,
+)
 
 #: Seconds between two looks at a network's peers.
 EVERY = 1.0
@@ -58,10 +66,11 @@ class Gossip:
         *kinds: Kind,
         by: Node | None = None,
         about: Node | None = None,
-        since: float = 0.0,
+        since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Change]:
         """What dockerds logged of each other from ``since`` to ``until`` (trial seconds)."""
+        began = trial_moment(since)
         logs = [(name, log.matches()) for name, log in self._logs.items()]
         found = changes_of(logs, self._names, to_trial_time=to_trial_time(self._trial.clock))
         return [
@@ -70,7 +79,7 @@ class Gossip:
             if (not kinds or change.kind in kinds)
             and (by is None or change.by == by.name)
             and (about is None or change.about == about.name)
-            and change.t >= since
+            and change.t >= began
             and (until is None or change.t < until)
         ]
 
@@ -81,10 +90,10 @@ class Gossip:
         return len(failed) / (max(end - since, 1e-6) / 60)
 
     def time_to(
-        self, kind: Kind, about: Node, *, within: float, since: float, by: Node | None = None
+        self, kind: Kind, about: Node, *, within: float, since: Moment, by: Node | None = None
     ) -> Elapsed:
         """How long from ``since`` (monotonic) until somebody logged such a change of a node."""
-        start = self._trial.clock.at(since)
+        start = self._trial.clock.at(monotonic_moment(since))
 
         def seen() -> bool | NotYet:
             found = self.changes(kind, about=about, by=by, since=start)
@@ -173,7 +182,7 @@ class Gossip:
         self,
         *deployments: Deployment,
         within: float,
-        since: float | None = None,
+        since: Moment | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
         """How long until all members of each network see each other (``since``: monotonic)."""

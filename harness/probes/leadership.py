@@ -14,7 +14,7 @@ from harness.lab import Node
 from harness.probes.sampling.log_tail import LogTail
 from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: etcd's raft (node.go), logged by swarmkit: elected, changed or lost.
 _VIEW = re.compile(
@@ -85,14 +85,14 @@ class Leadership:
         return _views_of(matches, to_trial_time(self._trial.clock))
 
     def time_to_new_leader(
-        self, *, other_than: Node | None = None, since: float, within: float
+        self, *, other_than: Node | None = None, since: Moment, within: float
     ) -> Elapsed:
         """How long from ``since`` (monotonic) until a manager (other than one) was elected.
 
         Elected means that a manager itself says so: raft says it when a majority has voted. The
         time is that of the line, not of its reading.
         """
-        start = self._trial.clock.at(since)
+        start = self._trial.clock.at(monotonic_moment(since))
         other = other_than.name if other_than is not None else None
 
         def elected() -> list[View] | NotYet:
@@ -111,9 +111,10 @@ class Leadership:
         self._trial.journal.write("leader", leader=views[0].leader, by=views[0].by, at=views[0].t)
         return Elapsed(round(views[0].t - start, 6), reached=True)
 
-    def elections(self, *, since: float) -> list[View]:
+    def elections(self, *, since: Moment) -> list[View]:
         """All elections from ``since`` (trial seconds) on, as those who won them saw them."""
-        return [view for view in self.views() if view.t >= since and view.leader == view.by]
+        began = trial_moment(since)
+        return [view for view in self.views() if view.t >= began and view.leader == view.by]
 
     def save(self) -> None:
         """Write ``samples/leadership.jsonl``: all changes of view since the trial began.

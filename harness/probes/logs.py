@@ -20,7 +20,7 @@ from harness.lab import Node
 from harness.probes.sampling.log_tail import NewLines
 from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 PATTERNS: Mapping[str, str] = {
     # memberlist
@@ -92,7 +92,7 @@ class DockerdLogs:
         self,
         *patterns: str,
         node: Node | None = None,
-        since: float = 0.0,
+        since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Line]:
         """Lines of these patterns (none given: of all), by time; times in trial seconds."""
@@ -101,12 +101,13 @@ class DockerdLogs:
                 known = ", ".join(sorted(self._patterns))
                 raise UsageError(f"no pattern is called {name!r}", hint=f"known: {known}")
         self._read()
+        began = trial_moment(since)
         return [
             line
             for line in sorted(self._lines, key=lambda line: (line.t, line.node))
             if (not patterns or line.pattern in patterns)
             and (node is None or line.node == node.name)
-            and line.t >= since
+            and line.t >= began
             and (until is None or line.t < until)
         ]
 
@@ -114,7 +115,7 @@ class DockerdLogs:
         self,
         *patterns: str,
         node: Node | None = None,
-        since: float = 0.0,
+        since: Moment = 0.0,
         until: float | None = None,
     ) -> int:
         """How many lines of these patterns there are."""
@@ -126,15 +127,15 @@ class DockerdLogs:
         minutes = max(end - since, 1e-6) / 60
         return self.count(*patterns, since=since, until=end) / minutes
 
-    def counts(self, *, since: float = 0.0) -> dict[str, int]:
+    def counts(self, *, since: Moment = 0.0) -> dict[str, int]:
         """How many lines of each pattern there are; patterns without one are left out."""
         return dict(sorted(Counter(line.pattern for line in self.lines(since=since)).items()))
 
     def time_to(
-        self, pattern: str, *, within: float, since: float, node: Node | None = None
+        self, pattern: str, *, within: float, since: Moment, node: Node | None = None
     ) -> Elapsed:
         """How long from ``since`` (monotonic) until a line of a pattern, by the line's time."""
-        start = self._trial.clock.at(since)
+        start = self._trial.clock.at(monotonic_moment(since))
 
         def logged() -> bool | NotYet:
             found = self.lines(pattern, node=node, since=start)

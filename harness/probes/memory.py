@@ -21,6 +21,7 @@ from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.probes.sampling.robust_slope import Trend, trend_of
 from harness.trial import Trial
+from harness.wait import Moment, trial_moment
 
 MIB = 1 << 20
 
@@ -100,12 +101,13 @@ class Memory:
     # -- asking about what was sampled ---------------------------------------------------------
 
     def rows(
-        self, node: Node, since: float = float("-inf"), until: float = float("inf")
+        self, node: Node, since: Moment = float("-inf"), until: float = float("inf")
     ) -> list[Held]:
         """The samples of a node from ``since`` to ``until`` (trial seconds)."""
-        return [r for r in list(self._rows) if r.node == node.name and since <= r.t < until]
+        began = trial_moment(since)
+        return [r for r in list(self._rows) if r.node == node.name and began <= r.t < until]
 
-    def growth(self, node: Node, quantity: str, *, since: float, until: float) -> Trend | None:
+    def growth(self, node: Node, quantity: str, *, since: Moment, until: float) -> Trend | None:
         """How a quantity grew, per second, once settled; None for too few samples.
 
         Bytes a second for sizes.
@@ -113,19 +115,19 @@ class Memory:
         points = self._series(node, quantity, since, until)
         return trend_of([t for t, _ in points], [value for _, value in points])
 
-    def level(self, node: Node, quantity: str, *, since: float, until: float) -> float | None:
+    def level(self, node: Node, quantity: str, *, since: Moment, until: float) -> float | None:
         """The median of a quantity; None without samples."""
         values = [value for _, value in self._series(node, quantity, since, until)]
         return statistics.median(values) if values else None
 
-    def peak(self, node: Node, quantity: str, *, since: float, until: float) -> float | None:
+    def peak(self, node: Node, quantity: str, *, since: Moment, until: float) -> float | None:
         """The largest value of a quantity; None without samples."""
         return max((v for _, v in self._series(node, quantity, since, until)), default=None)
 
     # -- within --------------------------------------------------------------------------------
 
     def _series(
-        self, node: Node, quantity: str, since: float, until: float
+        self, node: Node, quantity: str, since: Moment, until: float
     ) -> list[tuple[float, float]]:
         if quantity not in QUANTITIES:
             raise UsageError(f"{quantity!r} is not sampled", hint=f"one of {', '.join(QUANTITIES)}")

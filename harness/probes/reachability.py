@@ -24,7 +24,7 @@ from harness.probes.sampling.netns import NetworkNamespace
 from harness.probes.sampling.vantage_containers import VantageContainers
 from harness.swarm import Deployment
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: Seconds between two requests of a cell: from outside, and from task to task.
 EVERY = 0.25
@@ -161,24 +161,24 @@ class Reachability:
         """A reading of the monotonic clock as trial time, which ``since`` is."""
         return self._trial.clock.at(monotonic)
 
-    def attempts(self, *, since: float = 0.0, inside: bool | None = None) -> list[Attempt]:
+    def attempts(self, *, since: Moment = 0.0, inside: bool | None = None) -> list[Attempt]:
         """All requests that began at ``since`` (trial seconds) or later, in order of time.
 
         ``inside``: only those from task to task (True) or from outside (False). What failed at a
         task that was on its way out is left out.
         """
-        out = self._on_their_way_out()
+        began, out = trial_moment(since), self._on_their_way_out()
         with self._lock:
             found = [
                 attempt
                 for cell, attempts in self._attempts.items()
                 if inside is None or inside == (cell.source != _OUTSIDE)
                 for attempt in attempts
-                if attempt.t >= since and _counts(attempt, out)
+                if attempt.t >= began and _counts(attempt, out)
             ]
         return sorted(found, key=lambda attempt: (attempt.t, attempt.cell))
 
-    def outages(self, *, since: float = 0.0, inside: bool | None = None) -> list[Outage]:
+    def outages(self, *, since: Moment = 0.0, inside: bool | None = None) -> list[Outage]:
         """The stretches in which a cell's requests failed, one after the other."""
         by_cell: dict[Cell, list[Attempt]] = {}
         for attempt in self.attempts(since=since, inside=inside):
@@ -188,7 +188,7 @@ class Reachability:
             key=lambda outage: (outage.began, outage.cell),
         )
 
-    def longest_outage(self, *, since: float = 0.0, inside: bool | None = None) -> Elapsed:
+    def longest_outage(self, *, since: Moment = 0.0, inside: bool | None = None) -> Elapsed:
         """The longest outage of any cell; ``reached`` False: it had not ended when last asked."""
         found = self.outages(since=since, inside=inside)
         if not found:
@@ -197,7 +197,7 @@ class Reachability:
         words = f"{worst.cell}: {', '.join(worst.outcomes)}"
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
-    def longest_alone(self, *, since: float = 0.0) -> Elapsed:
+    def longest_alone(self, *, since: Moment = 0.0) -> Elapsed:
         """The longest time that a node failed at a published port while another one served it.
 
         A port that nobody serves is a service that is not there; one that some nodes serve and
@@ -211,25 +211,29 @@ class Reachability:
         words = f"{worst.cell}: {', '.join(worst.outcomes)}"
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
-    def share_of_failures(self, *, since: float = 0.0, inside: bool | None = None) -> float | None:
+    def share_of_failures(self, *, since: Moment = 0.0, inside: bool | None = None) -> float | None:
         """The share of requests that did not get an answer below 400; None without requests."""
         attempts = self.attempts(since=since, inside=inside)
         if not attempts:
             return None
         return sum(attempt.outcome != "ok" for attempt in attempts) / len(attempts)
 
-    def matrix(self, *, since: float = 0.0) -> dict[Cell, Attempt]:
+    def matrix(self, *, since: Moment = 0.0) -> dict[Cell, Attempt]:
         """The last attempt of each cell that was asked since then."""
-        out = self._on_their_way_out()
+        began, out = trial_moment(since), self._on_their_way_out()
         with self._lock:  # from each one's end: this is asked while one waits, again and again
             last = (
-                next((a for a in reversed(attempts) if a.t >= since and _counts(a, out)), None)
+                next((a for a in reversed(attempts) if a.t >= began and _counts(a, out)), None)
                 for attempts in self._attempts.values()
             )
             return {attempt.cell: attempt for attempt in last if attempt is not None}
 
     def wrong(
-        self, *, since: float = 0.0, inside: bool | None = None, nodes: Iterable[Node] | None = None
+        self,
+        *,
+        since: Moment = 0.0,
+        inside: bool | None = None,
+        nodes: Iterable[Node] | None = None,
     ) -> list[str]:
         """The cells (from or to ``nodes``) that do not get through now, in words.
 
@@ -255,7 +259,7 @@ class Reachability:
         self,
         *,
         within: float,
-        since: float | None = None,
+        since: Moment | None = None,
         inside: bool | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
@@ -264,7 +268,7 @@ class Reachability:
         ``since``: a reading of the monotonic clock (default: now); only requests begun after it
         count.
         """
-        began = time.monotonic() if since is None else since
+        began = time.monotonic() if since is None else monotonic_moment(since)
         after = self._trial.clock.at(began)
         wanted = None if nodes is None else list(nodes)
 

@@ -18,6 +18,7 @@ from harness.errors import LabError
 from harness.lab import Node
 from harness.swarm import Deployment
 from harness.trial import Trial, TrialClock
+from harness.wait import Moment, trial_moment
 
 #: Seconds between two writes of one writer; a silence of more than three of them is an end.
 EVERY = 0.1
@@ -101,9 +102,10 @@ class SharedFile:
         text = self._file.read_text(errors="replace") if self._file is not None else ""
         return writes_in(text, self._trial.clock)
 
-    def together(self, *, since: float = 0.0) -> list[Together]:
+    def together(self, *, since: Moment = 0.0) -> list[Together]:
         """The stretches, from ``since`` (trial seconds) on, in which more than one task wrote."""
-        return list(together_in(write for write in self.writes() if write.t >= since))
+        began = trial_moment(since)
+        return list(together_in(write for write in self.writes() if write.t >= began))
 
 
 def writes_in(text: str, clock: TrialClock) -> list[Write]:

@@ -19,7 +19,7 @@ from harness.probes.containers import Containers, Life
 from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.swarm import Deployment, NoAnswer
 from harness.trial import Trial
-from harness.wait import Elapsed, NotYet, time_until
+from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: Seconds between two looks at the managers' list. To look is work for them: ten a second double
 #: what an emulated guest has to do.
@@ -90,7 +90,7 @@ class Tasks:
         count: int,
         *,
         within: float,
-        since: float,
+        since: Moment,
         avoiding: Node | None = None,
         fresh: bool = False,
     ) -> Elapsed:
@@ -101,7 +101,7 @@ class Tasks:
         precision.
         """
         self._containers.start()
-        start = self._trial.clock.at(since)
+        start = self._trial.clock.at(monotonic_moment(since))
         away = avoiding.name if avoiding is not None else ""
         seen = time_until(
             lambda: self._reached(service, count, start, away, fresh=fresh),
@@ -116,20 +116,21 @@ class Tasks:
         assert not isinstance(at, NotYet)
         return Elapsed(round(at - start, 6), reached=True)
 
-    def fewest_serving(self, service: str, *, since: float, until: float | None = None) -> int:
+    def fewest_serving(self, service: str, *, since: Moment, until: float | None = None) -> int:
         """How many tasks of a service served at once, at the worst moment (trial seconds).
 
         A task that swarm has taken out of service, to stop it, serves no more.
         """
         end = self._trial.clock.now() if until is None else until
-        return fewest_serving(self.lives(service), since=since, until=end)
+        return fewest_serving(self.lives(service), since=trial_moment(since), until=end)
 
-    def twins(self, *, since: float = 0.0, service: str | None = None) -> list[Twins]:
+    def twins(self, *, since: Moment = 0.0, service: str | None = None) -> list[Twins]:
         """Slots with more than one container running at a time, from ``since`` (trial s) on.
 
         With swarm's own order of updates (stop first) and all nodes in reach there are none.
         """
-        return list(twins_in(self.lives(service), since=since, until=self._trial.clock.now()))
+        now = self._trial.clock.now()
+        return list(twins_in(self.lives(service), since=trial_moment(since), until=now))
 
     # -- what managers list --------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ __all__ = [
 MARKERS = (
     "swarm(managers=1, workers=0, spares=0): the topology a scenario asks for",
     "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
-    "control(*measures): a swarm broken on purpose; the check must fail by these measures",
+    "control: a swarm broken on purpose; it must break the expectations that name it",
     "known_bug(*threads, engines='<28.0', measures=()): engines known to fail, and by what",
     "other_engines(*names): engines that it installs; `next` is the release after its own",
     "thorough: a case beyond the default set; it runs with --thorough",

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from harness.errors import MissingError, UsageError
+from harness.pytest_plugin.expectations import check_controls
 from harness.pytest_plugin.fixtures import Point
 from harness.pytest_plugin.known_bugs import check
 from harness.pytest_plugin.markers import (
@@ -56,6 +57,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     try:
         check(session.items)
+        check_controls(session.items)
     except UsageError as error:
         pytest.exit(str(error), returncode=error.exit_code)
     chosen = chosen_lab(session.config.stash[SESSION].options)

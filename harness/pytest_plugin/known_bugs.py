@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from harness.engine.versions import release_key
 from harness.errors import UsageError
 from harness.pytest_plugin.markers import is_scenario
-from harness.trial import ExpectationFailed, TrialRecord
+from harness.trial import Expectation, ExpectationFailed, TrialRecord
 
 _KEYWORDS = {"engines", "measures"}
 
@@ -53,9 +53,12 @@ class KnownBug:
                 f"{where}: {written!r} names no engines", hint='write engines="<28.0" or ">=29,<30"'
             ) from None
         measures: Any = mark.kwargs.get("measures", ())
-        if isinstance(measures, str) or not all(isinstance(name, str) for name in measures):
-            raise UsageError(f"{where}: a known_bug's measures are a list of their names")
-        return cls(mark.args, engines, tuple(measures))
+        if isinstance(measures, str) or not all(
+            isinstance(each, (str, Expectation)) for each in measures
+        ):
+            raise UsageError(f"{where}: a known_bug's measures are a list of expectations")
+        names = tuple(each if isinstance(each, str) else each.name for each in measures)
+        return cls(mark.args, engines, names)
 
     def concerns(self, version: str) -> bool:
         """Whether an engine of this version has it; one without a version has none."""

@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.shell import HOLD_VARIABLE, hand_over
 from harness.lab import probe_features
+from harness.pytest_plugin.expectations import broken_by
 from harness.pytest_plugin.fixtures import SCENE, Scene
 from harness.pytest_plugin.known_bugs import (
     BugGone,
@@ -174,13 +175,14 @@ def pytest_runtest_makereport(
         if call.excinfo.errisinstance(pytest.skip.Exception):
             discard(item, scene)
         else:
-            conclude(item, scene, call.excinfo.value)
+            conclude(item, scene, in_set_up(call.excinfo.value))
     record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
         report.longrepr = str(error)
     if report.failed and not isinstance(error, pytest.xfail.Exception):
-        trouble = isinstance(error, HarnessError)
+        expected = call.when == "call" and isinstance(error, ExpectationTimeout)
+        trouble = isinstance(error, HarnessError) and not expected
         unknown = trouble or (record is not None and record.verdict == "unknown")
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
     if record is not None and call.when == "call":
@@ -201,7 +203,6 @@ def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> Tr
         scene.wind_down()
     except (HarnessError, OSError) as trouble:
         scene.trial.doubt(f"the trial could not be wound down: {trouble}")
-    marks = [name for mark in item.iter_markers("control") for name in mark.args]
     threads, broken = expected_of(bugs_of(item), scene.trial.inputs.engine.version)
     record = scene.trial.finish(
         error,
@@ -209,11 +210,21 @@ def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> Tr
         about=about_of(item),
         upstream=[thread for mark in item.iter_markers("upstream") for thread in mark.args],
         nodes=[place.name for place in scene.topology.places()],
-        must_break=[*marks, *broken],
+        must_break=[*broken_by(item), *broken],
         known_bugs=threads,
     )
     item.stash[RECORD] = record
     return record
+
+
+def in_set_up(error: BaseException) -> BaseException:
+    """Return what an error in a fixture says of the trial: a wait that ran out is no failure.
+
+    The swarm owes a scenario nothing before its body has begun.
+    """
+    if isinstance(error, ExpectationTimeout):
+        return Inconclusive([f"in the set-up: {error}"])
+    return error
 
 
 def discard(item: pytest.Item, scene: Scene) -> None:

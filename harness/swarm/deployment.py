@@ -21,7 +21,7 @@ from harness.errors import SwarmError, UsageError, WaitTimeout
 from harness.lab import ClientHost, Node, probe_features
 from harness.swarm.client import NoAnswer
 from harness.swarm.workload import PublishMode, Service, Workload, identity
-from harness.wait import Deadline, Elapsed, NotYet, time_until, wait_for
+from harness.wait import Deadline, Elapsed, Moment, NotYet, expect_state, time_until, wait_for
 
 if TYPE_CHECKING:
     from harness.swarm.swarm import Swarm
@@ -134,7 +134,7 @@ class Deployment:
         *,
         within: float,
         avoiding: Node | None = None,
-        since: float | None = None,
+        since: Moment | None = None,
     ) -> Elapsed:
         """How long until a service has all its replicas running, none counted on ``avoiding``."""
         return time_until(
@@ -149,7 +149,7 @@ class Deployment:
         """Wait until every service has all its replicas running."""
         deadline = Deadline(within)
         for name in self.services:
-            wait_for(
+            expect_state(
                 partial(self.running, name),
                 state=f"all tasks of {name} to run",
                 within=deadline.remaining,
@@ -160,7 +160,7 @@ class Deployment:
         """Wait until every entry answers 200, asked from ``site``."""
         deadline = Deadline(within)
         for name, url in self.entries.items():
-            wait_for(
+            expect_state(
                 partial(site.network.call, partial(_answers, url, self.path)),
                 state=f"{self.workload.name} to answer at {name} ({url})",
                 within=deadline.remaining,
@@ -270,7 +270,7 @@ class Deployment:
         return str(status.get("State", "")), str(status.get("Message", ""))
 
     def time_to_updated(
-        self, service: str, *, within: float, since: float | None = None
+        self, service: str, *, within: float, since: Moment | None = None
     ) -> Elapsed:
         """How long until the orchestrator calls a service's last update completed.
 

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from docker import DockerClient
 
-from harness.errors import SwarmError
+from harness.errors import SwarmError, WaitTimeout
 from harness.lab import NamespacesLab, Node
 from harness.swarm.client import NoAnswer, ask
 from harness.trial import Journal
-from harness.wait import Elapsed, NotYet, time_until, wait_for
+from harness.wait import (
+    Elapsed,
+    Moment,
+    NotYet,
+    expect_state,
+    monotonic_moment,
+    time_until,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from harness.swarm.deployment import Deployment
@@ -103,7 +111,7 @@ class Swarm:
                 ]:
                     done.result()
             swarm.wait_for_ready([first, *managers, *workers], within=_FORMED_WITHIN)
-        except NoAnswer as error:
+        except (NoAnswer, WaitTimeout) as error:
             raise SwarmError(f"the swarm could not be formed: {error.what}") from error
         return swarm
 
@@ -307,7 +315,7 @@ class Swarm:
 
     def wait_for_leader(self, *, other_than: Node | None = None, within: float = 30.0) -> Node:
         """Wait until a manager (other than one) leads; deadline in seconds."""
-        name = wait_for(
+        name = expect_state(
             lambda: self.has_leader(other_than=other_than),
             state="a leader" + (f" other than {other_than.name}" if other_than else ""),
             within=within,
@@ -318,7 +326,7 @@ class Swarm:
     def wait_for_ready(self, nodes: Iterable[Node], *, within: float = 60.0) -> None:
         """Wait until all of these are members in state ready (managers: reachable)."""
         names = sorted({node.name for node in nodes})
-        wait_for(
+        expect_state(
             lambda: self._ready(names),
             state=f"{', '.join(names)} to be ready",
             within=within,
@@ -326,7 +334,7 @@ class Swarm:
         )
 
     def time_to_ready(
-        self, nodes: Iterable[Node], *, within: float, since: float | None = None
+        self, nodes: Iterable[Node], *, within: float, since: Moment | None = None
     ) -> Elapsed:
         """How long until all of these are members in state ready (managers: reachable).
 
@@ -357,7 +365,7 @@ class Swarm:
                 late.append(f"{name} {member.reachability or 'no manager yet'}")
         return NotYet(", ".join(late)) if late else True
 
-    def time_to_write(self, *, within: float, since: float | None = None) -> Elapsed:
+    def time_to_write(self, *, within: float, since: Moment | None = None) -> Elapsed:
         """How long until some manager takes a write: a secret, created and removed.
 
         ``since`` is a reading of the monotonic clock (default: now).
@@ -377,6 +385,17 @@ class Swarm:
             return True
 
         return time_until(written, state="a write", within=within, every=0.25, since=since)
+
+    def observe(self, seconds: float, why: str, *, since: Moment | None = None) -> None:
+        """Let the swarm go on for ``seconds`` after ``since`` (default: now) while it is watched.
+
+        For windows of a fixed length, over which shares and counts are taken; ``why`` is what is
+        looked for, for the journal. :meth:`harness.faults.Fault.hold` is the same for a fault. To
+        reach a state, wait for it instead.
+        """
+        self.note("note", text=f"observing for {seconds:g} s: {why}")
+        end = seconds + (time.monotonic() if since is None else monotonic_moment(since))
+        time.sleep(max(0.0, end - time.monotonic()))
 
     # -- using it ------------------------------------------------------------------------------
 

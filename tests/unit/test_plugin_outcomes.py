@@ -196,6 +196,37 @@ def test_what_says_nothing_is_unknown_and_never_green(scenario, body, why):
     assert why in record["reason"]
 
 
+LATE = """
+from harness.wait import NotYet, expect_state
+
+
+@pytest.fixture
+def formed(lab):
+    {in_set_up}
+
+
+def test_x(formed):
+    expect_state(lambda: NotYet("nobody leads"), state="a leader", within=0)
+"""
+
+
+def test_a_state_that_the_body_waits_for_in_vain_is_a_failure(scenario) -> None:
+    ran = scenario(LATE.format(in_set_up="pass"))
+    assert (ran.code, ran.counted()) == (1, {"failed": 1})
+    [record] = ran.records()
+    assert record["verdict"] == "fail"
+    assert record["reason"].endswith("for a leader; last seen: nobody leads")
+
+
+def test_a_state_that_the_set_up_waits_for_in_vain_is_trouble(scenario) -> None:
+    ran = scenario(
+        LATE.format(in_set_up="expect_state(lambda: NotYet('no'), state='nodes', within=0)")
+    )
+    assert ran.code == 2
+    [record] = ran.records()
+    assert (record["verdict"], record["reason"][:13]) == ("unknown", "in the set-up")
+
+
 def test_a_failure_beside_an_unknown_is_a_failure(scenario):
     ran = scenario(
         "def test_x(lab, trial):\n    trial.doubt('hm')\ndef test_y(lab):\n    assert False\n"
@@ -268,6 +299,73 @@ def test_a_blind_control_fails(scenario):
     assert "this control is blind" in ran.out
 
 
+STATED = """
+from harness.trial import Expectation
+
+DOWNTIME = Expectation("downtime", unit="s", at_most=2, control="test_control_x")
+LOST = Expectation("lost at {entry}", unit="requests", exactly=0, control={control})
+
+
+@pytest.mark.control
+def test_control_x(lab, measure):
+    measure(DOWNTIME, 3)
+    measure(LOST, 0, entry="m1")
+    measure(LOST, <lost>, entry="m2")
+
+
+def test_control_unmarked(lab):
+    pass
+"""
+
+
+def stated(lost: int = 1, control: str = '("test_control_x",)') -> str:
+    """The text of a file whose expectations name their control."""
+    return STATED.replace("{control}", control).replace("<lost>", str(lost))
+
+
+def test_a_control_has_to_break_the_expectations_that_name_it(scenario) -> None:
+    ran = scenario(stated(), "--controls", "-k", "control_x")
+    assert (ran.code, ran.counted()["passed"]) == (0, 1), ran.out
+    [record] = ran.records()
+    assert record["must_break"] == ["downtime", "lost at {entry}"]
+
+
+def test_a_control_that_breaks_only_one_of_them_is_blind(scenario) -> None:
+    ran = scenario(stated(lost=0), "--controls", "-k", "control_x")
+    assert ran.code == 1
+    assert "this control is blind" in ran.out
+
+
+@pytest.mark.parametrize("control", ["'test_control_y'", "'test_control_unmarked'"])
+def test_an_expectation_whose_control_does_not_exist_ends_the_run_before_it_begins(
+    scenario, control: str
+) -> None:
+    ran = scenario(stated(control=control))
+    assert ran.code == 64
+    name = control.strip("'")
+    assert f"'lost at {{entry}}' has the control '{name}', which is not a control" in (
+        ran.out + ran.err
+    )
+    assert not (ran.folder / "reports").exists()
+
+
+def test_a_control_that_no_expectation_names_ends_the_run_before_it_begins(scenario) -> None:
+    ran = scenario("@pytest.mark.control\ndef test_x(lab):\n    pass\n", "--controls")
+    assert ran.code == 64
+    assert "no expectation names this control" in ran.out + ran.err
+
+
+def test_a_known_bug_names_the_expectations_that_it_breaks(scenario) -> None:
+    ran = scenario(
+        "from harness.trial import Expectation\n"
+        "DOWNTIME = Expectation('downtime', unit='s', at_most=2)\n"
+        "@pytest.mark.known_bug('moby/moby#1', measures=[DOWNTIME])\n"
+        "def test_x(lab, measure):\n    measure(DOWNTIME, 3)\n"
+    )
+    assert (ran.code, ran.counted()) == (0, {"xfailed": 1}), ran.out
+    assert ran.records()[0]["must_break"] == ["downtime"]
+
+
 KNOWN = """
 @pytest.mark.known_bug("moby/moby#1", {mark})
 def test_x(lab, measure):
@@ -322,7 +420,7 @@ def test_an_unknown_verdict_is_no_known_bug(scenario):
         ("", "names the thread that knows it"),
         ("'m#1', engines='older'", "'older' names no engines"),
         ("'m#1', engine='<28'", "known_bug knows no engine"),
-        ("'m#1', measures='told'", "a list of their names"),
+        ("'m#1', measures='told'", "a list of expectations"),
     ],
 )
 def test_a_known_bug_that_cannot_be_meant_ends_the_run_before_it_begins(scenario, mark, why):

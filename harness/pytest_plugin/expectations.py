@@ -1,0 +1,87 @@
+"""Which expectations a scenario's file states, and which of them a control has to break."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.pytest_plugin.markers import is_scenario
+from harness.trial import Expectation, Observation
+
+
+def stated_in(module: ModuleType) -> tuple[Expectation | Observation, ...]:
+    """Return the expectations and observations of a scenario's file, in the order written.
+
+    Those are values of module-level names, or members of a tuple, list or dict that is one.
+    """
+    found: dict[int, Expectation | Observation] = {}
+    for value in vars(module).values():
+        members: Iterable[Any] = (value,)
+        if isinstance(value, dict):
+            members = value.values()
+        elif isinstance(value, (tuple, list)):
+            members = value
+        for each in members:
+            if isinstance(each, (Expectation, Observation)):
+                found[id(each)] = each
+    return tuple(found.values())
+
+
+def broken_by(item: pytest.Item) -> list[str]:
+    """Return the names of the measures that a control has to break; none if it is no control.
+
+    Those are the expectations of its file that name it, and what its mark itself names.
+    """
+    marks = list(item.iter_markers("control"))
+    if not marks:
+        return []
+    named = [name for mark in marks for name in mark.args]
+    return list(dict.fromkeys([*named, *_naming(item)]))
+
+
+def check_controls(items: Iterable[pytest.Item]) -> None:
+    """Refuse expectations whose control does not exist, and controls that nothing names.
+
+    Raises :class:`UsageError`: such a control would never be held against anything.
+    """
+    modules = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and is_scenario(item):
+            modules[item.module.__name__] = item.module
+            if item.get_closest_marker("control") and not broken_by(item):
+                raise UsageError(
+                    f"{item.nodeid}: no expectation names this control",
+                    hint=f'write control="{item.originalname}" in those that it must break',
+                )
+    for module in modules.values():
+        for stated in stated_in(module):
+            _check(module, stated)
+
+
+def _check(module: ModuleType, stated: Expectation | Observation) -> None:
+    for name in stated.controls if isinstance(stated, Expectation) else ():
+        if not _is_control(getattr(module, name, None)):
+            raise UsageError(
+                f"{module.__name__}: the expectation {stated.name!r} has the control {name!r}, "
+                "which is not a control of this file",
+                hint="name a test of this file that is marked with pytest.mark.control",
+            )
+
+
+def _is_control(test: Any) -> bool:
+    return any(mark.name == "control" for mark in getattr(test, "pytestmark", ()))
+
+
+def _naming(item: pytest.Item) -> list[str]:
+    """The names of the expectations in an item's file whose control it is."""
+    if not isinstance(item, pytest.Function):
+        return []
+    return [
+        stated.name
+        for stated in stated_in(item.module)
+        if isinstance(stated, Expectation) and item.originalname in stated.controls
+    ]

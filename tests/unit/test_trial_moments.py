@@ -1,0 +1,52 @@
+"""Moments to count from, and waits that a scenario may expect to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from harness.errors import EXIT_EXPECTATION, ExpectationTimeout, UsageError, WaitTimeout
+from harness.trial import judge
+from harness.wait import NotYet, expect_state, monotonic_moment, time_until, trial_moment
+
+
+@dataclass
+class Outage:
+    """What a fault says of when it was injected."""
+
+    injected_at: float | None = 97.0
+    began: float | None = 12.5
+
+
+def test_a_fault_is_the_moment_of_its_injection_on_either_clock() -> None:
+    assert (monotonic_moment(Outage()), trial_moment(Outage())) == (97.0, 12.5)
+    assert (monotonic_moment(3.5), trial_moment(3.5)) == (3.5, 3.5)
+
+
+def test_a_fault_that_was_not_injected_is_no_moment() -> None:
+    with pytest.raises(UsageError, match="has not been injected"):
+        monotonic_moment(Outage(injected_at=None))
+    with pytest.raises(UsageError, match="has not been injected"):
+        trial_moment(Outage(began=None))
+
+
+def test_time_is_counted_from_a_faults_injection() -> None:
+    seen = time_until(lambda: True, state="x", within=10, since=Outage(), clock=lambda: 100.0)
+    assert seen.seconds == pytest.approx(3.0)
+
+
+def test_a_state_that_the_swarm_owes_and_that_does_not_come_fails_the_scenario() -> None:
+    with pytest.raises(ExpectationTimeout) as late:
+        expect_state(lambda: NotYet("nobody leads"), state="a leader", within=0.0)
+    verdict, reason = judge(late.value, [], [])
+    assert verdict == "fail"
+    assert reason.endswith("for a leader; last seen: nobody leads")
+    assert late.value.exit_code == EXIT_EXPECTATION
+
+
+def test_any_other_wait_that_runs_out_says_nothing_of_the_swarm() -> None:
+    late = WaitTimeout("a bridge", within=1, waited=1, last="none")
+    assert judge(late, [], [])[0] == "unknown"
+    owed = ExpectationTimeout("a leader", within=1, waited=1, last="none")
+    assert judge(owed, [], ["the fault left no evidence"])[0] == "unknown"
