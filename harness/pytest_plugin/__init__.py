@@ -40,6 +40,7 @@ from harness.pytest_plugin.fixtures import (
     trial,
 )
 from harness.pytest_plugin.options import declare, read
+from harness.pytest_plugin.probe_bundle import probes
 from harness.pytest_plugin.session import (
     SESSION,
     Session,
@@ -71,6 +72,7 @@ __all__ = [
     "memory",
     "other_engines",
     "point",
+    "probes",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure_node",

@@ -51,6 +51,13 @@ class Observation:
             )
         return self.name.format(**labels)
 
+    def labelled(self, label: str) -> dict[str, str]:
+        """Return labels for a name that has one field; :class:`TrialError` if it has not."""
+        fields = _fields_of(self.name)
+        if len(fields) != 1:
+            raise TrialError(f"the measure {self.name!r} does not have exactly one field to fill")
+        return {fields[0]: label}
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -114,3 +121,7 @@ class Expectation:
     def name_with(self, labels: dict[str, str]) -> str:
         """Return the name with its fields filled in; :class:`TrialError` if they do not fit."""
         return Observation(self.name, self.unit).name_with(labels)
+
+    def labelled(self, label: str) -> dict[str, str]:
+        """Return labels for a name that has one field; :class:`TrialError` if it has not."""
+        return Observation(self.name, self.unit).labelled(label)

@@ -7,7 +7,7 @@ that was broken. ``measure("failover", 9.7, unit="s").below(20, source="...")``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -47,6 +47,10 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bound = f" (expected {self.bound})" if self.bound else ""
         note = f": {self.note}" if self.note else ""
         return f"{self.name} = {shown}{bound}{note}"
+
+
+Value = float | Elapsed | None
+"""What can be measured: a number, a time that a state took to come, or nothing at all."""
 
 
 class Pending:
@@ -105,7 +109,7 @@ class Measures:
     def __call__(
         self,
         what: Expectation | Observation | str,
-        value: float | Elapsed | None,
+        value: Value,
         *,
         unit: str = "",
         better: Direction = "lower",
@@ -142,6 +146,18 @@ class Measures:
         if isinstance(what, Expectation):
             taken.hold(what)
         return taken
+
+    def each(self, taken: Mapping[Expectation | Observation, Value | Mapping[str, Value]]) -> None:
+        """Record several. A mapping in place of a value is a family's, by its name's one field::
+
+        measure.each({SHARE_OF_50X: 0.01, LONGEST_GAP: {"m1": 3.0, "m2": 2.5}})
+        """
+        for what, value in taken.items():
+            if isinstance(value, Mapping):
+                for label, member in value.items():
+                    self(what, member, **what.labelled(label))  # type: ignore[arg-type]
+            else:
+                self(what, value)
 
     def _replace(self, measure: Measure) -> None:
         self._taken[measure.name] = measure

@@ -105,3 +105,19 @@ def test_a_control_may_break_any_of_a_family(opened: Opened) -> None:
     trial.measures(GAP, 30.0, entry="m2")
     record = trial.finish(None, must_break=[GAP.name], known_bugs=["moby/moby#1"])
     assert as_expected(record)
+
+
+def test_several_are_recorded_at_once(opened: Opened) -> None:
+    trial = opened("t")
+    trial.measures.each({NEW_LEADER: 3.0, GAP: {"m1": 1.0, "m2": 26.0}})
+    assert [(m.name, m.value, m.ok) for m in trial.measures.all()] == [
+        ("time to a new leader", 3.0, True),
+        ("longest gap at m1", 1.0, True),
+        ("longest gap at m2", 26.0, False),
+    ]
+
+
+def test_only_a_family_of_one_field_is_recorded_by_label(opened: Opened) -> None:
+    trial = opened("t")
+    with pytest.raises(TrialError, match="exactly one field"):
+        trial.measures.each({NEW_LEADER: {"m1": 1.0}})
