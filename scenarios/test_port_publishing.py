@@ -8,110 +8,179 @@ with a task on every node.
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
 
+from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
 from harness.probes.reachability import listening
 from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
-from harness.wait import NotYet, wait_for
+from harness.trial import Expectation, Observation
+from harness.wait import NotYet, expect_state, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
     pytest.mark.upstream("moby/moby#33430", "moby/moby#33195", "moby/moby#45089"),
 ]
 
-# "Any node fails for more than 30 s while another one serves": what the reports have in common.
-# Tasks with host-mode ports are replaced one after the other, each in 2 s before the stop, the
-# stop, the start, and 5 s of monitoring: the last of three nodes follows the first after 20 s.
-ALONE = 30.0
-
-# A start, and news to every node, on a slow machine.
-SERVED = 30.0
-
-# Three tasks, one after the other.
-UPDATED = 90.0
-
-# dockerd up again, its tasks started, the port programmed.
-RESTARTED = 60.0
-
-# A leader is elected after 10 to 20 ticks of 1 s, or after a second round, and goes on with the
-# update; the dispatcher gives the dead node up 27 to 33 s after the change (swarmkit).
-FAILED_OVER = 120.0
-
-# How long a node's port is held by somebody else while the others serve: some requests and their
-# time-outs.
-TAKEN = 6.0
-
-# How long tasks fail beside a healthy service.
-OBSERVED = 30.0
-
-# What one lost request and its time-out cost.
-HICCUP = 5.0
-
 FIRST, SECOND = 8080, 8081
 
-LONE = "longest time a node fails while another serves"
-MOVED = "time until the worker serves the new port"
-LISTENING = "nodes whose dockerd does not hold the port at the end"
+A_START = "a start, and news of it to every node, on a slow machine"
+AN_UPDATE = (
+    "swarmkit: three tasks, one after the other, each 2 s before the stop, the stop, the start"
+)
+A_FAILOVER = (
+    "swarmkit: a leader is elected after 10 to 20 ticks of 1 s, or after a second round, and goes "
+    "on with the update; the dispatcher gives the dead node up 27 to 33 s after the change"
+)
+SEEN = "a port that a node does not serve is seen: test_control_port_filtered has the same probe"
+
+NEW_PORT = Expectation(
+    "time to the new port everywhere", unit="s", at_most=90, source=AN_UPDATE, no_control=SEEN
+)
+OLD_PORT = Expectation(
+    "time to the old port everywhere", unit="s", at_most=90, source=AN_UPDATE, no_control=SEEN
+)
+GONE = Expectation(
+    "time until the port is gone after scaling to 0",
+    unit="s",
+    at_most=30,
+    source="2 s before the stop, the stop, and news of it to every node, on a slow machine",
+    no_control="before the scaling every node serves the port, and the probe says so",
+)
+SCALED_BACK = Expectation(
+    "time to the port everywhere after scaling to 2",
+    unit="s",
+    at_most=30,
+    source=A_START,
+    no_control=SEEN,
+)
+ALONE = Expectation(
+    "longest time a node fails while another serves",
+    unit="s",
+    at_most=30,
+    source="moby#33430: one node has lost the port, the others serve it; in an update of host-mode "
+    "ports the last of three nodes follows the first after 20 s",
+    control="test_control_port_filtered",
+)
+NOT_LISTENING = Expectation(
+    "nodes whose dockerd does not hold the port at the end",
+    unit="nodes",
+    exactly=0,
+    source="moby#33430: dockerd itself listens on each published port of its node",
+    no_control="no fault closes a listener of dockerd; ports that nobody has are not listed",
+)
+AT_THE_OTHERS = Expectation(
+    "time to the port at all other nodes", unit="s", at_most=30, source=A_START, no_control=SEEN
+)
+ONCE_FREE = Expectation(
+    "time to the port everywhere once it is free",
+    unit="s",
+    at_most=30,
+    source=A_START,
+    no_control=SEEN,
+)
+RULES_RESTORED = Expectation(
+    "time to the port everywhere after a restart",
+    unit="s",
+    at_most=60,
+    source="dockerd is up again, its tasks started, the port programmed",
+    no_control=SEEN,
+)
+AT_THE_END = Expectation(
+    "time to the port everywhere at the end",
+    unit="s",
+    at_most=30,
+    source=A_START,
+    no_control=SEEN,
+)
+OUTAGE = Expectation(
+    "longest outage of a node",
+    unit="s",
+    at_most=5,
+    source="what one lost request and its time-out cost",
+    no_control=SEEN,
+)
+NEW_PORT_AT_THE_OTHERS = Expectation(
+    "time to the new port at all other nodes",
+    unit="s",
+    at_most=120,
+    source=A_FAILOVER,
+    no_control=SEEN,
+)
+NEW_PORT_AFTER_THE_HEAL = Expectation(
+    "time to the new port everywhere after the heal",
+    unit="s",
+    at_most=120,
+    source=A_FAILOVER,
+    no_control=SEEN,
+)
+MOVED = Expectation(
+    "time until the worker serves the new port",
+    unit="s",
+    at_most=120,
+    source=f"{A_FAILOVER}; swarmkit#1875: a change of a host-mode port replaces the tasks",
+    control="test_control_update_held",
+)
+TAKEN_NODE_SERVES = Observation("taken node serves all the same", unit="1", better="none")
+TAKEN_LINES = Observation("log lines that say the port is taken", unit="lines")
+NOT_LISTENING_ONCE_FREE = Observation(
+    "nodes whose dockerd does not hold the port once it is free", unit="nodes"
+)
+SERVES_WITHOUT_RULES = Observation(
+    "node without rules serves all the same", unit="1", better="none"
+)
+ANNOUNCED = Observation("swarm lists the new port as published", unit="1", better="higher")
+OLD_PORT_HELD = Observation("the node still holds the old port", unit="1")
+TASK_REPLACED = Observation("the task is a new one", unit="1", better="higher")
+UPDATE_COMPLETED = Observation("the update is completed", unit="1", better="higher")
 
 
 def test_ports_change(swarm, reachability, measure):
     """A port is published, changed, taken away by scaling to 0, brought back, and changed back."""
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
-        since = time.monotonic()
-        web.publish("app", SECOND)
-        changed = reachability.time_to_converged(within=UPDATED, since=since)
-        web.time_to_updated("app", within=UPDATED)
+        measure(NEW_PORT, time_to_port(web, SECOND, reachability))
         web.scale("app", 0)
-        gone = wait_until_gone(reachability)
+        measure(GONE, time_until_nobody_serves(reachability))
         since = time.monotonic()
         web.scale("app", 2)
-        back = reachability.time_to_converged(within=SERVED, since=since)
-        since = time.monotonic()
-        web.publish("app", FIRST)
-        again = reachability.time_to_converged(within=UPDATED, since=since)
-        web.time_to_updated("app", within=UPDATED)
-        measure("time to the new port everywhere", changed, unit="s").below(UPDATED - 1)
-        measure("time until the port is gone after scaling to 0", gone, unit="s")
-        measure("time to the port everywhere after scaling to 2", back, unit="s").below(SERVED - 1)
-        measure("time to the old port everywhere", again, unit="s").below(UPDATED - 1)
-        put_on_record(measure, reachability, swarm, FIRST)
+        back = reachability.time_to_converged(since=since, within=SCALED_BACK.limit)
+        measure(SCALED_BACK, back)
+        measure(OLD_PORT, time_to_port(web, FIRST, reachability))
+        measure(ALONE, reachability.longest_alone())
+        lost = nodes_not_listening(swarm.all_but(), FIRST)
+        measure(NOT_LISTENING, len(lost), note=", ".join(lost))
 
 
 def test_port_taken_on_a_node(swarm, reachability, dockerd_logs, measure):
     """A node whose port somebody else holds does not keep the others from serving it."""
     worker = swarm.a_worker()
     others = swarm.all_but(worker)
-    holder = worker.network.call(lambda: socket.create_server(("0.0.0.0", FIRST)))
-    with holder:
+    with port_taken(worker, FIRST):
         since = time.monotonic()
-        web = swarm.create(published(FIRST))
-        reachability.start(web)
-        elsewhere = reachability.time_to_converged(within=SERVED, since=since, nodes=others)
-        time.sleep(TAKEN)
-        held = reachability.wrong(nodes=[worker])
+        reachability.start(swarm.create(published(FIRST)))
+        elsewhere = reachability.time_to_converged(
+            since=since, within=AT_THE_OTHERS.limit, nodes=others
+        )
+        measure(AT_THE_OTHERS, elsewhere)
+        swarm.observe(6.0, "requests and their time-outs while the port is taken")
+        measure(TAKEN_NODE_SERVES, not reachability.wrong(nodes=[worker]))
     freed = time.monotonic()
-    whole = reachability.time_to_converged(within=SERVED, since=freed)
-    measure("time to the port at all other nodes", elsewhere, unit="s").below(SERVED - 1)
-    measure("taken node serves all the same", not held, unit="1", better="none")
-    measure("time to the port everywhere once it is free", whole, unit="s").below(SERVED - 1)
-    measure("lines that say the port is taken", dockerd_logs.count("port taken"), unit="lines")
-    alone = reachability.longest_alone(since=reachability.at(freed))
-    measure(LONE, alone, unit="s").below(ALONE)
-    measure(LISTENING, len(not_listening(swarm, FIRST)), unit="nodes")
+    measure(ONCE_FREE, reachability.time_to_converged(since=freed, within=ONCE_FREE.limit))
+    measure(TAKEN_LINES, dockerd_logs.count("port taken"))
+    measure(ALONE, reachability.longest_alone(since=reachability.at(freed)))
+    measure(NOT_LISTENING_ONCE_FREE, len(nodes_not_listening(swarm.all_but(), FIRST)))
 
 
-@pytest.mark.control(LONE)
+@pytest.mark.control
 def test_control_port_filtered(swarm, faults, reachability, measure):
     """A worker whose port is filtered on the way fails while the others serve."""
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
         with faults.network.cut(swarm.a_worker(), plane=f"{FIRST}/tcp") as cut:
-            cut.hold(ALONE + 2 * HICCUP)
-        put_on_record(measure, reachability, swarm, FIRST)
+            cut.hold(ALONE.limit + 10)
+        measure(ALONE, reachability.longest_alone())
 
 
 @pytest.mark.thorough
@@ -120,41 +189,32 @@ def test_firewall_rules_lost(swarm, faults, reachability, measure):
     """Rules that somebody flushes are back when dockerd is started again."""
     web = swarm.deploy(published(FIRST))
     worker = swarm.a_worker()
-    with reachability.watch(web), faults.network.lose_firewall_rules(worker) as lost:
-        lost.hold(HICCUP)
-        meanwhile = reachability.wrong(nodes=[worker])
+    with reachability.watch(web), faults.network.lose_firewall_rules(worker) as lost_rules:
+        lost_rules.hold(5.0)
+        measure(SERVES_WITHOUT_RULES, not reachability.wrong(nodes=[worker]))
         since = time.monotonic()
         worker.dockerd.stop()
         worker.start()
-        whole = reachability.time_to_converged(within=RESTARTED, since=since)
-        measure("node without rules serves all the same", not meanwhile, unit="1", better="none")
-        measure("time to the port everywhere after a restart", whole, unit="s").below(RESTARTED - 1)
-        put_on_record(measure, reachability, swarm, FIRST)
+        restored = reachability.time_to_converged(since=since, within=RULES_RESTORED.limit)
+        measure(RULES_RESTORED, restored)
+        measure(ALONE, reachability.longest_alone())
+        lost = nodes_not_listening(swarm.all_but(), FIRST)
+        measure(NOT_LISTENING, len(lost), note=", ".join(lost))
 
 
 @pytest.mark.thorough
 def test_tasks_fail_beside(swarm, reachability, measure):
     """A service whose tasks fail over and over does not cost its neighbour a port."""
     web = swarm.deploy(published(FIRST))
-    failing = Service(
-        "failing",
-        APP_IMAGE,
-        ("other",),
-        replicas=2,
-        port=APP_PORT,
-        published=SECOND,
-        command=("/usr/bin/python3", "-I", "-S", "-c", "raise SystemExit(1)"),
-        restart_delay=1.0,
-    )
     with reachability.watch(web):
-        beside = swarm.create(Workload("other", ("other",), (failing,)))
-        time.sleep(OBSERVED)
+        beside = swarm.create(failing_service())
+        swarm.observe(30.0, "tasks fail beside a healthy service")
         beside.remove("failing")
-        whole = reachability.time_to_converged(within=SERVED, since=time.monotonic())
-        longest = reachability.longest_outage()
-        measure("time to the port everywhere at the end", whole, unit="s").below(SERVED - 1)
-        measure("longest outage of a node", longest, unit="s").below(HICCUP)
-        put_on_record(measure, reachability, swarm, FIRST)
+        measure(AT_THE_END, reachability.time_to_converged(within=AT_THE_END.limit))
+        measure(OUTAGE, reachability.longest_outage())
+        measure(ALONE, reachability.longest_alone())
+        lost = nodes_not_listening(swarm.all_but(), FIRST)
+        measure(NOT_LISTENING, len(lost), note=", ".join(lost))
 
 
 @pytest.mark.thorough
@@ -162,33 +222,30 @@ def test_tasks_fail_beside(swarm, reachability, measure):
 def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
     """An update of the port that loses its leader half-way is carried out by the next one.
 
-    The dead leader's own task fails by it; as swarm stands by itself an update then pauses for an
+    The dead leader's own task fails by it; by swarm's default an update then pauses for an
     operator, so this one is told to go on. Half-way is when a first new task runs.
     """
     web = swarm.deploy(published(FIRST))
-    web.change("app", on_failure_go_on)
-    leader = swarm.leader
-    before = {task.id for task in web.tasks("app")}
+    web.change("app", continue_on_failure)
+    leader, before = swarm.leader, web.tasks("app")
+    others = swarm.all_but(leader)
     with reachability.watch(web):
         since = time.monotonic()
         web.publish("app", SECOND)
-        wait_for(lambda: renewed(web, before), state="a new task to run", within=UPDATED)
+        wait_for_a_new_task(web, before)
         with faults.kill_dockerd(leader):
-            others = swarm.all_but(leader)
             elsewhere = reachability.time_to_converged(
-                within=FAILED_OVER, since=since, nodes=others
+                since=since, within=NEW_PORT_AT_THE_OTHERS.limit, nodes=others
             )
-        whole = reachability.time_to_converged(within=FAILED_OVER, since=time.monotonic())
+        measure(NEW_PORT_AT_THE_OTHERS, elsewhere)
+        everywhere = reachability.time_to_converged(within=NEW_PORT_AFTER_THE_HEAL.limit)
+        measure(NEW_PORT_AFTER_THE_HEAL, everywhere)
         healed = reachability.at(time.monotonic())
         web.redeploy("app")
-        web.time_to_updated("app", within=UPDATED)
-        measure("time to the new port at all other nodes", elsewhere, unit="s").below(
-            FAILED_OVER - 1
-        )
-        measure("time to the new port everywhere after the heal", whole, unit="s").below(
-            FAILED_OVER - 1
-        )
-        put_on_record(measure, reachability, swarm, SECOND, since=healed)
+        web.time_to_updated("app", within=NEW_PORT.limit)
+        measure(ALONE, reachability.longest_alone(since=healed))
+        lost = nodes_not_listening(swarm.all_but(), SECOND)
+        measure(NOT_LISTENING, len(lost), note=", ".join(lost))
 
 
 @pytest.mark.thorough
@@ -202,18 +259,19 @@ def test_leader_dies_on_the_answer(swarm, faults, reachability, measure):
     two: a matter of milliseconds, and of luck.
     """
     alone = swarm.deploy(host_mode())
-    leader = swarm.leader
-    before = {task.id for task in alone.tasks("app")}
+    leader, before = swarm.leader, alone.tasks("app")
     with reachability.watch(alone):
         alone.publish("app", SECOND)
         with faults.kill_dockerd(leader) as outage:
-            put_on_record_moved(measure, reachability, alone, since=outage.injected_at)
-            state, _ = alone.update_state("app")
-            measure("the task is a new one", renewed(alone, before) is True, unit="1")
-            measure("the update is completed", state == "completed", unit="1")
+            moved = reachability.time_to_converged(since=outage, within=MOVED.limit)
+            measure(MOVED, moved)
+            measure(ANNOUNCED, announced_ports(alone, "app") == [SECOND])
+            measure(OLD_PORT_HELD, FIRST in listening(swarm.a_worker()))
+            measure(TASK_REPLACED, bool(new_tasks(alone, before)))
+            measure(UPDATE_COMPLETED, alone.update_state("app")[0] == "completed")
 
 
-@pytest.mark.control(MOVED)
+@pytest.mark.control
 @pytest.mark.thorough
 @pytest.mark.swarm(managers=1, workers=1)
 def test_control_update_held(swarm, reachability, measure):
@@ -222,19 +280,9 @@ def test_control_update_held(swarm, reachability, measure):
     alone.change("app", start_first_nowhere)
     with reachability.watch(alone):
         alone.publish("app", SECOND)
-        put_on_record_moved(measure, reachability, alone, since=time.monotonic())
-
-
-def on_failure_go_on(spec):
-    """An update does not pause when one of its tasks fails."""
-    spec["UpdateConfig"] = {**(spec.get("UpdateConfig") or {}), "FailureAction": "continue"}
-    spec["UpdateConfig"].setdefault("Parallelism", 1)
-
-
-def renewed(made, before):
-    """Whether a task runs that was not there before."""
-    new = [task for task in made.tasks("app") if task.running and task.id not in before]
-    return bool(new) or NotYet("no new task runs")
+        measure(MOVED, reachability.time_to_converged(within=MOVED.limit))
+        measure(ANNOUNCED, announced_ports(alone, "app") == [SECOND])
+        measure(OLD_PORT_HELD, FIRST in listening(swarm.a_worker()))
 
 
 def published(port):
@@ -257,26 +305,43 @@ def host_mode():
     return Workload("alone", (), (app,), entry="app")
 
 
+def failing_service():
+    """A service with a published port of its own, whose tasks fail as soon as they run."""
+    failing = Service(
+        "failing",
+        APP_IMAGE,
+        ("other",),
+        replicas=2,
+        port=APP_PORT,
+        published=SECOND,
+        command=("/usr/bin/python3", "-I", "-S", "-c", "raise SystemExit(1)"),
+        restart_delay=1.0,
+    )
+    return Workload("other", ("other",), (failing,))
+
+
+def continue_on_failure(spec):
+    """An update does not pause when one of its tasks fails."""
+    spec["UpdateConfig"] = {**(spec.get("UpdateConfig") or {}), "FailureAction": "continue"}
+    spec["UpdateConfig"].setdefault("Parallelism", 1)
+
+
 def start_first_nowhere(spec):
     """A new task may run on no node, and the old one stays until it does."""
     spec["UpdateConfig"] = {"Parallelism": 1, "Order": "start-first"}
     spec["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.nowhere==true"]}
 
 
-def put_on_record_moved(measure, reachability, made, since):
-    """How long until the new port is served, and what the swarm and the node say of it."""
-    moved = reachability.time_to_converged(within=FAILED_OVER, since=since)
-    measure(MOVED, moved, unit="s").below(
-        FAILED_OVER - 1, source="swarmkit#1875: a change of a host-mode port replaces the tasks"
-    )
-    found = made.swarm.ask(lambda api: api.api.inspect_service(made.services["app"]))
-    said = [port["PublishedPort"] for port in found["Endpoint"]["Ports"]]
-    measure("swarm says that it is published there", said == [SECOND], unit="1")
-    kept = FIRST in listening(made.swarm.a_worker())
-    measure("the node holds the old port", kept, unit="1", better="lower")
+def time_to_port(web, port, reachability):
+    """Publish the service by another port; how long until every node serves it."""
+    since = time.monotonic()
+    web.publish("app", port)
+    served = reachability.time_to_converged(since=since, within=NEW_PORT.limit)
+    web.time_to_updated("app", within=NEW_PORT.limit)
+    return served
 
 
-def wait_until_gone(reachability):
+def time_until_nobody_serves(reachability):
     """How long until no node serves the port."""
     began = time.monotonic()
 
@@ -287,19 +352,19 @@ def wait_until_gone(reachability):
             return NotYet(f"{', '.join(serving)} still serve")
         return True
 
-    wait_for(gone, state="the port to be gone", within=SERVED)
-    return time.monotonic() - began
+    return time_until(gone, state="the port to be gone", within=GONE.limit, since=began)
 
 
-def put_on_record(measure, reachability, swarm, port, since=0.0):
-    """The measures of all cases."""
-    measure(LONE, reachability.longest_alone(since=since), unit="s").below(
-        ALONE, source="moby#33430: one node has lost the port, the others serve it"
+def new_tasks(web, before):
+    """The tasks that run and were not there before."""
+    known = {task.id for task in before}
+    return [task for task in web.tasks("app") if task.running and task.id not in known]
+
+
+def wait_for_a_new_task(web, before):
+    """Wait until an update has started a first task."""
+    expect_state(
+        lambda: bool(new_tasks(web, before)) or NotYet("no new task runs"),
+        state="a new task to run",
+        within=NEW_PORT.limit,
     )
-    lost = not_listening(swarm, port)
-    measure(LISTENING, len(lost), unit="nodes", note=", ".join(lost)).equals(0)
-
-
-def not_listening(swarm, port):
-    """The nodes whose dockerd does not hold a port open."""
-    return [node.name for node in swarm.all_but() if port not in listening(node)]
