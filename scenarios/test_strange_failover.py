@@ -1,10 +1,10 @@
 """What makes a node's tasks move, what does not, and what two detectors make of one node.
 
-Gossip and dispatcher look at a node each for itself: gossip takes its tasks out of service, the
+Gossip and dispatcher each watch a node on their own: gossip takes its tasks out of service, the
 dispatcher starts others elsewhere. Ten per cent of lost packets are no reason for either; a
 blackout is one for both. A task that is cut off goes on running, and so does the one that replaces
-it: two writers on one shared file, until the node is back and is told. Nothing in the engine keeps
-them apart, and nothing is expected to; how long it lasts is put on record, and that it ends.
+it: two writers on one shared file, until the node is back and hears of it. Nothing in the engine
+keeps them apart, and nothing is expected to; how long it lasts is recorded, and that it ends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.probes.node_states import listed_states, time_to_state
 from harness.probes.shared_file import SharedFile
-from harness.swarm import APP_IMAGE, NoAnswer, Service, Workload, balanced_web
+from harness.swarm import APP_IMAGE, Service, Workload, balanced_web
+from harness.trial import Expectation, Observation
 from harness.wait import NotYet, time_until
 
 pytestmark = [
@@ -24,43 +26,112 @@ pytestmark = [
     pytest.mark.upstream("moby/moby#32841", "moby/moby#24557", "moby/moby#34069"),
 ]
 
-# Four peers probe one node each a second, in turn; the first that misses it suspects it for 4 s if
-# two others do, too, and for 24 s at most (memberlist, 4 to 10 nodes).
-GIVEN_UP = 30.0
-GIVEN_UP_SOURCE = "memberlist: suspicion of at most 24 s, and probes of every member in turn"
-
-# Three heartbeats of 5 s +- 0.5 s from the last one that came (swarmkit manager/dispatcher).
-DOWN = 18.0
-DOWN_SOURCE = "swarmkit: down after 3 periods of 5 s +- 0.5 s"
-
-# Then 5 s of restart delay and the start, on a slow machine.
-REPLACED = 40.0
-REPLACED_SOURCE = "swarmkit: down after 16.5 s, restart delay 5 s, and the start"
-
-# The agent's session: a request in vain takes 5 s, the back-off is at most 8 s (swarmkit agent);
-# a registration, the node's own report.
-BACK = 30.0
-
-# And the assignment, 2 s before the stop (moby, for gossip), the grace of 3 s that the tasks have.
-SINGLE = 45.0
-
-# A new task's name that its peers did not take is told again by synchronisations, one each 30 s and
-# with one member by chance: up to 100 s were seen. What is not there after 5 min stays away.
-WHOLE = 300.0
-WHOLE_SOURCE = "moby#53141: what is not back after 5 minutes stays away"
-
-# Of what enters at the living nodes, while gossip takes the dead one's tasks out of service.
-LOST = 0.25
-
+APPS = 5
 LOSS_SECONDS = 40.0
-BLACKOUT_SECONDS = 30.0
+CUT_SECONDS = 30.0
 
-CALLED_FAILED = "peers that called the node failed"
-WENT_DOWN = "looks at which the node was not ready"
-MOVED = "tasks replaced"
-ELECTIONS = "changes of leader"
-TIME_TO_DOWN = "time until the node is down"
-TIME_TO_REPLACED = "time until all tasks run elsewhere"
+AFTER_THREE_HEARTBEATS = "swarmkit's dispatcher: down after 3 heartbeats of 5 s +- 0.5 s"
+
+DECLARED_FAILED = Expectation(
+    "peers that declared the node failed",
+    unit="1",
+    exactly=0,
+    source="memberlist: a probe that is lost goes through three relays as well, on 7946",
+    control="test_control_loss_of_everything",
+)
+NOT_READY = Expectation(
+    "samples with the node not ready",
+    unit="1",
+    exactly=0,
+    source="swarmkit: heartbeats are on 2377, and TCP sends again what was lost",
+    control="test_control_loss_of_everything",
+)
+REPLACED = Expectation(
+    "tasks replaced",
+    unit="tasks",
+    exactly=0,
+    source="swarmkit: only the dispatcher has tasks replaced",
+    control="test_control_loss_of_everything",
+)
+ELECTIONS = Expectation(
+    "changes of leader",
+    unit="1",
+    exactly=0,
+    source="the node is a worker",
+    no_control="test_manager_failover.py has elections that the same probe sees",
+)
+DOWN = Expectation(
+    "time until the node is down",
+    unit="s",
+    at_most=18,
+    source=AFTER_THREE_HEARTBEATS,
+    control="test_control_blackout_without_managers",
+)
+FAILED = Expectation(
+    "time until a peer declared the node failed",
+    unit="s",
+    at_most=30,
+    source="memberlist, 4 to 10 nodes: four peers probe one node each a second, in turn; the first "
+    "that misses it suspects it for 4 s if two others do, too, and for 24 s at most",
+    no_control="test_loss_is_borne shows that the probe sees no declaration where there is none",
+)
+RESCHEDULED = Expectation(
+    "time until all tasks run elsewhere",
+    unit="s",
+    at_most=40,
+    source="swarmkit: down after 16.5 s, a restart delay of 5 s, and the start on a slow machine",
+    control="test_control_blackout_without_managers",
+)
+LOST = Expectation(
+    "share of requests lost at the other nodes",
+    unit="1",
+    at_most=0.25,
+    source="a task of five is gone until gossip says so, and the balancer tries another",
+    no_control="at the node that is cut off every request is lost; it is left out",
+)
+READY = Expectation(
+    "time to ready after its return",
+    unit="s",
+    at_most=30,
+    source="swarmkit's agent: requests of 5 s, a back-off of at most 8 s; a registration and the "
+    "node's own report",
+    no_control="test_control_blackout_without_managers shows that a node can be not ready",
+)
+SINGLE = Expectation(
+    "time until no task runs twice after its return",
+    unit="s",
+    at_most=45,
+    source="the session, the assignment, 2 s before a stop (moby, for gossip), the grace of 3 s",
+    no_control="two tasks do run in the cut, which the same probe records",
+)
+NAMES = Expectation(
+    "time to correct names after its return",
+    unit="s",
+    at_most=300,
+    source="networkdb: a name its peers missed comes with a bulk sync, one every 30 s with a "
+    "random member (up to 100 s were seen); what is not back after 5 min stays away (moby#53141)",
+    no_control="test_overlay_partition.py has the control, by the same probe",
+)
+DISPATCHER_NOTICED = Expectation(
+    "samples with the node not ready, its managers cut off",
+    unit="1",
+    at_least=1,
+    source=AFTER_THREE_HEARTBEATS,
+    no_control="test_loss_is_borne has none, by the same probe",
+)
+PACKETS_LOST = Observation("share of packets lost", unit="1", better="none")
+SUSPICIONS = Observation("suspicions", unit="1", better="none")
+NOT_READY_IN_HEAVY_LOSS = Observation(
+    "samples with the node not ready in heavy loss", unit="1", better="none"
+)
+DECLARATIONS = Observation("times a peer declared the node failed", unit="1", better="none")
+DECLARED_FAILED_BY_GOSSIP = Observation(
+    "peers that declared the node failed, its gossip cut", unit="1", better="none"
+)
+STARTED_ELSEWHERE = Observation("tasks started elsewhere", unit="tasks", better="none")
+SLOTS_WITH_TWINS = Observation("slots with two tasks at once", unit="1", better="none")
+LONGEST_TWINS = Observation("longest time a task ran twice", unit="s", better="none")
+TWO_WRITERS = Observation("time with two writers on one file", unit="s", better="none")
 
 
 @pytest.fixture
@@ -72,7 +143,7 @@ def shared(swarm, trial):
 @pytest.fixture
 def web(swarm, shared, tasks):
     """An app behind a balancer, a task of it on every node, and one that writes to the file."""
-    return with_writer(balanced_web(replicas=5), swarm, shared, tasks)
+    return with_writer(balanced_web(replicas=APPS), swarm, shared, tasks)
 
 
 @pytest.fixture
@@ -85,24 +156,28 @@ def few(swarm, shared, tasks):
 @pytest.mark.usefixtures("few")
 def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
     """Ten per cent of lost packets, each for itself, are no reason for a failover."""
-    worker = on_writers_node(swarm, tasks)
-    before = running(tasks)
+    worker, before = writers_node(swarm, tasks), tasks.lives()
     with faults.network.loss(worker, 0.10) as loss:
-        looks = watch_state(swarm, worker, LOSS_SECONDS)
-        lost, of = loss.tally
-    measure("share of packets lost", lost / of, unit="1", better="none")
-    on_loss(measure, worker, before, looks, tasks, gossip, leadership, loss)
+        states = listed_states(swarm, worker, seconds=LOSS_SECONDS)
+        lost, sent = loss.tally
+    measure(PACKETS_LOST, lost / sent)
+    measure(DECLARED_FAILED, peers_that_declared_failed(gossip, worker, loss))
+    measure(NOT_READY, not_ready(states))
+    measure(REPLACED, started(tasks, before, loss))
+    measure(ELECTIONS, len(leadership.elections(since=loss)))
+    measure(SUSPICIONS, len(gossip.changes("suspect", about=worker, since=loss)))
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.control(CALLED_FAILED, WENT_DOWN, MOVED)
-def test_control_loss_of_everything(swarm, faults, tasks, gossip, leadership, measure):
+@pytest.mark.control
+def test_control_loss_of_everything(swarm, faults, tasks, gossip, measure):
     """A hundred per cent are a reason for both detectors, and the check says so."""
-    worker = on_writers_node(swarm, tasks)
-    before = running(tasks)
+    worker, before = writers_node(swarm, tasks), tasks.lives()
     with faults.network.loss(worker, 1.0) as loss:
-        looks = watch_state(swarm, worker, LOSS_SECONDS)
-    on_loss(measure, worker, before, looks, tasks, gossip, leadership, loss)
+        states = listed_states(swarm, worker, seconds=LOSS_SECONDS)
+    measure(DECLARED_FAILED, peers_that_declared_failed(gossip, worker, loss))
+    measure(NOT_READY, not_ready(states))
+    measure(REPLACED, started(tasks, before, loss))
 
 
 @pytest.mark.parametrize(
@@ -112,94 +187,95 @@ def test_control_loss_of_everything(swarm, faults, tasks, gossip, leadership, me
         pytest.param("bursts", marks=[pytest.mark.thorough, pytest.mark.needs("netem", "htb")]),
     ],
 )
-def test_worse_loss_heals(kind, web, swarm, faults, discovery, tasks, gossip, shared, measure):
-    """What 30 %, or bursts of as much, make of a node is put on record; after it all is whole."""
-    worker = on_writers_node(swarm, tasks)
-    before = running(tasks)
-    links = faults.network.links(worker)
-    loss = (
-        faults.network.loss(links, 0.30)
-        if kind == "loss-30"
-        else faults.network.bursts(links, to_bad=0.03, to_good=0.07)
-    )
+def test_worse_loss_heals(kind, web, faults, probes, shared, measure):
+    """What 30 %, or bursts of as much, make of a node is recorded; after it all has converged."""
+    swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
+    worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0):
-        with loss:
-            looks = watch_state(swarm, worker, 60.0)
-        on_return(measure, swarm, worker, discovery, tasks, since=loss.healed_at)
-    failed = gossip.changes("failed", about=worker, since=loss.began)
-    measure("times that a peer called the node failed", len(failed), unit="1", better="none")
-    measure(WENT_DOWN, sum(state != "ready" for state in looks), unit="1", better="none")
-    measure(MOVED, len(moved(tasks, before, loss)), unit="tasks", better="none")
-    on_twins(measure, tasks, shared, loss)
+        with heavy_loss(kind, faults, worker) as loss:
+            states = listed_states(swarm, worker, seconds=60.0)
+        healed = loss.healed_at
+        measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
+        measure(SINGLE, time_to_single(tasks, healed))
+        measure(NAMES, discovery.time_to_converged(since=healed, within=NAMES.limit))
+    measure(DECLARATIONS, len(probes.gossip.changes("failed", about=worker, since=loss)))
+    measure(NOT_READY_IN_HEAVY_LOSS, not_ready(states))
+    measure(STARTED_ELSEWHERE, started(tasks, before, loss))
+    measure.each(twins(tasks, shared, loss))
 
 
-def test_blackout(
-    web, swarm, faults, discovery, reachability, tasks, gossip, shared, leadership, measure
-):
-    """A node that is cut off is replaced in time; when it is back, all is single and whole."""
-    worker = on_writers_node(swarm, tasks)
+def test_blackout(web, faults, probes, shared, measure):
+    """A node that is cut off is replaced in time; when it is back, all is single and correct."""
+    swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
+    worker = writers_node(swarm, tasks)
     others = swarm.all_but(worker)
-    # Who was cut off, one that was not, and a manager: a place to ask from is a container more.
-    places = [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
     with (
-        discovery.watch(web, every=2.0, nodes=places),
-        reachability.watch(web, every=2.0),
+        discovery.watch(web, every=2.0, nodes=vantage_points(swarm, worker)),
+        probes.reachability.watch(web, every=2.0),
     ):
         with faults.network.blackout(worker) as cut:
-            on_the_blackout(measure, swarm, worker, tasks, gossip, cut)
-            cut.hold(BLACKOUT_SECONDS)
-        on_return(measure, swarm, worker, discovery, tasks, since=cut.healed_at)
-    on_the_others(measure, others, reachability, cut)
-    on_twins(measure, tasks, shared, cut)
-    measure(ELECTIONS, elections(leadership, cut), unit="1").equals(0, source="it is a worker")
+            measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))
+            failed = probes.gossip.time_to("failed", worker, since=cut, within=FAILED.limit)
+            measure(FAILED, failed)
+            measure(RESCHEDULED, time_to_rescheduled(tasks, worker, cut))
+            cut.hold(CUT_SECONDS)
+        healed = cut.healed_at
+        measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
+        measure(SINGLE, time_to_single(tasks, healed))
+        measure(NAMES, discovery.time_to_converged(since=healed, within=NAMES.limit))
+    measure(LOST, share_lost_at(others, probes.reachability, cut))
+    measure(ELECTIONS, len(probes.leadership.elections(since=cut)))
+    measure.each(twins(tasks, shared, cut))
 
 
 @pytest.mark.usefixtures("web")
-@pytest.mark.control(TIME_TO_DOWN, TIME_TO_REPLACED)
-def test_control_blackout_without_managers(swarm, faults, tasks, gossip, measure):
+@pytest.mark.control
+def test_control_blackout_without_managers(swarm, faults, tasks, measure):
     """With two of three managers dead nobody is replaced, and the check says so."""
-    worker = on_writers_node(swarm, tasks)
+    worker = writers_node(swarm, tasks)
     with (
         faults.kill_dockerd(swarm.a_follower()),
         faults.kill_dockerd(swarm.leader),
         faults.network.blackout(worker) as cut,
     ):
-        on_the_blackout(measure, swarm, worker, tasks, gossip, cut)
+        measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))
+        measure(RESCHEDULED, time_to_rescheduled(tasks, worker, cut))
 
 
-@pytest.mark.parametrize(
-    "plane",
-    [
-        pytest.param("control", marks=pytest.mark.thorough),
-        pytest.param("gossip", marks=pytest.mark.thorough),
-    ],
-)
-def test_one_detector_only(
-    plane, web, swarm, faults, discovery, reachability, tasks, gossip, shared, measure
-):
-    """A cut that one of the two does not see: what each does, and that all is whole after it."""
-    worker = on_writers_node(swarm, tasks)
-    before = running(tasks)
-    with discovery.watch(web, every=1.0), reachability.watch(web, every=1.0):
-        with faults.network.isolate(worker, plane=plane) as cut:
-            looks = watch_state(swarm, worker, BLACKOUT_SECONDS)
-        on_return(measure, swarm, worker, discovery, tasks, since=cut.healed_at)
-    failed = {change.by for change in gossip.changes("failed", about=worker, since=cut.began)}
-    down = sum(state != "ready" for state in looks)
-    replaced = len(moved(tasks, before, cut))
-    seen = measure(CALLED_FAILED, len(failed), unit="1", better="none")
-    looked = measure(WENT_DOWN, down, unit="1", better="none")
-    taken = measure(MOVED, replaced, unit="tasks", better="none")
-    if plane == "control":
-        seen.equals(0, source="gossip is on 7946")
-        looked.above(1, source=DOWN_SOURCE)
-    else:
-        looked.equals(0, source="the dispatcher is on 2377")
-        taken.equals(0, source="only the dispatcher has tasks replaced")
-    on_twins(measure, tasks, shared, cut)
+@pytest.mark.thorough
+def test_only_dispatcher_notices(web, faults, probes, shared, measure):
+    """A worker that loses its managers only is replaced, and no peer declares it failed."""
+    swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
+    worker, before = writers_node(swarm, tasks), tasks.lives()
+    with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
+        with faults.network.isolate(worker, plane="control") as cut:
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
+        healed = cut.healed_at
+        measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
+        measure(SINGLE, time_to_single(tasks, healed))
+        measure(NAMES, discovery.time_to_converged(since=healed, within=NAMES.limit))
+    measure(DECLARED_FAILED, peers_that_declared_failed(probes.gossip, worker, cut))
+    measure(DISPATCHER_NOTICED, not_ready(states))
+    measure(STARTED_ELSEWHERE, started(tasks, before, cut))
+    measure.each(twins(tasks, shared, cut))
 
 
-# -- what is looked at -----------------------------------------------------------------------
+@pytest.mark.thorough
+def test_only_gossip_notices(web, faults, probes, shared, measure):
+    """A worker that loses gossip only stays ready, and none of its tasks is replaced."""
+    swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
+    worker, before = writers_node(swarm, tasks), tasks.lives()
+    with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
+        with faults.network.isolate(worker, plane="gossip") as cut:
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
+        healed = cut.healed_at
+        measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
+        measure(SINGLE, time_to_single(tasks, healed))
+        measure(NAMES, discovery.time_to_converged(since=healed, within=NAMES.limit))
+    measure(DECLARED_FAILED_BY_GOSSIP, peers_that_declared_failed(probes.gossip, worker, cut))
+    measure(NOT_READY, not_ready(states))
+    measure(REPLACED, started(tasks, before, cut))
+    measure.each(twins(tasks, shared, cut))
 
 
 def with_writer(workload, swarm, shared, tasks):
@@ -209,127 +285,83 @@ def with_writer(workload, swarm, shared, tasks):
     )
     made = swarm.deploy(replace(workload, services=(*workload.services, writer)))
     shared.start_writer(made, "writer")
-    started = tasks.time_to_running("writer", 1, within=60.0, since=time.monotonic())
-    assert started.reached, started.last
+    written = tasks.time_to_running("writer", 1, within=60.0, since=time.monotonic())
+    assert written.reached, written.last
     return made
 
 
-def on_writers_node(swarm, tasks):
+def writers_node(swarm, tasks):
     """The worker on which the writer runs."""
     [writer] = tasks.running("writer")
     return swarm.lab.node(writer.node)
 
 
-def running(tasks):
-    """The tasks that run, by id."""
-    return {life.task for life in tasks.lives() if life.ended is None}
+def vantage_points(swarm, worker):
+    """Who is cut off, one that is not, and a manager: each one more is a container more."""
+    return [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
 
 
-def moved(tasks, before, fault):
-    """The tasks that were started since the injection."""
-    return [
-        life for life in tasks.lives() if life.task not in before and life.started >= fault.began
+def heavy_loss(kind, faults, worker):
+    """30 per cent of all packets lost, each for itself or in bursts."""
+    links = faults.network.links(worker)
+    if kind == "loss-30":
+        return faults.network.loss(links, 0.30)
+    return faults.network.bursts(links, to_bad=0.03, to_good=0.07)
+
+
+def not_ready(states):
+    """How many of the samples say that the node was not ready."""
+    return sum(state != "ready" for state in states)
+
+
+def peers_that_declared_failed(gossip, worker, fault):
+    """How many peers have declared a node failed since the injection."""
+    return len({change.by for change in gossip.changes("failed", about=worker, since=fault)})
+
+
+def started(tasks, before, fault):
+    """How many tasks were started since the injection."""
+    known = {life.task for life in before if life.ended is None}
+    return sum(life.task not in known and life.started >= fault.began for life in tasks.lives())
+
+
+def time_to_rescheduled(tasks, worker, cut):
+    """How long until the app and the writer are complete without a node: the later of them."""
+    within = RESCHEDULED.limit
+    both = [
+        tasks.time_to_running(service, count, avoiding=worker, since=cut, within=within)
+        for service, count in (("app", APPS), ("writer", 1))
     ]
+    return max(both, key=lambda elapsed: (not elapsed.reached, elapsed.seconds))
 
 
-def elections(leadership, fault):
-    """How often a manager has said since the injection that it leads."""
-    return sum(view.t >= fault.began and view.leader == view.by for view in leadership.views())
-
-
-def watch_state(swarm, node, seconds):
-    """The node's state as the managers list it, once a second."""
-    looks = []
-
-    def look():
-        try:
-            looks.append(swarm.member(node).state)
-        except NoAnswer as error:
-            return NotYet(error.what)
-        if len(looks) < 2 or looks[-1] != looks[-2]:
-            swarm.note("node.state", node=node.name, state=looks[-1], by="managers")
-        return NotYet(looks[-1])
-
-    time_until(look, state="the end of the watching", within=seconds, every=1.0)
-    return looks
-
-
-def on_loss(measure, worker, before, looks, tasks, gossip, leadership, loss):
-    """No detector has given the node up."""
-    failed = {change.by for change in gossip.changes("failed", about=worker, since=loss.began)}
-    suspects = gossip.changes("suspect", about=worker, since=loss.began)
-    measure(CALLED_FAILED, len(failed), unit="1").equals(0, source="a probe has three relays")
-    down = sum(state != "ready" for state in looks)
-    measure(WENT_DOWN, down, unit="1").equals(0, source="TCP sends again what was lost")
-    measure(MOVED, len(moved(tasks, before, loss)), unit="tasks").equals(0)
-    measure(ELECTIONS, elections(leadership, loss), unit="1").equals(0, source="it is a worker")
-    measure("suspicions", len(suspects), unit="1", better="none")
-
-
-def on_the_blackout(measure, swarm, worker, tasks, gossip, cut):
-    """Both detectors give the node up, and its tasks run elsewhere."""
-
-    def down():
-        try:
-            state = swarm.member(worker).state
-        except NoAnswer as error:
-            return NotYet(error.what)
-        return True if state == "down" else NotYet(state)
-
-    since = cut.injected_at
-    gone = time_until(down, state="the node to be down", within=DOWN + 1, every=0.5, since=since)
-    if gone.reached:
-        swarm.note("node.state", node=worker.name, state="down", by="managers")
-    failed = gossip.time_to("failed", worker, since=since, within=GIVEN_UP + 1)
-    app = tasks.time_to_running("app", 5, avoiding=worker, since=since, within=REPLACED + 1)
-    writer = tasks.time_to_running("writer", 1, avoiding=worker, since=since, within=REPLACED + 1)
-    last = max(app, writer, key=lambda elapsed: (not elapsed.reached, elapsed.seconds))
-    measure(TIME_TO_DOWN, gone, unit="s").below(DOWN, source=DOWN_SOURCE)
-    measure("time until a peer calls it failed", failed, unit="s").below(
-        GIVEN_UP, source=GIVEN_UP_SOURCE
-    )
-    measure(TIME_TO_REPLACED, last, unit="s").below(REPLACED, source=REPLACED_SOURCE)
-
-
-def on_return(measure, swarm, worker, discovery, tasks, *, since):
-    """The node is a member again, nobody has a twin, and names are true."""
+def time_to_single(tasks, since):
+    """How long until no slot has two tasks that run."""
 
     def single():
         slots = Counter((life.service, life.slot) for life in tasks.lives() if life.ended is None)
         twice = sorted(f"{service}.{slot}" for (service, slot), n in slots.items() if n > 1)
         return NotYet(f"twice: {', '.join(twice)}") if twice else True
 
-    ready = swarm.time_to_ready([worker], since=since, within=BACK + 1)
-    alone = time_until(single, state="single tasks", within=SINGLE + 1, every=0.25, since=since)
-    names = discovery.time_to_converged(since=since, within=WHOLE + 1)
-    measure("the node is ready after its return", ready, unit="s").below(
-        BACK, source="swarmkit's agent: requests of 5 s, a back-off of at most 8 s"
-    )
-    measure("no task runs twice after its return", alone, unit="s").below(
-        SINGLE, source="the session, 2 s before a stop, the grace of 3 s"
-    )
-    measure("names whole after its return", names, unit="s").below(WHOLE, source=WHOLE_SOURCE)
+    return time_until(single, state="single tasks", within=SINGLE.limit, every=0.25, since=since)
 
 
-def on_the_others(measure, others, reachability, cut):
-    """What users met at the nodes that were not cut off, from the cut on."""
-    names = {node.name for node in others}
-    asked = [
-        attempt
-        for attempt in reachability.attempts(since=cut.began, inside=False)
+def share_lost_at(nodes, reachability, cut):
+    """The share of requests that entered by these nodes since the cut and were not served."""
+    names = {node.name for node in nodes}
+    outcomes = [
+        attempt.outcome
+        for attempt in reachability.attempts(since=cut, inside=False)
         if attempt.cell.target.partition(":")[0] in names
     ]
-    lost = sum(attempt.outcome != "ok" for attempt in asked)
-    measure("share of requests lost at the other nodes", lost / len(asked), unit="1").below(
-        LOST, source="a task of five is gone until gossip says so, the balancer tries another"
-    )
+    return sum(outcome != "ok" for outcome in outcomes) / len(outcomes)
 
 
-def on_twins(measure, tasks, shared, fault):
-    """How long two tasks of one slot ran at once, and wrote to one file: for the record."""
-    twins = tasks.twins(since=fault.began)
-    measure("slots with twins", len({(t.service, t.slot) for t in twins}), unit="1", better="none")
-    longest = max((twin.seconds for twin in twins), default=0.0)
-    measure("longest time that a task ran twice", longest, unit="s", better="none")
-    together = sum(stretch.seconds for stretch in shared.together(since=fault.began))
-    measure("time with two writers on one file", together, unit="s", better="none")
+def twins(tasks, shared, fault):
+    """How long two tasks of one slot ran at once since the injection, and wrote to one file."""
+    found = tasks.twins(since=fault)
+    return {
+        SLOTS_WITH_TWINS: len({(each.service, each.slot) for each in found}),
+        LONGEST_TWINS: max((each.seconds for each in found), default=0.0),
+        TWO_WRITERS: sum(stretch.seconds for stretch in shared.together(since=fault)),
+    }
