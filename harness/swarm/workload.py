@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.engine.versions import release_key
@@ -140,6 +140,11 @@ class Workload:
             if service.name == name:
                 return service
         raise UsageError(f"workload {self.name} has no service {name!r}")
+
+    def with_service(self, service: Service) -> Workload:
+        """Return the workload with another description of the service of that name."""
+        others = (service if each.name == service.name else each for each in self.services)
+        return replace(self, services=tuple(others))
 
 
 def balanced_web(

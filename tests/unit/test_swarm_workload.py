@@ -5,7 +5,7 @@ from docker.types import EndpointSpec
 
 from harness.errors import UsageError
 from harness.swarm import Service, Workload, balanced_web
-from harness.swarm.deployment import _published
+from harness.swarm.service_spec import published_port
 from harness.swarm.workload import identity
 
 
@@ -87,6 +87,6 @@ def test_a_task_is_told_its_node_as_the_oldest_engine_can(engines, node):
 
 @pytest.mark.parametrize(("mode", "said"), [("ingress", None), ("host", "host")])
 def test_the_sdk_hears_of_a_port_only_what_engines_of_2017_may_be_told(mode, said):
-    [port] = EndpointSpec(ports={8080: _published(80, mode)})["Ports"]
+    [port] = EndpointSpec(ports={8080: published_port(80, mode)})["Ports"]
     assert (port["PublishedPort"], port["TargetPort"], port["Protocol"]) == (8080, 80, "tcp")
     assert port.get("PublishMode") == said
