@@ -74,12 +74,6 @@ class Gossip:
             and (until is None or change.t < until)
         ]
 
-    def flaps_per_minute(self, *, since: float = 0.0, until: float | None = None) -> float:
-        """How often a minute a dockerd held another for failed, all pairs together."""
-        end = self._trial.clock.now() if until is None else until
-        failed = self.changes("failed", since=since, until=end)
-        return len(failed) / (max(end - since, 1e-6) / 60)
-
     def time_to(
         self, kind: Kind, about: Node, *, within: float, since: float, by: Node | None = None
     ) -> Elapsed:

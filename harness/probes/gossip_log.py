@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,25 +40,17 @@ class Change:
     kind: Kind
 
 
-def changes_in(
-    logs: Iterable[tuple[str, str]], names: Mapping[str, str], *, to_trial_time: float
-) -> list[Change]:
-    """The changes in dockerd logs, given as (node name, text), in order of time.
-
-    ``names``: address -> node name. ``to_trial_time`` is added to a line's UTC stamp in seconds.
-    Gossip knows nodes by ids that are new after each start; one that nobody resolves is kept.
-    """
-    matches = [(node, list(LINE.finditer(text))) for node, text in logs]
-    return changes_of(matches, names, to_trial_time=to_trial_time)
-
-
 def changes_of(
     logs: Sequence[tuple[str, Sequence[re.Match[str]]]],
     names: Mapping[str, str],
     *,
     to_trial_time: float,
 ) -> list[Change]:
-    """The same of lines that were found before, given as (node name, matches of ``LINE``)."""
+    """Return the changes in dockerd logs, given as (node name, matches of ``LINE``), by time.
+
+    ``names``: address -> node name. ``to_trial_time`` is added to a line's UTC stamp in seconds.
+    Gossip knows nodes by ids that are new after each start; an unknown id is kept as it is.
+    """
     owners: dict[str, str] = {}
     for node, matches in logs:
         for match in matches:

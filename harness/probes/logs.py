@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,16 +118,6 @@ class DockerdLogs:
     ) -> int:
         """How many lines of these patterns there are."""
         return len(self.lines(*patterns, node=node, since=since, until=until))
-
-    def per_minute(self, *patterns: str, since: float = 0.0, until: float | None = None) -> float:
-        """Lines of these patterns a minute, over the time from ``since`` to ``until`` (now)."""
-        end = self._trial.clock.now() if until is None else until
-        minutes = max(end - since, 1e-6) / 60
-        return self.count(*patterns, since=since, until=end) / minutes
-
-    def counts(self, *, since: float = 0.0) -> dict[str, int]:
-        """How many lines of each pattern there are; patterns without one are left out."""
-        return dict(sorted(Counter(line.pattern for line in self.lines(since=since)).items()))
 
     def time_to(
         self, pattern: str, *, within: float, since: float, node: Node | None = None

@@ -211,13 +211,6 @@ class Reachability:
         words = f"{worst.cell}: {', '.join(worst.outcomes)}"
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
-    def share_of_failures(self, *, since: float = 0.0, inside: bool | None = None) -> float | None:
-        """The share of requests that did not get an answer below 400; None without requests."""
-        attempts = self.attempts(since=since, inside=inside)
-        if not attempts:
-            return None
-        return sum(attempt.outcome != "ok" for attempt in attempts) / len(attempts)
-
     def matrix(self, *, since: float = 0.0) -> dict[Cell, Attempt]:
         """The last attempt of each cell that was asked since then."""
         out = self._on_their_way_out()
