@@ -169,7 +169,7 @@ def watched(web, discovery, reachability):
     with (
         discovery.watch(web, every=0.5, nodes=places),
         reachability.watch(
-            web, every=2.0, inside=True, every_inside=3.0, watchers=discovery.watchers
+            web, every=2.0, inside=True, every_inside=3.0, vantage_points=discovery.vantage_points
         ),
     ):
         yield

@@ -68,21 +68,29 @@ def views_of(
 
 
 class Leadership:
-    """The probe on a lab's managers."""
+    """The probe on a lab's managers.
+
+    ::
+
+        with faults.kill_dockerd(leader) as outage:
+            took = leadership.time_to_new_leader(
+                other_than=leader, since=outage.injected_at, within=45
+            )
+    """
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
         self._logs = [(n.name, LogTail(n.dir / "dockerd.log", LINE)) for n in nodes]
         self._trial = trial
 
     def views(self) -> list[View]:
-        """All views logged so far, times before the trial included (negative)."""
+        """Return all views logged so far, those before the trial included (negative times)."""
         matches = [(node, log.matches()) for node, log in self._logs]
         return views_of(matches, to_trial_time=to_trial_time(self._trial.clock))
 
     def time_to_new_leader(
         self, *, other_than: Node | None = None, since: float, within: float
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until a manager (other than one) was elected.
+        """Measure the time from ``since`` (monotonic) until a manager (other than one) was elected.
 
         Elected means that a manager itself says so: raft says it when a majority has voted. The
         time is that of the line, not of its reading.
@@ -107,7 +115,7 @@ class Leadership:
         return Elapsed(round(views[0].t - start, 6), reached=True)
 
     def elections(self, *, since: float) -> list[View]:
-        """All elections from ``since`` (trial seconds) on, as those who won them saw them."""
+        """Return all elections from ``since`` (trial seconds) on, as their winners saw them."""
         return [view for view in self.views() if view.t >= since and view.leader == view.by]
 
     def save(self) -> None:

@@ -129,12 +129,12 @@ class Deployment:
                 every=0.5,
             )
 
-    def wait_serving(self, site: ClientHost, within: float) -> None:
+    def wait_serving(self, client: ClientHost, within: float) -> None:
         """Wait ``within`` seconds until every entry answers 200, asked from a client host."""
         deadline = Deadline(within)
         for name, url in self.entries.items():
             wait_for(
-                partial(site.network.call, partial(_answers, url, self.path)),
+                partial(client.network.call, partial(_answers, url, self.path)),
                 state=f"{self.workload.name} to answer at {name} ({url})",
                 within=deadline.remaining,
                 every=0.2,

@@ -2,8 +2,8 @@
 
 Not a resolver library, because nothing may be cached, retried or looked up in a hosts file on the
 way. Not dnslib either: a probe asks ten times a second for every name at every vantage point, in a
-guest whose processor is emulated. On the core of a server, with 8 addresses in the answer, a question and
-its answer cost 42 + 242 us with dnslib and 1 + 14 us here.
+guest whose processor is emulated. On a server's core, with 8 addresses in the answer, encoding a
+question and decoding its answer takes 42 + 242 us with dnslib, and 1 + 14 us here.
 """
 
 from __future__ import annotations

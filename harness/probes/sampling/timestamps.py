@@ -12,7 +12,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d
 
 
 def epoch_seconds(stamp: str) -> float:
-    """RFC 3339 with up to nanoseconds, as seconds since the epoch; 0.0 if it is none."""
+    """Return an RFC 3339 time (up to nanoseconds) in s since the epoch; 0.0 for other text."""
     match = _STAMP.fullmatch(stamp)
     if not match:
         return 0.0
@@ -25,5 +25,5 @@ def epoch_seconds(stamp: str) -> float:
 
 
 def to_trial_time(clock: TrialClock) -> float:
-    """What to add to seconds since the epoch to have trial time, by the clocks of now."""
+    """Return what to add to seconds since the epoch for trial time, by the clocks of now."""
     return clock.now() - time.time()
