@@ -26,16 +26,16 @@ def test_a_sound_workload_is_taken(replicas):
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: service(replicas=-1), "-1 replicas cannot be"),
-        (lambda: service(published=0), "port 0 is none"),
-        (lambda: service(published=65536), "port 65536 is none"),
+        (lambda: service(replicas=-1), "-1 is not a number of replicas"),
+        (lambda: service(published=0), "0 is not a port"),
+        (lambda: service(published=65536), "65536 is not a port"),
         (lambda: workload(service(), service()), "names must differ"),
         (
             lambda: workload(service("a", published=80), service("b", published=80)),
             r"two services publish one port: \[80, 80\]",
         ),
-        (lambda: workload(service(networks=("other",))), "wants networks the workload has not"),
-        (lambda: workload(service(), entry="web"), "no service 'web' to enter by"),
+        (lambda: workload(service(networks=("other",))), "names unknown networks"),
+        (lambda: workload(service(), entry="web"), "no service 'web' as its entry"),
         (lambda: workload(service()).service("web"), "has no service 'web'"),
         (lambda: workload(service(), subnets={"far": "10.0.0.0/26"}), "has no network 'far'"),
         (lambda: workload(service(), subnets={"net": "10.0.0.1/26"}), "host bits set"),
