@@ -94,7 +94,7 @@ class Load:
 
         ``users`` each ask ``per_user`` times a second, spread evenly, each of one entry node for
         good (round robin). ``shape`` sets the number of users by (seconds, users) instead; its
-        last stage lasts until the end. ``timeout``, in seconds, is for a whole request,
+        last stage lasts until the end. ``timeout``, in seconds, is for an entire request,
         connecting included. Raises :class:`UsageError` for what cannot be meant.
         """
         stages = tuple(
@@ -259,7 +259,7 @@ class Traffic:
 
     def _start(self) -> None:
         # The child may run in another working folder, and pytest may have found the harness in
-        # a way the child would not: both are told by the path of this very package.
+        # a way the child would not: both get the path of this very package.
         above = str(Path(harness.__file__).parent.parent)
         environment = {
             **os.environ,
@@ -422,7 +422,7 @@ def _read(path: Path, kind: type[T], load: int) -> list[T]:
 def _is_base_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for what is no port
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         return False
     plain = url.isascii() and not any(c <= " " for c in url)

@@ -180,7 +180,7 @@ def user_class(generator: Generator) -> type[locust.User]:
             if self.slot is None:  # Locust runs a task before it first waits
                 return
             # A user whose timer goes off just when Locust kills it for waiting would begin a
-            # request and die in it, and nobody would have it on record.
+            # request and die in it, and it would not be recorded.
             if generator.stopping.is_set():
                 return
             answer, error = NOBODY, None

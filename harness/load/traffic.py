@@ -66,7 +66,7 @@ class Requests:
     def share(self, *outcomes: Outcome) -> float | None:
         """Return the share (0 to 1) of requests with one of ``outcomes``.
 
-        The whole is all requests but those of outcome ``client``, which the swarm never saw. A
+        The total is all requests but those of outcome ``client``, which the swarm never saw. A
         hanging swarm gets fewer requests than a healthy one (a user waits for its answer): see
         :attr:`Account.blocked` for what was not even asked.
         """

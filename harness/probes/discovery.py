@@ -159,7 +159,7 @@ class Discovery:
     def relearn(self) -> None:
         """Learn the services' virtual addresses anew: another network comes with another address.
 
-        From then on they are held for the ones there were all along: ask only about what comes.
+        They then count as the addresses of the past too: ask only about what comes after.
         """
         self._learn_virtual_addresses()
 
@@ -261,8 +261,8 @@ class Discovery:
     ) -> Elapsed:
         """Measure the time until every place (on ``nodes``) gives what is true, and nothing else.
 
-        ``since``: a reading of the monotonic clock (default: now). Whole is what was whole in two
-        looks half a second apart, and the time is that of the first.
+        ``since``: a reading of the monotonic clock (default: now). Converged is what was
+        so in two checks half a second apart, and the time is that of the first.
         """
         wanted = None if nodes is None else list(nodes)
         converged_at: list[float] = []
@@ -273,7 +273,7 @@ class Discovery:
                 return NotYet("; ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else ""))
             converged_at.append(time.monotonic())
             if converged_at[-1] - converged_at[0] < 0.5:
-                return NotYet("whole for less than half a second")
+                return NotYet("converged for less than half a second")
             return True
 
         seen = time_until(

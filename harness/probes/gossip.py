@@ -276,7 +276,7 @@ class Gossip:
 
 
 def _turn_on(node: Node) -> None:
-    """Have dockerd start the server: in its configuration file, and told to read that again."""
+    """Have dockerd start the server: by its configuration file, which it then reads again."""
     file = Path(f"/proc/{node.pid}/root/etc/docker/daemon.json")
     try:
         settings = json.loads(file.read_text()) if file.exists() else {}

@@ -1,6 +1,6 @@
 """A service's tasks: how many truly run, twins in one slot, and what the managers say of them.
 
-What runs is told by the containers (:mod:`harness.probes.containers`); the states and errors that
+What runs is read from the containers (:mod:`harness.probes.containers`); the states and errors that
 a manager lists are read twice a second, each with the time at which the agent saw it.
 """
 

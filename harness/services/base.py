@@ -1,7 +1,7 @@
 """What all external services have in common: a host of their own, a name, and ways to be away.
 
 Each is a real server on a client host of its own, known by name on every node. What can
-be wrong with it is told apart as an operator tells it: a port that refuses, packets that vanish,
+be wrong with it is distinguished as an operator would: a port that refuses, packets that vanish,
 a server that has moved, and what the server itself does, which is each service's own.
 """
 
@@ -107,7 +107,7 @@ class ExternalService:
         """Return where a service with this first address goes when it moves."""
         network, _, number = address.rpartition(".")
         if _ELSEWHERE + int(number) > 254:
-            raise UsageError(f"there is no other address for {address} on the fabric")
+            raise UsageError(f"{address} has no other address to move to on the fabric")
         return f"{network}.{_ELSEWHERE + int(number)}"
 
     def move_back(self) -> None:

@@ -18,10 +18,10 @@ def epoch_seconds(stamp: str) -> float:
         return 0.0
     zone = "+00:00" if match[3] == "Z" else match[3]
     try:
-        whole = datetime.fromisoformat(match[1] + zone).astimezone(UTC).timestamp()
+        seconds = datetime.fromisoformat(match[1] + zone).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return 0.0
-    return whole + float(f"0.{match[2] or 0}")
+    return seconds + float(f"0.{match[2] or 0}")
 
 
 def to_trial_time(clock: TrialClock) -> float:

@@ -1,4 +1,4 @@
-"""The GELF sink itself: a child process that receives, counts, and misbehaves when told to.
+"""The GELF sink itself: a child process that receives, counts, and misbehaves on command.
 
 Started by :class:`harness.services.GelfSink` with its settings as JSON in the first
 argument; commands come as JSON lines on standard input and are answered by one line each on

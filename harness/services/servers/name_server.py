@@ -1,4 +1,4 @@
-"""The name server itself: a child process that answers for a zone, and misbehaves when told to.
+"""The name server itself: a child process that answers for a zone, and misbehaves on command.
 
 Started by :class:`harness.services.NameServer` with its settings as JSON in the first argument;
 commands come as JSON lines on standard input and are answered by one line each on standard output;
@@ -34,14 +34,14 @@ Send = Callable[[bytes], None]
 
 
 class Zone:
-    """Answers from a table of names, or as it was told to lie."""
+    """Answers from a table of names, or lies on command."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = {name.rstrip(".").lower(): address for name, address in names.items()}
         self.lie: str | None = None
 
     def reply(self, packet: bytes) -> bytes | None:
-        """The answer to a question; None for what is no question."""
+        """Return the answer to a question; None for a packet that is not a question."""
         try:
             question = DNSRecord.parse(packet)
         except DNSError:

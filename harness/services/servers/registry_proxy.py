@@ -1,4 +1,4 @@
-"""The registry's proxy: a child process that ends TLS, misbehaves when told to, and passes on the
+"""The registry's proxy: a child process that ends TLS, misbehaves on command, and passes on the
 rest to Debian's docker-registry, which it starts behind itself.
 
 Started by :class:`harness.services.Registry` with its settings as JSON in the first argument;
@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
                 each.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or does not like the certificate, is no news."""
+        """Ignore a client that goes away or rejects the certificate."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -176,9 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _refuse(self, status: int, words: str = "as it was told to") -> None:
+    def _refuse(self, status: int, message: str = "refused on command") -> None:
         self.server.proxy.answers[str(status)] += 1
-        error = {"code": _CODES.get(status, "UNKNOWN"), "message": words}
+        error = {"code": _CODES.get(status, "UNKNOWN"), "message": message}
         body = json.dumps({"errors": [error]}).encode()
         self.send_response_only(status)
         if status == 401:
