@@ -194,7 +194,7 @@ def watched(web, discovery, reachability):
     with (
         discovery.watch(web, every=1.0),
         reachability.watch(
-            web, every=2.0, inside=True, every_inside=4.0, watchers=discovery.watchers
+            web, every=2.0, inside=True, every_inside=4.0, vantage_points=discovery.vantage_points
         ),
     ):
         yield

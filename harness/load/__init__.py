@@ -1,4 +1,4 @@
-"""Load: Locust in a process of its own, each request on record, its own failings told apart."""
+"""Load: Locust in a process of its own, each request recorded, its own failures kept apart."""
 
 from harness.load.load import HttpTarget, Load, Place, Traffic
 from harness.load.outcome import CONNECTION_ERRORS, OUTCOMES, Outcome

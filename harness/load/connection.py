@@ -1,4 +1,4 @@
-"""One user's connection to its entry node: HTTP/1.1, kept alive, and nothing done behind the back.
+"""One user's connection to its entry node: HTTP/1.1, kept alive, and without hidden retries.
 
 The clients at hand (geventhttpclient's own, and so Locust's ``FastHttpUser``) quietly repeat a GET
 whose connection broke, which hides the very resets a chaos test is there to count. So only the

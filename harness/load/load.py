@@ -48,7 +48,7 @@ class Place(Protocol):
     def run_module(
         self, module: str, *, environment: Mapping[str, str], log: Path
     ) -> subprocess.Popen[bytes]:
-        """Run a Python module there, its words appended to ``log``, its standard input a pipe."""
+        """Run a Python module there, its output appended to ``log``, its standard input a pipe."""
         ...
 
 
@@ -67,10 +67,17 @@ class HttpTarget(Protocol):
 
 
 class Load:
-    """The fixture ``load``: makes traffic from ``site``, on record in ``trial``."""
+    """The fixture ``load``: makes traffic from ``place``, recorded in ``trial``.
 
-    def __init__(self, site: Place, trial: Trial) -> None:
-        self._site = site
+    ::
+
+        with load.http(web, users=10) as traffic:
+            ...
+        measure(SHARE_OF_50X, traffic.share_of_50x)
+    """
+
+    def __init__(self, place: Place, trial: Trial) -> None:
+        self._place = place
         self._trial = trial
 
     def http(
@@ -83,11 +90,11 @@ class Load:
         timeout: float = 10.0,
         path: str | None = None,
     ) -> Traffic:
-        """HTTP traffic for as long as the ``with`` block lasts.
+        """Make HTTP traffic for as long as the ``with`` block lasts.
 
         ``users`` each ask ``per_user`` times a second, spread evenly, each of one entry node for
         good (round robin). ``shape`` sets the number of users by (seconds, users) instead; its
-        last stage lasts until the end. ``timeout``, in seconds, is for a whole request,
+        last stage lasts until the end. ``timeout``, in seconds, is for an entire request,
         connecting included. Raises :class:`UsageError` for what cannot be meant.
         """
         stages = tuple(
@@ -107,7 +114,7 @@ class Load:
             requests=str(self._trial.samples("requests").absolute()),
             events=str(self._trial.samples("generator").absolute()),
         )
-        return Traffic(self._site, self._trial, plan)
+        return Traffic(self._place, self._trial, plan)
 
 
 class Traffic:
@@ -119,8 +126,8 @@ class Traffic:
     those written so far (at most half a second old).
     """
 
-    def __init__(self, site: Place, trial: Trial, plan: Plan) -> None:
-        self._site = site
+    def __init__(self, place: Place, trial: Trial, plan: Plan) -> None:
+        self._place = place
         self._trial = trial
         self._plan = plan
         self._process: subprocess.Popen[bytes] | None = None
@@ -131,7 +138,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         if self._process is not None:
-            raise UsageError("this load ran already", hint="ask load.http for another one")
+            raise UsageError("this load has already run", hint="call load.http for another one")
         self._start()
         try:
             begun = self._until("Locust to begin", START_WITHIN, self._begun)
@@ -162,7 +169,7 @@ class Traffic:
         self._stop()
 
     def snapshot(self) -> Requests:
-        """The requests that are on disk so far; those under way are not among them."""
+        """Return the requests that are on disk so far; those under way are not among them."""
         if self._final is not None:
             return self._final
         return Requests(_read(Path(self._plan.requests), Request, self._plan.load))
@@ -174,7 +181,7 @@ class Traffic:
 
     @property
     def account(self) -> Account:
-        """Where the requests of the timetable went. Raises :class:`LoadError` before the end."""
+        """Where the requests of the timetable went. Raise :class:`LoadError` before the end."""
         if self._account is None:
             raise LoadError(
                 "the load is still running: what it did not send is only known at its end",
@@ -224,10 +231,12 @@ class Traffic:
         return self.snapshot().elsewhere(entry)
 
     def longest_gap(self, entry: str | None = None) -> float | None:
-        """See :meth:`Requests.longest_gap`. Raises :class:`UsageError` if ``entry`` is none."""
+        """See :meth:`Requests.longest_gap`. Raise :class:`UsageError` for an unknown ``entry``."""
         if entry is not None and entry not in dict(self._plan.entries):
             known = ", ".join(name for name, _ in self._plan.entries)
-            raise UsageError(f"{entry!r} is no entry of this load", hint=f"its entries: {known}")
+            raise UsageError(
+                f"{entry!r} is not an entry of this load", hint=f"its entries: {known}"
+            )
         return self.snapshot().longest_gap(entry)
 
     def gaps_by_entry(self) -> dict[str, float]:
@@ -250,7 +259,7 @@ class Traffic:
 
     def _start(self) -> None:
         # The child may run in another working folder, and pytest may have found the harness in
-        # a way the child would not: both are told by the path of this very package.
+        # a way the child would not: both get the path of this very package.
         above = str(Path(harness.__file__).parent.parent)
         environment = {
             **os.environ,
@@ -259,7 +268,9 @@ class Traffic:
         }
         try:
             self._log_from = self._log.stat().st_size if self._log.exists() else 0
-            self._process = self._site.run_module(GENERATOR, environment=environment, log=self._log)
+            self._process = self._place.run_module(
+                GENERATOR, environment=environment, log=self._log
+            )
         except OSError as error:
             raise LoadError(f"cannot start Locust: {error}") from error
 
@@ -272,7 +283,7 @@ class Traffic:
             if code is not None:
                 raise LoadError(
                     f"Locust ended with exit code {code} before it could be used: {self._words()}",
-                    hint=f"all it said is in {self._log}",
+                    hint=f"its output is in {self._log}",
                 )
             return predicate()
 
@@ -280,8 +291,8 @@ class Traffic:
             return wait_for(alive_and, state=state, within=within)
         except WaitTimeout as timeout:
             raise LoadError(
-                f"Locust does not get going: {timeout.what}; it said: {self._words()}",
-                hint=f"all it said is in {self._log}",
+                f"Locust does not start: {timeout.what}; it said: {self._words()}",
+                hint=f"its output is in {self._log}",
             ) from timeout
 
     def _begun(self) -> float | NotYet:
@@ -313,7 +324,7 @@ class Traffic:
         raise UsageError("a load without users")
 
     def _stop(self) -> None:
-        """End the child, read what it left, and put on record what there is to doubt."""
+        """End the child, read what it left, and record what there is to doubt."""
         if self._process is None or self._final is not None:
             return
         doubts = self._end(self._process)
@@ -351,7 +362,7 @@ class Traffic:
             self._trial.doubt(doubt)
 
     def _end(self, process: subprocess.Popen[bytes]) -> list[str]:
-        """Stop the child; returns what was not as it should be."""
+        """Stop the child; return what was not as it should be."""
         doubts = []
         early = process.poll()
         if early is not None:
@@ -371,7 +382,7 @@ class Traffic:
         if process.stdin is not None:
             process.stdin.close()
         if not doubts and "Traceback (most recent call last)" in self._said():
-            doubts.append(f"something fell over inside Locust: {self._words()}")
+            doubts.append(f"an exception was raised inside Locust: {self._words()}")
         return doubts
 
     def _events(self) -> list[Event]:
@@ -384,7 +395,7 @@ class Traffic:
             return ""
 
     def _words(self) -> str:
-        """The one line to quote of what Locust said: the last error's, else the last."""
+        """Return the one line of Locust's output to quote: the last error's, else the last."""
         lines = [line.strip() for line in self._said().splitlines() if line.strip()]
         # gevent says which greenlet fell over after it has said what it fell over.
         errors = [line for line in lines if _ERROR_LINE.match(line)]
@@ -411,7 +422,7 @@ def _read(path: Path, kind: type[T], load: int) -> list[T]:
 def _is_base_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for what is no port
+        _ = parts.port  # raises for an invalid port
     except ValueError:
         return False
     plain = url.isascii() and not any(c <= " " for c in url)
@@ -429,7 +440,7 @@ def _check(
     if not stages or any(s.users < 0 or not 0 < s.seconds < math.inf for s in stages):
         said = [(stage.seconds, stage.users) for stage in stages]
         raise UsageError(
-            f"a load's shape is a list of (seconds, users), not {said}",
+            f"{said} is not a shape of load: give a list of (seconds, users)",
             hint="seconds above 0, users 0 or more, at least one stage",
         )
     most = max(stage.users for stage in stages)
@@ -437,11 +448,11 @@ def _check(
         raise UsageError("a load needs at least one user")
     if not 0 < per_user <= MOST_PER_USER:
         raise UsageError(
-            f"a user cannot ask {per_user:g} times a second",
+            f"{per_user:g} is not a rate for one user",
             hint=f"more than 0 and at most {MOST_PER_USER:g}; for more load take more users",
         )
     if not 0 < timeout < math.inf:
-        raise UsageError(f"a request's timeout is a number of seconds above 0, not {timeout:g}")
+        raise UsageError(f"{timeout:g} is not a valid timeout: give a number of seconds above 0")
     if not entries:
         raise UsageError("the target of a load has no entry node to ask")
     if most < len(entries):
@@ -451,6 +462,8 @@ def _check(
         )
     for name, url in entries.items():
         if not _is_base_url(url):
-            raise UsageError(f"the entry {name} is no http:// address: {url!r}")
+            raise UsageError(f"{url!r}, the entry {name}, is not an http:// address")
     if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
-        raise UsageError(f"a path starts with / and has no blanks or controls in it: {path!r}")
+        raise UsageError(
+            f"{path!r} is not a path: start it with /, without blanks or control characters"
+        )

@@ -41,7 +41,7 @@ PULSE = 0.1
 """Seconds between two turns of the pulse that notices a standing event loop."""
 
 STALL = 0.25
-"""A pulse later than this many seconds is put on record."""
+"""A pulse later than this many seconds is recorded."""
 
 FLUSH_EVERY = 3
 """Pulses between two writes to disk."""
@@ -89,7 +89,7 @@ class Generator:
         return round(time.monotonic() - self.plan.origin, 6)
 
     def run(self) -> int:
-        """Generate until told to stop; returns the exit code, 1 if a user fell over."""
+        """Generate until SIGTERM; return the exit code, 1 if a user raised an exception."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
         gevent.signal_handler(signal.SIGTERM, self.stopping.set)
         gevent.spawn(self._end_with_parent)
@@ -127,7 +127,7 @@ class Generator:
         return 1 if fell_over else 0
 
     def _pulse(self) -> None:
-        """Flush now and then, and put on record when the event loop stood still."""
+        """Flush now and then, and record when the event loop stood still."""
         for beat in itertools.count():
             before = self.now()
             gevent.sleep(PULSE)
@@ -180,7 +180,7 @@ def user_class(generator: Generator) -> type[locust.User]:
             if self.slot is None:  # Locust runs a task before it first waits
                 return
             # A user whose timer goes off just when Locust kills it for waiting would begin a
-            # request and die in it, and nobody would have it on record.
+            # request and die in it, and it would not be recorded.
             if generator.stopping.is_set():
                 return
             answer, error = NOBODY, None

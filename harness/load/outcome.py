@@ -2,7 +2,7 @@
 
 ``ok`` is any answer below 400 (redirects are not followed: one is an answer). ``reset`` is a
 connection that was there and broke, or an answer that broke off or was no HTTP. ``timeout`` is
-no connection or no whole answer in time. ``client`` is trouble of the generator's own (no port,
+no connection or no complete answer in time. ``client`` is trouble of the generator's own (no port,
 no file descriptor left) and says nothing about the swarm.
 """
 

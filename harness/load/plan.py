@@ -1,4 +1,4 @@
-"""What a generator is told: one JSON object in one environment variable."""
+"""A generator's plan: one JSON object in one environment variable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of ``samples/generator.jsonl``: what befell the generator itself.
+    """A line of ``samples/generator.jsonl``: what happened to the generator itself.
 
     ``begun``: from ``t`` on the timetable holds. ``stall``: at ``t`` the event loop turned again,
     ``seconds`` late. ``stopping``: after ``t`` no request was started. ``ended``: all was written;

@@ -1,4 +1,4 @@
-"""What traffic was like: pure statistics over requests, no process and no file in sight.
+"""What traffic was like: statistics over requests, without any process or file.
 
 Times are seconds of trial time. A share or a gap of no requests at all is None and not 0: it was
 not measured, and a trial that relies on it is unknown.
@@ -43,12 +43,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def done(self) -> float:
-        """When the answer was there, or it was clear that none would come."""
+        """When the answer was complete, or it was clear that none would come."""
         return self.t + self.took
 
 
 class Requests:
-    """Requests in the order of their start, and the questions they can answer."""
+    """Requests in the order of their start, and statistics over them."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
         self.all: tuple[Request, ...] = tuple(sorted(requests, key=lambda r: (r.t, r.user)))
@@ -64,9 +64,9 @@ class Requests:
         return dict(sorted(Counter(r.outcome for r in self.all).items()))
 
     def share(self, *outcomes: Outcome) -> float | None:
-        """The share (0 to 1) of requests with one of ``outcomes``.
+        """Return the share (0 to 1) of requests with one of ``outcomes``.
 
-        The whole is all requests but those of outcome ``client``, which the swarm never saw. A
+        The total is all requests but those of outcome ``client``, which the swarm never saw. A
         hanging swarm gets fewer requests than a healthy one (a user waits for its answer): see
         :attr:`Account.blocked` for what was not even asked.
         """
@@ -86,15 +86,15 @@ class Requests:
         return self.share(*CONNECTION_ERRORS)
 
     def window(self, t0: float, t1: float) -> Requests:
-        """The requests that were started at ``t0`` or later and before ``t1``."""
+        """Return the requests started at ``t0`` (trial seconds) or later and before ``t1``."""
         return Requests(r for r in self.all if t0 <= r.t < t1)
 
     def of_entry(self, entry: str) -> Requests:
-        """The requests that were sent to the node ``entry``."""
+        """Return the requests sent to the node ``entry``."""
         return Requests(r for r in self.all if r.entry == entry)
 
     def elsewhere(self, entry: str) -> Requests:
-        """The requests that were sent to any node but ``entry``."""
+        """Return the requests sent to any node but ``entry``."""
         return Requests(r for r in self.all if r.entry != entry)
 
     @property
@@ -103,7 +103,7 @@ class Requests:
         return tuple(sorted({r.entry for r in self.all}))
 
     def longest_gap(self, entry: str | None = None) -> float | None:
-        """The longest time, in seconds, in which no success came in.
+        """Return the longest time, in seconds, in which no success came in.
 
         Watched from the start of the first request to the end of the last one, of ``entry`` or,
         without one, of all entries taken together (the service is reachable if any entry is). A
@@ -125,13 +125,15 @@ class Requests:
         return {entry: gap for entry, gap in gaps if gap is not None}
 
     def latency(self, percent: float) -> float | None:
-        """A percentile of the time, in seconds, that successes took (nearest rank).
+        """Return a percentile of the time, in seconds, that successes took (nearest rank).
 
         Only successes: a refused connection is quick, and no latency. None without any. Raises
         :class:`UsageError` for a percentage outside 0 to 100.
         """
         if not 0 < percent <= 100:
-            raise UsageError(f"there is no {percent:g}th percentile", hint="say 0 < percent <= 100")
+            raise UsageError(
+                f"{percent:g} is not a valid percentile: give a number above 0, at most 100"
+            )
         took = sorted(r.took for r in self.all if r.outcome == "ok")
         if not took:
             return None
@@ -172,7 +174,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return (self.unsent + self.client) / self.scheduled if self.scheduled else 0.0
 
     def doubts(self) -> list[str]:
-        """Reasons not to believe what this load says about the swarm, as sentences."""
+        """Return reasons to doubt what this load says about the swarm, as sentences."""
         found = []
         if self.longest_stall > MOST_STALL:
             found.append(
@@ -203,7 +205,7 @@ def account(
     stopped: float,
     stalls: Iterable[float] = (),
 ) -> Account:
-    """Hold what was sent against the timetable.
+    """Compare what was sent with the timetable.
 
     ``begun`` and ``stopped`` are the trial times between which the timetable held; slots so
     shortly before ``stopped`` that a prompt user could have missed them are not counted.

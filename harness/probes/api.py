@@ -73,7 +73,13 @@ class Asked:
 
 
 class Api:
-    """The probe on the managers. :meth:`watch` is a context manager."""
+    """The probe on the managers. :meth:`watch` is a context manager.
+
+    ::
+
+        with api.watch(), faults.kill_dockerd(leader) as outage:
+            took = api.time_to_all("write", since=outage.injected_at, within=45)
+    """
 
     def __init__(self, managers: Iterable[Node], trial: Trial) -> None:
         self._managers = list(managers)
@@ -88,7 +94,7 @@ class Api:
 
     @contextmanager
     def watch(self, *, every: float = EVERY, writes: bool = True) -> Iterator[Api]:
-        """Ask every manager while the block lasts; ``writes``: not only questions."""
+        """Ask every manager while the block lasts; with ``writes``, have them write too."""
         self.start(every=every, writes=writes)
         try:
             yield self
@@ -96,9 +102,9 @@ class Api:
             self.close()
 
     def start(self, *, every: float = EVERY, writes: bool = True) -> None:
-        """Begin to ask."""
+        """Start asking."""
         if self._threads:
-            raise UsageError("the API is watched already")
+            raise UsageError("the API is already being watched")
         self._stop.clear()
         for node in self._managers:
             thread = threading.Thread(
@@ -111,7 +117,7 @@ class Api:
             thread.start()
 
     def close(self) -> None:
-        """End the asking, remove secrets left behind, write ``samples/api.jsonl``."""
+        """Stop, remove secrets left behind, and write ``samples/api.jsonl``."""
         if not self._threads:
             return
         self._stop.set()
@@ -136,7 +142,7 @@ class Api:
         since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Asked]:
-        """The requests that began from ``since`` to ``until`` (trial seconds), by time."""
+        """Return the requests that began from ``since`` to ``until`` (trial seconds), by time."""
         began = trial_moment(since)
         with self._lock:
             asked = list(self._asked)
@@ -155,14 +161,14 @@ class Api:
     def outcomes(
         self, op: Op | None = None, *, since: Moment = 0.0, until: float | None = None
     ) -> dict[str, int]:
-        """How many requests had which outcome."""
+        """Return how many requests had which outcome."""
         counts = Counter(each.outcome for each in self.asked(op, since=since, until=until))
         return dict(sorted(counts.items()))
 
     def slowest(
         self, op: Op | None = None, *, since: Moment = 0.0, until: float | None = None
     ) -> Elapsed:
-        """The longest time that a request took, whatever it was answered.
+        """Return the longest time that a request took, whatever its outcome.
 
         ``reached`` False: it was given up unanswered, or still waits. Nothing asked: 0.
         """
@@ -177,14 +183,14 @@ class Api:
         return Elapsed(worst.took, reached=worst.outcome not in _UNANSWERED, last=words)
 
     def unclear(self, *, since: Moment = 0.0, until: float | None = None) -> list[Asked]:
-        """Requests that ended without words that say what is wrong: timeout, or any other error."""
+        """Return requests that ended without saying what is wrong: timeout, or any other error."""
         asked = self.asked(since=since, until=until)
         return [each for each in asked if each.outcome in ("timeout", "deadline", "error")]
 
     def time_to_all(
         self, op: Op, *, within: float, since: Moment, managers: Iterable[Node] | None = None
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until every manager has answered such a request."""
+        """Measure the time from ``since`` (monotonic) until every manager answered one."""
         start = self._trial.clock.at(monotonic_moment(since))
         wanted = {node.name for node in (self._managers if managers is None else managers)}
 
@@ -344,7 +350,7 @@ class Api:
 
 
 def outcome_of(status: int, words: str) -> str:
-    """What an answer means, by its status and the daemon's words."""
+    """Return what an answer means, by its status and the daemon's message."""
     if 200 <= status < 300:
         return "ok"
     for sign, outcome in _WORDS:

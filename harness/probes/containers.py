@@ -1,4 +1,4 @@
-"""The truth that other probes are held against: which tasks' containers run, and since when.
+"""The truth that other probes are compared with: which tasks' containers run, and since when.
 
 Each node's own dockerd tells by its events, with the time of each; the kernel tells whether the
 processes still live, every 50 ms, also when a dockerd or its whole node is dead. No manager is
@@ -60,16 +60,16 @@ class Life:
 
     @property
     def name(self) -> str:
-        """What the task calls itself: ``app.2.<task id>``."""
+        """The task's own name: ``app.2.<task id>``."""
         return f"{self.service}.{self.slot}.{self.task}"
 
     def runs_at(self, t: float) -> bool:
-        """Whether its process ran at that time."""
+        """Return whether its process ran at that time (trial seconds)."""
         return self.started <= t and (self.ended is None or t < self.ended)
 
 
 class Containers:
-    """Watches the task containers of nodes, from :meth:`start` until :meth:`close`."""
+    """The task containers of nodes, watched from :meth:`start` until :meth:`close`."""
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
         self._nodes = list(nodes)
@@ -83,11 +83,11 @@ class Containers:
 
     @property
     def running(self) -> bool:
-        """Whether it watches."""
+        """Whether it is watching."""
         return bool(self._threads)
 
     def start(self) -> None:
-        """Begin to watch; nothing happens if it does already. Returns when every node was read."""
+        """Start watching, if it does not already; return when every node was read."""
         if self._threads:
             return
         read = threading.Barrier(len(self._nodes) + 1)
@@ -106,7 +106,7 @@ class Containers:
             read.wait(timeout=30.0)
 
     def close(self) -> None:
-        """End the watching and write ``samples/containers.jsonl``."""
+        """Stop watching and write ``samples/containers.jsonl``."""
         if not self._threads:
             return
         self._stop.set()
@@ -123,14 +123,14 @@ class Containers:
         self._trial.write_samples("containers", self._rows())
 
     def lives(self, service: str | None = None) -> list[Life]:
-        """All lives seen so far, by their start."""
+        """Return all lives seen so far, by their start."""
         with self._lock:
             lives = list(self._lives.values())
         wanted = (life for life in lives if service is None or life.service == service)
         return sorted(wanted, key=lambda life: (life.started, life.container))
 
     def running_now(self, service: str | None = None) -> list[Life]:
-        """Those that run now."""
+        """Return those that run now."""
         return [life for life in self.lives(service) if life.ended is None]
 
     # -- within --------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Containers:
             with self._lock:
                 self._streams[node.name] = connection.sock
             # what runs already; what starts meanwhile waits in the stream
-            self._take_stock(node)
+            self._read_running(node)
             if read is not None:
                 with suppress(threading.BrokenBarrierError):
                     read.wait(timeout=30.0)
@@ -194,7 +194,7 @@ class Containers:
                 self._streams.pop(node.name, None)
             connection.close()
 
-    def _take_stock(self, node: Node) -> None:
+    def _read_running(self, node: Node) -> None:
         filters = quote(json.dumps({"label": [_LABEL]}))
         listed = _get(node, f"/containers/json?filters={filters}")
         for each in listed:
@@ -264,7 +264,7 @@ class Containers:
 
 
 def life_of(node: str, found: Mapping[str, Any], at: Any) -> Life:
-    """The life that ``GET /containers/ID/json`` describes; ``at``: epoch seconds -> trial time."""
+    """Return the life in ``GET /containers/ID/json``; ``at`` turns epoch seconds to trial time."""
     labels = found["Config"]["Labels"]
     service = labels["com.docker.swarm.service.name"]
     slot, _, task = labels["com.docker.swarm.task.name"].removeprefix(f"{service}.").rpartition(".")

@@ -1,9 +1,9 @@
 """What each node's embedded DNS and IPVS give for each service, against the tasks that run.
 
-On every node and in every network a watcher asks the resolver at 127.0.0.11 for ``<service>`` and
-``tasks.<service>`` ten times a second, and reads where IPVS leads, where there is IPVS. What it is
-told is compared with the containers that truly run: how long a dead address is still given, how
-long a live one is missing.
+In every network, from a vantage container on every node, the resolver at 127.0.0.11 is asked for
+``<service>`` and ``tasks.<service>`` ten times a second, and IPVS, where there is one, is read for
+where it leads. What they give is compared with the containers that truly run: how long a dead
+address is still given, how long a live one is missing.
 """
 
 from __future__ import annotations
@@ -62,14 +62,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """A stretch of a wrong address, and where it was seen."""
+    """A stretch of a wrong address, and the place where it was seen."""
 
     place: Place
     stretch: Stretch
 
 
 class Discovery:
-    """The probe. :meth:`watch` is a context manager; all questions may be asked during it."""
+    """The probe. :meth:`watch` is a context manager; all questions may be asked during it.
+
+    ::
+
+        with discovery.watch(web), faults.kill_dockerd(worker):
+            ...
+        measure(STALE, discovery.longest_stale())
+    """
 
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:
         self._nodes = list(nodes)
@@ -80,7 +87,7 @@ class Discovery:
         self._deployments: list[Deployment] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._watchers: VantageContainers | None = None
+        self._vantage_points: VantageContainers | None = None
         self._virtual: dict[tuple[str, str], str] = {}  # (network, service) -> its address
         self._resolvers: dict[tuple[str, str], tuple[VantageContainer, DnsProber]] = {}
         self._balancers: dict[tuple[str, str], NetworkNamespace] = {}
@@ -109,19 +116,19 @@ class Discovery:
         every: float = EVERY,
         nodes: Iterable[Node] | None = None,
     ) -> None:
-        """Make the watchers and begin; returns when every name was asked for once."""
+        """Start the vantage containers and the probe; return when every name was asked for once."""
         if self._thread is not None:
-            raise UsageError("discovery is watched already")
+            raise UsageError("discovery is already being watched")
         self._deployments = list(deployments)
         networks: dict[str, str] = {}
         for made in deployments:
             networks |= made.networks
         self._containers.start()
         self._learn_virtual_addresses()
-        self._watchers = VantageContainers(self._nodes if nodes is None else nodes, networks)
+        self._vantage_points = VantageContainers(self._nodes if nodes is None else nodes, networks)
         with ExitStack() as stack:
-            stack.callback(self._watchers.close)
-            self._watchers.start()
+            stack.callback(self._vantage_points.close)
+            self._vantage_points.start()
             stack.pop_all()
         self._stop.clear()
         self._thread = threading.Thread(
@@ -137,8 +144,8 @@ class Discovery:
         self._stop.set()
         self._thread.join(timeout=10.0)
         self._thread = None
-        assert self._watchers is not None
-        self._watchers.close()
+        assert self._vantage_points is not None
+        self._vantage_points.close()
         for _, resolver in self._resolvers.values():
             resolver.close()
         for namespace in self._balancers.values():
@@ -147,23 +154,23 @@ class Discovery:
         self._balancers = {}
         self._trial.write_samples("discovery", self._rows())
         if self._error is not None:
-            self._trial.doubt(f"discovery was not watched to the end: {self._error}")
+            self._trial.doubt(f"the discovery probe stopped early: {self._error}")
 
     def relearn(self) -> None:
         """Learn the services' virtual addresses anew: another network comes with another address.
 
-        From then on they are held for the ones there were all along: ask only about what comes.
+        They then count as the addresses of the past too: ask only about what comes after.
         """
         self._learn_virtual_addresses()
 
     # -- what it saw ---------------------------------------------------------------------------
 
     @property
-    def watchers(self) -> VantageContainers:
-        """The containers that are asked from, for another probe to look from too."""
-        if self._watchers is None:
-            raise UsageError("discovery is not watched: it has no watchers")
-        return self._watchers
+    def vantage_points(self) -> VantageContainers:
+        """The containers that are asked from, for another probe to share."""
+        if self._vantage_points is None:
+            raise UsageError("discovery is not being watched: it has no vantage points")
+        return self._vantage_points
 
     @property
     def places(self) -> list[Place]:
@@ -172,7 +179,7 @@ class Discovery:
             return sorted(self._views)
 
     def views(self, place: Place) -> list[View]:
-        """What a place was told, in order of time."""
+        """Return the answers that a place got, by time."""
         with self._lock:
             return list(self._views.get(place, ()))
 
@@ -183,7 +190,7 @@ class Discovery:
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> list[Found]:
-        """Dead addresses that were given, of tasks that ended at ``since`` (trial s) or later.
+        """Return dead addresses still given, of tasks that ended at ``since`` (trial s) or later.
 
         Of all services, or one; on all nodes, or some.
         """
@@ -196,7 +203,7 @@ class Discovery:
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> list[Found]:
-        """Live addresses that were not given at ``since`` or later; earlier time is cut off.
+        """Return live addresses not given from ``since`` (trial s) on; earlier time is cut off.
 
         A node whose dockerd is dead resolves nothing for the containers that live on there: all
         is missing on it.
@@ -210,7 +217,7 @@ class Discovery:
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
-        """The longest time that a dead address was still given somewhere.
+        """Return the longest time that a dead address was still given somewhere.
 
         ``reached`` False: it still was when last looked.
         """
@@ -223,18 +230,18 @@ class Discovery:
         service: str | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
-        """The longest time that a live address was not given somewhere."""
+        """Return the longest time that a live address was not given somewhere."""
         return _longest(self.missing(since=since, service=service, nodes=nodes))
 
     def most_stale(self, *, since: Moment = 0.0, service: str | None = None) -> int:
-        """How many dead addresses one place gave at one moment, at most."""
+        """Return how many dead addresses one place gave at one moment, at most."""
         by_place: dict[Place, list[Stretch]] = {}
         for found in self.stale(since=since, service=service):
             by_place.setdefault(found.place, []).append(found.stretch)
         return max(map(most_at_once, by_place.values()), default=0)
 
     def wrong(self, *, nodes: Iterable[Node] | None = None) -> list[str]:
-        """What is wrong now, in words: place by place. Empty: all is as it should be."""
+        """Return what is wrong now, place by place; empty if all places have converged."""
         names = None if nodes is None else {node.name for node in nodes}
         now = self._trial.clock.now()
         words = []
@@ -243,39 +250,41 @@ class Discovery:
                 continue
             with self._lock:
                 view = self._views[place][-1]
-            told = wrong_now(view, self._truths(place), view.last)
+            found = wrong_now(view, self._truths(place), view.last)
             if place.via == "dns" and now - view.last > 1.0 and not view.blind:
-                told.append(f"not asked for {now - view.last:.1f} s")
-            words += [f"{place}: {each}" for each in told]
+                found.append(f"not asked for {now - view.last:.1f} s")
+            words += [f"{place}: {each}" for each in found]
         return words
 
     def time_to_converged(
         self, *, within: float, since: Moment | None = None, nodes: Iterable[Node] | None = None
     ) -> Elapsed:
-        """How long until every place (on ``nodes``) gives what is true, and nothing else.
+        """Measure the time until every place (on ``nodes``) gives what is true, and nothing else.
 
-        ``since``: a reading of the monotonic clock (default: now). Whole is what was whole in two
-        looks half a second apart, and the time is that of the first.
+        ``since``: a reading of the monotonic clock (default: now). Converged is what was
+        so in two checks half a second apart, and the time is that of the first.
         """
         wanted = None if nodes is None else list(nodes)
-        whole_at: list[float] = []
+        converged_at: list[float] = []
 
-        def whole() -> bool | NotYet:
+        def converged() -> bool | NotYet:
             if wrong := self.wrong(nodes=wanted):
-                whole_at.clear()
+                converged_at.clear()
                 return NotYet("; ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else ""))
-            whole_at.append(time.monotonic())
-            if whole_at[-1] - whole_at[0] < 0.5:
-                return NotYet("whole for less than half a second")
+            converged_at.append(time.monotonic())
+            if converged_at[-1] - converged_at[0] < 0.5:
+                return NotYet("converged for less than half a second")
             return True
 
-        seen = time_until(whole, state="names to be whole", within=within, every=0.1, since=since)
+        seen = time_until(
+            converged, state="names to converge", within=within, every=0.1, since=since
+        )
         if not seen.reached or since is None:
             return seen if not seen.reached else replace(seen, seconds=max(0.0, seen.seconds - 0.5))
-        return Elapsed(round(max(0.0, whole_at[0] - monotonic_moment(since)), 6), reached=True)
+        return Elapsed(round(max(0.0, converged_at[0] - monotonic_moment(since)), 6), reached=True)
 
     def matrix(self, *, since: Moment = 0.0) -> dict[Place, tuple[float, float]]:
-        """For each place the longest (stale, missing) in seconds since a trial time."""
+        """Return for each place the longest (stale, missing) in seconds, since a trial time."""
         cells = dict.fromkeys(self.places, (0.0, 0.0))
         for found in self.stale(since=since):
             worst, other = cells[found.place]
@@ -294,16 +303,16 @@ class Discovery:
             while not self._stop.is_set():
                 self._meet()
                 now = self._trial.clock.now()
-                for (node, network), (watcher, resolver) in self._resolvers.items():
-                    if watcher.alive:
-                        resolver.ask(names[network], now, self._teller(node, network))
+                for (node, network), (vantage, resolver) in self._resolvers.items():
+                    if vantage.alive:
+                        resolver.ask(names[network], now, self._reporter(node, network))
                     else:
                         self._blind(node, network, names[network], now)
                 self._read_ipvs(now)
                 due = max(due + every, time.monotonic())
                 while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
                     for place, (_, resolver) in self._readable(left):
-                        resolver.read(self._trial.clock.now(), self._teller(*place))
+                        resolver.read(self._trial.clock.now(), self._reporter(*place))
         except BaseException as error:
             self._error = error
 
@@ -317,18 +326,18 @@ class Discovery:
         return [each for each in self._resolvers.items() if each[1][1] in ready]
 
     def _meet(self) -> None:
-        """Turn to watchers that were made since, and let go of those that are gone."""
-        assert self._watchers is not None
-        for watcher in self._watchers.there():
-            place = (watcher.node.name, watcher.network)
+        """Use vantage points that were made since, and let go of those that are gone."""
+        assert self._vantage_points is not None
+        for vantage in self._vantage_points.there():
+            place = (vantage.node.name, vantage.network)
             before = self._resolvers.get(place)
-            if before is not None and before[0] is watcher:
+            if before is not None and before[0] is vantage:
                 continue
             with suppress(LabError, OSError):
-                resolver = DnsProber(watcher.namespace)
+                resolver = DnsProber(vantage.namespace)
                 if before is not None:
                     before[1].close()
-                self._resolvers[place] = (watcher, resolver)
+                self._resolvers[place] = (vantage, resolver)
                 self._forget_balancer(place)
 
     def _names(self) -> dict[str, list[str]]:
@@ -341,12 +350,12 @@ class Discovery:
                     names[network] += [service.name, f"tasks.{service.name}"]
         return names
 
-    def _teller(self, node: str, network: str) -> Any:
-        def told(name: str, at: float, answer: Answer) -> None:
+    def _reporter(self, node: str, network: str) -> Any:
+        def report(name: str, at: float, answer: Answer) -> None:
             place = Place(node, network, name)
             self._saw(place, View(at, at, frozenset(answer.addresses), answer.error))
 
-        return told
+        return report
 
     def _blind(self, node: str, network: str, names: Iterable[str], now: float) -> None:
         for name in names:
@@ -373,28 +382,28 @@ class Discovery:
             for name in names[network]:
                 if not self.views(Place(node, network, name)):
                     return NotYet(f"{name} on {node}")
-        return bool(self._resolvers) or NotYet("no watcher")
+        return bool(self._resolvers) or NotYet("no vantage point")
 
     # -- within: IPVS --------------------------------------------------------------------------
 
     def _read_ipvs(self, now: float) -> None:
         if not self._virtual:
             return
-        for place, (watcher, _) in self._resolvers.items():
-            if not watcher.alive:
+        for place, (vantage, _) in self._resolvers.items():
+            if not vantage.alive:
                 self._forget_balancer(place)
                 continue
             with suppress(LabError, OSError):
-                with self._balancer(place, watcher).entered():
+                with self._balancer(place, vantage).entered():
                     table = TABLE.read_text()
                 self._saw_ipvs(place, destinations_in(table), now)
 
-    def _balancer(self, place: tuple[str, str], watcher: VantageContainer) -> NetworkNamespace:
+    def _balancer(self, place: tuple[str, str], vantage: VantageContainer) -> NetworkNamespace:
         if place not in self._balancers:
-            path = load_balancer(watcher.node, self._network_id(place[1]))
+            path = load_balancer(vantage.node, self._network_id(place[1]))
             # engines before 18.09 balance in each container's own namespace
             self._balancers[place] = (
-                NetworkNamespace(path) if path.exists() else watcher.namespace.again()
+                NetworkNamespace(path) if path.exists() else vantage.namespace.again()
             )
         return self._balancers[place]
 

@@ -68,10 +68,10 @@ def wrong_forwarding(
     lives: Iterable[Life],
     nodes: Mapping[str, str],
 ) -> list[str]:
-    """What of a node's entries does not fit the tasks that run, in words.
+    """Return how a node's entries do not fit the running tasks, as sentences.
 
-    ``network``: its name; ``nodes``: node name -> address. Entries of what is no task (watchers,
-    load balancers) are nobody's business here.
+    ``network``: its name; ``nodes``: node name -> address. Entries that belong to no task
+    (vantage containers, load balancers) are ignored.
     """
     by_address = {entry.address: entry for entry in entries}
     words = []

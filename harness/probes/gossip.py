@@ -45,7 +45,13 @@ _DIAGNOSTIC_PORT = 2000
 
 
 class Gossip:
-    """The probe. The logs can be asked at any time; :meth:`watch` adds the networks' peers."""
+    """The probe. The logs can be read at any time; :meth:`watch` adds the networks' peers.
+
+    ::
+
+        with faults.network.isolate(worker, plane="gossip") as cut:
+            failed = gossip.time_to("failed", worker, since=cut.injected_at, within=30)
+    """
 
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:
         self._nodes = {node.name: node for node in nodes}
@@ -69,7 +75,7 @@ class Gossip:
         since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Change]:
-        """What dockerds logged of each other from ``since`` to ``until`` (trial seconds)."""
+        """Return what dockerds logged about each other, ``since`` to ``until`` in trial seconds."""
         began = trial_moment(since)
         logs = [(name, log.matches()) for name, log in self._logs.items()]
         found = changes_of(logs, self._names, to_trial_time=to_trial_time(self._trial.clock))
@@ -83,21 +89,15 @@ class Gossip:
             and (until is None or change.t < until)
         ]
 
-    def flaps_per_minute(self, *, since: float = 0.0, until: float | None = None) -> float:
-        """How often a minute a dockerd held another for failed, all pairs together."""
-        end = self._trial.clock.now() if until is None else until
-        failed = self.changes("failed", since=since, until=end)
-        return len(failed) / (max(end - since, 1e-6) / 60)
-
     def time_to(
         self, kind: Kind, about: Node, *, within: float, since: Moment, by: Node | None = None
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until somebody logged such a change of a node."""
+        """Measure the time from ``since`` (monotonic) until some dockerd logged such a change."""
         start = self._trial.clock.at(monotonic_moment(since))
 
         def seen() -> bool | NotYet:
             found = self.changes(kind, about=about, by=by, since=start)
-            return bool(found) or NotYet(f"nobody says {kind} of {about.name}")
+            return bool(found) or NotYet(f"no dockerd has logged {kind} about {about.name}")
 
         waited = time_until(
             seen, state=f"{about.name} {kind}", within=within, every=0.25, since=since
@@ -119,9 +119,9 @@ class Gossip:
             self.close()
 
     def start(self, *deployments: Deployment, every: float = EVERY) -> None:
-        """Begin to read."""
+        """Start reading the peers."""
         if self._thread is not None:
-            raise UsageError("gossip is watched already")
+            raise UsageError("gossip is already being watched")
         for made in deployments:
             self._networks |= made.networks
         self._stop.clear()
@@ -131,34 +131,34 @@ class Gossip:
         self._thread.start()
 
     def close(self) -> None:
-        """End the reading."""
+        """Stop reading the peers."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join(timeout=60.0)
             self._thread = None
 
     def save(self) -> None:
-        """Write ``samples/gossip.jsonl``; ends the reading."""
+        """Stop, and write ``samples/gossip.jsonl``."""
         self.close()
         self._trial.write_samples("gossip", self._rows())
 
     def peers(self, node: Node, network: str) -> frozenset[str] | None:
-        """The nodes that ``node`` sees in a network (id) now; None: it is not in it itself.
+        """Return the nodes that ``node`` sees in a network (id) now; None if it is not in it.
 
-        Raises :class:`LabError` when its dockerd does not answer.
+        Raise :class:`LabError` when its dockerd does not answer.
         """
         try:
             found = _get(node, f"/networks/{network}")
         except (OSError, ValueError, HTTPException) as error:
-            raise LabError(f"{node.name} does not tell its peers: {error}") from error
+            raise LabError(f"the peers of {node.name} cannot be read: {error}") from error
         if not found or not found.get("Peers"):
             return None
         return frozenset(self._names.get(peer["IP"], peer["IP"]) for peer in found["Peers"])
 
     def wrong(self, *deployments: Deployment, nodes: Iterable[Node] | None = None) -> list[str]:
-        """Who does not see whom, in words: members of a network that do not see each other.
+        """Return the members of a network that do not see each other, as sentences.
 
-        A node is a member of a network as long as it has a task (or a watcher) on it.
+        A node is a member of a network as long as it has a task (or a vantage container) on it.
         """
         words = []
         wanted = list(self._nodes.values()) if nodes is None else list(nodes)
@@ -185,27 +185,27 @@ class Gossip:
         since: Moment | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
-        """How long until all members of each network see each other (``since``: monotonic)."""
+        """Measure the time from ``since`` (monotonic) until members of a network see each other."""
         wanted = None if nodes is None else list(nodes)
 
-        def whole() -> bool | NotYet:
+        def converged() -> bool | NotYet:
             wrong = self.wrong(*deployments, nodes=wanted)
             return NotYet("; ".join(wrong[:3])) if wrong else True
 
         return time_until(
-            whole, state="all peers to see each other", within=within, every=0.5, since=since
+            converged, state="all peers to see each other", within=within, every=0.5, since=since
         )
 
     # -- by NetworkDB and the kernel -----------------------------------------------------------
 
     def forwarding(self, node: Node, network: str) -> dict[str, Forwarding]:
-        """The neighbour and forwarding entries that a node has in a network (id), by address."""
+        """Return a node's neighbour and forwarding entries in a network (id), by address."""
         return forwarding(node, network)
 
     def wrong_forwarding(
         self, made: Deployment, *, nodes: Iterable[Node] | None = None
     ) -> list[str]:
-        """Tasks that run and that a node in the same network could not send to, in words."""
+        """Return running tasks that a node in the same network could not send to, as sentences."""
         self._containers.start()
         words = []
         addresses = {node.name: node.address for node in self._nodes.values()}
@@ -221,7 +221,7 @@ class Gossip:
         return words
 
     def diagnose(self, node: Node) -> frozenset[str]:
-        """The members of the whole gossip cluster that a node sees, by NetworkDB itself.
+        """Return the members of the gossip cluster that a node sees, as NetworkDB itself says.
 
         Turns dockerd's diagnostic server on (a reload of its configuration) and leaves it on: it
         listens on the node's loopback. Each question is a line in dockerd's log.
@@ -230,7 +230,7 @@ class Gossip:
         return frozenset(self._names.get(peer["ip"], peer["ip"]) for peer in found["entries"])
 
     def entries(self, node: Node, network: str, table: str = "endpoint_table") -> dict[str, str]:
-        """NetworkDB's entries of a table of a network (id), as a node has them: key -> owner.
+        """Return NetworkDB's entries of a table of a network (id), as a node has it: key -> owner.
 
         Tables: ``endpoint_table`` (services and addresses), ``overlay_peer_table``.
         """
@@ -285,7 +285,7 @@ class Gossip:
 
 
 def _turn_on(node: Node) -> None:
-    """Have dockerd start the server: in its configuration file, and told to read that again."""
+    """Have dockerd start the server: by its configuration file, which it then reads again."""
     file = Path(f"/proc/{node.pid}/root/etc/docker/daemon.json")
     try:
         settings = json.loads(file.read_text()) if file.exists() else {}

@@ -1,9 +1,9 @@
-"""Gossip in dockerd's log: who holds whom for failed, and who came back. Pure reading of text."""
+"""Gossip in dockerd's log: who declared whom failed, and who came back. Only text is read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,11 +27,11 @@ LINE = re.compile(
 
 @dataclass(frozen=True)
 class Change:
-    """What one dockerd held of another from ``t`` (trial seconds) on.
+    """What one dockerd knew about another from ``t`` (trial seconds) on.
 
-    ``suspect``: no acknowledgement came in. ``failed``: given up; its tasks' names and addresses
-    go. ``left``: it is gone for good, or under another id. ``joined``: it is a member (again).
-    ``refuted``: it heard that others suspect it, and said that it lives.
+    ``suspect``: no acknowledgement came in. ``failed``: declared failed; its tasks' names and
+    addresses are withdrawn. ``left``: it is gone for good, or under another id. ``joined``: it is a
+    member (again). ``refuted``: it heard that others suspect it, and said that it lives.
     """
 
     t: float
@@ -40,25 +40,17 @@ class Change:
     kind: Kind
 
 
-def changes_in(
-    logs: Iterable[tuple[str, str]], names: Mapping[str, str], *, to_trial_time: float
-) -> list[Change]:
-    """The changes in dockerd logs, given as (node name, text), in order of time.
-
-    ``names``: address -> node name. ``to_trial_time`` is added to a line's UTC stamp in seconds.
-    Gossip knows nodes by ids that are new after each start; one that nobody resolves is kept.
-    """
-    matches = [(node, list(LINE.finditer(text))) for node, text in logs]
-    return changes_of(matches, names, to_trial_time=to_trial_time)
-
-
 def changes_of(
     logs: Sequence[tuple[str, Sequence[re.Match[str]]]],
     names: Mapping[str, str],
     *,
     to_trial_time: float,
 ) -> list[Change]:
-    """The same of lines that were found before, given as (node name, matches of ``LINE``)."""
+    """Return the changes in dockerd logs, given as (node name, matches of ``LINE``), by time.
+
+    ``names``: address -> node name. ``to_trial_time`` is added to a line's UTC stamp in seconds.
+    Gossip knows nodes by ids that are new after each start; an unknown id is kept as it is.
+    """
     owners: dict[str, str] = {}
     for node, matches in logs:
         for match in matches:
@@ -69,7 +61,7 @@ def changes_of(
     found = []
     for node, matches in logs:
         for match in matches:
-            kind, about = _told(match)
+            kind, about = _kind_and_id(match)
             if kind is None:
                 continue
             t = round(epoch_seconds(match["time"]) + to_trial_time, 6)
@@ -79,7 +71,7 @@ def changes_of(
     return sorted(found, key=lambda change: (change.t, change.by))
 
 
-def _told(match: re.Match[str]) -> tuple[Kind | None, str]:
+def _kind_and_id(match: re.Match[str]) -> tuple[Kind | None, str]:
     kinds: tuple[Kind, ...] = ("suspect", "failed", "left", "joined", "refuted")
     for kind in kinds:
         if match[kind]:

@@ -1,4 +1,4 @@
-"""What a swarm has given out: subnets, VXLAN ids and addresses, and what was given out twice.
+"""What a swarm has allocated: subnets, VXLAN ids and addresses, and what it allocated twice.
 
 Read from a manager's API: networks with their pools and ids, services with their virtual
 addresses, tasks that are meant to run with theirs. Two owners of one address in one network, two
@@ -45,13 +45,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Allocation:
-    """What was given out, by one manager's view."""
+    """What is allocated, by one manager's view; ``allocation(swarm).shared_addresses()``."""
 
     networks: tuple[Network, ...]
     given: tuple[Given, ...]
 
     def shared_addresses(self) -> list[str]:
-        """Addresses that two have in one network, in words."""
+        """Return addresses with two owners in one network, as sentences."""
         owners: dict[tuple[str, str], set[str]] = {}
         for each in self.given:
             owners.setdefault((each.network, each.address), set()).add(each.owner)

@@ -17,7 +17,7 @@ from harness.trial import Trial
 from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
 #: etcd's raft (node.go), logged by swarmkit: elected, changed or lost.
-_VIEW = re.compile(
+LINE = re.compile(
     r'^time="(?P<time>[^"]+)".*?msg="raft\.node: (?P<own>[0-9a-f]+) '
     r"(?:elected leader (?P<elected>[0-9a-f]+)"
     r"|changed leader from [0-9a-f]+ to (?P<changed>[0-9a-f]+)"
@@ -39,19 +39,14 @@ class View:
     term: int
 
 
-def views_in(logs: Iterable[tuple[str, str]], *, to_trial_time: float) -> list[View]:
-    """The views in dockerd logs, given as (node name, text), in order of time.
+def views_of(
+    logs: Iterable[tuple[str, Sequence[re.Match[str]]]], *, to_trial_time: float
+) -> list[View]:
+    """Return the views in dockerd logs, given as (node name, matches of ``LINE``), by time.
 
     ``to_trial_time`` is added to a line's UTC stamp in seconds. A leader whose own log does not
     show its raft id keeps the id for a name.
     """
-    matches = ((node, list(_VIEW.finditer(text))) for node, text in logs)
-    return _views_of(matches, to_trial_time)
-
-
-def _views_of(
-    logs: Iterable[tuple[str, Sequence[re.Match[str]]]], to_trial_time: float
-) -> list[View]:
     found = []
     names: dict[str, str] = {}
     for node, matches in logs:
@@ -73,21 +68,29 @@ def _views_of(
 
 
 class Leadership:
-    """The probe on a lab's managers."""
+    """The probe on a lab's managers.
+
+    ::
+
+        with faults.kill_dockerd(leader) as outage:
+            took = leadership.time_to_new_leader(
+                other_than=leader, since=outage.injected_at, within=45
+            )
+    """
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
-        self._logs = [(n.name, LogTail(n.dir / "dockerd.log", _VIEW)) for n in nodes]
+        self._logs = [(n.name, LogTail(n.dir / "dockerd.log", LINE)) for n in nodes]
         self._trial = trial
 
     def views(self) -> list[View]:
-        """All views logged so far, times before the trial included (negative)."""
+        """Return all views logged so far, those before the trial included (negative times)."""
         matches = [(node, log.matches()) for node, log in self._logs]
-        return _views_of(matches, to_trial_time(self._trial.clock))
+        return views_of(matches, to_trial_time=to_trial_time(self._trial.clock))
 
     def time_to_new_leader(
         self, *, other_than: Node | None = None, since: Moment, within: float
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until a manager (other than one) was elected.
+        """Measure the time from ``since`` (monotonic) until a manager (other than one) was elected.
 
         Elected means that a manager itself says so: raft says it when a majority has voted. The
         time is that of the line, not of its reading.
@@ -112,7 +115,7 @@ class Leadership:
         return Elapsed(round(views[0].t - start, 6), reached=True)
 
     def elections(self, *, since: Moment) -> list[View]:
-        """All elections from ``since`` (trial seconds) on, as those who won them saw them."""
+        """Return all elections from ``since`` (trial seconds) on, as their winners saw them."""
         began = trial_moment(since)
         return [view for view in self.views() if view.t >= began and view.leader == view.by]
 

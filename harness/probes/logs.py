@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +74,10 @@ class Line:
 
 
 class DockerdLogs:
-    """The probe: what was logged from its making on (``samples/dockerd_logs.jsonl``)."""
+    """The probe: what was logged since it was made (``samples/dockerd_logs.jsonl``).
+
+    ``logs.count("suspect", since=fault.began)`` is how many lines of that pattern there are.
+    """
 
     def __init__(
         self, nodes: Iterable[Node], trial: Trial, patterns: Mapping[str, str] = PATTERNS
@@ -95,11 +97,11 @@ class DockerdLogs:
         since: Moment = 0.0,
         until: float | None = None,
     ) -> list[Line]:
-        """Lines of these patterns (none given: of all), by time; times in trial seconds."""
+        """Return the lines of these patterns, or of all, by time; times are in trial seconds."""
         for name in patterns:
             if name not in self._patterns:
                 known = ", ".join(sorted(self._patterns))
-                raise UsageError(f"no pattern is called {name!r}", hint=f"known: {known}")
+                raise UsageError(f"{name!r} is not a known pattern", hint=f"known: {known}")
         self._read()
         began = trial_moment(since)
         return [
@@ -118,23 +120,13 @@ class DockerdLogs:
         since: Moment = 0.0,
         until: float | None = None,
     ) -> int:
-        """How many lines of these patterns there are."""
+        """Return how many lines of these patterns there are."""
         return len(self.lines(*patterns, node=node, since=since, until=until))
-
-    def per_minute(self, *patterns: str, since: float = 0.0, until: float | None = None) -> float:
-        """Lines of these patterns a minute, over the time from ``since`` to ``until`` (now)."""
-        end = self._trial.clock.now() if until is None else until
-        minutes = max(end - since, 1e-6) / 60
-        return self.count(*patterns, since=since, until=end) / minutes
-
-    def counts(self, *, since: Moment = 0.0) -> dict[str, int]:
-        """How many lines of each pattern there are; patterns without one are left out."""
-        return dict(sorted(Counter(line.pattern for line in self.lines(since=since)).items()))
 
     def time_to(
         self, pattern: str, *, within: float, since: Moment, node: Node | None = None
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until a line of a pattern, by the line's time."""
+        """Measure the time from ``since`` (monotonic) to a line of a pattern, by its stamp."""
         start = self._trial.clock.at(monotonic_moment(since))
 
         def logged() -> bool | NotYet:
@@ -175,7 +167,7 @@ def lines_in(
     to_trial_time: float,
     before: float = 0.0,
 ) -> tuple[list[tuple[float, str, str]], float]:
-    """(time, pattern, line) of all lines of interest, and the time of the last line.
+    """Return (time, pattern, line) of all lines of interest, and the time of the last line.
 
     ``to_trial_time`` is added to stamps; a line without one has that of the line before it. A
     line that several patterns match is given once for each.

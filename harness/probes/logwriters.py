@@ -1,4 +1,4 @@
-"""What the programs that write numbered log lines say of themselves, asked inside their containers.
+"""The counts of the programs that write numbered log lines, read inside their containers.
 
 The way there is the container's network namespace, so neither the swarm's networks nor dockerd's
 API have to work once a program has been found.
@@ -36,7 +36,10 @@ class Written:
 
 
 class LogWriters:
-    """The running tasks of a service with the image ``logwriter``, found once."""
+    """The running tasks of a service with the image ``logwriter``, found once.
+
+    ``sum(each.written for each in LogWriters(web, "writer").ask().values())``
+    """
 
     def __init__(self, deployment: Deployment, service: str) -> None:
         nodes = deployment.swarm.lab.nodes
@@ -46,10 +49,10 @@ class LogWriters:
             if task.running
         ]
         if not self._programs:
-            raise LabError(f"no task of {service} runs")
+            raise LabError(f"no task of {service} is running")
 
     def ask(self) -> dict[str, Written]:
-        """What each program says now, by its task's name; :class:`LabError` if one is gone."""
+        """Return what each program has counted, by task name; :class:`LabError` if one is gone."""
         answers = [from_a_thread(partial(_stats, each)) for each in self._programs]
         return {answer.task: answer for answer in answers}
 

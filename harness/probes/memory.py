@@ -63,6 +63,8 @@ class Held:
 class Memory:
     """Samples dockerds every ``every`` seconds, from :meth:`start` on.
 
+    ``memory.growth(node, "anonymous", since=began, until=ended)`` is a slope in bytes/s.
+
     ``samples/memory.jsonl`` has the fields of :class:`Held`.
     """
 
@@ -76,9 +78,9 @@ class Memory:
         self._thread: threading.Thread | None = None
 
     def start(self, nodes: Iterable[Node]) -> None:
-        """Begin to sample these nodes' dockerds; the first samples are there when it returns."""
+        """Start sampling these nodes' dockerds; return when the first samples are taken."""
         if self._thread is not None:
-            raise UsageError("the memory of dockerds is being sampled already")
+            raise UsageError("the memory of dockerds is already being sampled")
         self._nodes = list(nodes)
         self._look()
         if self._nodes:
@@ -87,7 +89,7 @@ class Memory:
             self._thread.start()
 
     def save(self) -> None:
-        """End the sampling and write the samples; nothing is written if it never began."""
+        """Stop sampling and write the samples; write nothing if it never started."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join(timeout=30.0)
@@ -95,7 +97,7 @@ class Memory:
             self._trial.write_samples("memory", map(asdict, self._rows))
 
     def now(self, node: Node) -> Held:
-        """What a node's dockerd holds now, all of it; not kept among the samples."""
+        """Return all that a node's dockerd holds now; it is not kept among the samples."""
         return looked_into(held_by(node, self._trial.clock.now()), node)
 
     # -- asking about what was sampled ---------------------------------------------------------
@@ -103,25 +105,25 @@ class Memory:
     def rows(
         self, node: Node, since: Moment = float("-inf"), until: float = float("inf")
     ) -> list[Held]:
-        """The samples of a node from ``since`` to ``until`` (trial seconds)."""
+        """Return the samples of a node from ``since`` to ``until`` (trial seconds)."""
         began = trial_moment(since)
         return [r for r in list(self._rows) if r.node == node.name and began <= r.t < until]
 
     def growth(self, node: Node, quantity: str, *, since: Moment, until: float) -> Trend | None:
-        """How a quantity grew, per second, once settled; None for too few samples.
+        """Return how a quantity grew per second once settled; None for too few samples.
 
-        Bytes a second for sizes.
+        In bytes/s for sizes.
         """
         points = self._series(node, quantity, since, until)
         return trend_of([t for t, _ in points], [value for _, value in points])
 
     def level(self, node: Node, quantity: str, *, since: Moment, until: float) -> float | None:
-        """The median of a quantity; None without samples."""
+        """Return the median of a quantity; None without samples."""
         values = [value for _, value in self._series(node, quantity, since, until)]
         return statistics.median(values) if values else None
 
     def peak(self, node: Node, quantity: str, *, since: Moment, until: float) -> float | None:
-        """The largest value of a quantity; None without samples."""
+        """Return the largest value of a quantity; None without samples."""
         return max((v for _, v in self._series(node, quantity, since, until)), default=None)
 
     # -- within --------------------------------------------------------------------------------
@@ -130,7 +132,9 @@ class Memory:
         self, node: Node, quantity: str, since: Moment, until: float
     ) -> list[tuple[float, float]]:
         if quantity not in QUANTITIES:
-            raise UsageError(f"{quantity!r} is not sampled", hint=f"one of {', '.join(QUANTITIES)}")
+            raise UsageError(
+                f"{quantity!r} is not sampled", hint=f"give one of {', '.join(QUANTITIES)}"
+            )
         rows = self.rows(node, since, until)
         values = ((row.t, getattr(row, quantity)) for row in rows)
         return [(t, float(value)) for t, value in values if value is not None]
@@ -147,7 +151,7 @@ class Memory:
 
 
 def held_by(node: Node, t: float) -> Held:
-    """What the kernel says of a node's dockerd at little cost; ``t`` is put down as the time."""
+    """Return what the kernel says of a node's dockerd at little cost, with ``t`` as its time."""
     try:
         pid = node.dockerd.pid
         process = Path(f"/proc/{pid}")

@@ -1,8 +1,8 @@
 """Who gets through to what: every node's published port, and task to task in each network.
 
 From outside, every entry of a deployment (node x published port) is asked for its path several
-times a second, each time by a new connection. From inside, a watcher on every node asks every
-task that runs, network by network. Who answers says so itself.
+times a second, each time by a new connection. From inside, every running task is asked from
+a vantage container on every node, network by network. Who answers says so itself.
 """
 
 from __future__ import annotations
@@ -54,18 +54,25 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Its length in seconds."""
         return round(self.ended - self.began, 6)
 
 
 class Reachability:
-    """The probe. :meth:`watch` is a context manager; all questions may be asked during it."""
+    """The probe. :meth:`watch` is a context manager; all questions may be asked during it.
+
+    ::
+
+        with reachability.watch(web, inside=True), faults.kill_node(worker):
+            ...
+        measure(OUTAGE, reachability.longest_outage(inside=False))
+    """
 
     def __init__(
-        self, nodes: Iterable[Node], site: ClientHost, containers: Containers, trial: Trial
+        self, nodes: Iterable[Node], client_host: ClientHost, containers: Containers, trial: Trial
     ) -> None:
         self._nodes = {node.name: node for node in nodes}
-        self._site = site
+        self._client_host = client_host
         self._containers = containers
         self._trial = trial
         self._lock = threading.Lock()
@@ -73,7 +80,7 @@ class Reachability:
         self._deployments: list[Deployment] = []
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._watchers: VantageContainers | None = None
+        self._vantage_points: VantageContainers | None = None
         self._own: VantageContainers | None = None
         self._outside: NetworkNamespace | None = None
         self._error: BaseException | None = None
@@ -85,18 +92,18 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
-        watchers: VantageContainers | None = None,
+        vantage_points: VantageContainers | None = None,
     ) -> Iterator[Reachability]:
         """Watch the entries of deployments while the block lasts; ``inside``: task to task too.
 
-        ``watchers``: those of another probe, to be looked from; they stay its own.
+        ``vantage_points``: those of another probe, to ask from; they stay that probe's.
         """
         self.start(
             *deployments,
             every=every,
             inside=inside,
             every_inside=every_inside,
-            watchers=watchers,
+            vantage_points=vantage_points,
         )
         try:
             yield self
@@ -109,14 +116,14 @@ class Reachability:
         every: float = EVERY,
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
-        watchers: VantageContainers | None = None,
+        vantage_points: VantageContainers | None = None,
     ) -> None:
-        """Begin; what each deployment publishes is read anew for every round."""
+        """Start; what each deployment publishes is read anew for every round."""
         if self._threads:
-            raise UsageError("reachability is watched already")
+            raise UsageError("reachability is already being watched")
         self._deployments = list(deployments)
         self._stop.clear()
-        self._outside = NetworkNamespace(Path(f"/proc/{self._site.pid}/ns/net"))
+        self._outside = NetworkNamespace(Path(f"/proc/{self._client_host.pid}/ns/net"))
         rounds: list[tuple[str, float, Callable[[], Iterator[Question]]]] = [
             ("outside", every, self._entries)
         ]
@@ -125,10 +132,10 @@ class Reachability:
             for made in deployments:
                 networks |= made.networks
             self._containers.start()
-            if watchers is None:
+            if vantage_points is None:
                 self._own = VantageContainers(self._nodes.values(), networks)
                 self._own.start()
-            self._watchers = watchers or self._own
+            self._vantage_points = vantage_points or self._own
             rounds.append(("inside", every_inside, self._tasks))
         for name, seconds, questions in rounds:
             thread = threading.Thread(
@@ -138,7 +145,7 @@ class Reachability:
             thread.start()
 
     def close(self) -> None:
-        """End the watching and write ``samples/reachability.jsonl``; nothing if it has ended."""
+        """Stop, and write ``samples/reachability.jsonl``; safe to call twice."""
         if not self._threads:
             return
         self._stop.set()
@@ -147,22 +154,22 @@ class Reachability:
         self._threads = []
         if self._own is not None:
             self._own.close()
-        self._own = self._watchers = None
+        self._own = self._vantage_points = None
         if self._outside is not None:
             self._outside.close()
             self._outside = None
         self._trial.write_samples("reachability", self._rows())
         if self._error is not None:
-            self._trial.doubt(f"reachability was not watched to the end: {self._error}")
+            self._trial.doubt(f"the reachability probe stopped early: {self._error}")
 
     # -- what it saw ---------------------------------------------------------------------------
 
     def at(self, monotonic: float) -> float:
-        """A reading of the monotonic clock as trial time, which ``since`` is."""
+        """Return a reading of the monotonic clock as trial time, in which ``since`` is given."""
         return self._trial.clock.at(monotonic)
 
     def attempts(self, *, since: Moment = 0.0, inside: bool | None = None) -> list[Attempt]:
-        """All requests that began at ``since`` (trial seconds) or later, in order of time.
+        """Return the requests that began at ``since`` (trial seconds) or later, by time.
 
         ``inside``: only those from task to task (True) or from outside (False). What failed at a
         task that was on its way out is left out.
@@ -179,7 +186,7 @@ class Reachability:
         return sorted(found, key=lambda attempt: (attempt.t, attempt.cell))
 
     def outages(self, *, since: Moment = 0.0, inside: bool | None = None) -> list[Outage]:
-        """The stretches in which a cell's requests failed, one after the other."""
+        """Return the stretches in which a cell's requests failed, one after the other."""
         by_cell: dict[Cell, list[Attempt]] = {}
         for attempt in self.attempts(since=since, inside=inside):
             by_cell.setdefault(attempt.cell, []).append(attempt)
@@ -189,7 +196,7 @@ class Reachability:
         )
 
     def longest_outage(self, *, since: Moment = 0.0, inside: bool | None = None) -> Elapsed:
-        """The longest outage of any cell; ``reached`` False: it had not ended when last asked."""
+        """Return the longest outage of any cell; not ``reached`` if it went on when last asked."""
         found = self.outages(since=since, inside=inside)
         if not found:
             return Elapsed(0.0, reached=True)
@@ -198,7 +205,7 @@ class Reachability:
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
     def longest_alone(self, *, since: Moment = 0.0) -> Elapsed:
-        """The longest time that a node failed at a published port while another one served it.
+        """Return the longest time that a node failed at a published port while another served it.
 
         A port that nobody serves is a service that is not there; one that some nodes serve and
         others do not is a port that was lost (moby#33430).
@@ -211,15 +218,8 @@ class Reachability:
         words = f"{worst.cell}: {', '.join(worst.outcomes)}"
         return Elapsed(worst.seconds, reached=not worst.open, last=words)
 
-    def share_of_failures(self, *, since: Moment = 0.0, inside: bool | None = None) -> float | None:
-        """The share of requests that did not get an answer below 400; None without requests."""
-        attempts = self.attempts(since=since, inside=inside)
-        if not attempts:
-            return None
-        return sum(attempt.outcome != "ok" for attempt in attempts) / len(attempts)
-
     def matrix(self, *, since: Moment = 0.0) -> dict[Cell, Attempt]:
-        """The last attempt of each cell that was asked since then."""
+        """Return the last attempt of each cell that was asked since then (trial seconds)."""
         began, out = trial_moment(since), self._on_their_way_out()
         with self._lock:  # from each one's end: this is asked while one waits, again and again
             last = (
@@ -235,7 +235,7 @@ class Reachability:
         inside: bool | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> list[str]:
-        """The cells (from or to ``nodes``) that do not get through now, in words.
+        """Return the cells (from or to ``nodes``) that do not get through now, and how they fail.
 
         A cell that should be asked and was not, since ``since``, is wrong too.
         """
@@ -263,7 +263,7 @@ class Reachability:
         inside: bool | None = None,
         nodes: Iterable[Node] | None = None,
     ) -> Elapsed:
-        """How long until every cell (from or to ``nodes``) gets through.
+        """Measure the time until every cell (from or to ``nodes``) gets through.
 
         ``since``: a reading of the monotonic clock (default: now); only requests begun after it
         count.
@@ -272,20 +272,20 @@ class Reachability:
         after = self._trial.clock.at(began)
         wanted = None if nodes is None else list(nodes)
 
-        def whole() -> bool | NotYet:
+        def converged() -> bool | NotYet:
             wrong = self.wrong(since=after, inside=inside, nodes=wanted)
             if wrong:
                 return NotYet("; ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else ""))
             return True
 
         return time_until(
-            whole, state="every place to answer", within=within, every=0.1, since=began
+            converged, state="every place to answer", within=within, every=0.1, since=began
         )
 
     # -- within --------------------------------------------------------------------------------
 
     def _sample(self, every: float, questions: Callable[[], Iterator[Question]]) -> None:
-        asker = HttpProber(self._trial.clock.now, self._told, TIMEOUT)
+        asker = HttpProber(self._trial.clock.now, self._keep, TIMEOUT)
         try:
             due = time.monotonic()
             while not self._stop.is_set():
@@ -306,7 +306,7 @@ class Reachability:
             if life.leaving is not None or life.ended is not None
         }
 
-    def _told(self, attempt: Attempt) -> None:
+    def _keep(self, attempt: Attempt) -> None:
         with self._lock:
             self._attempts.setdefault(attempt.cell, []).append(attempt)
 
@@ -320,13 +320,13 @@ class Reachability:
                     yield Question(cell, self._outside, at.hostname, at.port, made.path)
 
     def _tasks(self) -> Iterator[Question]:
-        assert self._watchers is not None
+        assert self._vantage_points is not None
         ports = self._ports()
-        for watcher in self._watchers.there():
+        for vantage in self._vantage_points.there():
             for cell, address, port in self._reachable_in(
-                watcher.network, watcher.node.name, ports
+                vantage.network, vantage.node.name, ports
             ):
-                yield Question(cell, watcher.namespace, address, port)
+                yield Question(cell, vantage.namespace, address, port)
 
     def _reachable_in(
         self, network: str, node: str, ports: dict[str, int]
@@ -349,9 +349,9 @@ class Reachability:
             for made in self._deployments:
                 for name, url in made.entries.items():
                     yield Cell(_OUTSIDE, f"{name}:{urlsplit(url).port}")
-        if inside is not False and self._watchers is not None:
+        if inside is not False and self._vantage_points is not None:
             ports = self._ports()
-            for node, network in self._watchers.places:
+            for node, network in self._vantage_points.places:
                 for cell, _, _ in self._reachable_in(network, node, ports):
                     yield cell
 
@@ -425,7 +425,7 @@ def alone_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
 
 
 def listening(node: Node) -> set[int]:
-    """The TCP ports on which something listens in a node's own network namespace.
+    """Return the TCP ports on which something listens in a node's own network namespace.
 
     dockerd holds each published port itself (ingress ports too), so a port that is missing here
     is lost whatever the firewall does.
@@ -435,7 +435,7 @@ def listening(node: Node) -> set[int]:
         with suppress(OSError):
             ports |= listeners_in(Path(f"/proc/{node.pid}/net/{name}").read_text())
     if not ports and not node.up:
-        raise LabError(f"{node.name} is switched off")
+        raise LabError(f"{node.name} is down")
     return ports
 
 

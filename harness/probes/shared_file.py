@@ -58,12 +58,20 @@ class Together:
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Its length in seconds."""
         return round(self.ended - self.began, 6)
 
 
 class SharedFile:
-    """The file, laid out for ``nodes`` before the service that writes to it is started."""
+    """The file, laid out for ``nodes`` before the service that writes to it is started.
+
+    ::
+
+        file = SharedFile(lab.nodes.values(), trial)
+        writer = swarm.deploy(workload)  # its service "writer" runs SharedFile.COMMAND
+        file.start_writer(writer, "writer")
+        file.together(since=cut.began)
+    """
 
     #: What a task of that service runs, in the image of the app.
     COMMAND = ("/usr/bin/python3", "-I", "-S", "-c", _PROGRAM)
@@ -98,18 +106,18 @@ class SharedFile:
         made.change(service, edit)
 
     def writes(self) -> list[Write]:
-        """All writes so far, in order of time."""
+        """Return all writes so far, by time."""
         text = self._file.read_text(errors="replace") if self._file is not None else ""
         return writes_in(text, self._trial.clock)
 
     def together(self, *, since: Moment = 0.0) -> list[Together]:
-        """The stretches, from ``since`` (trial seconds) on, in which more than one task wrote."""
+        """Return stretches from ``since`` (trial seconds) on in which more than one task wrote."""
         began = trial_moment(since)
         return list(together_in(write for write in self.writes() if write.t >= began))
 
 
 def writes_in(text: str, clock: TrialClock) -> list[Write]:
-    """The writes in the file's text; what is no whole line is left out."""
+    """Return the writes in the file's text; an incomplete line is left out."""
     found = []
     for line in text.splitlines():
         match line.split():

@@ -1,6 +1,6 @@
 """A service's tasks: how many truly run, twins in one slot, and what the managers say of them.
 
-What runs is told by the containers (:mod:`harness.probes.containers`); the states and errors that
+What runs is read from the containers (:mod:`harness.probes.containers`); the states and errors that
 a manager lists are read twice a second, each with the time at which the agent saw it.
 """
 
@@ -52,12 +52,18 @@ class Twins:
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Its length in seconds."""
         return round(self.ended - self.began, 6)
 
 
 class Tasks:
-    """The probe. The containers are watched from its making on, the managers' list in `watch`."""
+    """The probe: containers are watched from the start, the managers' list during :meth:`watch`.
+
+    ::
+
+        with faults.kill_node(worker) as outage:
+            took = tasks.time_to_running("app", count=4, since=outage.injected_at, within=60)
+    """
 
     def __init__(self, containers: Containers, trial: Trial) -> None:
         self._containers = containers
@@ -71,16 +77,16 @@ class Tasks:
     # -- what truly runs -----------------------------------------------------------------------
 
     def at(self, monotonic: float) -> float:
-        """A reading of the monotonic clock as trial time, which ``since`` is."""
+        """Return a reading of the monotonic clock as trial time, in which ``since`` is given."""
         return self._trial.clock.at(monotonic)
 
     def running(self, service: str) -> list[Life]:
-        """The containers of a service that run now."""
+        """Return the containers of a service that run now."""
         self._containers.start()
         return self._containers.running_now(service)
 
     def lives(self, service: str | None = None) -> list[Life]:
-        """All containers seen so far, by their start."""
+        """Return all containers seen so far, by their start."""
         self._containers.start()
         return self._containers.lives(service)
 
@@ -94,7 +100,7 @@ class Tasks:
         avoiding: Node | None = None,
         fresh: bool = False,
     ) -> Elapsed:
-        """How long from ``since`` (monotonic) until ``count`` containers of a service ran at once.
+        """Measure the time from ``since`` (monotonic) until ``count`` containers ran at once.
 
         None is counted on the node ``avoiding``; with ``fresh``, only what was started after
         ``since``. By the containers' own times: no manager is asked, and the looking costs no
@@ -117,7 +123,7 @@ class Tasks:
         return Elapsed(round(at - start, 6), reached=True)
 
     def fewest_serving(self, service: str, *, since: Moment, until: float | None = None) -> int:
-        """How many tasks of a service served at once, at the worst moment (trial seconds).
+        """Return how many tasks of a service served at once, at the worst moment (trial seconds).
 
         A task that swarm has taken out of service, to stop it, serves no more.
         """
@@ -125,7 +131,7 @@ class Tasks:
         return fewest_serving(self.lives(service), since=trial_moment(since), until=end)
 
     def twins(self, *, since: Moment = 0.0, service: str | None = None) -> list[Twins]:
-        """Slots with more than one container running at a time, from ``since`` (trial s) on.
+        """Return slots with more than one container running at a time, from ``since`` (trial s) on.
 
         With swarm's own order of updates (stop first) and all nodes in reach there are none.
         """
@@ -144,9 +150,9 @@ class Tasks:
             self.close()
 
     def start(self, *deployments: Deployment, every: float = EVERY) -> None:
-        """Begin to read the managers' list."""
+        """Start reading the managers' list."""
         if self._thread is not None:
-            raise UsageError("tasks are watched already")
+            raise UsageError("tasks are already being watched")
         self._containers.start()
         self._stop.clear()
         self._thread = threading.Thread(
@@ -155,7 +161,7 @@ class Tasks:
         self._thread.start()
 
     def close(self) -> None:
-        """End the reading; nothing if it has ended."""
+        """Stop reading; safe to call twice."""
         if self._thread is None:
             return
         self._stop.set()
@@ -163,10 +169,10 @@ class Tasks:
         self._thread = None
         self._trial.write_samples("tasks", self._rows())
         if self._error is not None:
-            self._trial.doubt(f"tasks were not watched to the end: {self._error}")
+            self._trial.doubt(f"the tasks probe stopped early: {self._error}")
 
     def history(self, service: str | None = None) -> list[State]:
-        """All states listed so far, by time. What came and went between two looks is not in it."""
+        """Return all states listed so far, by time; what came and went between two reads is not."""
         with self._lock:
             states = list(self._history.values())
         wanted = (state for state in states if service is None or state.service == service)
@@ -235,7 +241,7 @@ class Tasks:
 
 
 def time_of(lives: Iterable[Life], count: int, *, since: float) -> float | None:
-    """The first time, from ``since`` on, at which ``count`` of these lives ran; None: not yet."""
+    """Return the first time, from ``since`` on, at which ``count`` lives ran; None if not yet."""
     lives = list(lives)
     moments = sorted({since, *(life.started for life in lives if life.started > since)})
     for moment in moments:
@@ -245,7 +251,7 @@ def time_of(lives: Iterable[Life], count: int, *, since: float) -> float | None:
 
 
 def fewest_serving(lives: Iterable[Life], *, since: float, until: float) -> int:
-    """The smallest number of lives that served at one moment between ``since`` and ``until``."""
+    """Return the smallest number of lives serving at one moment from ``since`` to ``until``."""
     spans = [
         (life.serving, min((t for t in (life.leaving, life.ended) if t is not None), default=None))
         for life in lives

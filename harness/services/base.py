@@ -1,7 +1,7 @@
-"""What all outside services have in common: a place of their own, a name, and ways to be away.
+"""What all external services have in common: a host of their own, a name, and ways to be away.
 
-Each is a real server at a site of its own on the fabric, known by name on every node. What can
-be wrong with it is told apart as an operator tells it: a port that refuses, packets that vanish,
+Each is a real server on a client host of its own, known by name on every node. What can
+be wrong with it is distinguished as an operator would: a port that refuses, packets that vanish,
 a server that has moved, and what the server itself does, which is each service's own.
 """
 
@@ -20,7 +20,7 @@ from harness.services.server_process import ServerProcess
 
 T = TypeVar("T")
 
-#: What becomes of an attempt to connect.
+#: The outcome of an attempt to connect.
 Contact = Literal["open", "refused", "silent", "reset", "unreachable"]
 
 _TABLE = "swarm-chaos-service"
@@ -31,7 +31,7 @@ _ELSEWHERE = 200
 
 
 class ExternalService:
-    """A server of the harness's own on the fabric. Close it; it ends with the lab in any case."""
+    """A server of the harness's own on the fabric. It ends with the lab, if it is not closed."""
 
     #: What it is, for messages and the journal.
     kind: ClassVar[str]
@@ -46,9 +46,9 @@ class ExternalService:
         self.name = name
         self.hostname = f"{name}.test"
         self.lab = lab
-        self.site = lab.client_host(name)
-        self.address = self.site.address
-        self._child = ServerProcess(self.site, self.program, settings, log)
+        self.host = lab.client_host(name)
+        self.address = self.host.address
+        self._server = ServerProcess(self.host, self.program, settings, log)
         self._announce()
 
     def __repr__(self) -> str:
@@ -57,19 +57,19 @@ class ExternalService:
     @property
     def alive(self) -> bool:
         """Whether its program runs."""
-        return self._child.alive
+        return self._server.alive
 
     def behave(self, mode: str, **facts: Any) -> None:
-        """Have the server behave; which ways it knows is its program's own ("serve" is well)."""
-        self._child.order("behave", mode=mode, **facts)
+        """Set the server's mode: "serve", or one of its program's ways to misbehave."""
+        self._server.command("behave", mode=mode, **facts)
 
     def state(self) -> dict[str, Any]:
-        """What the server says of itself: ``mode`` and its counts."""
-        return self._child.order("state")
+        """Return the server's own report: ``mode`` and its counts."""
+        return self._server.command("state")
 
     def close(self) -> None:
         """End the server."""
-        self._child.close()
+        self._server.close()
 
     # -- the way to it -------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class ExternalService:
         return _TABLE in self._run(["nft", "list", "tables"])
 
     def drop_packets(self) -> None:
-        """Drop all that comes in for its port, without a word to the sender."""
+        """Drop all that comes in for its port; the sender gets no error."""
         rules = f"""
             table inet {_TABLE} {{
                 chain arriving {{
@@ -91,7 +91,7 @@ class ExternalService:
         self._run(["nft", "-f", "-"], rules)
 
     def pass_packets(self) -> None:
-        """Undo :meth:`drop_packets`; nothing happens if there is nothing to undo."""
+        """Undo :meth:`drop_packets`, if there is anything to undo."""
         if self.unreached:
             self._run(["nft", "delete", "table", "inet", _TABLE])
 
@@ -100,24 +100,24 @@ class ExternalService:
 
         The nodes' name for it follows; connections to the old address hear nothing more.
         """
-        self._take(self.address_elsewhere(self.site.address))
+        self._take(self.address_elsewhere(self.host.address))
 
     @staticmethod
     def address_elsewhere(address: str) -> str:
-        """Where a service with this first address goes when it moves."""
+        """Return where a service with this first address goes when it moves."""
         network, _, number = address.rpartition(".")
         if _ELSEWHERE + int(number) > 254:
-            raise UsageError(f"there is no other address for {address} on the fabric")
+            raise UsageError(f"{address} has no other address to move to on the fabric")
         return f"{network}.{_ELSEWHERE + int(number)}"
 
     def move_back(self) -> None:
-        """Return to the first address; nothing happens if it is there."""
-        self._take(self.site.address)
+        """Return to the first address, unless it is there."""
+        self._take(self.host.address)
 
     def contact(
         self, timeout: float | None = None, *, at: str | None = None, linger: float = 0.1
     ) -> Contact:
-        """Connect to its port over TCP from another place on the fabric; what comes of it.
+        """Connect to its port over TCP from another place on the fabric, and return the outcome.
 
         ``at`` is another address than its present one. ``timeout`` (s) is for connecting; a
         connection that is not reset within ``linger`` seconds is open.
@@ -146,9 +146,9 @@ class ExternalService:
         self._announce()
 
     def _run(self, argv: Sequence[str], text: str = "") -> str:
-        """Run a program at the site, ``text`` on its standard input; what it prints."""
+        """Run a program on the host, ``text`` on its standard input; return what it prints."""
         pipe = subprocess.PIPE
-        process = self.site.popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = self.host.popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
         out, said = process.communicate(text.encode(), timeout=30)
         if process.returncode != 0:
             raise LabError(

@@ -1,4 +1,4 @@
-"""What a registry needs to be trusted and to trust: a certificate, and a file of passwords."""
+"""What a registry needs to be trusted and to authenticate: a certificate and a password file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def certificate_for(folder: Path, names: Sequence[str], addresses: Sequence[str]
             hint="apt-get install openssl",
         ) from None
     if done.returncode:
-        raise LabError(f"openssl made no certificate: {done.stderr.strip()[-300:]}")
+        raise LabError(f"openssl could not make a certificate: {done.stderr.strip()[-300:]}")
     made.key.chmod(0o600)
     return made
 
@@ -68,5 +68,5 @@ def _bcrypt(password: str) -> str:
     salt = _COST + "".join(secrets.choice(_ALPHABET) for _ in range(21)) + "."
     hashed: bytes | None = library.crypt(password.encode(), salt.encode())
     if hashed is None or not hashed.startswith(_COST.encode()):
-        raise MissingError("this machine's libcrypt knows no bcrypt")
+        raise MissingError("this machine's libcrypt has no bcrypt")
     return hashed.decode()

@@ -1,4 +1,4 @@
-"""A GELF sink: takes in what Docker's gelf driver sends, and knows which lines came."""
+"""A GELF sink: receives what Docker's gelf driver sends, and counts which lines arrived."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ class GelfSink(ExternalService):
         *,
         host: str | None = None,
     ) -> dict[str, str]:
-        """Options for the log driver ``gelf`` that lead here; ``more`` are added as they are.
+        """Return options of the log driver ``gelf`` that lead here; ``more`` are added as they are.
 
         ``host`` is another way to name it: its ``hostname``, say.
         """
         if protocol not in ("tcp", "udp"):
-            raise UsageError(f"GELF does not go over {protocol!r}", hint="tcp or udp")
+            raise UsageError(f"{protocol!r} is not a protocol for GELF: give tcp or udp")
         return {
             "gelf-address": f"{protocol}://{host or self.address}:{self.port}",
             **(more or {}),
         }
 
     def arrived(self) -> dict[str, int]:
-        """How many numbered lines have come, by task, duplicates included."""
-        return self._child.order("tasks")
+        """Return how many numbered lines have arrived, by task, duplicates included."""
+        return self._server.command("tasks")
 
     def accounts(self, sent: Mapping[str, int]) -> dict[str, Account]:
-        """What became of each task's lines, given how many it had sent: to the line."""
-        answer = self._child.order("accounts", sent=dict(sent))
+        """Return what became of each task's lines, given how many it had sent: to the line."""
+        answer = self._server.command("accounts", sent=dict(sent))
         return {
             task: Account(**{**account, "gaps": tuple(map(tuple, account["gaps"]))})
             for task, account in answer.items()
         }
 
     def taken_in(self, seconds: float) -> float:
-        """Bytes a second that it takes from one sender who sends all he can, once buffers are full.
+        """Return the bytes/s that it takes from one sender at full speed, once buffers are full.
 
         Measured over the second half of ``seconds``, at the sender's end, which is elsewhere.
         :class:`~harness.errors.LabError` for a sink that takes no connection. What is sent is
@@ -78,10 +78,10 @@ class GelfSink(ExternalService):
         try:
             return self.from_elsewhere(lambda: _taken_in(where, seconds))
         except OSError as error:
-            raise LabError(f"{self.name} takes no connection: {error}") from error
+            raise LabError(f"{self.name} does not accept a connection: {error}") from error
 
     def stuck_after(self, quiet: float, within: float) -> int | None:
-        """How many bytes it takes from one sender until not one more in ``quiet`` seconds.
+        """Return how many bytes it takes from one sender until not one more in ``quiet`` seconds.
 
         None if it goes on taking for ``within`` seconds. The rest as in :meth:`taken_in`.
         """
@@ -89,10 +89,10 @@ class GelfSink(ExternalService):
         try:
             return self.from_elsewhere(lambda: _stuck_after(where, quiet, within))
         except OSError as error:
-            raise LabError(f"{self.name} takes no connection: {error}") from error
+            raise LabError(f"{self.name} does not accept a connection: {error}") from error
 
     def counts_a_message(self, within: float = 5.0) -> bool:
-        """Whether a message sent from elsewhere is counted by the sink within ``within`` s."""
+        """Return whether a message from elsewhere is counted by the sink within ``within`` s."""
         before = self.state()["foreign"]
         where = (self.address, self.port)
         if not self.from_elsewhere(lambda: _sent(where, within)):

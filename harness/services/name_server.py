@@ -20,8 +20,9 @@ from harness.services.base import ExternalService
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a question came to: ``code`` is DNS's own word (NOERROR, NXDOMAIN, SERVFAIL, ...), or
-    "silence"; ``took`` is in seconds.
+    """The answer to a question; ``took`` is in seconds.
+
+    ``code`` is the response code (NOERROR, NXDOMAIN, SERVFAIL, ...), "refused" or "silence".
     """
 
     addresses: tuple[str, ...]
@@ -47,7 +48,7 @@ class NameServer(ExternalService):
         super().__init__(lab, name, {"port": self.port, "names": self.names}, log)
 
     def resolve(self, name: str, timeout: float = 2.0) -> Resolved:
-        """Ask it from elsewhere on the fabric, once, by UDP."""
+        """Ask it from elsewhere on the fabric, once, by UDP; ``timeout`` in seconds."""
         where = (self.address, self.port)
         return self.from_elsewhere(lambda: _resolve(where, name, timeout))
 
@@ -57,7 +58,7 @@ class NameServer(ExternalService):
             node.use_name_server(self.address)
 
     def close(self) -> None:
-        """End the server; nodes ask nobody."""
+        """Stop the server; nodes ask nobody then."""
         for node in self.lab.nodes.values():
             with contextlib.suppress(LabError):  # it goes down at this moment
                 node.use_name_server(None)

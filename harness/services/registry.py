@@ -1,4 +1,4 @@
-"""A registry: Debian's docker-registry with passwords, behind a front of TLS that can go wrong."""
+"""A registry: Debian's docker-registry with passwords, behind a TLS proxy that can go wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FOUND_WITHIN = 30.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What the registry said: ``status`` 0 for nothing at all. ``took`` is in seconds."""
+    """The registry's answer: ``status`` 0 for none at all. ``took`` is in seconds."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,12 +54,12 @@ class Reply:
 
     @property
     def digest(self) -> str:
-        """The digest of a manifest that was asked for."""
+        """The digest of the manifest in the answer."""
         return self.headers.get("docker-content-digest", "")
 
 
 class Registry(ExternalService):
-    """A registry that nodes trust and reach as ``<name>.test:5000``; it wants a password.
+    """A registry that nodes trust and reach as ``<name>.test:5000``; it requires a password.
 
     Its images are put there by :meth:`publish`. What it keeps ends with it.
     """
@@ -76,8 +76,8 @@ class Registry(ExternalService):
         self.password = "first password"
         self._keeper = "keeper's password"
         self._write_passwords()
-        site = lab.client_host(name)
-        self._certificate = self._certify(name, site.address)
+        host = lab.client_host(name)
+        self._certificate = self._certify(name, host.address)
         config = self._folder / "registry.json"  # JSON is YAML too
         config.write_text(json.dumps(_config(self._folder)))
         settings = {
@@ -92,7 +92,7 @@ class Registry(ExternalService):
         self._be_found()
 
     def reference(self, repository: str, tag: str) -> str:
-        """An image's full name, as nodes ask for it."""
+        """Return an image's full name, as nodes ask for it."""
         return f"{self.hostname}:{self.port}/{repository}:{tag}"
 
     @property
@@ -103,13 +103,13 @@ class Registry(ExternalService):
     # -- what is in it -------------------------------------------------------------------------
 
     def publish(self, archive: Path, image: str, repository: str, tag: str) -> str:
-        """Put an image of a docker-archive (``name:tag`` in it) into the registry; its digest."""
+        """Put an image of a docker-archive (``name:tag``) into the registry; return its digest."""
         with tarfile.open(archive, "r:") as tar:
             for entry in json.loads(_member(tar, "manifest.json")):
                 if image in (entry["RepoTags"] or ()):
                     break
             else:
-                raise UsageError(f"there is no image {image} in {archive.name}")
+                raise UsageError(f"the archive {archive.name} has no image {image}")
             config = _member(tar, entry["Config"])
             manifest = {
                 "schemaVersion": 2,
@@ -123,11 +123,11 @@ class Registry(ExternalService):
         return self.put_manifest(repository, tag, json.dumps(manifest).encode())
 
     def manifest(self, repository: str, tag: str) -> bytes:
-        """The manifest that a tag or digest names; :class:`LabError` if there is none."""
+        """Return the manifest that a tag or digest names; :class:`LabError` if there is none."""
         return self._tend("GET", f"/v2/{repository}/manifests/{tag}", wanted=200).body
 
     def put_manifest(self, repository: str, tag: str, manifest: bytes) -> str:
-        """Have a tag name a manifest, whose parts the registry has; its digest."""
+        """Point a tag at a manifest whose layers the registry has; return its digest."""
         path = f"/v2/{repository}/manifests/{tag}"
         return self._tend("PUT", path, manifest, kind=_MANIFEST, wanted=201).digest
 
@@ -136,7 +136,7 @@ class Registry(ExternalService):
         self._tend("DELETE", f"/v2/{repository}/manifests/{digest}", wanted=202)
 
     def tags(self, repository: str) -> dict[str, str]:
-        """The digest that each tag of a repository names."""
+        """Return the digest that each tag of a repository names."""
         listed = self._tend("GET", f"/v2/{repository}/tags/list", wanted=None)
         names = json.loads(listed.body).get("tags") or () if listed.status == 200 else ()
         path = f"/v2/{repository}/manifests"
@@ -144,7 +144,7 @@ class Registry(ExternalService):
         return {name: reply.digest for name, reply in replies.items() if reply.status == 200}
 
     def change_password(self, password: str) -> None:
-        """Have the user's password be another one; whoever has the old one is refused."""
+        """Change the user's password; clients with the old one are refused."""
         self.password = password
         self._write_passwords()
 
@@ -169,7 +169,7 @@ class Registry(ExternalService):
         return self.from_elsewhere(get)
 
     def close(self) -> None:
-        """End it and remove what it kept."""
+        """Stop it and remove its files."""
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -234,7 +234,7 @@ class Registry(ExternalService):
         kind: str = "",
         wanted: int | None,
     ) -> Reply:
-        """Ask the registry behind the front, as its keeper, whatever the front is doing."""
+        """Ask the registry behind the proxy as its administrator, whatever the proxy does."""
         headers = {
             "Accept": _MANIFEST,
             **({"Content-Type": kind} if kind else {}),
@@ -245,7 +245,7 @@ class Registry(ExternalService):
             connection = http.client.HTTPConnection("127.0.0.1", _BACKEND, timeout=_TIMEOUT)
             return _asked(connection, method, path, body, headers)
 
-        reply = self.site.network.call(asked)
+        reply = self.host.network.call(asked)
         if wanted is not None and reply.status != wanted:
             said = reply.body.decode(errors="replace")[:300]
             raise LabError(f"{self.name} answers {reply.status} to {method} {path}: {said}")
@@ -296,5 +296,5 @@ def _asked(
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     source = tar.extractfile(name)
     if source is None:
-        raise UsageError(f"{name} in an image's archive is no file")
+        raise UsageError(f"{name} in an image's archive is not a file")
     return source.read()

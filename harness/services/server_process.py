@@ -1,4 +1,4 @@
-"""A server's program as a child process at a site: started, given orders, ended."""
+"""A server's program as a child process on a client host: started, commanded, ended."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import harness
 from harness.errors import LabError
 from harness.lab import ClientHost
 
-#: Seconds until a program answers its first or any other order. Starting Python takes 0.1 s on a
+#: Seconds until a program answers its first or any other command. Starting Python takes 0.1 s on a
 #: host and some seconds in an emulated guest that has a swarm to run beside it.
 ANSWER_WITHIN = 60.0
 
 
 class ServerProcess:
-    """A module of :mod:`harness.services.servers`, run at ``site``; it logs to the file ``log``."""
+    """A module of :mod:`harness.services.servers`, run on ``host``; it logs to the file ``log``."""
 
-    def __init__(self, site: ClientHost, module: str, settings: dict[str, Any], log: Path) -> None:
-        self._name = f"{module.rpartition('.')[2]} at {site.name}"
+    def __init__(self, host: ClientHost, module: str, settings: dict[str, Any], log: Path) -> None:
+        self._name = f"{module.rpartition('.')[2]} on {host.name}"
         self._log = log
         self._lock = threading.Lock()
         above = str(Path(harness.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
         with log.open("ab") as words:
-            self._process = site.popen(
+            self._process = host.popen(
                 [sys.executable, "-P", "-m", module, json.dumps(settings)],
                 stdin=subprocess.PIPE,  # held open; its end tells the child that we are dead
                 stdout=subprocess.PIPE,
@@ -50,8 +50,8 @@ class ServerProcess:
         """Whether the program runs."""
         return self._process.poll() is None
 
-    def order(self, do: str, **facts: Any) -> dict[str, Any]:
-        """Give an order and return the answer; :class:`LabError` when it is refused or none."""
+    def command(self, do: str, **facts: Any) -> dict[str, Any]:
+        """Send a command and return its answer; :class:`LabError` when it is refused."""
         with self._lock:
             assert self._process.stdin is not None
             try:
@@ -62,7 +62,7 @@ class ServerProcess:
             return self._answer()
 
     def close(self) -> None:
-        """End the program; safe to call twice."""
+        """Stop the program; safe to call twice."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
@@ -95,4 +95,4 @@ class ServerProcess:
             said = self._log.read_text(errors="replace").strip().splitlines()
         except OSError:
             said = []
-        return said[-1] if said else "it said nothing"
+        return said[-1] if said else "its log is empty"

@@ -1,4 +1,4 @@
-"""The fixture ``services``: outside services, started when first asked for."""
+"""The fixture ``services``: external services, started when first asked for."""
 
 from __future__ import annotations
 
@@ -35,34 +35,40 @@ IMAGES_IN_GUEST = Path("/opt/swarm-chaos/workloads.tar")
 
 @dataclass(frozen=True)
 class ServiceAssets:
-    """What services are made of: found in a guest, else in the cache, where it is made if new."""
+    """What services are made of: from a guest's disk, else from the cache, built when new."""
 
     cache: Cache
     say: Say = silent
 
     def registry(self) -> RegistryProgram:
-        """docker-registry."""
+        """Return docker-registry."""
         there = RegistryProgram(REGISTRY_IN_GUEST)
         return there if there.complete else registry_program(self.cache, say=self.say)
 
     def images(self) -> Path:
-        """The workload images as a docker-archive."""
+        """Return the workload images as a docker-archive."""
         if IMAGES_IN_GUEST.exists():
             return IMAGES_IN_GUEST
         return workload_archive(self.cache, say=self.say)
 
 
 class Services:
-    """The outside services of one trial, by name. Each is at a site of that name."""
+    """The external services of one trial, by name. Each has a client host of that name.
 
-    def __init__(self, lab: NamespacesLab, trial: Trial, stock: ServiceAssets) -> None:
+    ::
+
+        sink = services.gelf_sink()
+        log = LogDriver("gelf", sink.options())
+    """
+
+    def __init__(self, lab: NamespacesLab, trial: Trial, assets: ServiceAssets) -> None:
         self._lab = lab
         self._trial = trial
-        self._stock = stock
+        self._assets = assets
         self.running: dict[str, ExternalService] = {}
 
     def gelf_sink(self, name: str = "gelf") -> GelfSink:
-        """The GELF sink of this name. Its samples are ``samples/<name>.jsonl``."""
+        """Return the GELF sink of this name. Its samples are ``samples/<name>.jsonl``."""
         return self._one(
             name,
             GelfSink,
@@ -76,14 +82,14 @@ class Services:
         )
 
     def name_server(self, names: Mapping[str, str], name: str = "dns") -> NameServer:
-        """The name server of this name, which every node asks; it knows ``names`` and no others."""
+        """Return the name server that every node asks; it knows ``names`` and no others."""
         log = self._trial.folder / "logs" / f"{name}.log"
         return self._one(
             name, NameServer, lambda: NameServer(self._lab, name, names=names, log=log)
         )
 
     def registry(self, name: str = "registry", **images: str) -> Registry:
-        """The registry of this name; nodes trust it, and it wants a password.
+        """Return the registry of this name; nodes trust it, and it requires a password.
 
         ``images`` are put into it when it starts: the workload's name by tag of that repository,
         ``app="1"`` for ``<registry>/app:1``.
@@ -93,23 +99,23 @@ class Services:
             made = Registry(
                 self._lab,
                 name,
-                program=self._stock.registry(),
+                program=self._assets.registry(),
                 log=self._trial.folder / "logs" / f"{name}.log",
             )
             for workload, tag in images.items():
-                made.publish(self._stock.images(), WORKLOAD_TAGS[workload], workload, tag)
+                made.publish(self._assets.images(), WORKLOAD_TAGS[workload], workload, tag)
             return made
 
         return self._one(name, Registry, start)
 
     def close(self) -> None:
-        """End them all."""
+        """Stop them all."""
         for service in self.running.values():
             service.close()
 
     def _one(self, name: str, kind: type[S], start: Callable[[], S]) -> S:
         if name in self._lab.nodes:
-            raise UsageError(f"{name!r} is a node: an outside service needs another name")
+            raise UsageError(f"{name!r} is a node: give an external service another name")
         there = self.running.get(name)
         if there is None:
             there = self.running[name] = start()
@@ -117,5 +123,5 @@ class Services:
                 "service.ready", service=name, what=there.kind, address=there.address
             )
         if not isinstance(there, kind):
-            raise UsageError(f"the outside service {name!r} is a {there.kind}, no {kind.kind}")
+            raise UsageError(f"the external service {name!r} is a {there.kind}, not a {kind.kind}")
         return there

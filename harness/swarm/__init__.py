@@ -1,9 +1,10 @@
 """The swarm on a lab's nodes: form it, ask it, wait for it, choose members, deploy workloads."""
 
-from harness.swarm.client import NoAnswer, ask
-from harness.swarm.deployment import Deployment, Task
+from harness.swarm.client import Member, NoAnswer, SwarmClient, ask
+from harness.swarm.deployment import Deployment
 from harness.swarm.image_seed import seed_for
-from harness.swarm.swarm import Member, Swarm
+from harness.swarm.swarm import Swarm
+from harness.swarm.task import Task
 from harness.swarm.workload import (
     APP_IMAGE,
     APP_PORT,
@@ -30,6 +31,7 @@ __all__ = [
     "NoAnswer",
     "Service",
     "Swarm",
+    "SwarmClient",
     "Task",
     "Workload",
     "ask",

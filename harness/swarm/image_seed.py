@@ -18,10 +18,10 @@ _NEED = 600 << 20  # bytes: the archive, loaded, and the room to copy it
 
 
 def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | None]:
-    """A function from an engine to the seed its nodes' ``/var/lib/docker`` start from.
+    """Return a function from an engine to the seed of its nodes' ``/var/lib/docker``.
 
     A seed is made once per engine and set of images: a node of its own loads the images with
-    ``docker load``, is stopped, and what it left is kept.
+    ``docker load``, is stopped, and its data are kept.
     """
     archive = workload_archive(cache, say=say)
     images = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
@@ -49,7 +49,7 @@ def _load(engine: Engine, archive: Path, seed: Path) -> None:
 
 
 def load_into(node: Node, archive: Path) -> None:
-    """Load an archive of images into a node's engine; :class:`SwarmError` if nothing came of it."""
+    """Load an archive of images into a node's engine; :class:`SwarmError` if it loads none."""
     client = node.client(timeout=600)
     try:
         with archive.open("rb") as tar:

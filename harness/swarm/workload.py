@@ -1,14 +1,14 @@
 """Workloads: what is deployed on a swarm, as descriptions. Nothing here talks to an engine.
 
-Whether a service is reached by VIP and routing mesh or by ``dnsrr`` and host-mode ports follows
-from what the lab's kernel can do; scenarios do not know.
+Whether a service is reached by VIP and routing mesh or by ``dnsrr`` and host-mode ports depends on
+the lab's kernel; scenarios need not know.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.engine.versions import release_key
@@ -27,15 +27,15 @@ BALANCER_PORT = 8080
 LOGWRITER_PORT = 8001
 
 #: From this release on swarm's templates know a node's hostname. swarmkit has it since July 2017,
-#: moby took it over that month; the releases in between were not at hand.
+#: moby since that month; which of the releases in between have it was not tried.
 _HOSTNAME_SINCE = "17.10.0"
 
 
 def identity(engines: Iterable[str]) -> dict[str, str]:
-    """What every task is told about itself, by swarm's own templates, as environment.
+    """Return the environment that tells every task its own name, by swarm's templates.
 
     ``engines`` are the versions of all nodes: one too old to know of hostnames would refuse
-    the service, so the node is named by its id then.
+    the service, so the node is then named by its id.
     """
     known = all(release_key(version) >= release_key(_HOSTNAME_SINCE) for version in engines)
     return {
@@ -55,15 +55,17 @@ class LogDriver:
 
 @dataclass(frozen=True)
 class Service:
-    """A service. ``replicas`` None: global. ``published``: the port that the outside uses.
+    """A service. ``replicas`` None: global. ``published``: the port of the nodes that clients use.
 
-    ``publish_mode``: how it is published. None is as the lab can, so that the outside may enter
-    at every node: by the routing mesh, else by a host-mode port and a task on each.
-    ``role``: its tasks run on managers or on workers only, and the outside enters there only.
+    ``publish_mode``: how it is published. None is as the lab can, so that clients may enter at
+    every node: by the routing mesh, else by a host-mode port and a task on each.
+    ``role``: its tasks run on managers or on workers only, and clients enter there only.
     ``constraints``: more of swarm's own placement constraints (``node.labels.disk==ssd``).
     ``log``: where its tasks' output goes; None is the engine's default, files on the node.
     ``command``: what runs instead of the image's own program. ``restart_delay``: seconds between
     a task's end and its replacement's start; swarm's own default is 5.
+
+    ``Service("app", APP_IMAGE, ("web",), replicas=4, port=APP_PORT)``
     """
 
     name: str
@@ -83,9 +85,11 @@ class Service:
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 0:
-            raise UsageError(f"service {self.name}: {self.replicas} replicas cannot be")
+            raise UsageError(f"service {self.name}: {self.replicas} is not a number of replicas")
         if self.published is not None and not 0 < self.published < 65536:
-            raise UsageError(f"service {self.name}: port {self.published} is none")
+            raise UsageError(
+                f"service {self.name}: {self.published} is not a port: give 1 to 65535"
+            )
 
     @property
     def placement(self) -> list[str]:
@@ -93,13 +97,15 @@ class Service:
         return [*([f"node.role=={self.role}"] if self.role else []), *self.constraints]
 
     def may_run_on(self, role: str) -> bool:
-        """Whether a node with this role may have its tasks."""
+        """Return whether a node with this role may have its tasks."""
         return role == self.role if self.role else role in ("manager", "worker")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Networks, services, and the service through which it is used (None: nobody uses it).
+    """Networks, services, and the service through which clients enter (None: they do not).
+
+    ``Workload("web", ("web",), (app, balancer), entry="balancer")``
 
     ``subnets`` gives single networks their addresses, ``{"web": "10.77.0.0/26"}``; the others get
     theirs from swarm's pool.
@@ -122,7 +128,7 @@ class Workload:
         for service in self.services:
             if unknown := set(service.networks) - set(self.networks):
                 raise UsageError(
-                    f"service {service.name} wants networks the workload has not: {sorted(unknown)}"
+                    f"service {service.name} names unknown networks: {sorted(unknown)}"
                 )
         for network, subnet in self.subnets.items():
             if network not in self.networks:
@@ -132,14 +138,19 @@ class Workload:
             except ValueError as error:
                 raise UsageError(f"network {network}: {error}") from None
         if self.entry is not None and self.entry not in names:
-            raise UsageError(f"workload {self.name} has no service {self.entry!r} to enter by")
+            raise UsageError(f"workload {self.name} has no service {self.entry!r} as its entry")
 
     def service(self, name: str) -> Service:
-        """One of its services by name."""
+        """Return one of its services by name; :class:`UsageError` if there is none."""
         for service in self.services:
             if service.name == name:
                 return service
         raise UsageError(f"workload {self.name} has no service {name!r}")
+
+    def with_service(self, service: Service) -> Workload:
+        """Return the workload with another description of the service of that name."""
+        others = (service if each.name == service.name else each for each in self.services)
+        return replace(self, services=tuple(others))
 
 
 def balanced_web(
@@ -150,11 +161,11 @@ def balanced_web(
     name: str = "web",
     role: Role | None = None,
 ) -> Workload:
-    """An nginx balancer in front of an HTTP app, over an overlay network of its own.
+    """Return an nginx balancer before an HTTP app, over an overlay network of its own.
 
     ``balancers`` is their number where the routing mesh serves every node; where there is no
     mesh, one balancer runs on each node, behind a host-mode port. ``role`` keeps all of it, and
-    the outside's entry, to managers or to workers.
+    its entries, to managers or to workers.
     """
     app = Service("app", APP_IMAGE, (name,), replicas=replicas, port=APP_PORT, role=role)
     balancer = Service(

@@ -14,7 +14,7 @@ HARNESS = REPOSITORY / "harness"
 
 FLOORS = (
     {"errors"},
-    {"wait"},
+    {"wait", "theil_sen"},
     {"images", "trial"},
     {"engine"},
     {"lab", "vm"},
@@ -29,7 +29,7 @@ FLOORS = (
 """From the ground up. A room imports rooms of lower floors, and itself."""
 
 BESIDE = {
-    "results": {"errors", "wait", "trial"},
+    "results": {"errors", "wait", "theil_sen", "trial"},
     "report": {"errors", "wait", "trial", "results"},
 }
 """Rooms beside the floors, and all they may import: a report can be built anywhere."""

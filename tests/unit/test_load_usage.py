@@ -98,7 +98,7 @@ def test_a_site_that_starts_nothing_is_trouble_of_the_loads(trial: Trial) -> Non
 def test_an_unknown_entry_is_a_mistake_and_not_a_short_gap(trial: Trial) -> None:
     traffic = Load(Nowhere(), trial).http(Target())
     assert traffic.longest_gap("m1") is None
-    with pytest.raises(UsageError, match="'m7' is no entry"):
+    with pytest.raises(UsageError, match="'m7' is not an entry"):
         traffic.longest_gap("m7")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.leadership import View, views_in
+from harness.probes.leadership import LINE, View, views_of
 from harness.probes.sampling.timestamps import epoch_seconds
 
 AT_41_57 = datetime(2026, 11, 23, 1, 41, 57, tzinfo=UTC).timestamp()
@@ -32,7 +32,8 @@ NEW_M2 = line(
 
 
 def views(*logs, shift=0.0):
-    return views_in(logs, to_trial_time=shift - AT_41_57)
+    matches = [(node, list(LINE.finditer(text))) for node, text in logs]
+    return views_of(matches, to_trial_time=shift - AT_41_57)
 
 
 def test_views_of_several_managers_in_order_of_time():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.probes.api import outcome_of
 from harness.probes.containers import life_of
-from harness.probes.gossip_log import changes_in
+from harness.probes.gossip_log import LINE, Change, changes_of
 from harness.probes.logs import PATTERNS, lines_in
 from harness.probes.sampling.timestamps import epoch_seconds
 
@@ -65,7 +65,13 @@ def test_a_line_without_a_stamp_has_the_time_of_the_one_before():
 def test_any_text_can_be_read(text):
     for _, name, said in lines_in(text, COMPILED, to_trial_time=0.0)[0]:
         assert COMPILED[name].search(said)
-    changes_in([("m1", text)], {}, to_trial_time=0.0)
+    changes_in({"m1": text}, {})
+
+
+def changes_in(logs: dict[str, str], names: dict[str, str]) -> list[Change]:
+    """The changes in texts by node, at the seconds of :func:`line`."""
+    matches = [(node, list(LINE.finditer(text))) for node, text in logs.items()]
+    return changes_of(matches, names, to_trial_time=-AT)
 
 
 def joined(second, id_, address):
@@ -90,7 +96,7 @@ W1 = new(1, "bbbbbbbbbbbb") + joined(2, "aaaaaaaaaaaa", "198.18.0.101")
 
 
 def test_gossip_is_told_by_node_whatever_its_ids():
-    found = changes_in([("m1", M1), ("w1", W1)], NAMES, to_trial_time=-AT)
+    found = changes_in({"m1": M1, "w1": W1}, NAMES)
     told = [(c.t, c.by, c.about, c.kind) for c in found if c.by == "m1"]
     assert told == [
         (2.0, "m1", "w1", "joined"),
@@ -103,13 +109,13 @@ def test_gossip_is_told_by_node_whatever_its_ids():
 
 def test_a_node_that_refutes_speaks_of_itself():
     text = line(5, "memberlist: Refuting a suspect message (from: aaaaaaaaaaaa)")
-    [found] = changes_in([("w1", text)], NAMES, to_trial_time=-AT)
+    [found] = changes_in({"w1": text}, NAMES)
     assert (found.by, found.about, found.kind) == ("w1", "w1", "refuted")
 
 
 def test_an_id_that_nobody_resolves_is_kept():
     text = line(5, "Node ffffffffffff change state NodeActive --> NodeFailed")
-    [found] = changes_in([("m1", text)], NAMES, to_trial_time=-AT)
+    [found] = changes_in({"m1": text}, NAMES)
     assert found.about == "ffffffffffff"
 
 

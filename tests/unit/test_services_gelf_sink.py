@@ -34,7 +34,7 @@ class Running:
         )
         self.thread.start()
 
-    def order(self, do, **facts):
+    def command(self, do, **facts):
         os.write(self._give, json.dumps({"do": do, **facts}).encode() + b"\n")
         return json.loads(os.read(self._answers, 65536))
 
@@ -43,7 +43,7 @@ class Running:
 
     def arrived(self, count):
         def all_there():
-            seen = self.order("state")["arrived"]
+            seen = self.command("state")["arrived"]
             return seen if seen >= count else NotYet(f"{seen} of {count}")
 
         return wait_for(all_there, state="lines to arrive", within=5, every=0.02)
@@ -75,51 +75,51 @@ def test_lines_of_tcp_and_udp_are_counted_together(running):
         udp.send(gzip.compress(line(6)))
         udp.send(b'{"short_message":"of somebody else"}')
         running.arrived(6)
-    [account] = running.order("accounts", sent={"a.1": 8}).values()
+    [account] = running.command("accounts", sent={"a.1": 8}).values()
     assert (account["received"], account["gaps"]) == (6, [[5, 6], [7, 8]])
-    assert running.order("tasks") == {"a.1": 6}
-    assert running.order("state")["foreign"] == 1
+    assert running.command("tasks") == {"a.1": 6}
+    assert running.command("state")["foreign"] == 1
 
 
 def test_a_sink_that_refuses_is_refusing_and_comes_back(running):
     with running.connect() as old:
-        running.order("behave", mode="refuse")
+        running.command("behave", mode="refuse")
         assert old.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         running.connect()
-    running.order("behave", mode="serve")
+    running.command("behave", mode="serve")
     with running.connect() as tcp:
         tcp.sendall(line(0) + b"\0")
         running.arrived(1)
 
 
 def test_a_sink_that_stalls_takes_connections_and_nothing_else(running):
-    running.order("behave", mode="stall")
+    running.command("behave", mode="stall")
     with running.connect() as tcp:
         tcp.sendall(line(0) + b"\0")
         time.sleep(0.1)
-        assert running.order("state")["arrived"] == 0
+        assert running.command("state")["arrived"] == 0
         tcp.settimeout(0.2)
         with pytest.raises(TimeoutError):
             tcp.sendall(bytes(64 << 20))
-        running.order("behave", mode="serve")
+        running.command("behave", mode="serve")
         running.arrived(1)
 
 
 def test_a_slow_sink_reads_at_its_rate(running):
-    running.order("behave", mode="slow", rate=1000)
+    running.command("behave", mode="slow", rate=1000)
     with running.connect() as tcp:
         tcp.sendall(b"".join(line(number) + b"\0" for number in range(100)))
         time.sleep(1.0)
-        taken = running.order("state")["arrived"]
+        taken = running.command("state")["arrived"]
         assert 0 < taken * (len(line(0)) + 1) < 2000
-        running.order("behave", mode="serve")
+        running.command("behave", mode="serve")
         running.arrived(100)
 
 
 def test_a_sink_that_resets_resets_the_old_and_the_new(running):
     with running.connect() as old:
-        running.order("behave", mode="reset")
+        running.command("behave", mode="reset")
         with pytest.raises(ConnectionResetError):
             old.recv(1)
     # the reset may come while the caller still takes himself to be connecting
@@ -128,8 +128,8 @@ def test_a_sink_that_resets_resets_the_old_and_the_new(running):
 
 
 def test_an_order_that_it_does_not_know_is_answered_by_an_error(running):
-    assert "no such mode" in running.order("behave", mode="sulk")["error"]
-    assert "no such order" in running.order("dance")["error"]
+    assert "not a known mode" in running.command("behave", mode="sulk")["error"]
+    assert "not a known command" in running.command("dance")["error"]
 
 
 def test_a_second_with_traffic_leaves_a_row():

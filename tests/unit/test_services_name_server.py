@@ -111,4 +111,4 @@ def test_silence_slowness_and_refusal(running):
         ask_by_udp(port)
     behave('"mode": "serve"')
     assert ask_by_udp(port) == ["1.2.3.4"]
-    assert b"no such mode" in behave('"mode": "sing"')
+    assert b"not a known mode" in behave('"mode": "sing"')

@@ -127,5 +127,5 @@ def test_it_refuses_and_comes_back_on_the_same_port(front, ask):
 
 
 def test_a_way_that_it_does_not_know_is_an_error(front):
-    with pytest.raises(ValueError, match="no such mode"):
+    with pytest.raises(ValueError, match="not a known mode"):
         front.behave("sulk")

@@ -5,7 +5,7 @@ from docker.types import EndpointSpec
 
 from harness.errors import UsageError
 from harness.swarm import Service, Workload, balanced_web
-from harness.swarm.deployment import _published
+from harness.swarm.service_spec import published_port
 from harness.swarm.workload import identity
 
 
@@ -26,16 +26,16 @@ def test_a_sound_workload_is_taken(replicas):
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: service(replicas=-1), "-1 replicas cannot be"),
-        (lambda: service(published=0), "port 0 is none"),
-        (lambda: service(published=65536), "port 65536 is none"),
+        (lambda: service(replicas=-1), "-1 is not a number of replicas"),
+        (lambda: service(published=0), "0 is not a port"),
+        (lambda: service(published=65536), "65536 is not a port"),
         (lambda: workload(service(), service()), "names must differ"),
         (
             lambda: workload(service("a", published=80), service("b", published=80)),
             r"two services publish one port: \[80, 80\]",
         ),
-        (lambda: workload(service(networks=("other",))), "wants networks the workload has not"),
-        (lambda: workload(service(), entry="web"), "no service 'web' to enter by"),
+        (lambda: workload(service(networks=("other",))), "names unknown networks"),
+        (lambda: workload(service(), entry="web"), "no service 'web' as its entry"),
         (lambda: workload(service()).service("web"), "has no service 'web'"),
         (lambda: workload(service(), subnets={"far": "10.0.0.0/26"}), "has no network 'far'"),
         (lambda: workload(service(), subnets={"net": "10.0.0.1/26"}), "host bits set"),
@@ -87,6 +87,6 @@ def test_a_task_is_told_its_node_as_the_oldest_engine_can(engines, node):
 
 @pytest.mark.parametrize(("mode", "said"), [("ingress", None), ("host", "host")])
 def test_the_sdk_hears_of_a_port_only_what_engines_of_2017_may_be_told(mode, said):
-    [port] = EndpointSpec(ports={8080: _published(80, mode)})["Ports"]
+    [port] = EndpointSpec(ports={8080: published_port(80, mode)})["Ports"]
     assert (port["PublishedPort"], port["TargetPort"], port["Protocol"]) == (8080, 80, "tcp")
     assert port.get("PublishMode") == said

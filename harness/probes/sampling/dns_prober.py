@@ -16,7 +16,7 @@ from harness.probes.sampling.netns import NetworkNamespace
 #: what it hands on to others it gives up after 4 s (libnetwork resolver.go, extIOTimeout).
 UNANSWERED = 2.0
 
-Told = Callable[[str, float, Answer], None]
+Report = Callable[[str, float, Answer], None]
 
 
 @dataclass
@@ -43,23 +43,23 @@ class DnsProber:
             self.socket.close()
             raise LabError(f"the embedded DNS cannot be reached: {error.strerror}") from error
 
-    def ask(self, names: Iterable[str], now: float, told: Told) -> None:
-        """Send a question for each name that has none under way; tell of those given up."""
+    def ask(self, names: Iterable[str], now: float, report: Report) -> None:
+        """Send a question for each name that has none under way; report those given up."""
         for number, pending in list(self._pending.items()):
             if now - pending.sent >= UNANSWERED:
                 del self._pending[number]
-                told(pending.name, now, Answer(number, (), "no answer"))
+                report(pending.name, now, Answer(number, (), "no answer"))
         waiting = {pending.name for pending in self._pending.values()}
         for name in names:
             if name in waiting:
                 continue
             self._number = (self._number + 1) & 0xFFFF
-            with suppress(OSError):  # refused by the one before: nobody listens, told in time
+            with suppress(OSError):  # refused by the one before: nobody listens, reported in time
                 self.socket.send(question(name, self._number))
             self._pending[self._number] = _Pending(name, now)
 
-    def read(self, now: float, told: Told) -> None:
-        """Tell of all answers that are there."""
+    def read(self, now: float, report: Report) -> None:
+        """Report all answers that have come."""
         while True:
             try:
                 packet = self.socket.recv(65535)
@@ -70,7 +70,7 @@ class DnsProber:
             with suppress(ValueError):
                 answer = answer_in(packet)
                 if (pending := self._pending.pop(answer.number, None)) is not None:
-                    told(pending.name, now, answer)
+                    report(pending.name, now, answer)
 
     def close(self) -> None:
         """Close the socket."""
@@ -78,7 +78,7 @@ class DnsProber:
 
 
 def wait_for_answers(resolvers: Iterable[DnsProber], seconds: float) -> list[DnsProber]:
-    """The resolvers that have something to read, after at most so many seconds."""
+    """Return the resolvers with something to read, after at most so many seconds."""
     by_socket = {resolver.socket.fileno(): resolver for resolver in resolvers}
     poll = select.poll()
     for descriptor in by_socket:

@@ -18,7 +18,7 @@ from harness.probes.sampling.netns import NetworkNamespace
 _REQUEST = b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 _LONGEST = 64 << 10
 
-#: What became of a request, by the error of its socket.
+#: The outcome of a request, by the error of its socket.
 _OUTCOMES = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
@@ -33,7 +33,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """Who asks whom: a place (a site, or a node in a network), and what is asked there."""
+    """Who asks whom: a place (a client host, or a node in a network), and what is asked there."""
 
     source: str
     target: str
@@ -55,10 +55,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request and what became of it.
+    """A request and its outcome.
 
     ``outcome``: ok (below 400), 4xx, 5xx, refused, reset, timeout, unreachable. ``task`` and
-    ``node``: who answered, by its own words; "" if nobody did.
+    ``node``: who answered, as the answer says; "" if nobody did.
     """
 
     cell: Cell
@@ -83,10 +83,10 @@ class _Open:
 
 @dataclass
 class HttpProber:
-    """Sends questions and tells of attempts. Used on a thread that may enter namespaces."""
+    """Sends questions and reports attempts. Used on a thread that may enter namespaces."""
 
     now: Callable[[], float]
-    told: Callable[[Attempt], None]
+    report: Callable[[Attempt], None]
     timeout: float
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _open: dict[Cell, _Open] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class HttpProber:
                 self._begin(question)
 
     def listen(self, seconds: float) -> None:
-        """Wait for at most so many seconds for something to happen, and deal with it."""
+        """Wait at most so many seconds for answers, and report them."""
         for key, events in self._selector.select(max(0.0, seconds)):
             each: _Open = key.data
             try:
@@ -111,7 +111,7 @@ class HttpProber:
                 self._end(each, "timeout")
 
     def close(self) -> None:
-        """Give up what is under way; nothing is told of it."""
+        """Give up what is under way; it is not reported."""
         for each in self._open.values():
             each.socket.close()
         self._open = {}
@@ -166,7 +166,7 @@ class HttpProber:
         question = each.question
         del self._open[question.cell]
         took = round(self.now() - each.t, 6)
-        self.told(
+        self.report(
             Attempt(
                 question.cell,
                 question.address,
@@ -182,11 +182,11 @@ class HttpProber:
 
 
 def head_of(data: bytes) -> tuple[int, dict[str, str]]:
-    """Status and headers (names in lower case) of an answer; ``ValueError`` if it is none."""
+    """Return status and headers (names in lower case) of an answer; ``ValueError`` if not HTTP."""
     first, *lines = data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
-        raise ValueError("no answer in HTTP")
+        raise ValueError("not an HTTP answer")
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")

@@ -8,27 +8,27 @@ from pathlib import Path
 
 
 class NewLines:
-    """What has been appended to a file since the last look, up to its last whole line."""
+    """What has been appended to a file since the last look, up to its last complete line."""
 
     def __init__(self, path: Path, *, read_to: int = 0) -> None:
         self._path = path
         self._read_to = read_to
 
     def take(self) -> str:
-        """The new lines; "" if there are none, or the file cannot be read (yet)."""
+        """Return the new lines; "" if there are none, or the file cannot be read (yet)."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._read_to)
                 new = file.read()
         except OSError:
             return ""
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read_to += len(whole)
-        return whole.decode(errors="replace")
+        complete = new[: new.rfind(b"\n") + 1]
+        self._read_to += len(complete)
+        return complete.decode(errors="replace")
 
 
 class LogTail:
-    """The matches of a pattern in a log's whole lines, in the log's order.
+    """The matches of a pattern in a log's complete lines, in the log's order.
 
     Waiting for a line means asking several times a second, and dockerd's log may have grown to
     half a megabyte by then.
@@ -41,7 +41,7 @@ class LogTail:
         self._found: list[re.Match[str]] = []
 
     def matches(self) -> list[re.Match[str]]:
-        """All that there are now."""
+        """Return all matches so far."""
         with self._lock:
             self._found += self._pattern.finditer(self._lines.take())
             return list(self._found)

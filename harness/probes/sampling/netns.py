@@ -29,11 +29,13 @@ class NetworkNamespace:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise LabError(f"there is no network namespace {path}: {error.strerror}") from error
+            raise LabError(
+                f"the network namespace {path} cannot be opened: {error.strerror}"
+            ) from error
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The calling thread is inside for the length of the block.
+        """Put the calling thread inside for the length of the block.
 
         Only for threads that a probe has started for itself.
         """
@@ -45,7 +47,7 @@ class NetworkNamespace:
                 _setns(home.fileno())
 
     def again(self) -> NetworkNamespace:
-        """The same namespace, held a second time."""
+        """Return the same namespace, held open a second time."""
         return NetworkNamespace(Path(f"/proc/self/fd/{self._descriptor}"))
 
     def close(self) -> None:

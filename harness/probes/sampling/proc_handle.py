@@ -1,4 +1,4 @@
-"""A process inside a node, by its pid there: whether it lives, asked at no daemon."""
+"""A process inside a node, by its pid there: whether it lives, without asking any daemon."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class ProcHandle:
 
     def __init__(self, node: Node, pid: int) -> None:
         if pid <= 0:
-            raise LabError(f"on {node.name}, {pid} is no process")
+            raise LabError(f"{pid} is not a process id (on {node.name})")
         self.pid = pid
         self._home = Path(f"/proc/{node.pid}/root/proc/{pid}")
         try:
             self._entry = os.open(self._home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise LabError(f"on {node.name}, there is no process {pid}") from error
+            raise LabError(f"there is no process {pid} on {node.name}") from error
 
     @property
     def network(self) -> Path:

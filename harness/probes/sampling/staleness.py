@@ -1,4 +1,4 @@
-"""What is given against what is true: pure arithmetic over views and lives, no socket in sight.
+"""What is given compared with what is true: arithmetic over views and lives, and no socket.
 
 Times are trial seconds. A dead address that is still given is *stale*, a live one that is not
 given is *missing*. Both are counted from the truth's own moment: the end of the container, or the
@@ -18,7 +18,7 @@ LEAVING = 0.5
 
 @dataclass(frozen=True)
 class View:
-    """What one place was told from ``first`` to ``last`` (both are times of answers).
+    """What one place was answered from ``first`` to ``last`` (both are times of answers).
 
     ``error``: why there was no answer ("" if there was one). ``blind``: nobody was there to ask.
     """
@@ -45,7 +45,7 @@ class Truth:
 
     @property
     def wanted_until(self) -> float:
-        """Until when it must be given."""
+        """The time until which it must be given."""
         ends = [t for t in (self.until, self.leaving) if t is not None]
         return min(ends) - LEAVING if self.leaving is not None else min(ends, default=_EVER)
 
@@ -66,7 +66,7 @@ class Stretch:
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Its length in seconds."""
         return round(self.ended - self.began, 6)
 
 
@@ -74,7 +74,7 @@ _EVER = float("inf")
 
 
 def stale(views: Sequence[View], truths: Iterable[Truth]) -> list[Stretch]:
-    """Dead addresses that were still given, each from its end until it was given last.
+    """Return dead addresses that were still given, each from its end until it was given last.
 
     An address that is taken again (by another task of the same name) is alive again. Exact to the
     time between two answers, which is never counted: an answer is only held against what was dead
@@ -93,7 +93,7 @@ def stale(views: Sequence[View], truths: Iterable[Truth]) -> list[Stretch]:
 
 
 def missing(views: Sequence[View], truths: Iterable[Truth]) -> list[Stretch]:
-    """Live addresses that were not given, each from when it was wanted until it was given.
+    """Return live addresses that were not given, each from when it was wanted until it was given.
 
     No answer gives no address. Where nobody was there to ask nothing is counted, nor before the
     first view. Exact to the time between two answers.
@@ -123,7 +123,7 @@ def missing(views: Sequence[View], truths: Iterable[Truth]) -> list[Stretch]:
 
 
 def most_at_once(stretches: Iterable[Stretch]) -> int:
-    """How many of these stretches there were at one moment, at most."""
+    """Return how many of these stretches there were at one moment, at most."""
     edges = [edge for each in stretches for edge in ((each.began, 1), (each.ended, -1))]
     most = now = 0
     for _, step in sorted(edges):
@@ -133,7 +133,7 @@ def most_at_once(stretches: Iterable[Stretch]) -> int:
 
 
 def wrong_now(view: View, truths: Iterable[Truth], now: float) -> list[str]:
-    """What is wrong with a view at a time, in words; nothing when it is as it should be."""
+    """Return what is wrong with a view at a time, as phrases; none when it is as it should be."""
     if view.blind:
         return ["nobody to ask"]
     truths = list(truths)

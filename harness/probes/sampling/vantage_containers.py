@@ -1,8 +1,8 @@
-"""A place to look from: on each node, for each network, a container that does nothing.
+"""Vantage points: on each node, for each network, a container that does nothing.
 
 The embedded DNS answers inside a container and nowhere else, and an overlay network is reached
-only from a member. A watcher is a plain container on the attachable network, no task of the
-swarm: it does not come and go with what is watched. When a node's dockerd has lost it (a killed
+only from a member. A vantage point is a plain container on the attachable network, no task of the
+swarm: it does not come and go with what is observed. When a node's dockerd has lost it (a killed
 dockerd's containers do not outlive its return), another one is made.
 """
 
@@ -29,7 +29,7 @@ _IMAGE = "swarm-chaos/app:1"
 #: The name server for what the swarm does not know: nobody answers there, and says so at once.
 _NOBODY = "127.0.0.1"
 
-#: Seconds between two looks for watchers that are lost.
+#: Seconds between two checks for vantage points that are lost.
 _LOOK = 1.0
 
 #: Seconds that a worker waits for its manager to attach it (moby daemon/cluster, 20 s), and more.
@@ -41,29 +41,29 @@ _TROUBLE = (DockerException, requests.exceptions.RequestException, LabError, OSE
 class VantageContainer:
     """One container on one node in one network; its network namespace is held open."""
 
-    def __init__(self, node: Node, network: str, container: str, inhabitant: ProcHandle) -> None:
+    def __init__(self, node: Node, network: str, container: str, process: ProcHandle) -> None:
         self.node = node
         self.network = network
         self.container = container
-        self._inhabitant = inhabitant
-        self.namespace = NetworkNamespace(inhabitant.network)
+        self._process = process
+        self.namespace = NetworkNamespace(process.network)
 
     def __repr__(self) -> str:
-        return f"<Watcher on {self.node.name} in {self.network}>"
+        return f"<VantageContainer on {self.node.name} in {self.network}>"
 
     @property
     def alive(self) -> bool:
-        """Whether its container lives: what is asked from a dead one says nothing."""
-        return self._inhabitant.alive
+        """Whether its container runs: what is asked from a dead one says nothing."""
+        return self._process.alive
 
     def close(self) -> None:
         """Let go of it; its container goes on."""
         self.namespace.close()
-        self._inhabitant.close()
+        self._process.close()
 
 
 class VantageContainers:
-    """Watchers on nodes in networks (name -> id), made by :meth:`start`, removed by :meth:`close`.
+    """Vantage points on nodes in networks (name -> id), from :meth:`start` to :meth:`close`.
 
     The networks must be attachable, as all of a deployment's are.
     """
@@ -79,27 +79,27 @@ class VantageContainers:
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """(node, network) of all watchers that there should be."""
+        """(node, network) of all vantage points that there should be."""
         return [(node, network) for network in self._networks for node in self._nodes]
 
     def start(self) -> None:
-        """Make them, all nodes at once; what cannot be made now is tried again until the end.
+        """Start them, all nodes at once; one that does not start is tried again until the end.
 
-        Raises :class:`LabError` when not a single one could be made.
+        Raise :class:`LabError` when not a single one could be started.
         """
         with ThreadPoolExecutor(max(1, len(self._nodes))) as pool:
             done = [pool.submit(self._make_on, node) for node in self._nodes.values()]
             errors = [error for each in done for error in each.result()]
         if errors and not self._there:
-            raise LabError(f"no watcher could be made: {errors[0]}")
-        self._keeper = threading.Thread(target=self._keep, name="watchers", daemon=True)
+            raise LabError(f"no vantage container could be started: {errors[0]}")
+        self._keeper = threading.Thread(target=self._keep, name="vantage-points", daemon=True)
         self._keeper.start()
 
     def there(self) -> list[VantageContainer]:
-        """Those whose containers live."""
+        """Return those whose containers run."""
         with self._lock:
-            watchers = list(self._there.values())
-        return [watcher for watcher in watchers if watcher.alive]
+            vantage_points = list(self._there.values())
+        return [vantage for vantage in vantage_points if vantage.alive]
 
     def close(self) -> None:
         """Remove the containers, as far as their nodes answer."""
@@ -107,12 +107,12 @@ class VantageContainers:
         if self._keeper is not None:
             self._keeper.join(timeout=_ATTACHED_WITHIN)
         with self._lock:
-            watchers = list(self._there.values())
+            vantage_points = list(self._there.values())
             self._there = {}
         with ThreadPoolExecutor(max(1, len(self._nodes))) as pool:
-            list(pool.map(_remove, watchers))
-        for watcher in [*watchers, *self._retired]:
-            watcher.close()
+            list(pool.map(_remove, vantage_points))
+        for vantage in [*vantage_points, *self._retired]:
+            vantage.close()
         self._retired = []
 
     # -- within --------------------------------------------------------------------------------
@@ -129,8 +129,8 @@ class VantageContainers:
                         self._make(self._nodes[node], network)
 
     def _lives(self, place: tuple[str, str]) -> bool:
-        watcher = self._there.get(place)
-        return watcher is not None and watcher.alive
+        vantage = self._there.get(place)
+        return vantage is not None and vantage.alive
 
     def _make_on(self, node: Node) -> list[str]:
         errors = []
@@ -153,14 +153,14 @@ class VantageContainers:
             container = _run(client, self._networks[network])
             try:
                 pid = client.api.inspect_container(container)["State"]["Pid"]
-                watcher = VantageContainer(node, network, container, ProcHandle(node, pid))
+                vantage = VantageContainer(node, network, container, ProcHandle(node, pid))
             except BaseException:
                 _discard(client, container)
                 raise
         finally:
             client.close()
         with self._lock:
-            self._there[node.name, network] = watcher
+            self._there[node.name, network] = vantage
 
 
 def _run(client: Any, network: str) -> str:
@@ -185,7 +185,7 @@ def _discard(client: Any, container: str) -> None:
         client.api.remove_container(container, force=True)
 
 
-def _remove(watcher: VantageContainer) -> None:
+def _remove(vantage: VantageContainer) -> None:
     with suppress(*_TROUBLE):
-        if watcher.node.up and watcher.node.dockerd.ping(timeout=1.0):
-            _discard(watcher.node.docker, watcher.container)
+        if vantage.node.up and vantage.node.dockerd.ping(timeout=1.0):
+            _discard(vantage.node.docker, vantage.container)

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from harness.results.statistics.contrast import LEVEL
+from harness.theil_sen import theil_sen
 
 BLOCKS = 40
 """Neighbouring samples resemble each other: of so many stretches of time each counts once."""
@@ -59,5 +58,5 @@ def slope_of(times: Sequence[float], values: Sequence[float]) -> Slope | None:
         return None
     middle_at = np.asarray([np.median(at[which == block]) for block in there])
     middle = np.asarray([np.median(value[which == block]) for block in there])
-    fit = stats.theilslopes(middle, middle_at, alpha=LEVEL)
-    return Slope(float(fit.slope), float(fit.low_slope), float(fit.high_slope), len(there))
+    found = theil_sen(middle_at.tolist(), middle.tolist())
+    return found and Slope(*found, points=len(there))

@@ -91,7 +91,7 @@ class Reassembly:
         if not datagram.startswith(CHUNK_MAGIC):
             return datagram
         if len(datagram) < _HEADER:
-            raise GelfError(f"a chunk of {len(datagram)} bytes has no whole header")
+            raise GelfError(f"a chunk of {len(datagram)} bytes has no complete header")
         name, number, count = datagram[2:10], datagram[10], datagram[11]
         if not 0 < count <= MOST_CHUNKS or number >= count:
             raise GelfError(f"chunk {number} of {count} cannot be")
@@ -129,9 +129,9 @@ class Frames:
             if len(self._rest) > LARGEST_FRAME:
                 raise GelfError(f"{len(self._rest)} bytes came without the end of a message")
             return []
-        *whole, rest = bytes(self._rest).split(b"\0")
+        *complete, rest = bytes(self._rest).split(b"\0")
         self._rest = bytearray(rest)
-        return [message for message in whole if message]
+        return [message for message in complete if message]
 
     @property
     def cut_off(self) -> bool:

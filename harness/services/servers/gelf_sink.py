@@ -1,7 +1,7 @@
-"""The GELF sink itself: a child process that receives, counts, and misbehaves when told to.
+"""The GELF sink itself: a child process that receives, counts, and misbehaves on command.
 
 Started by :class:`harness.services.GelfSink` with its settings as JSON in the first
-argument; orders come as JSON lines on standard input and are answered by one line each on
+argument; commands come as JSON lines on standard input and are answered by one line each on
 standard output; the end of standard input ends it.
 """
 
@@ -59,7 +59,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.mode = "serve"
-        self.tallies: dict[str, LineAccounts] = {}
+        self.by_task: dict[str, LineAccounts] = {}
         self.foreign = 0
         """Messages without a numbered line."""
         self.errors: dict[str, int] = {}
@@ -80,12 +80,12 @@ class Sink:
         self._second_began = clock()
         self._open()
 
-    # -- orders --------------------------------------------------------------------------------
+    # -- commands -------------------------------------------------------------------------------
 
     def behave(self, mode: str, rate: float = 0.0) -> None:
         """Be a sink that serves, refuses, stalls, reads ``rate`` bytes a second, or resets."""
         if mode not in MODES:
-            raise ValueError(f"no such mode: {mode}")
+            raise ValueError(f"{mode!r} is not a known mode")
         self._flush()
         self.mode, self._rate = mode, rate
         self._helping, self._refilled = 0.0, self._clock()
@@ -103,7 +103,7 @@ class Sink:
             "mode": self.mode,
             "connections": len(self._connections),
             "accepted": self.accepted,
-            "arrived": sum(tally.arrived for tally in self.tallies.values()),
+            "arrived": sum(lines.arrived for lines in self.by_task.values()),
             "foreign": self.foreign,
             "errors": self.errors,
             "incomplete": self._chunks.incomplete,
@@ -112,20 +112,20 @@ class Sink:
     def accounts(self, sent: dict[str, int]) -> dict[str, Any]:
         """What became of each task's lines below the number given for it."""
         return {
-            task: asdict(self.tallies.get(task, LineAccounts()).account(number))
+            task: asdict(self.by_task.get(task, LineAccounts()).account(number))
             for task, number in sent.items()
         }
 
     # -- its loop ------------------------------------------------------------------------------
 
-    def serve(self, orders: int, answer: Callable[[bytes], None]) -> None:
-        """Receive until the file descriptor ``orders`` ends."""
-        orders_given = ControlChannel(orders, self._obey, answer)
-        self._selector.register(orders, selectors.EVENT_READ, "orders")
+    def serve(self, control: int, answer: Callable[[bytes], None]) -> None:
+        """Receive until the file descriptor ``control`` ends."""
+        channel = ControlChannel(control, self._handle, answer)
+        self._selector.register(control, selectors.EVENT_READ, "control")
         while True:
             for key, _ in self._selector.select(self._timeout()):
-                if key.data == "orders":
-                    if not orders_given.take():
+                if key.data == "control":
+                    if not channel.take():
                         self._flush()
                         self._close_all(reset=False)
                         return
@@ -156,19 +156,19 @@ class Sink:
             self._refilled = now
             self._watch()
 
-    def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        match order["do"]:
+    def _handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        match command["do"]:
             case "behave":
-                self.behave(order["mode"], float(order.get("rate", 0.0)))
+                self.behave(command["mode"], float(command.get("rate", 0.0)))
                 return self.state()
             case "state":
                 return self.state()
             case "accounts":
-                return self.accounts(order["sent"])
+                return self.accounts(command["sent"])
             case "tasks":
-                return {task: tally.arrived for task, tally in self.tallies.items()}
+                return {task: lines.arrived for task, lines in self.by_task.items()}
             case other:
-                raise ValueError(f"no such order: {other}")
+                raise ValueError(f"not a known command: {other}")
 
     # -- sockets -------------------------------------------------------------------------------
 
@@ -290,10 +290,10 @@ class Sink:
         if line is None:
             self.foreign += 1
             return
-        tally = self.tallies.get(line.task)
-        if tally is None:
-            tally = self.tallies[line.task] = LineAccounts()
-        tally.add(line.number)
+        lines = self.by_task.get(line.task)
+        if lines is None:
+            lines = self.by_task[line.task] = LineAccounts()
+        lines.add(line.number)
         second = self._second
         if not second.lines:
             self._second_began = self._clock()

@@ -1,7 +1,7 @@
-"""The name server itself: a child process that answers for a zone, and misbehaves when told to.
+"""The name server itself: a child process that answers for a zone, and misbehaves on command.
 
 Started by :class:`harness.services.NameServer` with its settings as JSON in the first argument;
-orders come as JSON lines on standard input and are answered by one line each on standard output;
+commands come as JSON lines on standard input and are answered by one line each on standard output;
 the end of standard input ends it. Over UDP and TCP; A records only, as nothing here has others.
 """
 
@@ -34,14 +34,14 @@ Send = Callable[[bytes], None]
 
 
 class Zone:
-    """Answers from a table of names, or as it was told to lie."""
+    """Answers from a table of names, or lies on command."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = {name.rstrip(".").lower(): address for name, address in names.items()}
         self.lie: str | None = None
 
     def reply(self, packet: bytes) -> bytes | None:
-        """The answer to a question; None for what is no question."""
+        """Return the answer to a question; None for a packet that is not a question."""
         try:
             question = DNSRecord.parse(packet)
         except DNSError:
@@ -90,7 +90,7 @@ class NameServer:
     def behave(self, mode: str, *, delay: float = 0.0, answer: str | None = None) -> None:
         """Be a server that serves, refuses, is silent, slow by ``delay`` s, or lies."""
         if mode not in MODES:
-            raise ValueError(f"no such mode: {mode}")
+            raise ValueError(f"{mode!r} is not a known mode")
         self.mode, self._delay = mode, delay
         self.zone.lie = answer if mode == "lie" else None
         if mode == "refuse":
@@ -102,14 +102,14 @@ class NameServer:
         """What it does, and how often it was asked and has answered."""
         return {"mode": self.mode, "asked": self.asked, "answered": self.answered}
 
-    def serve(self, orders: int, tell: Callable[[bytes], None]) -> None:
-        """Answer until the file descriptor ``orders`` ends."""
-        orders_given = ControlChannel(orders, self._obey, tell)
-        self._selector.register(orders, selectors.EVENT_READ, "orders")
+    def serve(self, control: int, tell: Callable[[bytes], None]) -> None:
+        """Answer until the file descriptor ``control`` ends."""
+        channel = ControlChannel(control, self._handle, tell)
+        self._selector.register(control, selectors.EVENT_READ, "control")
         while True:
             for key, _ in self._selector.select(self._timeout()):
-                if key.data == "orders":
-                    if not orders_given.take():
+                if key.data == "control":
+                    if not channel.take():
                         self._close()
                         return
                 elif key.data == "udp":
@@ -120,9 +120,9 @@ class NameServer:
                     self._stream(key.fileobj)
             self._send_due()
 
-    def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        if order.pop("do") == "behave":
-            self.behave(**order)
+    def _handle(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command.pop("do") == "behave":
+            self.behave(**command)
         return self.state()
 
     # -- sockets -------------------------------------------------------------------------------

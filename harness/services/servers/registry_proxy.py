@@ -1,8 +1,8 @@
-"""The registry's front: a child process that ends TLS, misbehaves when told to, and passes on the
+"""The registry's proxy: a child process that ends TLS, misbehaves on command, and passes on the
 rest to Debian's docker-registry, which it starts behind itself.
 
 Started by :class:`harness.services.Registry` with its settings as JSON in the first argument;
-orders come as JSON lines on standard input and are answered by one line each on standard output;
+commands come as JSON lines on standard input and are answered by one line each on standard output;
 the end of standard input ends it and the registry.
 """
 
@@ -36,7 +36,7 @@ _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN", 429: "TOOMANY
 
 
 class RegistryProxy:
-    """The front on a port (0: one that is free); ``backend`` is the registry's, on the loopback."""
+    """The proxy on a port (0: one that is free); ``backend`` is the registry's, on the loopback."""
 
     def __init__(self, port: int, backend: int, tls: ssl.SSLContext) -> None:
         self.mode = "serve"
@@ -52,7 +52,7 @@ class RegistryProxy:
     def behave(self, mode: str, *, status: int = 0, delay: float = 0.0) -> None:
         """Be a registry that serves, refuses, answers all with ``status``, or ``delay`` s late."""
         if mode not in MODES:
-            raise ValueError(f"no such mode: {mode}")
+            raise ValueError(f"{mode!r} is not a known mode")
         self.mode, self.status, self.delay = mode, status, delay
         if mode == "refuse":
             self.close()
@@ -82,8 +82,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, front: RegistryProxy, tls: ssl.SSLContext) -> None:
-        self.front = front
+    def __init__(self, port: int, proxy: RegistryProxy, tls: ssl.SSLContext) -> None:
+        self.proxy = proxy
         self._tls = tls
         self._open: set[ssl.SSLSocket] = set()
         super().__init__(("0.0.0.0", port), _Handler)
@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
                 each.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or does not like the certificate, is no news."""
+        """Ignore a client that goes away or rejects the certificate."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,13 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: answers are counted."""
 
     def _any(self) -> None:
-        front = self.server.front
+        proxy = self.server.proxy
         body = self._body()
-        if front.mode == "answer":
-            self._refuse(front.status)
+        if proxy.mode == "answer":
+            self._refuse(proxy.status)
             return
-        if front.mode == "slow":
-            time.sleep(front.delay)
+        if proxy.mode == "slow":
+            time.sleep(proxy.delay)
         try:
             self._pass_on(body)
         except (OSError, http.client.HTTPException) as error:
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def _pass_on(self, body: bytes) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.front.backend)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.backend)
         try:
             connection.putrequest(
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             answer = connection.getresponse()
-            self.server.front.answers[str(answer.status)] += 1
+            self.server.proxy.answers[str(answer.status)] += 1
             self.send_response_only(answer.status)
             length = answer.getheader("Content-Length")
             for name, value in answer.getheaders():
@@ -176,9 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _refuse(self, status: int, words: str = "as it was told to") -> None:
-        self.server.front.answers[str(status)] += 1
-        error = {"code": _CODES.get(status, "UNKNOWN"), "message": words}
+    def _refuse(self, status: int, message: str = "refused on command") -> None:
+        self.server.proxy.answers[str(status)] += 1
+        error = {"code": _CODES.get(status, "UNKNOWN"), "message": message}
         body = json.dumps({"errors": [error]}).encode()
         self.send_response_only(status)
         if status == 401:
@@ -203,11 +203,11 @@ def main() -> int:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(settings["certificate"], settings["key"])
         _wait_for(registry, settings["backend"])
-        front = RegistryProxy(settings["port"], settings["backend"], tls)
-        _tell(front.state())
+        proxy = RegistryProxy(settings["port"], settings["backend"], tls)
+        _tell(proxy.state())
         for line in iter(sys.stdin.readline, ""):
-            os.write(1, answered(line, partial(_obey, front)))
-        front.close()
+            os.write(1, answered(line, partial(_handle, proxy)))
+        proxy.close()
     except OSError as error:
         _tell({"error": str(error)})
         return 1
@@ -217,10 +217,10 @@ def main() -> int:
     return 0
 
 
-def _obey(front: RegistryProxy, order: dict[str, Any]) -> dict[str, Any]:
-    if order.pop("do") == "behave":
-        front.behave(**order)
-    return front.state()
+def _handle(proxy: RegistryProxy, command: dict[str, Any]) -> dict[str, Any]:
+    if command.pop("do") == "behave":
+        proxy.behave(**command)
+    return proxy.state()
 
 
 def _wait_for(registry: subprocess.Popen[bytes], port: int) -> None:
