@@ -52,6 +52,9 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Value = float | Elapsed | None
 """What can be measured: a number, a time that a state took to come, or nothing at all."""
 
+Taken = Value | tuple[Value, str]
+"""A value, or a value and a note."""
+
 
 class Pending:
     """A measure that is on record and may still be given a bound."""
@@ -147,17 +150,23 @@ class Measures:
             taken.hold(what)
         return taken
 
-    def each(self, taken: Mapping[Expectation | Observation, Value | Mapping[str, Value]]) -> None:
-        """Record several. A mapping in place of a value is a family's, by its name's one field::
+    def each(self, taken: Mapping[Expectation | Observation, Taken | Mapping[str, Taken]]) -> None:
+        """Record several. A value may have a note beside it, as a pair.
 
-        measure.each({SHARE_OF_50X: 0.01, LONGEST_GAP: {"m1": 3.0, "m2": 2.5}})
+        A mapping in place of a value is a family's, by the one field of its name::
+
+            measure.each({LOST: (7, "lines 3 to 9"), LONGEST_GAP: {"m1": 3.0, "m2": 2.5}})
         """
         for what, value in taken.items():
             if isinstance(value, Mapping):
                 for label, member in value.items():
-                    self(what, member, **what.labelled(label))  # type: ignore[arg-type]
+                    self._one(what, member, what.labelled(label))
             else:
-                self(what, value)
+                self._one(what, value, {})
+
+    def _one(self, what: Expectation | Observation, taken: Taken, labels: dict[str, str]) -> None:
+        value, note = taken if isinstance(taken, tuple) else (taken, "")
+        self(what, value, note=note, **labels)  # type: ignore[arg-type]
 
     def _replace(self, measure: Measure) -> None:
         self._taken[measure.name] = measure
