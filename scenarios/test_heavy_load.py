@@ -14,7 +14,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from harness.probes.readiness import times_not_ready
+from harness.probes.node_states import listed_states
 from harness.probes.single_requests import (
     forget_idle_connections,
     inside,
@@ -75,8 +75,8 @@ def test_cpu_stolen(how, swarm, load, faults, gossip, measure):
     web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
         with steal_cpu(faults, how, worker) as stolen:
-            end = stolen.injected_at + OBSERVED
-            measure(NOT_READY, times_not_ready(swarm, worker, until=end))
+            states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
+            measure(NOT_READY, sum(state != "ready" for state in states))
         swarm.observe(DRAINED + AFTER, "requests end, and more are served")
     measure(FLAPS, len(gossip.changes("failed", since=stolen, until=stolen.began + OBSERVED)))
     measure.each(requests_in(traffic, stolen))
@@ -88,8 +88,8 @@ def test_control_no_cpu_at_all(swarm, load, faults, gossip, measure):
     web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
         with faults.process.pause_node(worker) as stolen:
-            end = stolen.injected_at + OBSERVED
-            measure(NOT_READY, times_not_ready(swarm, worker, until=end))
+            states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
+            measure(NOT_READY, sum(state != "ready" for state in states))
         swarm.observe(DRAINED + AFTER, "requests end, and more are served")
     measure(FLAPS, len(gossip.changes("failed", since=stolen, until=stolen.began + OBSERVED)))
     measure.each(requests_in(traffic, stolen))
