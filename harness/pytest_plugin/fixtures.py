@@ -364,5 +364,5 @@ def _members(swarm: Swarm) -> list[Node]:
 
 @pytest.fixture
 def measure(trial: Trial) -> Measures:
-    """Puts numbers on record: ``measure("failover", 9.7, unit="s").below(20)``."""
+    """Records numbers and holds them against expectations: ``measure(NEW_LEADER, 9.7)``."""
     return trial.measures

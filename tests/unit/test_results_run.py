@@ -21,7 +21,7 @@ from harness.results import (
     samples,
     trial_id,
 )
-from harness.trial import EngineFacts, Trial, TrialInputs
+from harness.trial import EngineFacts, Expectation, Trial, TrialInputs
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def make_writer(root: Path) -> RunWriter:
 def make_trial(writer: RunWriter, **changes) -> Path:
     given_inputs = make_inputs(**changes)
     trial = Trial(writer.trial_folder(given_inputs), given_inputs)
-    trial.measures("gap", 1.5, unit="s").below(2)
+    trial.measures(Expectation("gap", unit="s", at_most=2), 1.5)
     trial.write_samples("requests", [{"t": 1.0}, {"t": 2.0}])
     trial.finish(None)
     return trial.folder
