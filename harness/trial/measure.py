@@ -152,15 +152,15 @@ class Measures:
         return held
 
     def all(self) -> tuple[Measure, ...]:
-        """All measures, in the order they were taken."""
+        """Return all measures, in the order they were taken."""
         return tuple(self._taken.values())
 
     def broken(self) -> tuple[Measure, ...]:
-        """Those whose bound does not hold."""
+        """Return those whose bound does not hold."""
         return tuple(m for m in self._taken.values() if m.ok is False)
 
     def undecided(self) -> tuple[Measure, ...]:
-        """Those that were not measured, or too short a time to be held against their bound."""
+        """Return those not measured, or for too short a time to be held against their bound."""
         return tuple(
             m for m in self._taken.values() if m.value is None or (m.bound and m.ok is None)
         )

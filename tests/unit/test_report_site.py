@@ -354,9 +354,9 @@ def test_damage_is_told_and_the_rest_is_shown(tmp_path):
     )
     page = Page(write_report(folder).read_text())
     assert "2 of 2 trials are not as expected, 1 unfinished or damaged" in page.text
-    assert "broken : trial.json is no trial record" in page.text
+    assert "broken : trial.json is not a valid trial record" in page.text
     broken = Page((folder / "pages" / "trial-broken.html").read_text())
-    assert "trial.json is no trial record" in broken.text
+    assert "trial.json is not a valid trial record" in broken.text
     assert "m2" in broken.text  # its journal is shown all the same
     foreign = Page((folder / "pages" / "trial-foreign.html").read_text())
     assert "journal.jsonl, line 2: not an entry" in foreign.text

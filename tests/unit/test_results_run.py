@@ -118,7 +118,7 @@ def test_a_broken_trial_record_and_a_newer_one_are_told(tmp_path):
         path.rmdir() if path.is_dir() else path.unlink()
     listed.rmdir()
     told = {d.path: d.sentence for d in read_run(writer.folder).damaged}
-    assert "no trial record" in told[broken]
+    assert "not a valid trial record" in told[broken]
     assert "schema 99" in told[newer]
     assert "folder is missing" in told[listed]
 

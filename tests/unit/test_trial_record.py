@@ -85,7 +85,7 @@ def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "null"])
 def test_what_is_no_record_is_an_error_in_words(tmp_path, text):
     (tmp_path / "trial.json").write_text(text)
-    with pytest.raises(TrialError, match="no trial record"):
+    with pytest.raises(TrialError, match="not a valid trial record"):
         read_record(tmp_path)
 
 
