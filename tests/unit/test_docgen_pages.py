@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory) -> list[Scenario]:
 
 
 def test_a_limit_reads_like_a_sentence() -> None:
-    def expected(**limit: float) -> str:
+    def expected(**limit: Any) -> str:
         return StatedMeasure.of(Expectation("m", unit="s", **limit)).expected
 
     assert expected(at_most=45) == "at most 45"

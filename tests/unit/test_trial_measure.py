@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -26,7 +27,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
 
 def expected(op: str, limit: float, name: str = "m", unit: str = "s") -> Expectation:
     """Return an expectation with one limit."""
-    limits: dict[str, float] = {op: limit}
+    limits: dict[str, Any] = {op: limit}
     return Expectation(name, unit, **limits)
 
 
