@@ -53,15 +53,15 @@ def _one(scenario: Scenario) -> Iterator[str]:
     marks = " ".join(filter(None, (scenario.topology, kind)))
     yield f"  {scenario.name} ({marks})"
     yield f"    {scenario.title}"
-    for label, words in (
+    for label, names in (
         ("cases", scenario.cases),
         ("threads", scenario.threads),
         ("needs", scenario.needs),
         ("known bugs", scenario.known_bugs),
         ("must break", scenario.must_break),
     ):
-        if words:
-            yield f"    {label}: {', '.join(words)}"
+        if names:
+            yield f"    {label}: {', '.join(names)}"
 
 
 def _shown(measure: StatedMeasure) -> str:
