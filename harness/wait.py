@@ -149,14 +149,14 @@ def time_until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Elapsed:
-    """Measure how long ``state`` takes to come, counted from ``since`` (default: now).
+    """Return how long ``state`` takes to come, counted from ``since`` (default: now).
 
     ``since`` is a reading of the monotonic clock, or a fault: then its injection.
 
     The watching ends ``within`` seconds after ``since``; the predicate is asked at least once.
 
     Like :func:`wait_for`, but a state that does not come is an answer and not an error:
-    measures put it on record as "longer than".
+    a measure of it is recorded as "longer than".
     """
     start = clock() if since is None else monotonic_moment(since)
     try:

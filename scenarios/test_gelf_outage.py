@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.images import WORKLOAD_TAGS
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB
-from harness.swarm import LogDriver, Service, Workload
-from harness.wait import NotYet, time_until, wait_for
+from harness.swarm import LOGWRITER_IMAGE, LogDriver, Service, Workload
+from harness.trial import Expectation, Observation
+from harness.wait import NotYet, expect_state, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -42,66 +42,119 @@ BEFORE = 8.0
 OUTAGE = 30.0
 AFTER = 10.0
 
-# What non-blocking mode is given to hold (max-buffer-size, in MiB), and how much dockerd may grow:
-# thrice that, for a queue of messages costs more than their bytes (moby daemon/logger/ring.go
-# counts the bytes of lines alone). Blocking mode holds less, 2 to 4 MB a container.
+# What non-blocking mode is given to hold (max-buffer-size, in MiB). Blocking mode holds less, 2 to
+# 4 MB a container.
 BUFFER = 4
-GROWTH = 3.0 * BUFFER
-
-# A write that takes longer than this has held its program up; a healthy one takes milliseconds.
-STALL = 1.0
-
-# A message that is refused is given up after four attempts, a second apart (go-gelf tcpwriter.go);
-# what was in the connection's buffers when it closed is lost too, at most some hundred kilobytes.
-LOST_TO_REFUSAL = OUTAGE / 4 + 400
-
-# The sender's next attempt comes within its second of waiting; then there is a megabyte to send.
-WRITES_AGAIN = 10.0
-
-# TCP tries again after 0.2 s and then after twice as long each time, for the eighth time at 51 s
-# (Linux, tcp_retries2): that is 21 s after the heal, and the next would be at 102 s.
-BY_TCP = 35.0
-
-# Swarm starts a task at once, a slow machine in some seconds; one that failed starts again 5 s
-# later.
-STARTS = 20.0
 
 QUIET, HELD_UP, ON_LEADER = "non-blocking", "blocking", "blocking-on-the-leader"
 NON_BLOCKING = {"mode": "non-blocking", "max-buffer-size": f"{BUFFER}m"}
 
-NEWCOMER = "time until a new container runs in the outage"
-CHANGES = "changes of leader"
+# A write that takes longer than this has held its program up; a healthy one takes milliseconds.
+STALL = 1.0
+
+STALLED_QUIET = Expectation(
+    f"{QUIET}: longest stalled write",
+    unit="s",
+    at_most=STALL,
+    source="moby daemon/logger/ring.go: it never waits",
+    control="test_control_all_goes_wrong",
+)
+STALLED = Observation("{program}: longest stalled write", unit="s")
+SENT = Observation("{program}: lines sent", unit="lines", better="higher")
+LOST = Observation("{program}: lines lost", unit="lines")
+NONE_LOST = Expectation(
+    f"{HELD_UP}: lines lost",
+    unit="lines",
+    at_most=0,
+    source="go-gelf tcpwriter.go: 4 attempts at 1 s a message",
+    control="test_control_all_goes_wrong",
+)
+LOST_TO_REFUSAL = Expectation(
+    NONE_LOST.name,
+    unit="lines",
+    at_most=OUTAGE / 4 + 400,
+    source="go-gelf tcpwriter.go: a message that is refused is given up after 4 attempts, 1 s "
+    "apart; what was in the connection's buffers is lost too, at most some hundred kilobytes",
+    no_control="test_control_all_goes_wrong breaks the stricter bound of the same measure",
+)
+ANY_LOST = Observation(NONE_LOST.name, unit="lines")
+TWICE = Observation("{program}: lines delivered twice", unit="lines")
+MEMORY_BEFORE = Observation("{program}: dockerd's memory before", unit="MiB")
+GREW_QUIET = Expectation(
+    f"{QUIET}: growth of dockerd's memory in the outage",
+    unit="MiB",
+    at_most=3.0 * BUFFER,
+    source="moby daemon/logger/ring.go, moby#41539: a queue counts the bytes of lines alone, and "
+    "costs up to thrice as much",
+    control="test_control_all_goes_wrong",
+)
+GREW = Observation("{program}: growth of dockerd's memory in the outage", unit="MiB")
+STAYED = Observation("{program}: growth of dockerd's memory that stayed", unit="MiB")
+SLOPE = Observation("{program}: slope of dockerd's memory in the outage", unit="MiB/min")
+WRITES_AGAIN = Expectation(
+    f"{HELD_UP}: time until it writes again after the heal",
+    unit="s",
+    at_most=10,
+    source="go-gelf tcpwriter.go: the next attempt comes within a second; then there is a megabyte "
+    "to send",
+    control="test_control_vanished_for_long",
+)
+WRITES_AGAIN_BY_TCP = Expectation(
+    WRITES_AGAIN.name,
+    unit="s",
+    at_most=35,
+    source="Linux tcp_retries2: TCP tries again after 0.2 s and then after twice as long each "
+    "time, for the eighth time at 51 s, 21 s after the heal; the next would be at 102 s",
+    no_control="test_control_vanished_for_long breaks the stricter bound of the same measure",
+)
+QUIET_WRITES_AGAIN = Observation(f"{QUIET}: time until it writes again after the heal", unit="s")
+NEWCOMER = Expectation(
+    "time until a new container runs in the outage",
+    unit="s",
+    at_most=20,
+    source="a start takes some seconds on a slow machine, or one more 5 s later (swarm's restart "
+    "delay)",
+    control="test_control_all_goes_wrong",
+)
+NEWCOMER_WAITS = Observation(NEWCOMER.name, unit="s")
+NEWCOMER_AFTER = Observation("time until the new container runs after the heal", unit="s")
+CHANGES = Expectation(
+    "changes of leader",
+    unit="1",
+    exactly=0,
+    source="raft: a leader with its majority goes on leading",
+    control="test_control_all_goes_wrong",
+)
 
 
 @dataclass(frozen=True)
 class Case:
     """A way for the sink to fail, and what it may cost.
 
-    ``lost``: lines of a blocking program, None for any number. ``writes_again``: seconds after the
-    heal. ``starts``: whether the sink takes connections, so that a container must start.
+    ``lost`` is of a blocking program, ``newcomer`` of a container that starts in the outage.
     ``rate`` and ``line`` are each program's lines a second and bytes a line; ``by_name``: the sink
     is known to Docker by its name and not by its address.
     """
 
     fault: str
-    lost: float | None = 0
-    writes_again: float = WRITES_AGAIN
-    starts: bool = True
+    lost: Expectation | Observation = NONE_LOST
+    writes_again: Expectation = WRITES_AGAIN
+    newcomer: Expectation | Observation = NEWCOMER
     rate: int = RATE
     line: int = LINE
     by_name: bool = False
 
 
 @pytest.mark.thorough
-def test_sink_stalls(outage):
+def test_sink_stalls(outage, measure):
     """The collector accepts connections and reads nothing."""
-    outage(Case("gelf_stalled"))
+    measure.each(outage(Case("gelf_stalled")))
 
 
 @pytest.mark.known_bug("moby/moby#21966", measures=[NEWCOMER])
-def test_sink_refuses(outage):
+def test_sink_refuses(outage, measure):
     """The collector is down and its port refuses, and no container can start that logs to it."""
-    outage(Case("refused", lost=LOST_TO_REFUSAL))
+    measure.each(outage(Case("refused", lost=LOST_TO_REFUSAL)))
 
 
 @pytest.mark.thorough
@@ -111,216 +164,194 @@ def test_sink_refuses(outage):
         # Nothing is lost by slowness alone, and the buffers never run dry.
         Case("gelf_slow"),
         # What was on the way at each of the resets is lost, at the sender's every attempt.
-        Case("gelf_reset", lost=None),
+        Case("gelf_reset", lost=ANY_LOST),
         # The driver dials without a timeout, so a new container waits as well.
-        Case("black_hole", writes_again=BY_TCP, starts=False),
+        Case("black_hole", writes_again=WRITES_AGAIN_BY_TCP, newcomer=NEWCOMER_WAITS),
         # The name leads to the new place at once, for those who ask.
-        Case("moved", writes_again=BY_TCP, by_name=True),
+        Case("moved", writes_again=WRITES_AGAIN_BY_TCP, by_name=True),
         # 90 thousand short lines a minute: a queue costs more beside their bytes.
         Case("gelf_stalled", rate=500, line=100),
     ],
     ids=["is-slow", "resets", "vanishes", "moves", "stalls-under-short-lines"],
 )
-def test_sink_fails_otherwise(case, outage):
+def test_sink_fails_otherwise(case, outage, measure):
     """The collector is slow, resets its connections, vanishes, moves, or is sent short lines."""
-    outage(case)
+    measure.each(outage(case))
 
 
-@pytest.mark.control(
-    f"{QUIET}: longest stall of a write",
-    f"{HELD_UP}: lines lost",
-    f"{QUIET}: dockerd's growth in the outage",
-    NEWCOMER,
-    CHANGES,
-)
-def test_control_all_goes_wrong(outage):
+@pytest.mark.control
+def test_control_all_goes_wrong(outage, measure):
     """Modes the wrong way round, a buffer far too large, and the leader killed in the outage."""
-    outage(
-        Case("refused"),
-        modes={QUIET: {}, HELD_UP: NON_BLOCKING | {"max-buffer-size": "64k"}, ON_LEADER: {}},
-        hoarder=True,
-        kill_leader=True,
-    )
+    wrong = {QUIET: {}, HELD_UP: NON_BLOCKING | {"max-buffer-size": "64k"}, ON_LEADER: {}}
+    measure.each(outage(Case("refused"), modes=wrong, hoarder=True, kill_leader=True))
 
 
-@pytest.mark.control(f"{HELD_UP}: time until it writes again after the heal")
-def test_control_vanished_for_long(outage):
+@pytest.mark.control
+def test_control_vanished_for_long(outage, measure):
     """Packets that vanish leave TCP waiting long after they pass again, and the check says so."""
-    outage(Case("black_hole", starts=False))
+    measure.each(outage(Case("black_hole", newcomer=NEWCOMER_WAITS)))
 
-
-# By UDP nothing waits for a sink, so all that an outage can cost is its errors. A container's start
-# and an error a line are a few MiB. A compressor is made anew for every message, and what that
-# leaves to the garbage collector is tens of MiB, hundreds on a slow machine (moby#29282), within
-# seconds.
-UNCOMPRESSED = 16.0
-GROWN = 15.0
-
-# If the compressor is to blame, a sink that is alive costs at least half of what a dead port does.
-COSTS_AS_WELL = 0.5
 
 DEAD, DEAD_PLAIN, LIVE = "dead port, gzip", "dead port, no compression", "live sink, gzip"
-PLAIN_NAME = f"{DEAD_PLAIN}: dockerd's growth"
-SHARE_NAME = "share of the dead port's growth that a live sink costs as well"
 GZIP = {}
 PLAIN = {"gelf-compression-type": "none"}
 
+# A container's start and an error a line are a few MiB. A compressor is made anew for every
+# message, and what that leaves to the garbage collector is tens of MiB, hundreds on a slow machine,
+# within seconds.
+GROWN = 15.0
+
+UDP_STALLED = Observation("{case}: longest stalled write", unit="s")
+UDP_GREW = Observation("{case}: growth of dockerd's memory", unit="MiB")
+PLAIN_GREW = Expectation(
+    f"{DEAD_PLAIN}: growth of dockerd's memory",
+    unit="MiB",
+    at_most=16,
+    source="moby/moby#29282: much less with gelf-compression-type=none",
+    control="test_control_compression_the_wrong_way_round",
+)
+COSTS_AS_WELL = Expectation(
+    "share of the dead port's growth that a live sink costs as well",
+    unit="1",
+    at_least=0.5,
+    source="if the compressor is to blame, a sink that is alive costs at least half as much",
+    control="test_control_compression_the_wrong_way_round",
+)
+
 
 @pytest.mark.thorough
-def test_growth_by_udp_is_compression(growth_by_udp):
+def test_growth_by_udp_is_compression(growth_by_udp, measure):
     """Memory that grows under a dead UDP port is the compressor's, and a live sink costs as much.
 
-    Without the two others the dead port would be blamed, as it was in moby/moby#29282.
+    By UDP nothing waits for a sink, so all that an outage can cost is its errors. Without the two
+    others the dead port would be blamed, as it was in moby/moby#29282.
     """
-    growth_by_udp({DEAD: GZIP, LIVE: GZIP, DEAD_PLAIN: PLAIN})
+    measure.each(growth_by_udp({DEAD: GZIP, LIVE: GZIP, DEAD_PLAIN: PLAIN}))
 
 
-@pytest.mark.control(PLAIN_NAME, SHARE_NAME)
-def test_control_compression_the_wrong_way_round(growth_by_udp):
+@pytest.mark.control
+def test_control_compression_the_wrong_way_round(growth_by_udp, measure):
     """Compression where none is said to be, and none at the live sink: the outage is blamed."""
-    growth_by_udp({DEAD: GZIP, LIVE: PLAIN, DEAD_PLAIN: GZIP})
+    measure.each(growth_by_udp({DEAD: GZIP, LIVE: PLAIN, DEAD_PLAIN: GZIP}))
 
 
 @pytest.fixture
-def growth_by_udp(swarm, services, faults, memory, trial, measure):
+def growth_by_udp(swarm, services, faults, memory, trial):
     """Three programs log by UDP: to a dead port and to a live sink, and one is uncompressed."""
 
     def run(compression):
         live, dead = services.gelf_sink("gelf"), services.gelf_sink("gelf-dead")
-        places = dict(zip((DEAD, LIVE, DEAD_PLAIN), [*swarm.workers, swarm.leader], strict=True))
+        nodes = dict(zip((DEAD, LIVE, DEAD_PLAIN), [*swarm.workers, swarm.leader], strict=True))
         sinks = {DEAD: dead, LIVE: live, DEAD_PLAIN: dead}
-        names = {case: f"writer-{number}" for number, case in enumerate(places)}
+        names = {case: f"writer-{number}" for number, case in enumerate(nodes)}
         wanted = [
             program(
                 names[case],
-                places[case],
+                nodes[case],
                 LogDriver("gelf", sinks[case].options("udp", compression[case])),
                 line=200,
             )
-            for case in places
+            for case in nodes
         ]
-        quiet = trial.clock.now()
-        memory.start(places.values())
-        time.sleep(BEFORE)
+        before = trial.clock.now()
+        memory.start(nodes.values())
+        swarm.observe(BEFORE, "dockerds' memory before anything logs")
         with faults.service.refused(dead) as fault:
             logs = swarm.deploy(Workload("logs", (), tuple(wanted)))
             fault.hold(GROWN)
-            written = ask({case: LogWriters(logs, names[case]) for case in places})
+            written = ask({case: LogWriters(logs, names[case]) for case in nodes})
             until = trial.clock.now()
-        grown = {}
-        for case, node in places.items():
-            before = memory.level(node, "anonymous", since=quiet, until=fault.began)
-            peak = memory.peak(node, "anonymous", since=fault.began, until=until)
-            grown[case] = difference(peak, before)
-            measure(f"{case}: longest stall of a write", written[case].longest_stall, unit="s")
-        measure(f"{DEAD}: dockerd's growth", mib(grown[DEAD]), unit="MiB")
-        measure(f"{LIVE}: dockerd's growth", mib(grown[LIVE]), unit="MiB")
-        measure(PLAIN_NAME, mib(grown[DEAD_PLAIN]), unit="MiB").below(
-            UNCOMPRESSED, source="moby/moby#29282: much less with gelf-compression-type=none"
-        )
-        share = grown[LIVE] / grown[DEAD] if grown[LIVE] and grown[DEAD] else None
-        measure(SHARE_NAME, share, unit="1", better="higher").above(COSTS_AS_WELL)
+        grown = {
+            case: growth(memory, node, (before, fault.began), (fault.began, until))
+            for case, node in nodes.items()
+        }
+        return {
+            UDP_STALLED: {case: written[case].longest_stall for case in nodes},
+            UDP_GREW: {case: mib(grown[case]) for case in (DEAD, LIVE)},
+            PLAIN_GREW: mib(grown[DEAD_PLAIN]),
+            COSTS_AS_WELL: grown[LIVE] / grown[DEAD] if grown[LIVE] and grown[DEAD] else None,
+        }
 
     return run
 
 
 @pytest.fixture
-def outage(swarm, services, faults, memory, leadership, trial, measure):
-    """A collector fails under three programs; all that is asked of them is put on record."""
+def outage(swarm, services, faults, probes, trial):
+    """A collector fails under three programs; what that cost is returned as measures."""
 
     def run(case, *, modes=None, hoarder=False, kill_leader=False):
-        sink = services.gelf_sink()
-        leader = swarm.leader
-        places = dict(zip((QUIET, HELD_UP, ON_LEADER), [*swarm.workers, leader], strict=True))
-        modes = modes or {QUIET: NON_BLOCKING, HELD_UP: {}, ON_LEADER: {}}
-        host = sink.hostname if case.by_name else sink.address
-        wanted = [
-            writer(name, places[name], sink, host, modes[name], rate=case.rate, line=case.line)
-            for name in places
-        ]
-        if hoarder:
-            # 16 KiB is what the driver takes for one message
-            large = {"mode": "non-blocking", "max-buffer-size": "128m"}
-            wanted.append(writer("hoarder", places[QUIET], sink, host, large, rate=160, line=16000))
-        logs = swarm.deploy(Workload("logs", (), tuple(wanted)))
-        programs = {name: LogWriters(logs, name) for name in places}
+        leadership, memory = probes.leadership, probes.memory
+        leader, sink = swarm.leader, services.gelf_sink()
+        nodes = dict(zip((QUIET, HELD_UP, ON_LEADER), [*swarm.workers, leader], strict=True))
+        logs = swarm.deploy(writers(case, sink, nodes, modes, hoarder=hoarder))
+        programs = {name: LogWriters(logs, name) for name in nodes}
         calm = trial.clock.now()
-        memory.start(places.values())
-        time.sleep(BEFORE)
+        memory.start(nodes.values())
+        swarm.observe(BEFORE, "dockerds' memory before the outage")
 
         with getattr(faults.service, case.fault)(sink) as fault, ExitStack() as stack:
-            beside = swarm.create(
-                Workload(
-                    "beside", (), (writer("newcomer", places[HELD_UP], sink, host, {}, rate=1),)
-                )
-            )
-            newcomer = beside.time_to_running("newcomer", within=STARTS)
+            beside = swarm.create(Workload("beside", (), (newcomer(case, sink, nodes[HELD_UP]),)))
+            started = beside.time_to_running("newcomer", within=NEWCOMER.limit)
             if kill_leader:
-                outage = stack.enter_context(faults.kill_dockerd(leader))
-                leadership.time_to_new_leader(
-                    other_than=leader, since=outage.injected_at, within=OUTAGE
-                )
+                killed = stack.enter_context(faults.kill_dockerd(leader))
+                leadership.time_to_new_leader(other_than=leader, since=killed, within=OUTAGE)
             fault.hold(OUTAGE)
             in_outage = ask(programs)
-        writing = {
-            name: time_until(
-                lambda name=name: writes(programs[name], in_outage[name]),
-                state=f"{name} to write again",
-                within=OUTAGE + WRITES_AGAIN,
-                since=fault.healed_at,
-                every=0.25,
-            )
+        again = {
+            name: time_to_writing(programs[name], in_outage[name], since=fault.healed_at)
             for name in (HELD_UP, QUIET)
         }
-        started = beside.time_to_running("newcomer", since=fault.healed_at, within=STARTS + OUTAGE)
-        time.sleep(max(0.0, fault.healed_at + AFTER - time.monotonic()))
+        started_after = beside.time_to_running(
+            "newcomer", since=fault.healed_at, within=NEWCOMER.limit + OUTAGE
+        )
+        swarm.observe(AFTER, "dockerds' memory after the heal", since=fault.healed_at)
 
         sent = ask(programs)
-        accounts = settled_accounts(sink, sent)
         healed = trial.clock.at(fault.healed_at)
         windows = (calm, fault.began), (fault.began, healed), (healed, trial.clock.now())
-        for name, node in places.items():
-            account = accounts[sent[name].task]
-            stall = measure(f"{name}: longest stall of a write", sent[name].longest_stall, unit="s")
-            measure(f"{name}: lines sent", account.sent, unit="lines", better="higher")
-            lost = measure(f"{name}: lines lost", account.lost, unit="lines", note=gaps(account))
-            measure(f"{name}: lines delivered twice", account.duplicates, unit="lines")
-            if name == QUIET:
-                stall.below(STALL, source="moby daemon/logger/ring.go: it never waits")
-            if name == HELD_UP and case.lost is not None:
-                lost.below(case.lost, source="go-gelf tcpwriter.go: 4 attempts at 1 s a message")
-            put_memory_on_record(measure, memory, name, node, windows)
-        again = {
-            name: measure(f"{name}: time until it writes again after the heal", took, unit="s")
-            for name, took in writing.items()
+        return {
+            case.newcomer: started,
+            NEWCOMER_AFTER: started_after,
+            case.writes_again: again[HELD_UP],
+            QUIET_WRITES_AGAIN: again[QUIET],
+            CHANGES: changes_of_leader(leadership, fault.began, healed + AFTER),
+            **lines_of(sent, settled_accounts(sink, sent), lost=case.lost),
+            **memory_of(memory, nodes, windows),
         }
-        again[HELD_UP].below(case.writes_again, source="go-gelf tcpwriter.go; Linux tcp_retries2")
-        told = measure(NEWCOMER, newcomer, unit="s")
-        if case.starts:
-            told.below(STARTS - 1, source="a start, or one more 5 s later (swarm's restart delay)")
-        measure("time until it runs after the heal", started, unit="s")
-        changes = [
-            view
-            for view in leadership.views()
-            if fault.began <= view.t <= healed + AFTER and view.leader == view.by
-        ]
-        measure(CHANGES, len(changes), unit="1").equals(0)
 
     return run
 
 
-def writer(name, node, sink, host, mode, *, rate=RATE, line=LINE):
-    """A program that writes numbered lines on one node, through the GELF driver over TCP."""
-    return program(
-        name, node, LogDriver("gelf", sink.options("tcp", mode, host=host)), rate=rate, line=line
-    )
+def writers(case, sink, nodes, modes, *, hoarder):
+    """The three programs; with ``hoarder`` a fourth, whose buffer is far too large."""
+    modes = modes or {QUIET: NON_BLOCKING, HELD_UP: {}, ON_LEADER: {}}
+    wanted = [
+        program(name, node, by_tcp(case, sink, modes[name]), rate=case.rate, line=case.line)
+        for name, node in nodes.items()
+    ]
+    if hoarder:
+        # 16 KiB is what the driver takes for one message
+        large = by_tcp(case, sink, {"mode": "non-blocking", "max-buffer-size": "128m"})
+        wanted.append(program("hoarder", nodes[QUIET], large, rate=160, line=16000))
+    return Workload("logs", (), tuple(wanted))
+
+
+def newcomer(case, sink, node):
+    """A program that starts when the sink has failed."""
+    return program("newcomer", node, by_tcp(case, sink, {}), rate=1, line=LINE)
+
+
+def by_tcp(case, sink, mode):
+    """The GELF driver, over TCP."""
+    host = sink.hostname if case.by_name else sink.address
+    return LogDriver("gelf", sink.options("tcp", mode, host=host))
 
 
 def program(name, node, log, *, rate=RATE, line=LINE):
     """A program that writes numbered lines on one node."""
     return Service(
         name,
-        WORKLOAD_TAGS["logwriter"],
+        LOGWRITER_IMAGE,
         (),
         constraints=(f"node.hostname=={node.name}",),
         env={"LINES_PER_SECOND": str(rate), "LINE_BYTES": str(line)},
@@ -329,20 +360,27 @@ def program(name, node, log, *, rate=RATE, line=LINE):
 
 
 def ask(programs):
-    """What each program says of itself; each is one task."""
+    """Return what each program says of itself; each is one task."""
     return {name: next(iter(found.ask().values())) for name, found in programs.items()}
 
 
-def writes(program, before):
-    """Whether a program has written since ``before``, and is not held up now."""
-    [now] = program.ask().values()
-    if now.written > before.written and now.current_stall < STALL:
-        return True
-    return NotYet(f"{now.written - before.written} lines since; held up for {now.current_stall} s")
+def time_to_writing(program, before, *, since):
+    """Return how long until a program had written since ``before`` and was not held up."""
+
+    def writes():
+        [now] = program.ask().values()
+        if now.written > before.written and now.current_stall < STALL:
+            return True
+        lines = now.written - before.written
+        return NotYet(f"{lines} lines since; held up for {now.current_stall} s")
+
+    return time_until(
+        writes, state="it to write again", within=OUTAGE + 10.0, since=since, every=0.25
+    )
 
 
 def settled_accounts(sink, sent):
-    """What became of all lines that were sent, once no more of them arrive for 3 s."""
+    """Return what became of all lines that were sent, once no more of them arrive for 3 s."""
     numbers = {each.task: each.written for each in sent.values()}
     last = {"lost": math.inf, "since": time.monotonic()}
 
@@ -355,44 +393,78 @@ def settled_accounts(sink, sent):
             return NotYet(f"{lost} lines have not arrived")
         return accounts
 
-    return wait_for(settled, state="the last lines to arrive", within=60, every=0.5)
+    return expect_state(settled, state="the last lines to arrive", within=60, every=0.5)
+
+
+def lines_of(sent, accounts, *, lost):
+    """Return the measures of lines, and of the writes that were held up."""
+    by = {name: accounts[each.task] for name, each in sent.items()}
+    loud = (HELD_UP, ON_LEADER)
+    return {
+        STALLED_QUIET: sent[QUIET].longest_stall,
+        STALLED: {name: sent[name].longest_stall for name in loud},
+        SENT: {name: account.sent for name, account in by.items()},
+        lost: (by[HELD_UP].lost, gaps(by[HELD_UP])),
+        LOST: {name: (by[name].lost, gaps(by[name])) for name in (QUIET, ON_LEADER)},
+        TWICE: {name: account.duplicates for name, account in by.items()},
+    }
 
 
 def gaps(account):
-    """Where the lost lines were, for a reader."""
+    """Return in words where the lost lines were."""
     shown = ", ".join(f"{first} to {end - 1}" for first, end in account.gaps[:3])
     more = len(account.gaps) - 3
     return f"{shown}{f' and {more} more gaps' if more > 0 else ''}"
 
 
-def put_memory_on_record(measure, memory, name, node, windows):
-    """How far a dockerd grew in the outage, how steadily, and what of it stayed."""
+def changes_of_leader(leadership, since, until):
+    """Return how often a manager became the leader between two trial times."""
+    views = leadership.views()
+    return sum(since <= view.t <= until and view.leader == view.by for view in views)
+
+
+def memory_of(memory, nodes, windows):
+    """Return how far each dockerd grew in the outage, how steadily, and what of it stayed."""
     before, during, after = windows
-    level = memory.level(node, "anonymous", since=before[0], until=before[1])
+    late = (after[0] + after[1]) / 2, after[1]
+    grown = {name: mib(growth(memory, node, before, during)) for name, node in nodes.items()}
+    return {
+        MEMORY_BEFORE: {name: mib(level(memory, node, before)) for name, node in nodes.items()},
+        GREW_QUIET: grown.pop(QUIET),
+        GREW: grown,
+        STAYED: {
+            name: mib(difference(level(memory, node, late), level(memory, node, before)))
+            for name, node in nodes.items()
+        },
+        SLOPE: {name: slope(memory, node, during) for name, node in nodes.items()},
+    }
+
+
+def level(memory, node, window):
+    """Return how much a node's dockerd held in a window of time, in bytes."""
+    return memory.level(node, "anonymous", since=window[0], until=window[1])
+
+
+def growth(memory, node, before, during):
+    """Return by how much a node's dockerd grew from one window to its peak in the next."""
     peak = memory.peak(node, "anonymous", since=during[0], until=during[1])
-    middle = (after[0] + after[1]) / 2
-    left = memory.level(node, "anonymous", since=middle, until=after[1])
-    trend = memory.growth(node, "anonymous", since=during[0], until=during[1])
-    measure(f"{name}: dockerd before", mib(level), unit="MiB")
-    grown = measure(
-        f"{name}: dockerd's growth in the outage", mib(difference(peak, level)), unit="MiB"
-    )
-    measure(f"{name}: dockerd's growth that stayed", mib(difference(left, level)), unit="MiB")
-    measure(
-        f"{name}: dockerd's slope in the outage",
-        trend and trend.slope * 60 / MIB,
-        unit="MiB/min",
-        note=(trend and f"95 %: {trend.low * 60 / MIB:.1f} to {trend.high * 60 / MIB:.1f}") or "",
-    )
-    if name == QUIET:
-        grown.below(GROWTH, source="moby daemon/logger/ring.go, moby#41539")
+    return difference(peak, level(memory, node, before))
+
+
+def slope(memory, node, window):
+    """Return how steadily a node's dockerd grew, in MiB a minute, and the 95 % interval."""
+    trend = memory.growth(node, "anonymous", since=window[0], until=window[1])
+    if trend is None:
+        return None
+    low, high = trend.low * 60 / MIB, trend.high * 60 / MIB
+    return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"
 
 
 def difference(one, other):
-    """None when one of them could not be had."""
+    """Return None when one of them could not be had."""
     return None if one is None or other is None else one - other
 
 
 def mib(number):
-    """Bytes as MiB."""
+    """Return bytes as MiB."""
     return None if number is None else number / MIB

@@ -1,27 +1,29 @@
 """Whether a swarm stays one when its nodes have no CPU to spare.
 
 A worker gets a small share of a CPU, or shares its own with busy neighbours, while Locust's users
-double twice. That requests become slow is the application's affair and only put on record. The
-swarm's is that the worker is not given up: gossip does not flap, the node stays ready, and once
-the CPU is back nobody gets an error. Beside it, what a balancer in the kernel adds under load: the
-ways in side by side, and a connection that is silent for longer than IPVS remembers it.
+double twice. That requests become slow is the application's affair and only recorded. The swarm's
+is that the worker is not given up: gossip does not flap, the node stays ready, and once the CPU is
+back nobody gets an error. Beside it, what a balancer in the kernel adds under load: the ways in
+side by side, and a connection that is silent for longer than IPVS remembers it.
 """
 
 from __future__ import annotations
 
-import http.client
 import math
-import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 
-from harness.probes.ipam import allocation
-from harness.probes.ipvs import load_balancer
-from harness.probes.sampling.netns import from_a_thread
-from harness.probes.sampling.vantage_containers import VantageContainers
+from harness.probes.node_states import listed_states
+from harness.probes.single_requests import (
+    forget_idle_connections,
+    inside,
+    outside,
+    task_address,
+    virtual_address,
+)
 from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload, balanced_web
-from harness.wait import NotYet, time_until
+from harness.trial import Expectation, Observation
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -36,59 +38,80 @@ OBSERVED = 3 * STAGE
 # The share of a CPU that a starved worker has for dockerd, containerd and all of its tasks.
 STARVED = 0.05
 
-# A probe of gossip waits for 0.5 s, asks three others, and suspects for 4 s before it gives a
-# node up; a dockerd that runs in every tenth of a second answers in time (memberlist, LAN).
-FLAPS = "times a peer was held for failed"
-GOSSIP = "memberlist: 0.5 s for an answer, three more ways to ask, then 4 s of suspicion"
-
-# The dispatcher waits for three heartbeats of 5 s (swarmkit manager/dispatcher).
-DOWN = "looks at which a starved node was not ready"
-DISPATCHER = "swarmkit: a node is down after 13.5 to 16.5 s without a heartbeat"
-
 # Requests under way are answered or given up after 10 s; what comes then is served as before.
 DRAINED = 10.0
 AFTER = 10.0
-WELL = "share of requests lost once the CPU is back"
 
-# A SYN that is dropped is sent again after a second (TCP's first time-out).
-RETRIED = 1.0
-
-# Three tasks, one after the other.
-UPDATED = 90.0
-
-MESH, HOST_MODE = 8080, 8081
-
-ASKED = 100  # requests of each way in
-PAUSE = 0.05  # seconds between them
-LATE = 0.3  # seconds that each packet of a hindered node waits; a request takes four of them
+# A dockerd that runs in every tenth of a second answers gossip in time.
+FLAPS = Expectation(
+    "peers that declared a node failed",
+    unit="1",
+    exactly=0,
+    source="memberlist: 0.5 s for an answer, three more ways to ask, then 4 s of suspicion",
+    control="test_control_no_cpu_at_all",
+)
+NOT_READY = Expectation(
+    "checks that found the starved node not ready",
+    unit="1",
+    exactly=0,
+    source="swarmkit: a node is down after 13.5 to 16.5 s without a heartbeat",
+    control="test_control_no_cpu_at_all",
+)
+LOST_AFTER = Expectation(
+    "share of requests lost once the CPU is back",
+    unit="1",
+    at_most=0.01,
+    source="the node was never away: nothing has to be found again",
+    no_control="no scenario leaves the worker starved past its heal yet",
+)
+SHARE_OF_50X = Observation("share of 50x with {users} users", unit="1")
+SHARE_OF_ERRORS = Observation("share of connection errors with {users} users", unit="1")
+SLOWEST = Observation("99th percentile with {users} users", unit="s")
 
 
 @pytest.mark.parametrize("how", ["quota", pytest.param("neighbours", marks=pytest.mark.thorough)])
 def test_cpu_stolen(how, swarm, load, faults, gossip, measure):
     """A worker with next to no CPU is slow, and a member all the same."""
-    web = swarm.deploy(balanced_web(replicas=4))
-    worker = swarm.a_worker()
-    steal = {
-        "quota": lambda: faults.resource.limit_cpu(worker, STARVED),
-        "neighbours": lambda: faults.resource.hog_cpu(worker, processes=4, weight=4),
-    }
+    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
-        with steal[how]() as stolen:
-            away = looks(swarm, worker, until=stolen.injected_at + OBSERVED)
-        time.sleep(DRAINED + AFTER)
-    put_on_record(measure, traffic, stolen, gossip, away)
+        with steal_cpu(faults, how, worker) as stolen:
+            states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
+            measure(NOT_READY, sum(state != "ready" for state in states))
+        swarm.observe(DRAINED + AFTER, "requests end, and more are served")
+    measure(FLAPS, len(gossip.changes("failed", since=stolen, until=stolen.began + OBSERVED)))
+    measure.each(requests_in(traffic, stolen))
 
 
-@pytest.mark.control(FLAPS, DOWN)
+@pytest.mark.control
 def test_control_no_cpu_at_all(swarm, load, faults, gossip, measure):
     """A worker that stands still is given up, by gossip and by the dispatcher."""
-    web = swarm.deploy(balanced_web(replicas=4))
-    worker = swarm.a_worker()
+    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
         with faults.process.pause_node(worker) as stolen:
-            away = looks(swarm, worker, until=stolen.injected_at + OBSERVED)
-        time.sleep(DRAINED + AFTER)
-    put_on_record(measure, traffic, stolen, gossip, away)
+            states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
+            measure(NOT_READY, sum(state != "ready" for state in states))
+        swarm.observe(DRAINED + AFTER, "requests end, and more are served")
+    measure(FLAPS, len(gossip.changes("failed", since=stolen, until=stolen.began + OBSERVED)))
+    measure.each(requests_in(traffic, stolen))
+
+
+MESH, HOST_MODE = 8080, 8081
+REQUESTS = 100  # by each way in
+LATE = 0.3  # seconds that each packet of a hindered node waits; a request takes four of them
+UPDATED_WITHIN = 90.0  # three tasks, one after the other
+
+MEDIAN = Observation("median by {way}", unit="s")
+P99 = {
+    way: Expectation(
+        f"99th percentile by {way}",
+        unit="s",
+        at_most=1,
+        source="TCP: a SYN that is lost or dropped is sent again after 1 s",
+        control="test_control_slow_way_in" if way == "task" else (),
+        no_control="" if way == "task" else "the control delays what is sent between containers",
+    )
+    for way in ("mesh", "host mode", "VIP", "task")
+}
 
 
 @pytest.mark.thorough
@@ -96,40 +119,28 @@ def test_control_no_cpu_at_all(swarm, load, faults, gossip, measure):
 @pytest.mark.upstream("moby/moby#30820")
 def test_ways_in(swarm, measure):
     """What a request takes by the mesh, a virtual address, a task's own, and a host-mode port."""
-    on_ways_in(swarm, measure, swarm.a_worker(), nullcontext())
+    measure.each(by_every_way(swarm, swarm.a_worker(), nullcontext(), times=REQUESTS))
 
 
 @pytest.mark.thorough
 @pytest.mark.needs("ip_vs", "netem")
-@pytest.mark.control("99th percentile by task")
+@pytest.mark.control
 def test_control_slow_way_in(swarm, faults, measure):
     """A node whose packets between containers are late is seen to be slow."""
     node = swarm.a_worker()
     late = faults.network.delay(node, LATE, plane="data")
-    on_ways_in(swarm, measure, node, late, times=ASKED // 10)
+    measure.each(by_every_way(swarm, node, late, times=REQUESTS // 10))
 
 
-def on_ways_in(swarm, measure, node, hindered, times=ASKED):
-    """Deploy, and time every way in, from ``node`` where it begins inside."""
-    web = swarm.deploy(ways_in())
-    web.change("direct", in_host_mode)
-    web.time_to_updated("direct", within=UPDATED)
-    entry = swarm.leader
-    with watchers(swarm, web) as there, hindered:
-        inside = there[node.name].namespace
-        ways = {
-            "mesh": (None, entry.address, MESH),
-            "host mode": (None, entry.address, HOST_MODE),
-            "VIP": (inside, virtual_address(swarm, "app"), APP_PORT),
-            "task": (inside, task_address(swarm, web, "app", away_from=node), APP_PORT),
-        }
-        site = swarm.lab.client_host()
-        for name, (namespace, host, port) in ways.items():
-            took = timed(site, namespace, host, port, times)
-            measure(f"median by {name}", percentile(took, 50), unit="s", better="lower")
-            measure(f"99th percentile by {name}", percentile(took, 99), unit="s").below(
-                RETRIED, source="a SYN that is lost or dropped comes again after 1 s"
-            )
+FORGOTTEN_AFTER = 5  # seconds; the kernel's own is 900
+
+ANSWER = Expectation(
+    "time to an answer after the silence",
+    unit="s",
+    at_most=1,
+    source="a connection that is there answers at once; TCP sends again after 1 s",
+    no_control="the known bug moby/moby#37822 breaks it with every engine so far",
+)
 
 
 @pytest.mark.thorough
@@ -142,9 +153,7 @@ def on_ways_in(swarm, measure, node, hindered, times=ASKED):
             id="silent",
             marks=[
                 pytest.mark.upstream("moby/moby#31208", "moby/moby#37822"),
-                pytest.mark.known_bug(
-                    "moby/moby#37822", measures=["time to an answer after the silence"]
-                ),
+                pytest.mark.known_bug("moby/moby#37822", measures=[ANSWER]),
             ],
         ),
         pytest.param(False, id="kept-alive"),
@@ -152,25 +161,64 @@ def on_ways_in(swarm, measure, node, hindered, times=ASKED):
 )
 def test_connection_idle(silent, swarm, measure):
     """A connection that is silent for longer than IPVS remembers it still gets an answer."""
-    forgets = 5  # seconds; the kernel's own is 900
-    web = swarm.deploy(app_alone())
-    with watchers(swarm, web) as there:
-        node = swarm.a_worker()
-        balancer = load_balancer(node, web.networks["web"]).name
-        inside = there[node.name].namespace
-        host = virtual_address(swarm, "app")
-        node.run(
-            [
-                *("nsenter", f"--net=/run/docker/netns/{balancer}"),
-                *("ipvsadm", "--set", str(forgets), str(forgets), str(forgets)),
-            ]
+    app = Service("app", APP_IMAGE, ("web",), 2, APP_PORT)
+    web, node = swarm.deploy(Workload("web", ("web",), (app,))), swarm.a_worker()
+    with inside(web) as at:
+        forget_idle_connections(node, web.networks["web"], after=FORGOTTEN_AFTER)
+        answered = at[node.name].time_to_answer_after(
+            2.5 * FORGOTTEN_AFTER,
+            virtual_address(web, "app", "web"),
+            APP_PORT,
+            every=None if silent else 1.0,
         )
-        answered = from_a_thread(
-            lambda: after_a_silence(inside, host, 2.5 * forgets, every=None if silent else 1.0)
-        )
-    measure("time to an answer after the silence", answered, unit="s").below(
-        RETRIED, source="a connection that is there answers at once"
-    )
+    measure(ANSWER, answered)
+
+
+def steal_cpu(faults, how, worker):
+    """Give a worker a small quota, or busy neighbours."""
+    if how == "quota":
+        return faults.resource.limit_cpu(worker, STARVED)
+    return faults.resource.hog_cpu(worker, processes=4, weight=4)
+
+
+def requests_in(traffic, stolen):
+    """Return the measures of requests: of each stage of the ramp, and once the CPU was back."""
+    stages = {}
+    for number, (_, users) in enumerate(RAMP):
+        at = stolen.began + number * STAGE
+        stages[str(users)] = traffic.window(at, at + STAGE)
+    healed = stolen.began + OBSERVED + DRAINED
+    after = traffic.window(healed, healed + AFTER)
+    return {
+        SHARE_OF_50X: {users: stage.share_of_50x for users, stage in stages.items()},
+        SHARE_OF_ERRORS: {users: stage.share_of_errors for users, stage in stages.items()},
+        SLOWEST: {users: stage.p99 for users, stage in stages.items()},
+        LOST_AFTER: after.share("5xx", "refused", "reset", "timeout"),
+    }
+
+
+def by_every_way(swarm, node, hindered, *, times):
+    """Deploy, time every way in, from ``node`` where it begins inside; return the measures."""
+    web = swarm.deploy(ways_in())
+    web.change("direct", in_host_mode)
+    web.time_to_updated("direct", within=UPDATED_WITHIN)
+    entry = swarm.leader
+    with inside(web) as at, hindered:
+        here, there = at[node.name], outside(web)
+        targets = {
+            "mesh": (there, entry.address, MESH),
+            "host mode": (there, entry.address, HOST_MODE),
+            "VIP": (here, virtual_address(web, "app", "web"), APP_PORT),
+            "task": (here, task_address(web, "app", "web", away_from=node), APP_PORT),
+        }
+        took = {
+            way: place.request_times(host, port, times=times)
+            for way, (place, host, port) in targets.items()
+        }
+    return {
+        MEDIAN: {way: percentile(seconds, 50) for way, seconds in took.items()},
+        **{P99[way]: percentile(seconds, 99) for way, seconds in took.items()},
+    }
 
 
 def ways_in():
@@ -186,131 +234,6 @@ def in_host_mode(spec):
     spec["EndpointSpec"] = {**spec["EndpointSpec"], "Ports": [{**port, "PublishMode": "host"}]}
 
 
-def app_alone():
-    """An app on a network of its own, used from inside."""
-    return Workload("web", ("web",), (Service("app", APP_IMAGE, ("web",), 2, APP_PORT),))
-
-
-def looks(swarm, worker, *, until):
-    """How often, looking once a second, the worker was not ready."""
-    away = 0
-    while time.monotonic() < until:
-        away += swarm.member(worker).state != "ready"
-        time.sleep(1.0)
-    return away
-
-
-@contextmanager
-def watchers(swarm, web):
-    """A container on each node in the workload's network; by the node's name."""
-    nodes = [*swarm.managers, *swarm.workers]
-    made = VantageContainers(nodes, web.networks)
-    with ExitStack() as stack:
-        stack.callback(made.close)
-        made.start()
-        yield {watcher.node.name: watcher for watcher in made.there()}
-
-
-def virtual_address(swarm, service):
-    """A service's virtual address in the workload's own network."""
-    [found] = [g for g in allocation(swarm).given if g.owner == service and g.network == "web"]
-    return found.address
-
-
-def task_address(swarm, web, service, *, away_from):
-    """The address in the workload's network of a task on another node."""
-    task = next(t for t in web.tasks(service) if t.running and t.node != away_from.name)
-    given = [g for g in allocation(swarm).given if g.owner == f"task {task.id}"]
-    return next(g.address for g in given if g.network == "web")
-
-
-def timed(site, namespace, host, port, times):
-    """Seconds of each of many requests, each by a new connection."""
-
-    def one():
-        if namespace is None:
-            return site.network.call(lambda: once(host, port))
-        return from_a_thread(lambda: asked(namespace, host, port))
-
-    took = []
-    for _ in range(times):
-        took.append(one())
-        time.sleep(PAUSE)
-    return took
-
-
-def asked(namespace, host, port):
-    """Seconds of one request from inside a namespace; for a thread of its own."""
-    with namespace.entered():
-        return once(host, port)
-
-
-def once(host, port):
-    """Seconds from the connecting to the end of the answer."""
-    since = time.monotonic()
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    try:
-        connection.request("GET", "/", headers={"Connection": "close"})
-        connection.getresponse().read()
-        return time.monotonic() - since
-    finally:
-        connection.close()
-
-
-def after_a_silence(namespace, host, seconds, *, every):
-    """How long the answer takes on a connection that was silent, or spoke ``every`` so often."""
-    with namespace.entered():
-        connection = http.client.HTTPConnection(host, APP_PORT, timeout=5)
-        connection.connect()
-    with_answer(connection)
-    end = time.monotonic() + seconds
-    while every is not None and time.monotonic() + every < end:
-        time.sleep(every)
-        with_answer(connection)
-    time.sleep(max(0.0, end - time.monotonic()))
-    since = time.monotonic()
-
-    def answered():
-        try:
-            with_answer(connection, reconnect=False)
-        except (OSError, http.client.HTTPException) as error:
-            return NotYet(f"{type(error).__name__}: {error}")
-        return True
-
-    try:
-        return time_until(answered, state="an answer", within=5.0, every=5.0, since=since)
-    finally:
-        connection.close()
-
-
-def with_answer(connection, *, reconnect=True):
-    """One request on a connection, answered to its end."""
-    if not reconnect:
-        connection.auto_open = 0
-    connection.request("GET", "/")
-    connection.getresponse().read()
-
-
 def percentile(took, percent):
-    """A percentile by the nearest rank."""
+    """Return a percentile by the nearest rank."""
     return sorted(took)[math.ceil(percent / 100 * len(took)) - 1]
-
-
-def put_on_record(measure, traffic, stolen, gossip, away):
-    """While the CPU was stolen, and after it was back."""
-    begun = stolen.began
-    for number, (_, users) in enumerate(RAMP):
-        at = begun + number * STAGE
-        stage = traffic.window(at, at + STAGE)
-        words = f"with {users} users"
-        measure(f"share of 50x {words}", stage.share_of_50x, unit="1", better="lower")
-        measure(f"share of connection errors {words}", stage.share_of_errors, unit="1")
-        measure(f"99th percentile {words}", stage.p99, unit="s")
-    failed = gossip.changes("failed", since=begun, until=begun + OBSERVED)
-    measure(FLAPS, len(failed), unit="1").equals(0, source=GOSSIP)
-    measure(DOWN, away, unit="1").equals(0, source=DISPATCHER)
-    healed = begun + OBSERVED + DRAINED
-    after = traffic.window(healed, healed + AFTER)
-    measure(WELL, after.share("5xx", "refused", "reset", "timeout"), unit="1").below(
-        0.01, source="the node was never away: nothing has to be found again"
-    )

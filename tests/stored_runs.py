@@ -10,7 +10,15 @@ from unittest import mock
 import msgspec
 
 from harness.results import Run, RunWriter, read_run
-from harness.trial import EngineFacts, Trial, TrialClock, TrialInputs
+from harness.trial import (
+    Direction,
+    EngineFacts,
+    Expectation,
+    Observation,
+    Trial,
+    TrialClock,
+    TrialInputs,
+)
 from harness.wait import Elapsed
 
 SCENARIO = "scenarios/test_manager_failover.py::test_leader_killed[node]"
@@ -34,7 +42,7 @@ def store_trial(
     *,
     unit: str = "s",
     limit: float | None = None,
-    better: str = "lower",
+    better: Direction = "lower",
     doubt: str = "",
 ) -> Path:
     """A finished trial with these measures; every file in it is the same for the same values."""
@@ -42,9 +50,10 @@ def store_trial(
     with mock.patch("time.time", return_value=0.0):
         trial = Trial(writer.trial_folder(inputs), inputs, clock=TrialClock(0.0, lambda: 0.0))
     for name, value in measures.items():
-        taken = trial.measures(name, value, unit=unit, better=better)
+        what: Expectation | Observation = Observation(name, unit, better)
         if limit is not None:
-            taken.below(limit)
+            what = Expectation(name, unit, at_most=limit)
+        trial.measures(what, value)
     if doubt:
         trial.doubt(doubt)
     trial.finish(None, title="a leader is killed")

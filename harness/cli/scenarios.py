@@ -10,8 +10,7 @@ import click
 
 from harness.docgen.collection import collect
 from harness.docgen.pages import scenarios_folder
-from harness.docgen.scenario import Scenario
-from harness.docgen.source import Measured
+from harness.docgen.scenario import Scenario, StatedMeasure
 from harness.errors import UsageError
 
 
@@ -43,6 +42,9 @@ def table(scenarios: list[Scenario]) -> Iterator[str]:
         yield f"{file}: {inside[0].about.splitlines()[0] if inside[0].about else ''}"
         for scenario in inside:
             yield from _one(scenario)
+        yield "  measures"
+        for measure in inside[0].measures:
+            yield f"    {_shown(measure)}"
         yield ""
 
 
@@ -51,23 +53,20 @@ def _one(scenario: Scenario) -> Iterator[str]:
     marks = " ".join(filter(None, (scenario.topology, kind)))
     yield f"  {scenario.name} ({marks})"
     yield f"    {scenario.title}"
-    for label, words in (
+    for label, names in (
         ("cases", scenario.cases),
         ("threads", scenario.threads),
         ("needs", scenario.needs),
         ("known bugs", scenario.known_bugs),
-        ("must fail by", scenario.control),
+        ("must break", scenario.must_break),
     ):
-        if words:
-            yield f"    {label}: {', '.join(words)}"
-    if not scenario.is_control:
-        for measured in scenario.measures:
-            yield f"      {_shown(measured)}"
+        if names:
+            yield f"    {label}: {', '.join(names)}"
 
 
-def _shown(measured: Measured) -> str:
-    """``failover <= 20 s``; the unit alone when nothing is expected."""
-    unit = "" if measured.unit in ("1", "") else measured.unit
-    if not measured.bounds:
-        return f"{measured.name} ({unit})" if unit else measured.name
-    return f"{measured.name} {' or '.join(measured.bounds)} {unit}".rstrip()
+def _shown(measure: StatedMeasure) -> str:
+    """Return ``time to a new leader: at most 45 s``; the unit alone when nothing is expected."""
+    unit = "" if measure.unit in ("1", "") else measure.unit
+    if not measure.expected:
+        return f"{measure.name} ({unit})" if unit else measure.name
+    return f"{measure.name}: {measure.expected} {unit}".rstrip()

@@ -1,4 +1,4 @@
-"""Pages of the documents that are made from the code: the faults, and the scenarios."""
+"""Pages of the documents that are generated from the code: the faults, and the scenarios."""
 
 from harness.docgen.collection import collect
 from harness.docgen.pages import PAGES, stale, write

@@ -1,4 +1,4 @@
-"""``python -m harness.docgen``: writes the pages; ``--check`` only says which are stale."""
+"""``python -m harness.docgen``: write the pages; ``--check`` only lists those that are stale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 
 
 def main(argv: list[str]) -> int:
-    """Write or check; 1 when a page is stale, 2 when one cannot be made."""
+    """Write or check; return 1 when a page is stale, 2 when one cannot be generated."""
     try:
         if argv == ["--check"]:
             for name in (found := stale()):

@@ -23,7 +23,7 @@ _AS = (
 
 
 class _Collector:
-    """A pytest plugin that keeps what has been collected."""
+    """A pytest plugin that keeps the items that have been collected."""
 
     def __init__(self) -> None:
         self.items: list[pytest.Function] = []
@@ -41,37 +41,37 @@ class _Collector:
 
 
 def collect(folder: Path) -> list[Scenario]:
-    """All scenarios below a folder, controls and long tail included, in the order of files.
+    """Return all scenarios below a folder, controls and the thorough included, by file.
 
-    Raises :class:`UsageError` with pytest's own words when they cannot be read.
+    Raises :class:`UsageError` with pytest's own message when they cannot be read.
     """
     collector = _Collector()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = pytest.main(
             [*_AS, str(folder)],
             plugins=[collector],
         )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise UsageError(f"the scenarios in {folder} cannot be read:\n{said.getvalue().strip()}")
-    return list(_scenarios(collector, folder.resolve()).values())
+        raise UsageError(f"the scenarios in {folder} cannot be read:\n{output.getvalue().strip()}")
+    return list(_scenarios(collector).values())
 
 
-def _scenarios(collector: _Collector, folder: Path) -> dict[tuple[str, str], Scenario]:
-    """One for each test function, its parametrized cases in it."""
+def _scenarios(collector: _Collector) -> dict[tuple[str, str], Scenario]:
+    """Return one for each test function, its parametrized cases in it."""
     found: dict[tuple[str, str], Scenario] = {}
     for item in collector.items:
         assert collector.options is not None
         key = (item.path.name, item.originalname)
         if key not in found:
             topology = str(topology_of(item, collector.options))
-            found[key] = Scenario.of(item, topology, folder)
+            found[key] = Scenario.of(item, topology)
         if case := _case(item):
             found[key].cases.append(case)
     return dict(sorted(found.items(), key=lambda pair: pair[0][0]))
 
 
 def _case(item: Any) -> str:
-    """What stands in the brackets beside engine and seed."""
+    """Return what stands in the brackets beside engine and seed."""
     _, bracket, rest = scenario_id(item).partition("[")
     return rest.removesuffix("]") if bracket else ""

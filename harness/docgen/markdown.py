@@ -15,15 +15,15 @@ _TEMPLATES = jinja2.Environment(
 
 
 def filled(template: str, **values: object) -> str:
-    """A template of this room, filled in; it ends with one newline."""
+    """Return a template of this room, filled in; it ends with one newline."""
     return _TEMPLATES.get_template(template).render(values).rstrip() + "\n"
 
 
 def plain(text: str) -> str:
-    """A paragraph of a docstring as Markdown has it, on its own lines."""
+    """Return a paragraph of a docstring as Markdown, its lines kept."""
     return text.replace("``", "`").strip()
 
 
 def cell(text: str) -> str:
-    """Text in a cell of a table."""
+    """Return text for a cell of a table."""
     return plain(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

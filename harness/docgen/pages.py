@@ -1,4 +1,4 @@
-"""The pages, where they lie, and whether they are what the code says."""
+"""The pages, their paths, and whether they are up to date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOME = Path(harness.__file__).parent.parent
 
 
 def scenarios_folder() -> Path:
-    """The project's scenarios."""
+    """Return the folder of the project's scenarios."""
     return _HOME / "scenarios"
 
 
@@ -22,11 +22,11 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/faults.md": faults_page,
     "docs/scenarios.md": lambda: scenarios_page(collect(scenarios_folder())),
 }
-"""Each page's path in the project, and what makes it."""
+"""Each page's path in the project, and the function that generates it."""
 
 
 def stale() -> list[str]:
-    """The pages that are not what the code says."""
+    """Return the paths of the pages that are not up to date."""
     return [
         name
         for name, make in PAGES.items()
@@ -35,7 +35,7 @@ def stale() -> list[str]:
 
 
 def write() -> list[str]:
-    """Write the pages that are not what the code says; which these were."""
+    """Write the pages that are not up to date; return their paths."""
     changed = stale()
     for name in changed:
         (_HOME / name).write_text(PAGES[name]())

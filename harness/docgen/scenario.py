@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.docgen.source import Measured, measured_by
-from harness.pytest_plugin.expectations import broken_by
+from harness.pytest_plugin.expectations import broken_by, stated_in
+from harness.trial import Expectation, Observation
+
+
+@dataclass(frozen=True)
+class StatedMeasure:
+    """A measure as its file states it; ``expected`` is empty for one that is only recorded.
+
+    ``controls`` are the scenarios in which it must be broken; without any, ``no_control`` says why.
+    """
+
+    name: str
+    unit: str
+    expected: str
+    source: str
+    controls: tuple[str, ...]
+    no_control: str
+
+    @classmethod
+    def of(cls, stated: Expectation | Observation) -> StatedMeasure:
+        """Return it as text: ``at most 45``."""
+        if isinstance(stated, Observation):
+            return cls(stated.name, stated.unit, "", "", (), "")
+        words = {"below": "at most", "above": "at least", "equals": "exactly"}[stated.bound.op]
+        return cls(
+            name=stated.name,
+            unit=stated.unit,
+            expected=f"{words} {stated.limit:g}",
+            source=stated.source,
+            controls=stated.controls,
+            no_control=stated.no_control,
+        )
 
 
 @dataclass
 class Scenario:
     """One test function of the scenarios; ``cases`` are the names of its parameters' values.
 
-    ``about`` is what its file says of itself, the first line being the class of failure.
+    ``about`` is what its file says of itself, the first line being the class of failure, and
+    ``measures`` are those that its file states. ``must_break`` are a control's.
     """
 
     name: str
@@ -29,12 +59,13 @@ class Scenario:
     needs: list[str]
     known_bugs: list[str]
     thorough: bool
-    control: list[str]
-    measures: list[Measured]
+    is_control: bool
+    must_break: list[str]
+    measures: list[StatedMeasure]
 
     @classmethod
-    def of(cls, item: pytest.Function, topology: str, folder: Path) -> Scenario:
-        """From the first of its items."""
+    def of(cls, item: pytest.Function, topology: str) -> Scenario:
+        """Return the scenario of the first of its items."""
         about = (item.module.__doc__ or "").strip()
         title = (item.function.__doc__ or "").strip()
         return cls(
@@ -48,24 +79,20 @@ class Scenario:
             needs=_args(item, "needs"),
             known_bugs=[_known_bug(mark) for mark in item.iter_markers("known_bug")],
             thorough=item.get_closest_marker("thorough") is not None,
-            control=broken_by(item),
-            measures=measured_by(item.function, folder),
+            is_control=item.get_closest_marker("control") is not None,
+            must_break=broken_by(item),
+            measures=list(dict.fromkeys(StatedMeasure.of(each) for each in stated_in(item.module))),
         )
 
-    @property
-    def is_control(self) -> bool:
-        """Whether it is a swarm broken on purpose."""
-        return bool(self.control)
-
     def facts(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return it as JSON can hold it."""
         return asdict(self)
 
 
 def _args(item: pytest.Function, marker: str) -> list[str]:
-    """All that the marks of one name say, each once, the file's first."""
-    said = [str(arg) for mark in reversed(list(item.iter_markers(marker))) for arg in mark.args]
-    return list(dict.fromkeys(said))
+    """Return the arguments of all marks of one name, each once, the file's first."""
+    given = [str(arg) for mark in reversed(list(item.iter_markers(marker))) for arg in mark.args]
+    return list(dict.fromkeys(given))
 
 
 def _known_bug(mark: pytest.Mark) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from harness.docgen.markdown import cell, filled, plain
-from harness.docgen.scenario import Scenario
-from harness.docgen.source import Measured
+from harness.docgen.scenario import Scenario, StatedMeasure
 
 _THREAD = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 
 
 def scenarios_page(scenarios: Iterable[Scenario]) -> str:
-    """The page."""
+    """Return the page."""
     return filled(
         "scenarios.md.j2",
         sections=[
@@ -44,28 +43,28 @@ def _section(file: str, scenarios: list[Scenario]) -> Iterator[str]:
     for scenario in scenarios:
         yield _row(scenario, own=not topology, threads=not threads, needs=not needs)
     yield ""
-    if measures := _merged(scenarios):
-        yield "| measure | unit | expected | where from |"
-        yield "|---|---|---|---|"
-        for measured in measures:
-            yield _measure_row(measured)
+    if measures := scenarios[0].measures:
+        yield "| measure | unit | expected | source of the limit | broken by |"
+        yield "|---|---|---|---|---|"
+        for measure in measures:
+            yield _measure_row(measure)
         yield ""
 
 
-def _shared(words: Iterable[str]) -> str:
-    """What all have in common; empty when they differ."""
-    different = set(words)
+def _shared(texts: Iterable[str]) -> str:
+    """Return what all have in common; empty when they differ."""
+    different = set(texts)
     return different.pop() if len(different) == 1 else ""
 
 
 def _row(scenario: Scenario, *, own: bool, threads: bool, needs: bool) -> str:
-    """A row of the table; with what is not said above it for all."""
+    """Return a row of the table; with what does not hold for the whole file."""
     name = f"`{scenario.name}`"
     if scenario.cases:
         name += f" [{', '.join(scenario.cases)}]"
     shows = [cell(scenario.title)]
-    if scenario.control:
-        shows.append(f"**Control**: must fail by {_listed(scenario.control)}.")
+    if scenario.is_control:
+        shows.append(f"**Control**: must break {_listed(scenario.must_break)}.")
     if scenario.thorough:
         shows.append("Only with `--thorough`.")
     if own:
@@ -79,25 +78,19 @@ def _row(scenario: Scenario, *, own: bool, threads: bool, needs: bool) -> str:
     return f"| {name} | {' '.join(shows)} |"
 
 
-def _merged(scenarios: list[Scenario]) -> list[Measured]:
-    """All measures of a file's scenarios, each once; controls are held against the same."""
-    found: dict[str, Measured] = {}
-    for scenario in scenarios:
-        for measured in scenario.measures:
-            found.setdefault(measured.name, Measured(measured.name, measured.unit)).add(measured)
-    return list(found.values())
+def _measure_row(measure: StatedMeasure) -> str:
+    cells = (
+        cell(measure.name),
+        measure.unit,
+        measure.expected or "recorded only",
+        _linked(cell(measure.source)),
+        ", ".join(f"`{name}`" for name in measure.controls) or _reason(measure),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
-def _measure_row(measured: Measured) -> str:
-    bounds = " or ".join(_in_words(bound) for bound in measured.bounds) or "on record only"
-    sources = _linked(cell("; ".join(measured.sources)))
-    return f"| {cell(measured.name)} | {measured.unit} | {cell(bounds)} | {sources} |"
-
-
-def _in_words(bound: str) -> str:
-    sign, _, limit = bound.partition(" ")
-    words = {"<=": "at most", ">=": "at least", "=": "exactly"}[sign]
-    return f"{words} {limit if limit[:1].isdigit() else f'`{limit}`'}"
+def _reason(measure: StatedMeasure) -> str:
+    return f"no control: {_linked(cell(measure.no_control))}" if measure.no_control else ""
 
 
 def _listed(names: list[str]) -> str:
@@ -105,5 +98,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _linked(text: str) -> str:
-    """Threads as links."""
+    """Return a text with its threads as links."""
     return _THREAD.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)

@@ -88,7 +88,7 @@ class Leadership:
         return views_of(matches, to_trial_time=to_trial_time(self._trial.clock))
 
     def time_to_new_leader(
-        self, *, other_than: Node | None = None, since: Moment, within: float
+        self, *, other_than: Node | None = None, since: Moment, within: float = 60.0
     ) -> Elapsed:
         """Measure the time from ``since`` (monotonic) until a manager (other than one) was elected.
 

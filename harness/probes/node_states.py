@@ -11,8 +11,13 @@ from harness.swarm import NoAnswer, Swarm
 from harness.wait import Elapsed, Moment, NotYet, time_until
 
 
-def listed_states(swarm: Swarm, node: Node, *, seconds: float) -> list[str]:
-    """Return a node's state once a second for that long; times without an answer are left out."""
+def listed_states(
+    swarm: Swarm, node: Node, *, seconds: float, since: Moment | None = None
+) -> list[str]:
+    """Return a node's state once a second, until ``seconds`` after ``since`` (default: now).
+
+    Times without an answer are left out.
+    """
     states: list[str] = []
 
     def look() -> NotYet:
@@ -24,7 +29,7 @@ def listed_states(swarm: Swarm, node: Node, *, seconds: float) -> list[str]:
         states.append(state)
         return NotYet(state)
 
-    time_until(look, state="the end of the observation", within=seconds, every=1.0)
+    time_until(look, state="the end of the observation", within=seconds, every=1.0, since=since)
     return states
 
 

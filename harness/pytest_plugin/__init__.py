@@ -33,6 +33,7 @@ from harness.pytest_plugin.fixtures import (
     memory,
     other_engines,
     point,
+    probes,
     reachability,
     services,
     swarm,
@@ -40,7 +41,6 @@ from harness.pytest_plugin.fixtures import (
     trial,
 )
 from harness.pytest_plugin.options import declare, read
-from harness.pytest_plugin.probe_bundle import probes
 from harness.pytest_plugin.session import (
     SESSION,
     Session,

@@ -32,15 +32,18 @@ def stated_in(module: ModuleType) -> tuple[Expectation | Observation, ...]:
 
 
 def broken_by(item: pytest.Item) -> list[str]:
-    """Return the names of the measures that a control has to break; none if it is no control.
+    """Return the names of the expectations that a control has to break; none for other scenarios.
 
-    Those are the expectations of its file that name it, and what its mark itself names.
+    Those are the expectations of its file that name it as their control.
     """
-    marks = list(item.iter_markers("control"))
-    if not marks:
+    if not isinstance(item, pytest.Function) or not item.get_closest_marker("control"):
         return []
-    named = [name for mark in marks for name in mark.args]
-    return list(dict.fromkeys([*named, *_naming(item)]))
+    naming = (
+        stated.name
+        for stated in stated_in(item.module)
+        if isinstance(stated, Expectation) and item.originalname in stated.controls
+    )
+    return list(dict.fromkeys(naming))
 
 
 def check_controls(items: Iterable[pytest.Item]) -> None:
@@ -52,7 +55,13 @@ def check_controls(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and is_scenario(item):
             modules[item.module.__name__] = item.module
-            if item.get_closest_marker("control") and not broken_by(item):
+            mark = item.get_closest_marker("control")
+            if mark is not None and mark.args:
+                raise UsageError(
+                    f"{item.nodeid}: the mark control takes no arguments",
+                    hint=f'write control="{item.originalname}" in the expectations it must break',
+                )
+            if mark is not None and not broken_by(item):
                 raise UsageError(
                     f"{item.nodeid}: no expectation names this control",
                     hint=f'write control="{item.originalname}" in those that it must break',
@@ -74,14 +83,3 @@ def _check(module: ModuleType, stated: Expectation | Observation) -> None:
 
 def _is_control(test: Any) -> bool:
     return any(mark.name == "control" for mark in getattr(test, "pytestmark", ()))
-
-
-def _naming(item: pytest.Item) -> list[str]:
-    """The names of the expectations in an item's file whose control it is."""
-    if not isinstance(item, pytest.Function):
-        return []
-    return [
-        stated.name
-        for stated in stated_in(item.module)
-        if isinstance(stated, Expectation) and item.originalname in stated.controls
-    ]

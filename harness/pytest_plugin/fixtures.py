@@ -21,6 +21,7 @@ import pytest
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
 from harness.lab import NamespacesLab, Node, Topology, probe_features
+from harness.pytest_plugin.probe_bundle import Probes
 from harness.swarm import Swarm, seed_for
 from harness.trial import EngineFacts, Measures, Trial, TrialInputs
 
@@ -351,11 +352,17 @@ def api(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Api:
     return api
 
 
+@pytest.fixture
+def probes(request: pytest.FixtureRequest, trial: Trial) -> Probes:  # noqa: ARG001 - is part of it
+    """All probes in a bundle, each made when it is first asked for."""
+    return Probes(request)
+
+
 def _members(swarm: Swarm) -> list[Node]:
     return [node for node in swarm.lab.nodes.values() if node.planned_role != "spare"]
 
 
 @pytest.fixture
 def measure(trial: Trial) -> Measures:
-    """Puts numbers on record: ``measure("failover", 9.7, unit="s").below(20)``."""
+    """Records numbers and holds them against expectations: ``measure(NEW_LEADER, 9.7)``."""
     return trial.measures

@@ -53,12 +53,9 @@ class KnownBug:
                 f"{where}: {written!r} names no engines", hint='write engines="<28.0" or ">=29,<30"'
             ) from None
         measures: Any = mark.kwargs.get("measures", ())
-        if isinstance(measures, str) or not all(
-            isinstance(each, (str, Expectation)) for each in measures
-        ):
+        if isinstance(measures, str) or not all(isinstance(m, Expectation) for m in measures):
             raise UsageError(f"{where}: a known_bug's measures are a list of expectations")
-        names = tuple(each if isinstance(each, str) else each.name for each in measures)
-        return cls(mark.args, engines, names)
+        return cls(mark.args, engines, tuple(expectation.name for expectation in measures))
 
     def concerns(self, version: str) -> bool:
         """Whether an engine of this version has it; one without a version has none."""

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.trial import Trial
-
 if TYPE_CHECKING:
     from harness.probes.api import Api
     from harness.probes.containers import Containers
@@ -21,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Probes:
-    """The fixtures of the same names, as attributes::
+    """The fixtures of the same names, as attributes.
+
+    Take those that watch before the fault: they are made for the members that are there::
 
     def test_x(swarm, faults, probes, measure):
         with probes.api.watch(), faults.kill_dockerd(swarm.leader) as outage:
@@ -84,9 +84,3 @@ class Probes:
         """How many tasks run, twins in one slot, and the states that managers list."""
         found: Tasks = self._request.getfixturevalue("tasks")
         return found
-
-
-@pytest.fixture
-def probes(request: pytest.FixtureRequest, trial: Trial) -> Probes:  # noqa: ARG001 - is part of it
-    """All probes in a bundle."""
-    return Probes(request)

@@ -4,7 +4,7 @@ from harness.trial.bound import Bound, Direction
 from harness.trial.clock import TrialClock
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal, read_lines
-from harness.trial.measure import Measure, Measures, Pending
+from harness.trial.measure import Measure, Measures
 from harness.trial.record import (
     SCHEMA,
     EngineFacts,
@@ -31,7 +31,6 @@ __all__ = [
     "Measure",
     "Measures",
     "Observation",
-    "Pending",
     "Trial",
     "TrialClock",
     "TrialInputs",

@@ -1,4 +1,4 @@
-"""Bounds: what a measure is held against."""
+"""Bounds: the limit that a measure is held against."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Direction = Literal["lower", "higher", "none"]
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a measure is held against. ``source`` says where the number comes from."""
+    """The limit that a measure has to keep, and where the number comes from (``source``)."""
 
     op: Literal["below", "above", "equals"]
     limit: float
     source: str = ""
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` keeps the bound; the limit itself does (for all three)."""
+        """Return whether ``value`` keeps the bound; the limit itself does, for all three."""
         match self.op:
             case "below":
                 return value <= self.limit

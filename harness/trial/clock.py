@@ -20,9 +20,9 @@ class TrialClock:
     monotonic: Callable[[], float] = time.monotonic
 
     def now(self) -> float:
-        """Seconds since the trial began, rounded to a microsecond."""
+        """Return the seconds since the trial began, rounded to a microsecond."""
         return self.at(self.monotonic())
 
     def at(self, monotonic: float) -> float:
-        """A reading of ``time.monotonic``, as trial time."""
+        """Return a reading of ``time.monotonic`` as trial time."""
         return round(monotonic - self.origin, 6)

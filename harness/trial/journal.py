@@ -38,15 +38,23 @@ class Journal:
             raise TrialError(f"cannot write the journal {path}: {error.strerror}") from error
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener`` called with every entry written from now on (live progress)."""
+        """Call ``listener`` with every entry written from now on (live progress)."""
         self._listeners.append(listener)
 
     def write(self, kind: str, **facts: Any) -> float:
-        """Write one entry now; returns its time in seconds since the trial began."""
+        """Write one entry now; return its time in seconds since the trial began.
+
+        Raises :class:`TrialError` for a kind that is not dotted lower case, for facts named like
+        the journal's own (``t``, ``kind``), and for what cannot be written.
+        """
         if not _KIND.fullmatch(kind):
-            raise TrialError(f"{kind!r} is no kind of journal entry: lower case, dotted")
+            raise TrialError(
+                f"{kind!r} is not a valid kind of journal entry: give lower-case words, with dots"
+            )
         if clash := _RESERVED & facts.keys():
-            raise TrialError(f"a journal entry's {sorted(clash)} are the journal's own")
+            raise TrialError(
+                f"{', '.join(sorted(clash))}: reserved for the journal, not facts of an entry"
+            )
         with self._lock:
             entry: dict[str, Any] = {"t": self.clock.now(), "kind": kind, **facts}
             try:
@@ -64,7 +72,7 @@ class Journal:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a journal or samples file; a torn last line is left out.
+    """Yield the entries of a journal or samples file; a torn last line is left out.
 
     Raises :class:`TrialError` for a line in the middle that is not JSON.
     """

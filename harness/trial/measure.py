@@ -1,13 +1,13 @@
-"""Measures: one number each, with unit, direction and bound, that a scenario puts on record.
+"""Measures: one number each, with unit, direction and bound, that a scenario records.
 
 A broken bound does not end the scenario: all measures are taken, then the trial fails with all
-that was broken. ``measure("failover", 9.7, unit="s").below(20, source="...")``.
+that was broken. ``measure(NEW_LEADER, 9.7)``, with an expectation as data (see there).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -19,7 +19,7 @@ from harness.wait import Elapsed
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number on record.
+    """One number as it is recorded.
 
     ``value`` None: it could not be measured (the trial is unknown). ``censored``: the true value
     is only known to be larger, the watching ended at ``value``. ``ok`` None: no bound, or no
@@ -52,131 +52,115 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Value = float | Elapsed | None
 """What can be measured: a number, a time that a state took to come, or nothing at all."""
 
+Taken = Value | tuple[Value, str]
+"""A value, or a value and a note."""
 
-class Pending:
-    """A measure that is on record and may still be given a bound."""
 
-    def __init__(self, measure: Measure, settle: Callable[[Measure], None]) -> None:
-        self.measure = measure
-        self._settle = settle
+def _measured(name: str, value: Value, what: Expectation | Observation, note: str) -> Measure:
+    """Return a value as a measure that is held against nothing yet."""
+    censored = isinstance(value, Elapsed) and not value.reached
+    if isinstance(value, Elapsed):
+        note = note or (value.last if censored else "")
+        value = value.seconds
+    if value is not None:
+        value = float(value)
+        if not math.isfinite(value):
+            raise TrialError(f"the measure {name!r} is not a finite number: {value}")
+        value = round(value, 6)
+    return Measure(name, value, what.unit, what.better, censored=censored, note=note)
 
-    def below(self, limit: float, *, source: str = "") -> bool | None:
-        """Expect at most ``limit``. Returns whether it holds, None if there is no value."""
-        return self._hold(Bound("below", limit, source))
 
-    def above(self, limit: float, *, source: str = "") -> bool | None:
-        """Expect at least ``limit``. Returns whether it holds, None if there is no value."""
-        return self._hold(Bound("above", limit, source))
-
-    def equals(self, limit: float, *, source: str = "") -> bool | None:
-        """Expect exactly ``limit`` (counts). Returns whether it holds, None without a value."""
-        return self._hold(Bound("equals", limit, source))
-
-    def hold(self, expectation: Expectation) -> None:
-        """Hold it against an expectation."""
-        self.measure = msgspec.structs.replace(self.measure, expectation=expectation.name)
-        self._hold(expectation.bound)
-
-    def _hold(self, bound: Bound) -> bool | None:
-        if self.measure.bound is not None:
-            raise TrialError(f"the measure {self.measure.name!r} has a bound already")
-        if not math.isfinite(bound.limit):
-            raise TrialError(f"the bound of {self.measure.name!r} is not a finite number")
-        ok: bool | None
-        if self.measure.value is None:
-            ok = None
-        elif self.measure.censored:
-            # All that is known is "more than value": enough to break an upper bound that the
-            # value reaches, or to keep a lower one; else it says nothing.
-            beyond = self.measure.value >= bound.limit
-            ok = {"below": False if beyond else None, "above": True if beyond else None}.get(
-                bound.op
-            )
-        else:
-            ok = bound.holds(self.measure.value)
-        self.measure = msgspec.structs.replace(self.measure, bound=bound, ok=ok)
-        self._settle(self.measure)
-        return ok
+def _held(measure: Measure, bound: Bound) -> bool | None:
+    """Return whether a measure keeps a bound; None if that cannot be said."""
+    if measure.value is None:
+        return None
+    if not measure.censored:
+        return bound.holds(measure.value)
+    # All that is known is "more than value": enough to break an upper bound that the value
+    # reaches, or to keep a lower one; else it says nothing.
+    if measure.value < bound.limit:
+        return None
+    return {"below": False, "above": True}.get(bound.op)
 
 
 class Measures:
-    """The measures of one trial, in the order taken; names are unique. Callable, as a fixture."""
+    """The measures of one trial, in the order taken; names are unique. Callable, as a fixture::
+
+    def test_leader_killed(swarm, faults, leadership, measure):
+        leader = swarm.leader
+        with faults.kill_dockerd(leader) as outage:
+            measure(NEW_LEADER, leadership.time_to_new_leader(other_than=leader, since=outage))
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._taken: dict[str, Measure] = {}
 
     def __call__(
-        self,
-        what: Expectation | Observation | str,
-        value: Value,
-        *,
-        unit: str = "",
-        better: Direction = "lower",
-        note: str = "",
-        **labels: str,
-    ) -> Pending:
-        """Record a number, and hold it against its bound if ``what`` is an expectation.
+        self, what: Expectation | Observation, value: Value, *, note: str = "", **labels: str
+    ) -> Measure:
+        """Record a number, hold it against its bound if ``what`` is an expectation; return it.
 
         ``labels`` fill the fields in the name of ``what``. An :class:`~harness.wait.Elapsed` whose
         state was not reached is recorded as "longer than". Raises :class:`TrialError` for a name
-        taken before, a value that is no number, or labels that do not fit.
+        taken before, a value that is not a finite number, or labels that do not fit.
         """
-        if isinstance(what, str):
-            name = what
-        else:
-            name, unit, better = what.name_with(labels), what.unit, what.better
-        if name in self._taken:
-            raise TrialError(f"the measure {name!r} was taken already")
-        censored = False
-        if isinstance(value, Elapsed):
-            censored = not value.reached
-            if censored and not note:
-                note = value.last
-            value = value.seconds
-        if value is not None:
-            value = float(value)
-            if not math.isfinite(value):
-                raise TrialError(f"the measure {name!r} is not a finite number: {value}")
-            value = round(value, 6)
-        measure = Measure(name, value, unit, better, censored=censored, note=note)
-        self._taken[name] = measure
-        self._journal.write("measure", name=name, value=value, unit=unit, censored=censored)
-        taken = Pending(measure, self._replace)
-        if isinstance(what, Expectation):
-            taken.hold(what)
-        return taken
+        return self._take(what, what.name_with(labels), value, note)
 
-    def each(self, taken: Mapping[Expectation | Observation, Value | Mapping[str, Value]]) -> None:
-        """Record several. A mapping in place of a value is a family's, by its name's one field::
+    def each(self, taken: Mapping[Expectation | Observation, Taken | Mapping[str, Taken]]) -> None:
+        """Record several. A value may have a note beside it, as a pair.
 
-        measure.each({SHARE_OF_50X: 0.01, LONGEST_GAP: {"m1": 3.0, "m2": 2.5}})
+        A mapping in place of a value is a family's, by the one field of its name::
+
+            measure.each({LOST: (7, "lines 3 to 9"), LONGEST_GAP: {"m1": 3.0, "m2": 2.5}})
         """
         for what, value in taken.items():
             if isinstance(value, Mapping):
                 for label, member in value.items():
-                    self(what, member, **what.labelled(label))  # type: ignore[arg-type]
+                    self._one(what, what.name_with(what.labelled(label)), member)
             else:
-                self(what, value)
+                self._one(what, what.name_with({}), value)
 
-    def _replace(self, measure: Measure) -> None:
-        self._taken[measure.name] = measure
-        bound = measure.bound
-        if bound is not None:
-            self._journal.write(
-                "measure.bound", name=measure.name, op=bound.op, limit=bound.limit, ok=measure.ok
-            )
+    def _one(self, what: Expectation | Observation, name: str, taken: Taken) -> None:
+        value, note = taken if isinstance(taken, tuple) else (taken, "")
+        self._take(what, name, value, note)
+
+    def _take(self, what: Expectation | Observation, name: str, value: Value, note: str) -> Measure:
+        if name in self._taken:
+            raise TrialError(f"the measure {name!r} was taken already")
+        measure = _measured(name, value, what, note)
+        self._journal.write(
+            "measure",
+            name=name,
+            value=measure.value,
+            unit=measure.unit,
+            censored=measure.censored,
+        )
+        if isinstance(what, Expectation):
+            measure = self._hold(measure, what)
+        self._taken[name] = measure
+        return measure
+
+    def _hold(self, measure: Measure, expectation: Expectation) -> Measure:
+        bound = expectation.bound
+        held = msgspec.structs.replace(
+            measure, bound=bound, ok=_held(measure, bound), expectation=expectation.name
+        )
+        self._journal.write(
+            "measure.bound", name=measure.name, op=bound.op, limit=bound.limit, ok=held.ok
+        )
+        return held
 
     def all(self) -> tuple[Measure, ...]:
-        """All measures, in the order they were taken."""
+        """Return all measures, in the order they were taken."""
         return tuple(self._taken.values())
 
     def broken(self) -> tuple[Measure, ...]:
-        """Those whose bound does not hold."""
+        """Return those whose bound does not hold."""
         return tuple(m for m in self._taken.values() if m.ok is False)
 
     def undecided(self) -> tuple[Measure, ...]:
-        """Those that were not measured, or too short a time to be held against their bound."""
+        """Return those not measured, or for too short a time to be held against their bound."""
         return tuple(
             m for m in self._taken.values() if m.value is None or (m.bound and m.ok is None)
         )

@@ -39,7 +39,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a trial is a function of."""
+    """Everything that a trial's course depends on."""
 
     scenario: str
     control: bool = False
@@ -55,11 +55,11 @@ class TrialInputs(msgspec.Struct, frozen=True, kw_only=True):
 class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``trial.json``. ``seconds`` is the trial's length on its own clock.
 
-    ``verdict`` is what the check says of this swarm. For a control, a swarm broken on purpose,
-    that must be "fail", by the measures in ``must_break``; see :func:`as_expected`. ``about`` is
-    what the scenario says of itself: its docstring and, before it, its file's. ``known_bugs`` are
-    threads upstream: this engine is known to have them, so the scenario must fail too, by the
-    measures in ``must_break`` and no others.
+    ``verdict`` is the check's, of this swarm. For a control, a swarm broken on purpose, it must be
+    "fail", by the expectations in ``must_break``; see :func:`as_expected`. ``about`` is the
+    docstring of the scenario's file, then its own. ``known_bugs`` are threads upstream: this engine
+    is known to have them, so the scenario must fail, too, by the expectations in ``must_break`` and
+    no others.
     """
 
     schema: int = SCHEMA
@@ -80,12 +80,12 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_expected(record: TrialRecord) -> bool | None:
-    """Whether a trial came out as it should; None if it says nothing (verdict unknown).
+    """Return whether a trial came out as it should; None if its verdict is unknown.
 
-    A control must fail, by every measure that it names: one that passes, or fails by something
+    A control must break every expectation that names it: one that passes, or fails by something
     else, shows that the check is blind. A scenario in which this engine is known to have a bug
-    must fail by the measures that the bug breaks and by no other: once it passes, the bug is gone
-    and the expectation is wrong.
+    must fail by the expectations that the bug breaks and by no other: once it passes, the bug is
+    fixed and the mark is wrong.
     """
     if record.verdict == "unknown":
         return None
@@ -101,7 +101,7 @@ def as_expected(record: TrialRecord) -> bool | None:
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """sha256 of every file of a trial's folder but ``trial.json``, by relative path."""
+    """Return the sha256 of every file of a trial's folder but ``trial.json``, by relative path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -110,13 +110,13 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """One sha256 over names and digests: equal for trials that are equal to the byte."""
+    """Return one sha256 over names and digests: equal for trials that are byte-identical."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def write_record(folder: Path, record: TrialRecord) -> None:
-    """Write ``trial.json``, whole or not at all."""
+    """Write ``trial.json`` atomically."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     half = folder / ".trial.json.part"
     try:
@@ -127,7 +127,7 @@ def write_record(folder: Path, record: TrialRecord) -> None:
 
 
 def read_record(folder: Path) -> TrialRecord:
-    """Read ``trial.json``; :class:`TrialError` says what is wrong with one that cannot be."""
+    """Read ``trial.json``; raise :class:`TrialError` for one that cannot be read."""
     path = folder / "trial.json"
     try:
         raw = path.read_bytes()
@@ -142,4 +142,4 @@ def read_record(folder: Path) -> TrialRecord:
             )
         return msgspec.json.decode(raw, type=TrialRecord)
     except msgspec.DecodeError as error:
-        raise TrialError(f"{path} is no trial record: {error}") from error
+        raise TrialError(f"{path} is not a valid trial record: {error}") from error

@@ -25,7 +25,16 @@ from harness.trial.verdict import judge
 
 
 class Trial:
-    """An open trial. :meth:`finish` judges it and leaves a complete folder."""
+    """An open trial::
+
+        trial = Trial(folder, inputs)
+        trial.journal.write("note", text="it begins")
+        trial.measures(NEW_LEADER, 12.5)
+        record = trial.finish(None)
+
+    :meth:`finish` judges it and leaves a complete folder. Raises :class:`TrialError` when the
+    folder cannot be made.
+    """
 
     def __init__(
         self, folder: Path, inputs: TrialInputs, *, clock: TrialClock | None = None
@@ -50,12 +59,12 @@ class Trial:
         )
 
     def doubt(self, reason: str) -> None:
-        """Note a reason for not believing this trial; its verdict will be unknown."""
+        """Record a reason for not believing this trial; its verdict will be unknown."""
         self.journal.write("doubt", reason=reason)
         self.doubts.append(reason)
 
     def samples(self, name: str) -> Path:
-        """The file for a probe's samples, ``samples/<name>.jsonl``."""
+        """Return the path of a probe's samples, ``samples/<name>.jsonl``."""
         return self.folder / "samples" / f"{name}.jsonl"
 
     def write_samples(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
@@ -75,11 +84,11 @@ class Trial:
         must_break: Sequence[str] = (),
         known_bugs: Sequence[str] = (),
     ) -> TrialRecord:
-        """Judge the trial, write ``trial.json``, close the journal; returns the record.
+        """Judge the trial, write ``trial.json``, close the journal; return the record.
 
         ``title`` is one line, ``about`` the scenario's docstrings. ``must_break`` is for controls,
         and for scenarios in which the engine is known to have ``known_bugs`` (threads upstream):
-        the measures whose bounds must not hold.
+        the names of the expectations that must not hold.
         """
         verdict, reason = judge(error, self.measures.all(), self.doubts)
         seconds = self.journal.write("trial.end", verdict=verdict, reason=reason)

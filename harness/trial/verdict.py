@@ -1,4 +1,4 @@
-"""Verdicts: pass, fail or unknown, and how one is come by. Unknown is never green."""
+"""Verdicts: pass, fail or unknown, and how a trial gets one. Unknown is never green."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 
 class ExpectationFailed(AssertionError):
-    """The swarm did not do what the scenario expects of it; carries the broken measures."""
+    """The swarm did not do what the scenario expects of it; ``broken`` are the measures."""
 
     def __init__(self, broken: Sequence[Measure]) -> None:
         super().__init__("\n".join(f"expected otherwise: {m}" for m in broken))
@@ -19,7 +19,7 @@ class ExpectationFailed(AssertionError):
 
 
 class Inconclusive(Exception):
-    """Nothing can be said: the lab broke, a fault left no evidence, too few samples."""
+    """Nothing can be concluded: the lab broke, a fault left no evidence, too few samples."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         super().__init__("\n".join(reasons))
@@ -29,11 +29,13 @@ class Inconclusive(Exception):
 def judge(
     error: BaseException | None, measures: Sequence[Measure], doubts: Sequence[str]
 ) -> tuple[Verdict, str]:
-    """The verdict of a trial and its reason in a sentence.
+    """Return the verdict of a trial and its reason in a sentence.
 
     ``error`` is what the scenario's body raised; ``doubts`` are the reasons collected for not
     believing the trial. A doubt outranks a broken expectation: what a broken lab measured
-    condemns nobody. An ``AssertionError`` is an expectation; any other exception is trouble.
+    condemns nobody. An ``AssertionError`` is an expectation, also a wait of the scenario for a
+    state that the swarm owes it (:class:`~harness.errors.ExpectationTimeout`); any other exception
+    is trouble.
     """
     if isinstance(error, Inconclusive):
         return "unknown", "; ".join(error.reasons)

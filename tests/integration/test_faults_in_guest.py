@@ -10,6 +10,7 @@ import pytest
 
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.nsenter import complete, entering, joining
+from harness.trial import Observation
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ def test_what_only_a_guest_can_do(swarm, faults, measure):
     leader, worker = swarm.leader, swarm.a_worker()
 
     def check(name, value, low, high, unit="1"):
-        measure(name, value, unit=unit, better="none")
+        measure(Observation(name, unit, better="none"), value)
         assert low <= value <= high, name
 
     def told():

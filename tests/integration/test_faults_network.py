@@ -20,7 +20,7 @@ from harness.faults import Faults
 from harness.faults.network.fabric import Fabric
 from harness.lab import NamespacesLab, Topology, probe_features
 from harness.swarm import Swarm, balanced_web
-from harness.trial import read_lines
+from harness.trial import Observation, read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -330,7 +330,7 @@ def test_netem_does_what_it_is_told(lab, faults, measure):
     port, plane = 9999, "9999/udp"
 
     def check(name, value, low, high, unit="1"):
-        measure(name, value, unit=unit, better="none")
+        measure(Observation(name, unit, better="none"), value)
         assert low <= value <= high, name
 
     def middle(source, to, port, count=20):

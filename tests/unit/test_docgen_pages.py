@@ -1,109 +1,93 @@
-"""Pages made from the code are what the code says, and the source is read as it is meant."""
+"""The pages made from the code are what the code says: a loop over what the scenarios state."""
 
-import importlib.util
+from __future__ import annotations
+
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.docgen.source import measured_by
+from harness.docgen.collection import collect
+from harness.docgen.scenario import Scenario, StatedMeasure
+from harness.docgen.scenarios_page import scenarios_page
+from harness.trial import Expectation, Observation
 
-SCENARIO = '''
-"""About."""
-import helper
-from helper import shared
+SCENARIOS = '''
+"""What a thing costs.
 
-LIMIT = 45.0
-NAME = "failover"
-LINES = {"a": 1}
+More about it.
+"""
+import pytest
 
+from harness.trial import Expectation, Observation
 
-def fixture_of_others(measure):
-    def inner(case):
-        kept = measure(f"{NAME} at <{case}> {LIMIT:g}", 1, unit="s")
-        kept.below(LIMIT - 1, source=f"twice {LIMIT}")
-        kept.equals(case.limit)
-
-    return inner
-
-
-def test_one(measure, fixture_of_others):
-    measure(NAME, 1, unit="s", better="none")
-    measure("rate", 2, unit="1").above(max(1, 2))
-    if LIMIT:
-        measure("rate", 2, unit="1").above(-0.5)
-    put(measure)
-    shared(measure)
-    for place in LINES:
-        slowest(measure, "write", within=LIMIT)
-        slowest(measure, "read", within=place, source="known")
+GAP = Expectation(
+    "gap at {entry}", unit="s", at_most=25, source="moby/moby#1", control="test_control_all"
+)
+KEPT = [Expectation("kept", unit="1", at_least=0.5, no_control="nothing loses | them")]
+MOVED = Observation("moved", unit="tasks", better="none")
 
 
-def slowest(measure, what, *, within, least=0.5, source="by default"):
-    measure(f"slowest {what}", 1, unit="s").below(within - least, source=source)
+@pytest.mark.swarm(managers=1)
+def test_one(lab, measure):
+    """One thing."""
 
 
-def put(measure):
-    measure("put", 3, unit="MiB").equals(3)
-    other = [1]
-    other.below = None
-    put(measure)
-
-
-def test_two(measure):
-    measure("of another test", 1, unit="s")
+@pytest.mark.control
+@pytest.mark.swarm(managers=1)
+def test_control_all(lab, measure):
+    """All goes wrong."""
 '''
 
-HELPER = """
-AT_MOST = 7
 
-def shared(measure):
-    measure("shared", 1, unit="s").below(AT_MOST)
-"""
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "helper.py").write_text(HELPER)
-    (tmp_path / "test_it.py").write_text(SCENARIO)
-    spec = importlib.util.spec_from_file_location("test_it_of_reference", tmp_path / "test_it.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    yield module
-    sys.modules.pop("helper")
+@pytest.fixture(scope="module")
+def scenarios(tmp_path_factory: pytest.TempPathFactory) -> list[Scenario]:
+    """The scenarios above, collected as pytest does it in a process of its own."""
+    folder = tmp_path_factory.mktemp("scenarios")
+    (folder / "conftest.py").write_text('pytest_plugins = ["harness.pytest_plugin"]\n')
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:hypothesispytest\n")
+    (folder / "test_thing.py").write_text(SCENARIOS)
+    return collect(folder)
 
 
-def test_measures_and_bounds_are_read_from_the_source(module, tmp_path):
-    found = {m.name: (m.unit, m.bounds) for m in measured_by(module.test_one, tmp_path)}
-    assert found == {
-        "failover": ("s", []),
-        "rate": ("1", [">= max(1, 2)", ">= -0.5"]),
-        "put": ("MiB", ["= 3"]),
-        "shared": ("s", ["<= 7"]),
-        "slowest write": ("s", ["<= 44.5"]),
-        "slowest read": ("s", ["<= within - least"]),
-        "failover at <<case>> 45.0": ("s", ["<= 44", "= case.limit"]),
-    }
-    sources = {m.name: m.sources for m in measured_by(module.test_one, tmp_path) if m.sources}
-    assert sources == {
-        "failover at <<case>> 45.0": ["twice 45.0"],
-        "slowest write": ["by default"],
-        "slowest read": ["known"],
-    }
+def test_a_limit_reads_like_a_sentence() -> None:
+    def expected(**limit: Any) -> str:
+        return StatedMeasure.of(Expectation("m", unit="s", **limit)).expected
+
+    assert expected(at_most=45) == "at most 45"
+    assert expected(at_least=0.5) == "at least 0.5"
+    assert expected(exactly=0) == "exactly 0"
+    assert StatedMeasure.of(Observation("m", unit="s")).expected == ""
 
 
-def test_what_lies_elsewhere_is_left_out(module, tmp_path):
-    names = [m.name for m in measured_by(module.test_one, tmp_path / "elsewhere")]
-    assert "shared" not in names
-    assert [m.name for m in measured_by(module.test_two, tmp_path)] == ["of another test"]
+def test_a_scenario_has_what_its_file_states_and_a_control_what_names_it(
+    scenarios: list[Scenario],
+) -> None:
+    one, control = scenarios
+    assert [each.name for each in one.measures] == ["gap at {entry}", "kept", "moved"]
+    assert one.measures == control.measures
+    assert (one.is_control, one.must_break) == (False, [])
+    assert (control.is_control, control.must_break) == (True, ["gap at {entry}"])
 
 
-def test_the_pages_are_what_the_code_says():
+def test_the_page_has_limit_source_and_control_of_each(scenarios: list[Scenario]) -> None:
+    page = scenarios_page(scenarios).splitlines()
+    link = "[moby/moby#1](https://github.com/moby/moby/issues/1)"
+    assert f"| gap at {{entry}} | s | at most 25 | {link} | `test_control_all` |" in page
+    assert "| kept | 1 | at least 0.5 |  | no control: nothing loses \\| them |" in page
+    assert "| moved | tasks | recorded only |  |  |" in page
+    assert (
+        "| `test_control_all` | All goes wrong. **Control**: must break “gap at {entry}”. |" in page
+    )
+
+
+def test_the_pages_are_what_the_code_says() -> None:
     """Whoever changes a fault or a scenario runs `make reference` after it."""
     done = subprocess.run(
         [sys.executable, "-m", "harness.docgen", "--check"],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

@@ -85,6 +85,9 @@ INI = (
 )
 
 
+PRELUDE = "import pytest; from harness.trial import Expectation"
+
+
 @dataclass
 class Ran:
     """A run that is over."""
@@ -120,7 +123,7 @@ def scenario(tmp_path):
     def run(text, *args, **environment):
         (tmp_path / "conftest.py").write_text(CONFTEST)
         (tmp_path / "pytest.ini").write_text(INI)
-        (tmp_path / "test_it.py").write_text(f"import pytest\n{text}")
+        (tmp_path / "test_it.py").write_text(f"{PRELUDE}\n{text}")
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "--lab=namespaces", *args],
             cwd=tmp_path,
@@ -138,7 +141,7 @@ def test_a_scenario_whose_bounds_hold_passes(scenario):
     ran = scenario(
         "def test_calm(lab, measure):\n"
         "    '''All is well.'''\n"
-        "    measure('downtime', 1, unit='s').below(2)\n",
+        "    measure(Expectation('downtime', unit='s', at_most=2), 1)\n",
         "--seed=5",
     )
     assert (ran.code, ran.counted()) == (0, {"passed": 1}), ran.out
@@ -154,9 +157,9 @@ def test_a_scenario_whose_bounds_hold_passes(scenario):
 def test_all_measures_are_taken_before_a_broken_bound_fails_it(scenario):
     ran = scenario(
         "def test_x(lab, measure):\n"
-        "    measure('downtime', 3, unit='s').below(2)\n"
-        "    measure('lost', 7, unit='requests').below(0)\n"
-        "    measure('kept', 1, unit='s').below(2)\n"
+        "    measure(Expectation('downtime', unit='s', at_most=2), 3)\n"
+        "    measure(Expectation('lost', unit='requests', at_most=0), 7)\n"
+        "    measure(Expectation('kept', unit='s', at_most=2), 1)\n"
     )
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "expected otherwise: downtime = 3 s (expected <= 2)" in ran.out
@@ -183,7 +186,10 @@ def test_an_assertion_fails_it_and_shows_where(scenario):
     [
         ("trial.doubt('no evidence')", "no evidence"),
         ("trial.doubt('no evidence'); assert False", "no evidence"),
-        ("trial.measures('downtime', None, unit='s').below(2)", "undecided: downtime"),
+        (
+            "trial.measures(Expectation('downtime', unit='s', at_most=2), None)",
+            "undecided: downtime",
+        ),
         ("raise ValueError('broken harness')", "ValueError: broken harness"),
     ],
 )
@@ -262,10 +268,14 @@ def test_a_lab_that_does_not_go_away_is_trouble(scenario):
 
 
 CONTROL = """
-@pytest.mark.control("downtime", "lost")
+DOWNTIME = Expectation('downtime', unit='s', at_most=2, control='test_control_x')
+LOST = Expectation('lost', unit='requests', at_most=0, control='test_control_x')
+
+
+@pytest.mark.control
 def test_control_x(lab, measure):
-    measure('downtime', {downtime}, unit='s').below(2)
-    measure('lost', 7, unit='requests').below(0)
+    measure(DOWNTIME, {downtime})
+    measure(LOST, 7)
 """
 
 
@@ -277,7 +287,7 @@ def test_a_control_runs_only_when_asked_for(scenario):
 THOROUGH = """
 @pytest.mark.thorough
 def test_x(lab, measure):
-    measure('downtime', 1, unit='s').below(2)
+    measure(Expectation('downtime', unit='s', at_most=2), 1)
 """
 
 
@@ -300,8 +310,6 @@ def test_a_blind_control_fails(scenario):
 
 
 STATED = """
-from harness.trial import Expectation
-
 DOWNTIME = Expectation("downtime", unit="s", at_most=2, control="test_control_x")
 LOST = Expectation("lost at {entry}", unit="requests", exactly=0, control={control})
 
@@ -349,33 +357,32 @@ def test_an_expectation_whose_control_does_not_exist_ends_the_run_before_it_begi
     assert not (ran.folder / "reports").exists()
 
 
+def test_a_control_whose_mark_has_arguments_ends_the_run_before_it_begins(scenario) -> None:
+    ran = scenario(stated().replace("mark.control", "mark.control('downtime')"), "--controls")
+    assert ran.code == 64
+    assert "the mark control takes no arguments" in ran.out + ran.err
+
+
 def test_a_control_that_no_expectation_names_ends_the_run_before_it_begins(scenario) -> None:
     ran = scenario("@pytest.mark.control\ndef test_x(lab):\n    pass\n", "--controls")
     assert ran.code == 64
     assert "no expectation names this control" in ran.out + ran.err
 
 
-def test_a_known_bug_names_the_expectations_that_it_breaks(scenario) -> None:
-    ran = scenario(
-        "from harness.trial import Expectation\n"
-        "DOWNTIME = Expectation('downtime', unit='s', at_most=2)\n"
-        "@pytest.mark.known_bug('moby/moby#1', measures=[DOWNTIME])\n"
-        "def test_x(lab, measure):\n    measure(DOWNTIME, 3)\n"
-    )
-    assert (ran.code, ran.counted()) == (0, {"xfailed": 1}), ran.out
-    assert ran.records()[0]["must_break"] == ["downtime"]
-
-
 KNOWN = """
+TOLD = Expectation('told', unit='s', at_most=2)
+LOST = Expectation('lost', unit='requests', at_most=5)
+
+
 @pytest.mark.known_bug("moby/moby#1", {mark})
 def test_x(lab, measure):
-    measure('told', {told}, unit='s').below(2)
-    measure('lost', {lost}, unit='requests').below(5)
+    measure(TOLD, {told})
+    measure(LOST, {lost})
 """
 
 
 def test_a_known_bug_that_shows_is_an_expected_failure(scenario):
-    ran = scenario(KNOWN.format(mark="engines='<27', measures=['told']", told=3, lost=1), "-rx")
+    ran = scenario(KNOWN.format(mark="engines='<27', measures=[TOLD]", told=3, lost=1), "-rx")
     assert (ran.code, ran.counted()) == (0, {"xfailed": 1}), ran.out
     assert "known bug moby/moby#1: told = 3 s (expected <= 2)" in ran.out
     [record] = ran.records()
@@ -385,7 +392,7 @@ def test_a_known_bug_that_shows_is_an_expected_failure(scenario):
 
 
 def test_a_known_bug_that_is_gone_fails_the_suite(scenario):
-    ran = scenario(KNOWN.format(mark="measures=['told']", told=1, lost=1))
+    ran = scenario(KNOWN.format(mark="measures=[TOLD]", told=1, lost=1))
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "the known bug moby/moby#1 does not show with engine 26.1.5: not by told" in ran.out
     assert "passes: bug gone" in ran.out
@@ -393,7 +400,7 @@ def test_a_known_bug_that_is_gone_fails_the_suite(scenario):
 
 
 def test_what_a_known_bug_does_not_explain_is_a_failure(scenario):
-    ran = scenario(KNOWN.format(mark="measures=['told']", told=3, lost=7))
+    ran = scenario(KNOWN.format(mark="measures=[TOLD]", told=3, lost=7))
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "expected otherwise: lost = 7 requests" in ran.out
     assert "expected otherwise: told" not in ran.out
@@ -409,7 +416,7 @@ def test_an_unknown_verdict_is_no_known_bug(scenario):
     ran = scenario(
         "@pytest.mark.known_bug('moby/moby#1')\n"
         "def test_x(lab, measure, trial):\n"
-        "    measure('told', 3, unit='s').below(2)\n    trial.doubt('hm')\n"
+        "    measure(Expectation('told', unit='s', at_most=2), 3)\n    trial.doubt('hm')\n"
     )
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
 

@@ -20,7 +20,7 @@ from harness.report import render_summary, write_report, write_site
 from harness.report.assets import library_name
 from harness.report.overview import matrix_of, outcome_of, rerun_command
 from harness.results import RunWriter, read_run
-from harness.trial import Trial, TrialClock
+from harness.trial import Expectation, Trial, TrialClock
 from harness.wait import Elapsed
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -116,7 +116,7 @@ def one_trial(root, *, hostile=False, version="28.5.2") -> Path:
     )
     trial.folder.joinpath("logs", "m1.log").write_text(f'level=warning msg="{word}"\n')
     clock.seconds = 4.0
-    trial.measures(word, 3, unit="s", note=word).below(2, source=word)
+    trial.measures(Expectation(word, unit="s", at_most=2, source=word), 3, note=word)
     trial.finish(None, title=word, upstream=[word], nodes=[word])
     return writer.folder
 
@@ -187,7 +187,7 @@ def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, m
     writer = RunWriter.create(tmp_path, command=[], harness="0")
     given = synthetic_runs.inputs(control=True)
     trial = Trial(writer.trial_folder(given), given)
-    trial.measures("gap", value, unit="s").below(2)
+    trial.measures(Expectation("gap", unit="s", at_most=2), value)
     trial.finish(None, must_break=must_break)
     assert outcome_of(read_run(writer.folder).trials[0]).word == said
 
@@ -197,7 +197,7 @@ def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
     for seed, value in enumerate((1.0, 1.5, Elapsed(9.0, reached=False), None), start=1):
         given = synthetic_runs.inputs(seed=seed)
         trial = Trial(writer.trial_folder(given), given)
-        trial.measures("gap", value, unit="s").below(4)
+        trial.measures(Expectation("gap", unit="s", at_most=4), value)
         trial.finish(None)
     (row,) = matrix_of(read_run(writer.folder).trials).rows
     (cell,) = row.cells
@@ -354,9 +354,9 @@ def test_damage_is_told_and_the_rest_is_shown(tmp_path):
     )
     page = Page(write_report(folder).read_text())
     assert "2 of 2 trials are not as expected, 1 unfinished or damaged" in page.text
-    assert "broken : trial.json is no trial record" in page.text
+    assert "broken : trial.json is not a valid trial record" in page.text
     broken = Page((folder / "pages" / "trial-broken.html").read_text())
-    assert "trial.json is no trial record" in broken.text
+    assert "trial.json is not a valid trial record" in broken.text
     assert "m2" in broken.text  # its journal is shown all the same
     foreign = Page((folder / "pages" / "trial-foreign.html").read_text())
     assert "journal.jsonl, line 2: not an entry" in foreign.text

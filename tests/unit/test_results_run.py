@@ -21,7 +21,7 @@ from harness.results import (
     samples,
     trial_id,
 )
-from harness.trial import EngineFacts, Trial, TrialInputs
+from harness.trial import EngineFacts, Expectation, Trial, TrialInputs
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def make_writer(root: Path) -> RunWriter:
 def make_trial(writer: RunWriter, **changes) -> Path:
     given_inputs = make_inputs(**changes)
     trial = Trial(writer.trial_folder(given_inputs), given_inputs)
-    trial.measures("gap", 1.5, unit="s").below(2)
+    trial.measures(Expectation("gap", unit="s", at_most=2), 1.5)
     trial.write_samples("requests", [{"t": 1.0}, {"t": 2.0}])
     trial.finish(None)
     return trial.folder
@@ -118,7 +118,7 @@ def test_a_broken_trial_record_and_a_newer_one_are_told(tmp_path):
         path.rmdir() if path.is_dir() else path.unlink()
     listed.rmdir()
     told = {d.path: d.sentence for d in read_run(writer.folder).damaged}
-    assert "no trial record" in told[broken]
+    assert "not a valid trial record" in told[broken]
     assert "schema 99" in told[newer]
     assert "folder is missing" in told[listed]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
@@ -47,7 +48,7 @@ GAP = Expectation("longest gap at {entry}", unit="s", at_most=25, control="test_
     ],
 )
 def test_the_limit_itself_keeps_the_bound(
-    opened: Opened, limits: dict[str, float], value: float, holds: bool
+    opened: Opened, limits: dict[str, Any], value: float, holds: bool
 ) -> None:
     trial = opened("t")
     trial.measures(Expectation("m", unit="s", **limits), value)
@@ -83,7 +84,7 @@ def test_labels_that_do_not_fit_are_refused(opened: Opened, labels: dict[str, st
     "limits", [{}, {"at_most": 1, "at_least": 0}, {"at_most": float("nan")}, {"exactly": 1e400}]
 )
 def test_an_expectation_that_cannot_be_meant_is_refused_where_it_is_written(
-    limits: dict[str, float],
+    limits: dict[str, Any],
 ) -> None:
     with pytest.raises(UsageError):
         Expectation("m", unit="s", **limits)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
 from harness.errors import EXIT_EXPECTATION, ExpectationTimeout, UsageError, WaitTimeout
+from harness.swarm import Swarm
 from harness.trial import judge
 from harness.wait import NotYet, expect_state, monotonic_moment, time_until, trial_moment
 
@@ -50,3 +53,28 @@ def test_any_other_wait_that_runs_out_says_nothing_of_the_swarm() -> None:
     assert judge(late, [], [])[0] == "unknown"
     owed = ExpectationTimeout("a leader", within=1, waited=1, last="none")
     assert judge(owed, [], ["the fault left no evidence"])[0] == "unknown"
+
+
+class Journal:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def write(self, kind: str, *, text: str) -> float:
+        """Keep a note."""
+        assert kind == "note"
+        self.texts.append(text)
+        return 0.0
+
+
+def test_a_swarm_is_observed_for_so_long_after_a_moment_and_the_journal_says_why() -> None:
+    journal: Any = Journal()
+    swarm = Swarm(cast("Any", None), journal=journal)
+    before = time.monotonic()
+    swarm.observe(0.2, "gossip settles")
+    assert time.monotonic() - before >= 0.2
+    before = time.monotonic()
+    swarm.observe(5.0, "nothing", since=before - 10.0)
+    assert time.monotonic() - before < 1.0, "it was over before it began"
+    assert journal.texts == ["observing for 0.2 s: gossip settles", "observing for 5 s: nothing"]

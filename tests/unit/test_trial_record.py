@@ -9,6 +9,7 @@ from harness.errors import LabError, TrialError
 from harness.trial import (
     SCHEMA,
     EngineFacts,
+    Expectation,
     Inconclusive,
     Trial,
     TrialInputs,
@@ -37,7 +38,7 @@ def trial(folder, *, control=False):
 
 def test_a_trial_is_read_back_as_it_was_finished(tmp_path):
     made = trial(tmp_path)
-    made.measures("downtime", 3.5, unit="s").below(5, source="upstream")
+    made.measures(Expectation("downtime", unit="s", at_most=5, source="upstream"), 3.5)
     made.write_samples("requests", [{"t": 1}, {"t": 2}])
     record = made.finish(
         None, title="A title", upstream=["moby/moby#1"], nodes=["m1"], must_break=[]
@@ -84,7 +85,7 @@ def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "null"])
 def test_what_is_no_record_is_an_error_in_words(tmp_path, text):
     (tmp_path / "trial.json").write_text(text)
-    with pytest.raises(TrialError, match="no trial record"):
+    with pytest.raises(TrialError, match="not a valid trial record"):
         read_record(tmp_path)
 
 
@@ -129,7 +130,7 @@ def test_a_control_is_as_expected_when_it_fails_by_what_it_names(
 ):
     made = trial(tmp_path, control=control)
     for name in ("a", "b"):
-        made.measures(name, 2, unit="s").below(1 if name in broken else 3)
+        made.measures(Expectation(name, unit="s", at_most=1 if name in broken else 3), 2)
     record = made.finish(None, must_break=must_break)
     assert record.verdict == verdict
     assert as_expected(record) is expected
@@ -151,7 +152,7 @@ def test_a_known_bug_is_as_expected_when_it_shows_as_it_is_known(
 ):
     made = trial(tmp_path)
     for name in ("a", "b"):
-        made.measures(name, 2, unit="s").below(1 if name in broken else 3)
+        made.measures(Expectation(name, unit="s", at_most=1 if name in broken else 3), 2)
     record = made.finish(None, must_break=must_break, known_bugs=["moby/moby#1"])
     assert as_expected(record) is expected
     assert record.known_bugs == ("moby/moby#1",)
@@ -159,6 +160,6 @@ def test_a_known_bug_is_as_expected_when_it_shows_as_it_is_known(
 
 def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path):
     made = trial(tmp_path, control=True)
-    made.measures("a", 2, unit="s").below(1)
+    made.measures(Expectation("a", unit="s", at_most=1), 2)
     made.doubt("the fault left no evidence")
     assert as_expected(made.finish(None, must_break=["a"])) is None
