@@ -89,7 +89,7 @@ def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
     before = running(tasks)
     with faults.network.loss(worker, 0.10) as loss:
         looks = watch_state(swarm, worker, LOSS_SECONDS)
-        lost, of = loss.tally
+        lost, of = loss.packet_counts
     measure("share of packets lost", lost / of, unit="1", better="none")
     on_loss(measure, worker, before, looks, tasks, gossip, leadership, loss)
 

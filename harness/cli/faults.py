@@ -14,7 +14,6 @@ from harness.faults.catalogue import catalogue, facts_of, kind_of
 _ACTS_ON = {
     "node": "each node that the target's words name",
     "links": "the links that the target's words name",
-    "task": "a task of a service",
     "service": "a service outside the swarm, run by the harness",
     "swarm": "the swarm",
 }

@@ -14,7 +14,6 @@ from harness.faults.targets import ROLES
 _ACTS_ON = {
     "node": "a node",
     "links": "links",
-    "task": "a task",
     "service": "an outside service",
     "swarm": "the swarm",
 }

@@ -19,7 +19,7 @@ def groups(*parts: Iterable[str]) -> Cut:
     if len(split) < 2 or not all(split):
         raise UsageError("a partition has at least two groups, and none of them is empty")
     if sum(map(len, split)) != len(frozenset().union(*split)):
-        raise UsageError("a place cannot be on two sides of a partition")
+        raise UsageError("a place cannot be in two groups of a partition")
     return frozenset(
         (a, b) for one in split for other in split if one is not other for a in one for b in other
     )
