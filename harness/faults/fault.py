@@ -61,6 +61,8 @@ class Fault(Parametrized, ABC):
     ends_with_process: ClassVar[bool] = False
 
     trial: Trial = target(kw_only=False)
+    measured: dict[str, float] = state(factory=dict)
+    """What the evidence has measured, for its entry in the journal."""
     made_from: tuple[str, dict[str, str]] | None = state(None)
     """Target and parameters as text, if it was made from text (:func:`catalogue.make`)."""
     on_checkpoint: Callable[[], object] | None = state(None)
@@ -152,7 +154,8 @@ class Fault(Parametrized, ABC):
             self.injected_at = time.monotonic()
             self.apply()
             proof = self.evidence()
-            self.trial.journal.write("fault.evidence", id=self._id, proof=proof)
+            more = {"measured": self.measured} if self.measured else {}
+            self.trial.journal.write("fault.evidence", id=self._id, proof=proof, **more)
         except BaseException as error:
             if self._id is None:
                 active_faults.remove(self)

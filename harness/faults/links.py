@@ -33,7 +33,7 @@ class DirectedLinks:
 
     def __post_init__(self) -> None:
         if not self.sources and not self.destinations:
-            raise UsageError("links from everywhere to everywhere have no ends: name at least one place")
+            raise UsageError("links from all places to all have no ends: name at least one place")
         if both := self.sources & self.destinations:
             raise UsageError(f"there is no link from {', '.join(sorted(both))} to itself")
 
@@ -53,9 +53,7 @@ class Links:
         faults.network.links(leader, followers, direction="out")  # what the followers hear of it
     """
 
-    def __init__(
-        self, lab: NamespacesLab, directed: Iterable[DirectedLinks], *, text: str
-    ) -> None:
+    def __init__(self, lab: NamespacesLab, directed: Iterable[DirectedLinks], *, text: str) -> None:
         self.lab = lab
         self.directed = tuple(dict.fromkeys(directed))
         self.text = text

@@ -77,7 +77,7 @@ class Quantity(ValueType[T_co]):
         """Return a number in :attr:`unit`, whole where it has to be."""
         try:
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError  # noqa: TRY301 - one message for all that is not valid
+                raise ValueError  # noqa: TRY004, TRY301 - one message for all that is not valid
             return self._within(value)
         except ValueError:
             unit = "" if self.unit in ("", "1") else f" {self.unit}"

@@ -76,7 +76,7 @@ class Targets:
         return list(found.values())
 
     def links(self, text: str) -> Links:
-        """Return links: ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` is ``w1 <-> *``; commas join them.
+        """Return links: ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` means ``w1 <-> *``; commas join.
 
         ``m1 | m2 w1``, ``halves of managers`` (``bridge of``, ``ring of``): the links that such a
         partition cuts.

@@ -49,7 +49,10 @@ def test_names_that_are_not_there_get_the_nearest():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"share": "1.2"}, r"network-loss: share: '1.2' is not a valid share: give a number from 0.000001 to 1"),
+        (
+            {"share": "1.2"},
+            r"network-loss: share: '1.2' is not a valid share: give a number from 0.001",
+        ),
         ({"share": "-0.1"}, r"share"),
         ({"shar": "0.1"}, r"no parameter shar"),
         ({}, r"needs share"),

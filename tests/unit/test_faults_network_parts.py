@@ -45,9 +45,12 @@ W1, M = frozenset({"w1"}), frozenset({"m1", "m2"})
 
 def test_ways_are_matched_by_the_names_of_ports():
     assert rules.ports_match(DirectedLinks(W1, M)) == 'iifname { "w1" } oifname { "m1", "m2" }'
-    assert rules.ports_match(DirectedLinks(W1, frozenset())) == 'iifname { "w1" } oifname != { "w1" }'
     assert (
-        rules.ports_match(DirectedLinks(frozenset(), M)) == 'iifname != { "m1", "m2" } oifname { "m1", "m2" }'
+        rules.ports_match(DirectedLinks(W1, frozenset())) == 'iifname { "w1" } oifname != { "w1" }'
+    )
+    assert (
+        rules.ports_match(DirectedLinks(frozenset(), M))
+        == 'iifname != { "m1", "m2" } oifname { "m1", "m2" }'
     )
 
 
@@ -62,7 +65,9 @@ def test_a_plane_is_matched_on_both_ends_of_its_flows():
 
 @pytest.mark.parametrize("plane", PLANES.values(), ids=str)
 def test_a_packet_meets_the_effect_once_however_often_it_matches(plane):
-    script = rules.script("t", [DirectedLinks(W1, M), DirectedLinks(W1, frozenset())], plane, rules.losing(0.5))
+    script = rules.script(
+        "t", [DirectedLinks(W1, M), DirectedLinks(W1, frozenset())], plane, rules.losing(0.5)
+    )
     assert "jump" not in script
     assert script.count("goto effect") == len(rules.matches(plane))
     assert script.startswith("create table bridge t\n")  # and so fails if there is one

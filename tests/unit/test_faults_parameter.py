@@ -63,9 +63,7 @@ def test_values_are_read_in_the_unit_of_the_field(
         (COUNT, "", "'' is not a valid count"),
     ],
 )
-def test_texts_that_are_not_valid_are_refused(
-    of: Quantity[float], text: str, said: str
-) -> None:
+def test_texts_that_are_not_valid_are_refused(of: Quantity[float], text: str, said: str) -> None:
     with pytest.raises(UsageError) as refusal:
         of.read(text)
     assert refusal.value.what.startswith(said)

@@ -37,12 +37,18 @@ def node(tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda node: DockerdSignalled(None, node, signal="HUP"), "signal: 'HUP' is not a valid choice: give one of TERM"),
+        (
+            lambda node: DockerdSignalled(None, node, signal="HUP"),
+            "signal: 'HUP' is not a valid choice: give one of TERM",
+        ),
         (lambda node: DockerdRestarted(None, node, flags="--debug"), "not a valid list of flags"),
         (lambda node: DockerdRestarted(None, node, flags=["debug"]), "'debug' is not a valid flag"),
         (lambda node: EngineChanged(None, node, engine="25.x"), "unknown engine"),
         (lambda node: TaskKilled(None, node, service=""), "service: '' is not a valid name"),
-        (lambda node: TaskFlapping(None, node, service="app", lives=-1.0), "lives: -1.0 s is not a valid duration: give a duration from 0s to 1h"),
+        (
+            lambda node: TaskFlapping(None, node, service="app", lives=-1.0),
+            "lives: -1.0 s is not a valid duration: give a duration from 0s to 1h",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_when_it_is_made(node, make, said):

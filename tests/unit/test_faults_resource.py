@@ -21,7 +21,7 @@ from harness.faults.resource import (
     MemoryLimited,
 )
 from harness.faults.resource.controllers import controller
-from harness.faults.resource.disk import _fill_up, _free, _accepts
+from harness.faults.resource.disk import _accepts, _fill_up, _free
 from harness.faults.resource.kernel_limits import _lowest_free
 
 MIB = 1 << 20
@@ -41,15 +41,24 @@ def swarm_on(*, own_kernel):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda node: CpuLimited(None, node, share=0.0), "share: 0.0 is not a valid share: give a number from 0.01 to 1"),
+        (lambda node: CpuLimited(None, node, share=0.0), "share: 0.0 is not a valid share"),
         (lambda node: CpuLimited(None, node, share=1.5), "1.5 is not a valid share"),
-        (lambda node: CpuHogged(None, node, processes=0), "processes: 0 is not a valid count: give a whole number from 1 to 64"),
+        (
+            lambda node: CpuHogged(None, node, processes=0),
+            "0 is not a valid count: .* from 1 to 64",
+        ),
         (lambda node: CpuHogged(None, node, weight=1000), "weight: 1000 is not a valid count"),
-        (lambda node: MemoryLimited(None, node, limit=MIB), "limit: 1048576 B is not a valid size: give a size from 32MiB to 1024GiB"),
+        (
+            lambda node: MemoryLimited(None, node, limit=MIB),
+            "1048576 B is not a valid size: .* from 32MiB",
+        ),
         (lambda node: DockerdMemoryLimited(None, node, room=0), "room: 0 B is not a valid size"),
         (lambda node: MemoryHeld(None, node, amount=0), "amount: 0 B is not a valid size"),
-        (lambda node: DiskOwned(None, node, folder="home"), "folder: 'home' is not a valid choice: give one of swarm, docker"),
-        (lambda node: DiskOwned(None, node, size=MIB), "size: 1048576 B is not a valid size: give a size of 16MiB or more"),
+        (
+            lambda node: DiskOwned(None, node, folder="home"),
+            "'home' is not a valid choice: .* swarm, docker",
+        ),
+        (lambda node: DiskOwned(None, node, size=MIB), "valid size: give a size of 16MiB or more"),
         (lambda node: DiskFull(None, node, room=-1), "room: -1 B is not a valid size"),
         (lambda node: DiskSlowed(None, node, writes=0), "writes: 0 1/s is not a valid count"),
         (lambda node: ClockJumped(None, None, by=0.0), "by: 0.0 s is not a valid duration"),

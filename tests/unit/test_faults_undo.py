@@ -126,9 +126,7 @@ class Undo(RuleBasedStateMachine):
     def the_ledger_knows_what_is_active(self):
         if self.trial is None:
             return
-        assert sorted(map(id, self.trial.active_faults.active)) == sorted(
-            map(id, self.active())
-        )
+        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))
         claims = [claim for fault in self.active() for claim in fault.claims()]
         assert len(claims) == len(set(claims))
 

@@ -28,7 +28,7 @@ def emptied(text: str) -> str:
 def merged(saved: str, present: str) -> str:
     """Return all of ``saved`` and, before it, chain by chain, what only ``present`` has.
 
-    Before it, because dockerd inserts its rules at the head, and some of its chains end with RETURN.
+    Before it, because dockerd inserts its rules at the head, and its chains may end with RETURN.
     """
     before, now = _tables(saved), _tables(present)
     result = {}

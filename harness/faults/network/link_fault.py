@@ -9,11 +9,12 @@ from harness.errors import FaultError, HarnessError
 from harness.faults.fault import Fault
 from harness.faults.links import Links
 from harness.faults.network import rules
-from harness.faults.network.evidence_packets import is_up, probes_for, send
+from harness.faults.network.evidence_packets import Probe, probes_for, send
 from harness.faults.network.fabric import Fabric
 from harness.faults.parameter import PLANE, parameter, state, target
 from harness.faults.planes import Plane, plane_of
 from harness.wait import NotYet, wait_for
+
 
 class PacketCounts(NamedTuple):
     """Packets that a fault has lost, of those that it has seen."""
@@ -86,9 +87,7 @@ class LinkFault(Fault):
         pairs = self.links.pairs()
         if not pairs:
             raise FaultError(f"there is no place at the other end of {self.links}")
-        ends = {name for pair in pairs for name in pair}
-        if not any(is_up(self.links.place(name)) for name in ends):
-            raise FaultError(f"every place on {self.links} is switched off")
+        self._probes()
         if why := self.fabric.refusal(self._script(_SLOTS + 1)):
             raise FaultError(f"this kernel does not support {self.name}: {why}")
 
@@ -108,11 +107,11 @@ class LinkFault(Fault):
 
     def evidence(self) -> str:
         """Send probe packets and check that the rules counted them."""
-        probes = probes_for(self.links)
+        probes = self._probes()
         before = self._counted(self.proven_by)
         sent = send(probes, self.traffic, times=self.probes_each, size=self.probe_size)
         if not sent:
-            return "its rules are in place; nobody is up to send a probe"
+            raise FaultError(f"no probe packet could be sent on {self.links} to prove {self.name}")
 
         # Where ARP is in the plane its request may be all that ever arrives: one for each probe.
         enough = sent if self.traffic.family == "ip" else len(probes)
@@ -147,8 +146,18 @@ class LinkFault(Fault):
 
     # -- within --------------------------------------------------------------------------------
 
+    def _probes(self) -> list[Probe]:
+        """Who can send probe packets; :class:`FaultError` if no place can."""
+        if probes := probes_for(self.links):
+            return probes
+        raise FaultError(
+            f"no two places on {self.links} are up: no probe packet could prove {self.name}"
+        )
+
     def _script(self, slot: int) -> str:
-        return rules.script(rules.table_of(slot), self.links.directed, self.traffic, self.effect(slot))
+        return rules.script(
+            rules.table_of(slot), self.links.directed, self.traffic, self.effect(slot)
+        )
 
     def _counted(self, counter: str) -> int:
         return self.fabric.counters(rules.table_of(self.slot)).get(counter, 0)

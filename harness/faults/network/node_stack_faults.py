@@ -1,7 +1,8 @@
 """Faults of what a node itself keeps about its network: connections, tracking, rules, neighbours.
 
-The node's own programs do them, as an administrator or another program on it would by mistake. All of it dies with the node's network namespace: after a restart of the node, or
-of its dockerd, there is nothing left to undo.
+The node's own programs do them, as an administrator or another program on it would by mistake. All
+of it dies with the node's network namespace: after a restart of the node, or of its dockerd, there
+is nothing left to undo.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class QueueFault(LinkFault):
         for other in _QUEUED:
             if other is self or not other.slot or other.links.lab is not self.links.lab:
                 continue
-            if self.traffic.meets(other.traffic) and (both := self.links.pairs() & other.links.pairs()):
+            if self.traffic.meets(other.traffic) and (
+                both := self.links.pairs() & other.links.pairs()
+            ):
                 source, destination = min(both)
                 raise FaultError(
                     f"{self.name} contradicts {other.name} on {other.links}: a packet from "

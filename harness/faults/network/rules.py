@@ -58,7 +58,7 @@ def script(table: str, links: Iterable[DirectedLinks], plane: Plane, effect: Ite
         *(f"add rule bridge {table} plane {match} goto effect" for match in matches(plane)),
         f"add chain bridge {table} forward "
         f"{{ type filter hook forward priority {_PRIORITY}; policy accept; }}",
-        *(f"add rule bridge {table} forward {match} goto plane" for match in map(ports_match, links)),
+        *(f"add rule bridge {table} forward {ports_match(each)} goto plane" for each in links),
     ]
     return "\n".join(body) + "\n"
 

@@ -294,7 +294,7 @@ class RootRotated(Fault):
     name = "root-rotated"
     summary = "The swarm's root certificate is rotated: every member gets a new certificate."
     acts_on = "swarm"
-    proof = "the API reports a rotation under way or another root; healed: all members trust one root"
+    proof = "the API reports a rotation or another root; healed: all members trust one root"
     excludes = ("membership",)
     needed_to_heal = ("root",)
 
@@ -380,4 +380,3 @@ class RootRotated(Fault):
     def _inspect(self) -> dict[str, Any]:
         attrs: dict[str, Any] = self.swarm.ask(lambda api: api.api.inspect_swarm())
         return attrs
-

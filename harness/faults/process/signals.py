@@ -73,7 +73,7 @@ class DockerdPaused(NodeFault):
     """dockerd is stopped by SIGSTOP; its sockets stay open, its containers run on."""
 
     name = "dockerd-paused"
-    summary = "dockerd gets SIGSTOP: connections stay open, and no request is answered. Healed by SIGCONT."
+    summary = "Stops dockerd by SIGSTOP: connections stay open, unanswered. Healed by SIGCONT."
     proof = "every thread is in state T and _ping goes unanswered; healed: the API answers"
     excludes = (DOCKERD,)
     recorded = ("pid",)
@@ -130,7 +130,7 @@ class NodePaused(NodeFault):
         """Require that the node is on, and that the kernel has the freezer of cgroup 2."""
         self.require_dockerd()
         if self._events() is None:
-            raise FaultError("freezing a node needs cgroup 2 with a freezer (Linux 5.2), which this kernel lacks")
+            raise FaultError("this kernel cannot freeze a node: it needs cgroup 2 (Linux 5.2)")
 
     def apply(self) -> None:
         """Freeze it."""
@@ -176,7 +176,9 @@ class NodePaused(NodeFault):
             lines = events.read_text().splitlines()
             return wanted in lines or NotYet(f"cgroup.events says {', '.join(lines)}")
 
-        wait_for(reached, state=f"{self.node.name}: {wanted}", within=_TAKES_EFFECT_WITHIN, every=0.005)
+        wait_for(
+            reached, state=f"{self.node.name}: {wanted}", within=_TAKES_EFFECT_WITHIN, every=0.005
+        )
 
 
 class ContainerdKilled(NodeFault):
@@ -219,7 +221,7 @@ class ContainerdKilled(NodeFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """Check that there is another containerd, and that dockerd reports the version it got from it."""
+        """Check that there is another containerd, and that dockerd got its version."""
 
         def back() -> int | NotYet:
             try:
@@ -230,7 +232,9 @@ class ContainerdKilled(NodeFault):
                 return NotYet(error.what)
             if process.pid == self.pid:
                 return NotYet("it is the old one")
-            return NotYet("dockerd does not know its version yet") if commit in ("", "N/A") else process.pid
+            if commit in ("", "N/A"):
+                return NotYet("dockerd does not know its version yet")
+            return process.pid
 
         pid = wait_for(
             back, state=f"another containerd on {self.node.name}", within=_BACK_WITHIN, every=0.05

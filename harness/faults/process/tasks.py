@@ -22,6 +22,7 @@ _NOTICED_WITHIN = 20.0
 #: Seconds between two searches for a new task to kill.
 _LOOK = 0.1
 
+
 class _TaskFault(NodeFault):
     """A fault on one task's process: it happens once, and swarm makes up for it."""
 

@@ -82,4 +82,3 @@ class ClockJumped(Fault):
         if abs(reported - expected) > _PRECISION:
             raise FaultError(f"{node.name} reports {text}, {expected - reported:.0f} s off")
         return f"{node.name} reports {text}"
-

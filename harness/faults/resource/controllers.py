@@ -42,8 +42,7 @@ class Controller:
             (self.group / file).write_text(value)
         except OSError as error:
             raise LabError(
-                f"the kernel refuses {value!r} as {file} of {self.group.name}: "
-                f"{error.strerror}"
+                f"the kernel refuses {value!r} as {file} of {self.group.name}: {error.strerror}"
             ) from error
 
     def below(self, name: str) -> Controller:

@@ -54,7 +54,9 @@ class CpuLimited(NodeFault):
                 more = cpu.counter("cpu.stat", "nr_throttled") - before
                 return more if more > 0 else NotYet("nothing was throttled")
 
-            wait_for(throttled, state="the quota to take effect", within=_TAKES_EFFECT_WITHIN, every=0.02)
+            wait_for(
+                throttled, state="the quota to take effect", within=_TAKES_EFFECT_WITHIN, every=0.02
+            )
         finally:
             group.end()
             reap(witness)

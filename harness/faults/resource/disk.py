@@ -84,7 +84,9 @@ class DiskOwned(_FolderFault):
     needs = ("loop devices", "mke2fs")
     proof = "the kernel has it mounted there and dockerd answers; healed: it is not, and it does"
 
-    size: float = parameter(SIZE.between(f"{SMALLEST // _MIB}MiB"), "size of the disk", default="256MiB")
+    size: float = parameter(
+        SIZE.between(f"{SMALLEST // _MIB}MiB"), "size of the disk", default="256MiB"
+    )
 
     def precheck(self) -> None:
         """Require a running dockerd, a folder without its own disk, and content that fits."""

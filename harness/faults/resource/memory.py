@@ -24,7 +24,7 @@ _HELD = "/dev/shm/held-by-swarm-chaos"
 
 
 class MemoryLimited(NodeFault):
-    """All processes of a node together get a limited amount of memory; beyond it the kernel kills."""
+    """All processes of a node together get limited memory; beyond it the kernel kills."""
 
     name = "memory-limited"
     summary = "Limits the memory of all processes of a node together; beyond it the kernel kills."
@@ -55,7 +55,7 @@ class MemoryLimited(NodeFault):
         return _kept(controller(self.node, "memory"), int(self.limit), self.node.name)
 
     def undo(self) -> None:
-        """Remove it; a node that was switched off has none. A dockerd that was killed is started."""
+        """Remove it (a node that was switched off has none); start a dockerd that was killed."""
         if self.node.up:
             _limit(controller(self.node, "memory"), None)
         self.restore()
@@ -76,7 +76,7 @@ class DockerdMemoryLimited(NodeFault):
     name = "dockerd-memory-limited"
     summary = "Limits what dockerd may take beyond the memory it has; above it the kernel kills it."
     needs = ("the cgroup controller memory",)
-    proof = "dockerd is in a group with that limit; healed: it is with the node's other processes again"
+    proof = "dockerd is in a cgroup with that limit; healed: it is in the node's own again"
     excludes = ("dockerd's cgroup",)
     recorded = ("pid",)
     needed_to_heal = ("pid",)

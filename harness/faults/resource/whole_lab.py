@@ -11,7 +11,7 @@ from harness.lab import NamespacesLab
 
 
 def require_own_kernel(lab: NamespacesLab, why: str) -> None:
-    """Raise :class:`FaultError` where the kernel is the host's; ``why`` the host would be affected."""
+    """Raise :class:`FaultError` where the kernel is the host's; ``why`` that forbids the fault."""
     if not lab.own_kernel:
         raise FaultError(
             f"this lab's nodes share the kernel of its host: {why}",

@@ -72,7 +72,8 @@ class Plan:
             if contradict(first, second):
                 raise UsageError(
                     f"{second.source}: {second} at {format_duration(second.at)} contradicts "
-                    f"{first.source}: {first} at {format_duration(first.at)}, which is not healed by then",
+                    f"{first.source}: {first} at {format_duration(first.at)}, "
+                    "which is not healed by then",
                     hint="end the first one before, or use another target",
                 )
         return plan

@@ -155,7 +155,7 @@ _PATH = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 
 
 def _explained(complaint: str, where: _Where) -> str:
-    """msgspec's ``Expected `str`, got `int` - at `$.fault[1].at``` with the entry's place in the file."""
+    """msgspec's ``Expected `str`, got `int` - at `$.fault[1].at``` with the place in the file."""
     found = _PATH.fullmatch(complaint)
     what, path = (found["what"], found["path"] or "") if found else (complaint, "")
     entry = re.match(r"\.(fault|random)\[(\d+)\]\.?(.*)", path)
@@ -177,7 +177,7 @@ def _repeated(entry: Entry, source: str) -> Iterator[Injection]:
     if entry.times < 1 or entry.times > _MOST:
         raise UsageError(f"{source}: times: {entry.times} is not valid: give 1 to {_MOST}")
     if every is not None and (lasts is None or lasts >= every):
-        raise UsageError(f"{source}: a repeated fault must end (for) before the next one begins (every)")
+        raise UsageError(f"{source}: a repeated fault must end (for) before the next (every)")
     for turn in range(entry.times):
         yield Injection(
             at=round(at + turn * (every or 0.0), 3),
@@ -196,7 +196,7 @@ def _drawn(chance: Chance, numbers: random.Random, source: str) -> Iterator[Inje
     until = _seconds(chance.until, "until", source)
     every = _seconds(chance.every, "every", source)
     if begin >= until:
-        raise UsageError(f"{source}: until must be after from, and {chance.until} is not after {chance.begin}")
+        raise UsageError(f"{source}: until must be after from ({chance.begin}): {chance.until}")
     if every <= 0 or (until - begin) / every > _MOST:
         raise UsageError(f"{source}: every: {chance.every} makes more than {_MOST} faults")
     if not chance.choose:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+
 from harness.errors import FaultError, UsageError
 from harness.faults.parameter import DURATION, Named, parameter
 from harness.faults.service.service_fault import ServiceFault
@@ -20,7 +21,7 @@ def _answer(text: str) -> str:
             ipaddress.IPv4Address(text)
         except ValueError:
             raise UsageError(
-                f"{text!r} is not a valid answer: give an IPv4 address, or one of {', '.join(CODES)}"
+                f"{text!r} is not a valid answer: give an IPv4 address or {', '.join(CODES)}"
             ) from None
     return text
 

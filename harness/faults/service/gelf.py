@@ -12,7 +12,7 @@ from harness.services import GelfSink
 _WATCHED = 2.0  # s for which the sink's throughput is measured
 _QUIET = 1.0  # s without a byte read: a sink that works reads some thousand times as often
 
-#: Bytes that a window and a sender's buffer can shift from one half of the measurement to the other.
+#: Bytes that a window and a sender's buffer can shift between the halves of the measurement.
 _SLACK = 256 << 10
 
 

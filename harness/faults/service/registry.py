@@ -26,7 +26,7 @@ class _Refusal(ValueType[int]):
         """Return one of 401, 403, 404, 429, or 500 to 599."""
         if value in _CLIENT_ERRORS or value in range(500, 600):
             return int(value)
-        raise UsageError(f"{value!r} is not a valid refusal: give 401, 403, 404, 429, or 500 to 599")
+        raise UsageError(f"{value!r} is not a valid refusal: give 401, 403, 404, 429 or 5xx")
 
 
 class _RegistryFault(ServiceFault[Registry]):
@@ -83,7 +83,7 @@ class RegistrySlow(_RegistryFault):
         self.service.behave("slow", delay=self.delay)
 
     def evidence(self) -> str:
-        """Check that an answer takes that long, or does not come within twice an honest one's time."""
+        """Check that an answer takes that long, or does not come in time."""
         limit = min(self.delay + _PATIENCE, 2 * _PATIENCE)
         reply = self.service.ask(auth=self.service.auth, timeout=limit)
         if reply.status and reply.took < self.delay:

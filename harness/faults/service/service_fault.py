@@ -43,7 +43,7 @@ class ServiceFault(Fault, Generic[S]):
     def precheck(self) -> None:
         """Require that its server is running."""
         if not self.service.alive:
-            raise FaultError(f"the server {self.service.name} has ended: no fault can be injected into it")
+            raise FaultError(f"the server {self.service.name} has ended: it can have no fault")
 
     def expect_contact(self, *wanted: Contact, at: str | None = None) -> Contact:
         """Wait for an attempt to connect to end as wanted; :class:`FaultError` if none does."""
