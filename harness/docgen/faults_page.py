@@ -28,7 +28,7 @@ def faults_page() -> str:
             "\n".join(_section(group, list(members)))
             for group, members in groupby(facts, key=lambda each: each["group"])
         ],
-        roles={name: words for name, (_, words) in ROLES.items()},
+        roles={name: meaning for name, (_, meaning) in ROLES.items()},
         planes=PLANES.values(),
     )
 

@@ -91,10 +91,10 @@ class Quantity(ValueType[T_co]):
         return f"not a valid {self.name}: give {self.noun} {bounds}"
 
     def _number(self, text: str) -> float:
-        words = text.strip()
+        text = text.strip()
         for suffix in sorted(self.units, key=len, reverse=True):
-            if words.endswith(suffix):
-                return float(words.removesuffix(suffix)) * self.units[suffix]
+            if text.endswith(suffix):
+                return float(text.removesuffix(suffix)) * self.units[suffix]
         raise ValueError
 
     def _within(self, number: float) -> T_co:
@@ -189,12 +189,12 @@ NAME = Named[str](_word)
 PLANE = Named[str | Plane](plane_of, (Plane,))
 
 
-def one_of(*words: str) -> Named[str]:
-    """Return the type of values that are one of ``words``."""
+def one_of(*choices: str) -> Named[str]:
+    """Return the type of values that are one of ``choices``."""
 
     def read(text: str) -> str:
-        if text not in words:
-            raise UsageError(f"{text!r} is not a valid choice: give one of {', '.join(words)}")
+        if text not in choices:
+            raise UsageError(f"{text!r} is not a valid choice: give one of {', '.join(choices)}")
         return text
 
     return Named(read)
@@ -204,10 +204,10 @@ class _Flags(ValueType[list[str]]):
     def read(self, text: str) -> list[str]:
         """Return the flags of a text like ``--debug --log-level=warn``."""
         try:
-            words = shlex.split(text)
+            flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} cannot be split into flags: {error}") from None
-        return self.check(words)
+        return self.check(flags)
 
     def check(self, value: Any) -> list[str]:
         """Return flags given as a list."""

@@ -120,11 +120,6 @@ def test_what_the_kernel_says_is_held_against_what_was_asked():
     assert read_back([Corrupt(0.1)], SAID) == "it has no corrupt"
 
 
-def test_the_long_run_of_bursts():
-    assert Burst(0.05, 0.45).rate == pytest.approx(0.1)
-    assert Burst(0.5, 0.5, bad_loss=0.4, good_loss=0.2).rate == pytest.approx(0.3)
-
-
 @pytest.mark.parametrize(
     "make",
     [

@@ -1,6 +1,6 @@
 """Probe packets: they show that a rule or a qdisc is in the path, and reach no program.
 
-They are whole IP packets of the plane in question, with a transport checksum that is wrong: the
+They are complete IP packets of the plane in question, with a transport checksum that is wrong: the
 fabric counts, drops or delays them like any other, and a receiver's kernel throws them away before
 they reach raft, gossip or VXLAN.
 """
@@ -41,7 +41,7 @@ class Probe:
 def probes_for(links: Links) -> list[Probe]:
     """Return one for each source that is up and has a link to a destination that is up.
 
-    To a destination that is off, ARP would find nobody.
+    To a destination that is off, ARP would get no answer.
     """
     destinations: dict[str, list[str]] = {}
     for name, other in sorted(links.pairs()):
@@ -97,7 +97,7 @@ def _emit(packet: bytes, to: str, times: int) -> int:
         for _ in range(times):
             try:
                 sent += raw.sendto(packet, (to, 0)) > 0
-            except OSError:  # nobody answers ARP any more: that frame never reached the fabric
+            except OSError:  # ARP gets no answer any more: that frame never reached the fabric
                 break
         return sent
 

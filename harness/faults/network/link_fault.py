@@ -47,9 +47,7 @@ class LinkFault(Fault):
     )
     needed_to_heal = ("slot",)
 
-    #: The counter that must count the probes, how many there are of each, and of how many bytes.
-    proven_by: ClassVar[str] = rules.HIT
-    probes_each: ClassVar[int] = 1
+    #: The size of probe packets in bytes; 0: as small as can be.
     probe_size: ClassVar[int] = 0
 
     links: Links = target(kw_only=False)
@@ -108,8 +106,8 @@ class LinkFault(Fault):
     def evidence(self) -> str:
         """Send probe packets and check that the rules counted them."""
         probes = self._probes()
-        before = self._counted(self.proven_by)
-        sent = send(probes, self.traffic, times=self.probes_each, size=self.probe_size)
+        before = self._counted(rules.HIT)
+        sent = send(probes, self.traffic, size=self.probe_size)
         if not sent:
             raise FaultError(f"no probe packet could be sent on {self.links} to prove {self.name}")
 
@@ -117,7 +115,7 @@ class LinkFault(Fault):
         enough = sent if self.traffic.family == "ip" else len(probes)
 
         def counted() -> int | NotYet:
-            now = self._counted(self.proven_by) - before
+            now = self._counted(rules.HIT) - before
             return now if now >= enough else NotYet(f"{now} of {enough} probe packets counted")
 
         try:

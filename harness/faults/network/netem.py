@@ -102,15 +102,8 @@ class Burst(Effect):
         _check(self)
         if not self.to_bad or not self.to_good:
             raise UsageError(
-                "a link that never turns bad, or never good again, has no bursts",
-                hint="give to_bad and to_good above 0",
+                "to_bad and to_good must both be above 0: without them there are no bursts",
             )
-
-    @property
-    def rate(self) -> float:
-        """The share of packets that is lost in the long run."""
-        bad = self.to_bad / (self.to_bad + self.to_good)
-        return bad * self.bad_loss + (1 - bad) * self.good_loss
 
     def arguments(self) -> str:
         """Return ``loss gemodel p r 1-h 1-k``."""

@@ -143,7 +143,7 @@ class FirewallRulesLost(NodeFault):
     name = "firewall-rules-lost"
     summary = (
         "Empties every iptables table (IPv4) of a node and sets its policies to ACCEPT, as a "
-        "reload of firewalld does (moby#50443), without dockerd being told. Healed by putting back "
+        "reload of firewalld does (moby#50443), unknown to dockerd. Healed by putting back "
         "what there was."
     )
     needs = ("iptables",)

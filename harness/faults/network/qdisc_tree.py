@@ -26,7 +26,7 @@ from harness.errors import FaultError, HarnessError
 from harness.faults.network.fabric import Fabric
 
 HANDLE = "5c4a:"
-"""The major number that all of our trees have, and nobody else's."""
+"""The major number that all of our trees have, and no others."""
 
 #: More than a port ever carries; htb wants a number, and must not be what limits anything.
 _UNLIMITED = "40gbit"

@@ -1,6 +1,6 @@
 """Disks: a folder of a node on a disk of its own, run full or made slow.
 
-A node's files lie on the disk of whoever runs the lab, which no fault may fill or slow down. So a
+A node's files lie on the disk of the lab's host, which no fault may fill or slow down. So a
 folder must be given a disk of its own first (:class:`DiskOwned`, for which dockerd is restarted);
 what can be done to disks is done to those.
 
@@ -264,7 +264,7 @@ def _free(folder: Path) -> int:
 
 
 def _allocate(descriptor: int, much: int) -> None:
-    """Allocate blocks; what cannot be is left for :func:`_fill_up`."""
+    """Allocate blocks; what cannot be allocated is left for :func:`_fill_up`."""
     try:
         os.posix_fallocate(descriptor, 0, much)
     except OSError as error:

@@ -178,9 +178,9 @@ def _repeated(entry: Entry, source: str) -> Iterator[Injection]:
         raise UsageError(f"{source}: times: {entry.times} is not valid: give 1 to {_MOST}")
     if every is not None and (lasts is None or lasts >= every):
         raise UsageError(f"{source}: a repeated fault must end (for) before the next (every)")
-    for turn in range(entry.times):
+    for number in range(entry.times):
         yield Injection(
-            at=round(at + turn * (every or 0.0), 3),
+            at=round(at + number * (every or 0.0), 3),
             fault=entry.fault,
             target=entry.target,
             lasts=lasts,
