@@ -10,7 +10,7 @@ from bare_trials import bare_trial
 from harness.engine import provide, resolve
 from harness.errors import FaultError, HarnessError
 from harness.faults import Faults
-from harness.faults.process.processes import command_of, has_ended, inhabitants, state_of, task_of
+from harness.faults.process.processes import command_of, has_ended, processes_of, state_of, task_of
 from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
 from harness.swarm import APP_IMAGE, Service, Swarm, Workload
@@ -76,7 +76,7 @@ def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process, w1):
 def test_a_paused_node_stands_still_down_to_its_tasks(process, w1):
     def ran():
         ticks = {}
-        for pid in inhabitants(w1):
+        for pid in processes_of(w1):
             with contextlib.suppress(OSError):
                 stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
                 ticks[pid] = int(stat[11]) + int(stat[12])
