@@ -200,8 +200,8 @@ def test_another_engine_takes_over_the_same_state_and_gives_it_back(process, swa
     assert w1.docker.version()["Version"].startswith("26.1.5")
     ready(swarm, w1)
     told = [e["proof"] for e in read_lines(trial.folder / "journal.jsonl") if "proof" in e]
-    assert "tells version 28" in told[0]
-    assert "tells version 26" in told[1]
+    assert "reports version 28" in told[0]
+    assert "reports version 26" in told[1]
 
 
 def test_a_paused_node_can_die_and_comes_back_unpaused(process, swarm, w1):
