@@ -152,7 +152,7 @@ def test_containerd_is_killed_and_dockerd_has_another(process, w1):
 
 def test_members_change_and_change_back(process, swarm, w1):
     with process.drain(swarm, "worker") as drained:
-        assert drained.node is w1
+        assert drained.member is w1
         assert swarm.member(w1).availability == "drain"
     assert swarm.member(w1).availability == "active"
     with process.promote(swarm, w1):
