@@ -159,7 +159,7 @@ def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with faults.network.loss(worker, 0.10) as loss:
         states = listed_states(swarm, worker, seconds=LOSS_SECONDS)
-        lost, sent = loss.tally
+        lost, sent = loss.packet_counts
     measure(PACKETS_LOST, lost / sent)
     measure(DECLARED_FAILED, peers_that_declared_failed(gossip, worker, loss))
     measure(NOT_READY, not_ready(states))

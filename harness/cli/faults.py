@@ -12,9 +12,8 @@ import click
 from harness.faults.catalogue import catalogue, facts_of, kind_of
 
 _ACTS_ON = {
-    "node": "each node that the target's words name",
-    "links": "the links that the target's words name",
-    "task": "a task of a service",
+    "node": "each node that the target names",
+    "links": "the links that the target names",
     "service": "a service outside the swarm, run by the harness",
     "swarm": "the swarm",
 }
@@ -46,7 +45,7 @@ def table(facts: list[dict[str, Any]]) -> Iterator[str]:
             if each["needs"]:
                 yield f"  {' ' * width}  needs {', '.join(each['needs'])}"
     yield ""
-    yield "`swarm-chaos faults NAME` says all about one."
+    yield "`swarm-chaos faults NAME` shows all about one."
 
 
 def detail(facts: dict[str, Any]) -> Iterator[str]:

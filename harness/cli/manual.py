@@ -47,7 +47,7 @@ def inject(
     words = parse_words(parameters)
     read_parameters(kind, words)
     seconds = None if lasts is None else duration(lasts)
-    if kind.lives_here and seconds is None:
+    if kind.ends_with_process and seconds is None:
         raise UsageError(
             f"the fault {fault} ends with the process that injects it",
             hint="say for how long: --for 30s",
@@ -60,12 +60,12 @@ def inject(
                 pages += bench.inject(fault, target, words)
                 for page in pages:
                     click.echo(f"injected {page.id} on {page.target}: {page.evidence}")
-                if kind.lives_here and seconds is not None:
+                if kind.ends_with_process and seconds is not None:
                     time.sleep(seconds)  # nobody else may come in: what does it is in here
             finally:
-                if kind.lives_here and pages:
+                if kind.ends_with_process and pages:
                     bench.heal([page.id for page in pages], say=click.echo)
-        if seconds is not None and not kind.lives_here:
+        if seconds is not None and not kind.ends_with_process:
             time.sleep(seconds)
     finally:
         if seconds is not None:

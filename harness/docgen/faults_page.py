@@ -14,7 +14,6 @@ from harness.faults.targets import ROLES
 _ACTS_ON = {
     "node": "a node",
     "links": "links",
-    "task": "a task",
     "service": "an outside service",
     "swarm": "the swarm",
 }
@@ -29,7 +28,7 @@ def faults_page() -> str:
             "\n".join(_section(group, list(members)))
             for group, members in groupby(facts, key=lambda each: each["group"])
         ],
-        roles={name: words for name, (_, words) in ROLES.items()},
+        roles={name: meaning for name, (_, meaning) in ROLES.items()},
         planes=PLANES.values(),
     )
 

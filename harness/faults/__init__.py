@@ -1,8 +1,7 @@
-"""Faults: injected, proven, healed, and on record."""
+"""Faults: injected, proven, healed, and recorded."""
 
 from harness.faults.fault import Fault
 from harness.faults.faults import Faults
-from harness.faults.group import FaultGroup
 from harness.faults.kill import DockerdKilled, NodeKilled
 
-__all__ = ["DockerdKilled", "Fault", "FaultGroup", "Faults", "NodeKilled"]
+__all__ = ["DockerdKilled", "Fault", "Faults", "NodeKilled"]

@@ -1,6 +1,6 @@
-"""The catalogue: every kind of fault there is, by name, and made from words.
+"""The catalogue: every kind of fault, by name, and made from text.
 
-A fault is in it by being there: each class below ``harness.faults`` that can be injected. The
+A fault is in it by existing: each class below ``harness.faults`` that can be injected. The
 command line, schedule files and the reference page all read it here.
 """
 
@@ -18,6 +18,7 @@ import harness.faults
 from harness.errors import UsageError
 from harness.faults.fault import Fault
 from harness.faults.links import Links
+from harness.faults.parameter import explained, parameters_of
 from harness.faults.planes import PLANES
 from harness.swarm import Swarm
 from harness.trial import Trial
@@ -28,7 +29,7 @@ _NODE = "node"
 
 @cache
 def catalogue() -> Mapping[str, type[Fault]]:
-    """Every kind of fault by its name, in the order of groups and names."""
+    """Return every kind of fault by its name, in the order of groups and names."""
     found: dict[str, type[Fault]] = {}
     for module in pkgutil.walk_packages(harness.faults.__path__, "harness.faults."):
         for kind in vars(importlib.import_module(module.name)).values():
@@ -50,13 +51,13 @@ def _is_kind(thing: object) -> bool:
 
 
 def group_of(kind: type[Fault]) -> str:
-    """The group a kind of fault belongs to: ``network``, ``process``, ..."""
+    """Return the group a kind of fault belongs to: ``network``, ``process``, ..."""
     inner = kind.__module__.removeprefix("harness.faults.").split(".")
     return inner[0] if len(inner) > 1 else _NODE
 
 
 def kind_of(name: str) -> type[Fault]:
-    """A kind of fault by its name; :class:`UsageError` with the nearest ones."""
+    """Return a kind of fault by its name; :class:`UsageError` with the nearest ones."""
     kinds = catalogue()
     if name in kinds:
         return kinds[name]
@@ -67,44 +68,41 @@ def kind_of(name: str) -> type[Fault]:
     )
 
 
-def read_parameters(kind: type[Fault], words: Mapping[str, str]) -> dict[str, Any]:
-    """The keywords of a kind of fault from people's words, defaults filled in.
+def read_parameters(kind: type[Fault], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keywords of a kind of fault from what people wrote, defaults filled in.
 
-    Raises :class:`UsageError` for a parameter it does not have, one that must be given and is
-    not, and a value that cannot be.
+    Raises :class:`UsageError` for a parameter it does not have, one that is required and missing,
+    and a value that is not valid.
     """
-    known = {parameter.name: parameter for parameter in kind.parameters}
-    if strange := sorted(words.keys() - known.keys()):
+    known = {parameter.name: parameter for parameter in parameters_of(kind)}
+    if strange := sorted(texts.keys() - known.keys()):
         there = ", ".join(known) or "none"
         raise UsageError(
             f"the fault {kind.name} has no parameter {', '.join(strange)}",
             hint=f"it has: {there}",
         )
-    read = {}
+    values = {}
     for name, parameter in known.items():
-        word = words.get(name, parameter.default)
-        if word is None:
+        text = texts.get(name, parameter.default)
+        if text is None:
             raise UsageError(
                 f"the fault {kind.name} needs {name}: {parameter.help}",
                 hint=f"write {name}=...",
             )
-        try:
-            read[name] = parameter.read(word)
-        except UsageError as error:
-            raise UsageError(f"{kind.name}: {name}: {error.what}", hint=error.hint) from None
-    return read
+        values[name] = explained(f"{kind.name}: {name}", parameter.type.read, text)
+    return values
 
 
-def make(trial: Trial, name: str, target: object, words: Mapping[str, str]) -> Fault:
-    """A fault on a target, not yet injected. :class:`UsageError` when words are off."""
+def make(trial: Trial, name: str, target: object, texts: Mapping[str, str]) -> Fault:
+    """Return a fault on a target, not yet injected; :class:`UsageError` for what is not valid."""
     kind = kind_of(name)
-    made: Fault = kind(trial, target, **read_parameters(kind, words))  # type: ignore[call-arg]
-    made.words = (words_of(target), dict(words))
+    made: Fault = kind(trial, target, **read_parameters(kind, texts))  # type: ignore[call-arg]
+    made.made_from = (target_text(target), dict(texts))
     return made
 
 
-def words_of(target: object) -> str:
-    """A target in words that find it again, whoever leads by then."""
+def target_text(target: object) -> str:
+    """Return a target as text that finds it again, whoever leads by then."""
     if isinstance(target, Links):
         return str(target)
     if isinstance(target, Swarm):
@@ -114,7 +112,8 @@ def words_of(target: object) -> str:
 
 
 def facts_of(kind: type[Fault]) -> dict[str, Any]:
-    """All that there is to say of a kind of fault, as JSON can hold it."""
+    """Return all there is to say about a kind of fault, as JSON can hold it."""
+    parameters = parameters_of(kind)
     return {
         "name": kind.name,
         "group": group_of(kind),
@@ -123,15 +122,15 @@ def facts_of(kind: type[Fault]) -> dict[str, Any]:
         "parameters": [
             {
                 "name": parameter.name,
-                "unit": parameter.unit,
+                "unit": parameter.type.unit,
                 "default": parameter.default,
                 "help": parameter.help,
             }
-            for parameter in kind.parameters
+            for parameter in parameters
         ],
-        "planes": list(PLANES) if any(p.name == "plane" for p in kind.parameters) else [],
+        "planes": list(PLANES) if any(p.name == "plane" for p in parameters) else [],
         "needs": list(kind.needs),
         "evidence": kind.proof,
         "excludes": list(kind.excludes) or [kind.name],
-        "by_hand": not kind.lives_here,
+        "by_hand": not kind.ends_with_process,
     }

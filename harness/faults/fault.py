@@ -1,4 +1,4 @@
-"""One life for every fault: precheck, journal, inject, evidence, hold, heal, evidence.
+"""The life of every fault: precheck, journal, inject, evidence, hold, heal, evidence.
 
 A fault is a context manager. What it is about to do is in the journal before it is done; that it
 took effect is proven after it is done, or it did not happen and the trial is unknown. Heals run
@@ -6,7 +6,7 @@ whatever happens in between, in reverse order of the injections (a ``with`` bloc
 and each is proven too. One that cannot be healed stays active, and is tried again at the end.
 
 Faults that would contradict each other are refused before anything is touched: each claims what
-it takes for itself (:meth:`Fault.claims`), and no two that are active may claim the same.
+it needs for itself (:meth:`Fault.claims`), and no two that are active may claim the same.
 """
 
 from __future__ import annotations
@@ -20,57 +20,80 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 from harness.errors import FaultError, HarnessError, TrialError
-from harness.faults.parameter import Parameter
+from harness.faults.parameter import Parametrized, parameters_of, state, target
+from harness.faults.planes import Plane
 from harness.trial import Trial
 
 _NUMBERING = threading.Lock()
 
 
-class Fault(ABC):
-    """A fault of one kind on one target, injected at most once at a time."""
+class Fault(Parametrized, ABC):
+    """A fault of one kind on one target, injected at most once at a time.
+
+    ::
+
+        with faults.network.loss(swarm.leader, share=0.1) as loss:
+            ...  # it is injected, and proven; it is healed when the block ends
+    """
 
     #: The name in the journal and in the catalogue.
     name: ClassVar[str]
     #: What it does, in one sentence, for the catalogue and the reference.
     summary: ClassVar[str]
     #: What it is done to.
-    acts_on: ClassVar[Literal["node", "links", "task", "service", "swarm"]] = "node"
-    #: The keywords its class takes beside ``trial`` and the target.
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    #: What the lab must have ("netem", "a clock per node"); the precheck looks.
+    acts_on: ClassVar[Literal["node", "links", "service", "swarm"]] = "node"
+    #: What the lab must have ("netem", "the cgroup controller cpu"); the precheck looks.
     needs: ClassVar[tuple[str, ...]] = ()
     #: How its effect and its heal are proven, in one sentence.
     proof: ClassVar[str]
+    #: Attributes that are recorded in the journal beside the parameters.
+    recorded: ClassVar[tuple[str, ...]] = ()
     #: What of its target no other fault may change while it is injected ("the qdisc", "the memory
-    #: limit"): faults with a word in common cannot overlap on one target. Empty: its own name.
+    #: limit"): faults with an entry in common cannot overlap on one target. Empty: its own name.
     excludes: ClassVar[tuple[str, ...]] = ()
     #: Attributes that ``precheck`` or ``apply`` has set and ``undo`` needs, of values that JSON can
     #: hold (lists, not tuples; numbers, not objects), so that another process can heal it. What
     #: ``precheck`` sets is known even if the process is killed in the middle of ``apply``, and so
-    #: is what is set before :meth:`jot`.
-    remembers: ClassVar[tuple[str, ...]] = ()
+    #: is what is set before :meth:`checkpoint`.
+    needed_to_heal: ClassVar[tuple[str, ...]] = ()
     #: Whether it ends with the process that injected it, because a thread or server of that
     #: process is what does it. It cannot be left injected by hand.
-    lives_here: ClassVar[bool] = False
+    ends_with_process: ClassVar[bool] = False
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self._healing = threading.RLock()
-        self._id: str | None = None
-        self.words: tuple[str, dict[str, str]] | None = None
-        """Target and parameters in people's words, if it was made of such: see the catalogue."""
-        self.keeper: Callable[[Fault], object] | None = None
-        """Is told when what it remembers has changed, for other processes to know."""
-        self.began: float | None = None
-        """When it was last injected, in seconds since the trial began."""
-        self.injected_at: float | None = None
-        self.healed_at: float | None = None
+    trial: Trial = target(kw_only=False)
+    measured: dict[str, float] = state(factory=dict)
+    """What the evidence has measured, for its entry in the journal."""
+    made_from: tuple[str, dict[str, str]] | None = state(None)
+    """Target and parameters as text, if it was made from text (:func:`catalogue.make`)."""
+    on_checkpoint: Callable[[], object] | None = state(None)
+    """Called when its heal state has changed, so that it can be saved for other processes."""
+    began: float | None = state(None)
+    """When it was last injected, in seconds since the trial began."""
+    injected_at: float | None = state(None)
+    """When it was last injected, by the monotonic clock."""
+    healed_at: float | None = state(None)
+    """When it was last proven to be healed, by the monotonic clock."""
+    _id: str | None = state(None)
+    _healing: threading.RLock = state(factory=threading.RLock)
 
     # -- what each fault says and does ---------------------------------------------------------
 
+    @property
     @abstractmethod
+    def target_name(self) -> str:
+        """The name of the target, for the journal and for messages."""
+
     def describe(self) -> dict[str, Any]:
-        """Target and parameters, for the journal."""
+        """Return target and parameters, for the journal."""
+        given = (each.name for each in parameters_of(type(self)))
+        values = {name: getattr(self, name) for name in (*given, *self.recorded)}
+        return {
+            "target": self.target_name,
+            **{
+                name: str(value) if isinstance(value, Plane) else value
+                for name, value in values.items()
+            },
+        }
 
     @abstractmethod
     def precheck(self) -> None:
@@ -93,12 +116,12 @@ class Fault(ABC):
         """Prove that it is undone; :class:`FaultError` if it is not."""
 
     def claims(self) -> frozenset[str]:
-        """What it takes for itself while it is injected, each a phrase: no two may be the same.
+        """Return what it needs for itself while it is injected, each a phrase.
 
-        Each word of ``excludes`` on its target, unless a fault knows better.
+        No two active faults may claim the same. Each entry of ``excludes`` on its target, unless
+        a fault overrides it.
         """
-        target = self.describe()["target"]
-        return frozenset(f"{what} of {target}" for what in self.excludes or (self.name,))
+        return frozenset(f"{what} of {self.target_name}" for what in self.excludes or (self.name,))
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -120,24 +143,25 @@ class Fault(ABC):
         """
         if self.active:
             raise FaultError(f"the fault {self._id} is injected already")
-        active_faults = self._trial.active_faults
-        active_faults.enter(self, self.name)
+        active_faults = self.trial.active_faults
+        active_faults.add(self, self.name)
         try:
             self.precheck()
-            self._id = f"{self.name}-{_next_number(self._trial)}"
-            self.began = self._trial.journal.write(
+            self._id = f"{self.name}-{_next_number(self.trial)}"
+            self.began = self.trial.journal.write(
                 "fault.inject", id=self._id, fault=self.name, **self.describe()
             )
             self.injected_at = time.monotonic()
             self.apply()
             proof = self.evidence()
-            self._trial.journal.write("fault.evidence", id=self._id, proof=proof)
+            more = {"measured": self.measured} if self.measured else {}
+            self.trial.journal.write("fault.evidence", id=self._id, proof=proof, **more)
         except BaseException as error:
             if self._id is None:
-                active_faults.strike(self)
+                active_faults.remove(self)
                 raise
-            self._doubt(f"the fault {self._id} left no evidence: {_words(error)}")
-            with suppress(Exception):  # its doubt is on record; the first error is the one to tell
+            self._doubt(f"the fault {self._id} left no evidence: {_sentence(error)}")
+            with suppress(Exception):  # its doubt is recorded; the first error is the one to raise
                 self.heal()
             raise
         return self
@@ -159,19 +183,19 @@ class Fault(ABC):
         with self._healing:
             if (name := self._id) is None:
                 return
-            with suppress(TrialError):  # a full disk keeps nobody from healing; the end says it
-                self._trial.journal.write("fault.heal", id=name)
+            with suppress(TrialError):  # a full disk must not stop a heal; the trial's end says it
+                self.trial.journal.write("fault.heal", id=name)
             try:
                 self.undo()
                 proof = self.evidence_of_healing()
             except Exception as error:
-                self._doubt(f"the fault {name} could not be healed: {_words(error)}")
+                self._doubt(f"the fault {name} could not be healed: {_sentence(error)}")
                 raise
             self.healed_at = time.monotonic()
             with suppress(TrialError):
-                self._trial.journal.write("fault.healed", id=name, proof=proof)
+                self.trial.journal.write("fault.healed", id=name, proof=proof)
             self._id = None
-            self._trial.active_faults.strike(self)
+            self.trial.active_faults.remove(self)
 
     def __enter__(self) -> Self:
         return self.inject()
@@ -187,41 +211,44 @@ class Fault(ABC):
         except Exception:
             if error is None:
                 raise
-            # The doubt is on record; what went wrong in the block is the first cause.
+            # The doubt is recorded; what went wrong in the block is the first cause.
 
     def _doubt(self, reason: str) -> None:
         """Note a doubt, also when the journal cannot be written any more."""
         try:
-            self._trial.doubt(reason)
+            self.trial.doubt(reason)
         except TrialError:
-            self._trial.doubts.append(reason)
+            self.trial.doubts.append(reason)
 
     # -- in another process --------------------------------------------------------------------
 
-    def jot(self) -> None:
-        """Have what it remembers kept now: in ``apply``, before what makes it needed is done."""
-        if self.keeper is not None:
-            self.keeper(self)
+    def checkpoint(self) -> None:
+        """Have the heal state saved now: in ``apply``, before what makes it needed is done."""
+        if self.on_checkpoint is not None:
+            self.on_checkpoint()
 
-    def words_again(self) -> tuple[str, dict[str, str]]:
-        """Target and parameters in words that make this very fault again, whoever leads by then."""
-        if self.words is None:
-            raise FaultError(f"this {self.name} was not made of words: nobody else can heal it")
-        return self.words
+    def text_form(self) -> tuple[str, dict[str, str]]:
+        """Return target and parameters as text that makes this very fault again.
 
-    def memory(self) -> dict[str, Any]:
-        """What a heal in another process must know: the attributes named in ``remembers``."""
-        return {name: getattr(self, name) for name in self.remembers}
-
-    def recall(self, id: str, memory: Mapping[str, Any]) -> None:  # noqa: A002 - the journal's word
-        """Be the fault that another process has injected under this id, so that it can be healed.
-
-        The instance is made anew, for the same target and with the same parameters; ``memory`` is
-        what :meth:`memory` was there, gone through JSON.
+        Whoever leads by then. Raises :class:`FaultError` if it was not made from text.
         """
-        for name in self.remembers:
-            setattr(self, name, memory[name])
-        self._trial.active_faults.enter(self, id)
+        if self.made_from is None:
+            raise FaultError(f"this {self.name} was not made from text: only its maker can heal it")
+        return self.made_from
+
+    def heal_state(self) -> dict[str, Any]:
+        """Return what a heal in another process needs: the attributes in ``needed_to_heal``."""
+        return {name: getattr(self, name) for name in self.needed_to_heal}
+
+    def resume(self, id: str, heal_state: Mapping[str, Any]) -> None:  # noqa: A002 - the journal's
+        """Take over the fault that another process has injected under this id, to heal it.
+
+        The instance is new, with the same target and parameters; ``heal_state`` is what
+        :meth:`heal_state` returned there, gone through JSON.
+        """
+        for name in self.needed_to_heal:
+            setattr(self, name, heal_state[name])
+        self.trial.active_faults.add(self, id)
         self._id = id
 
 
@@ -231,8 +258,7 @@ def _next_number(trial: Trial) -> int:
         return trial.faults
 
 
-def _words(error: BaseException) -> str:
-    """An error as a sentence: its own, or what kind of thing it was."""
+def _sentence(error: BaseException) -> str:
     if isinstance(error, HarnessError):
         return error.what
     if isinstance(error, KeyboardInterrupt):

@@ -1,6 +1,6 @@
 """The fixture ``faults``: every fault there is, in groups.
 
-What is injected is in the trial's ledger, however it was made, and is healed at the trial's end.
+
 A group is imported when it is first asked for: a guest is emulated, and imports are slow in it.
 """
 
@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.faults.factory import made_by
 from harness.faults.kill import DockerdKilled, NodeKilled
-from harness.lab import NamespacesLab, Node
+from harness.lab import NamespacesLab
 from harness.swarm import Swarm
 from harness.trial import Trial
 
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """Makes faults on record in a trial, and heals what was left active.
+    """Makes faults for a trial, and heals what was left active.
 
-    ``lab`` is what faults of the network are done to.
+    ``lab`` is what faults of the network are done to. ::
+
+        with faults.kill_dockerd(swarm.leader), faults.network.loss(swarm.workers, share=0.1):
+            ...
     """
 
     def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
-        self._trial = trial
+        self.trial = trial
         self._lab = lab
 
     @cached_property
@@ -39,36 +43,31 @@ class Faults:
         """What happens to packets between nodes, and to their networks."""
         from harness.faults.network import NetworkFaults
 
-        return NetworkFaults(self._trial, self._lab)
+        return NetworkFaults(self.trial, self._lab)
 
     @cached_property
     def process(self) -> ProcessFaults:
         """What happens to dockerd, to a container's processes, and to whole nodes."""
         from harness.faults.process import ProcessFaults
 
-        return ProcessFaults(self._trial)
+        return ProcessFaults(self.trial)
 
     @cached_property
     def resource(self) -> ResourceFaults:
         """What runs short: CPU, memory, disk, descriptors, time."""
         from harness.faults.resource import ResourceFaults
 
-        return ResourceFaults(self._trial)
+        return ResourceFaults(self.trial)
 
     @cached_property
     def service(self) -> ServiceFaults:
         """What happens to the services outside: a log collector, a registry, a name server."""
         from harness.faults.service import ServiceFaults
 
-        return ServiceFaults(self._trial)
+        return ServiceFaults(self.trial)
 
-    def kill_dockerd(self, node: Node) -> DockerdKilled:
-        """dockerd of a node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return DockerdKilled(self._trial, node)
-
-    def kill_node(self, node: Node) -> NodeKilled:
-        """A whole node dies by SIGKILL for as long as the ``with`` block lasts."""
-        return NodeKilled(self._trial, node)
+    kill_dockerd = made_by(DockerdKilled)
+    kill_node = made_by(NodeKilled)
 
     def schedule(
         self,
@@ -77,21 +76,21 @@ class Faults:
         on: Swarm,
         services: Mapping[str, object] | None = None,
     ) -> ScheduleRun:
-        """A schedule to be carried out: ``.run()``, or a ``with`` block beside which it runs.
+        """Return a schedule to carry out: ``.run()``, or a ``with`` block beside which it runs.
 
-        ``plan`` may be a file of one; what is random in it is drawn from the trial's seed.
+        ``plan`` may be a schedule's file; what is random in it follows from the trial's seed.
         ``services`` are the outside services that it may name as targets.
         """
         from harness.faults.schedule import Schedule, ScheduleRun, read_schedule
         from harness.faults.targets import Targets
 
-        seed = self._trial.inputs.seed
+        seed = self.trial.inputs.seed
         if isinstance(plan, Path):
             plan = read_schedule(plan, seed)
         elif isinstance(plan, Schedule):
             plan = plan.plan(seed)
-        return ScheduleRun(self._trial, plan, Targets(on.lab, on, services))
+        return ScheduleRun(self.trial, plan, Targets(on.lab, on, services))
 
     def heal_all(self) -> None:
         """Heal what is still active, last injected first; each error becomes a doubt."""
-        self._trial.active_faults.heal_all()
+        self.trial.active_faults.heal_all()

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.errors import FaultError
-from harness.faults.fault import Fault
-from harness.lab import Node
-from harness.trial import Trial
+from harness.faults.node_fault import DOCKERD, NodeFault
+from harness.faults.parameter import state
 
 
-class DockerdKilled(Fault):
+class DockerdKilled(NodeFault):
     """SIGKILL for dockerd; its containers go on under their shims. Healed by starting it again."""
 
     name = "dockerd-killed"
-    summary = "dockerd gets SIGKILL; containers live on under their shims. Healed by a start."
-    proof = "the pid is gone and the API refuses; healed: the API answers"
-    excludes = ("dockerd's process",)
+    summary = "Kills dockerd with SIGKILL; containers live on under their shims. Healed by a start."
+    proof = "the pid is gone and the API refuses connections; healed: the API answers"
+    excludes = (DOCKERD,)
+    recorded = ("pid",)
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial)
-        self.node = node
-        self._pid = 0
-
-    def describe(self) -> dict[str, Any]:
-        """The node, and the pid that dies."""
-        return {"target": self.node.name, "pid": self._pid}
+    pid: int = state(0)
 
     def precheck(self) -> None:
-        """dockerd must be running."""
+        """Require a running dockerd."""
         if not self.node.up or not self.node.dockerd.alive:
-            raise FaultError(f"dockerd does not run on {self.node.name}: it cannot be killed")
-        self._pid = self.node.dockerd.pid
+            raise FaultError(f"dockerd is not running on {self.node.name}: it cannot be killed")
+        self.pid = self.node.dockerd.pid
 
     def apply(self) -> None:
         """Kill it and wait until the kernel says it is gone."""
         self.node.dockerd.kill()
 
     def evidence(self) -> str:
-        """The process is gone and its API does not answer."""
+        """Check that the process is gone and its API does not answer."""
         if self.node.dockerd.alive or self.node.dockerd.ping(timeout=0.5):
             raise FaultError(f"dockerd on {self.node.name} still runs or answers")
-        return f"pid {self._pid} is gone, the API refuses"
+        return f"pid {self.pid} is gone, the API refuses connections"
 
     def undo(self) -> None:
         """Start it again over the same state, the node too if that went down meanwhile."""
@@ -49,28 +40,20 @@ class DockerdKilled(Fault):
             self.node.start()
 
     def evidence_of_healing(self) -> str:
-        """The API answers."""
-        return _answers(self.node)
+        """Check that the API answers."""
+        return _answered(self)
 
 
-class NodeKilled(Fault):
+class NodeKilled(NodeFault):
     """SIGKILL for every process of a node at once. Healed by switching it on again."""
 
     name = "node-killed"
-    summary = "Every process of a node gets SIGKILL at once. Healed by switching it on again."
+    summary = "Kills every process of a node with SIGKILL at once. Healed by switching it on again."
     proof = "the node has no process left; healed: the API answers"
-    excludes = ("dockerd's process",)
-
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial)
-        self.node = node
-
-    def describe(self) -> dict[str, Any]:
-        """The node."""
-        return {"target": self.node.name}
+    excludes = (DOCKERD,)
 
     def precheck(self) -> None:
-        """The node must be on."""
+        """Require that the node is on."""
         if not self.node.up:
             raise FaultError(f"{self.node.name} is off: it cannot be killed")
 
@@ -79,7 +62,7 @@ class NodeKilled(Fault):
         self.node.kill()
 
     def evidence(self) -> str:
-        """No process of the node is left."""
+        """Check that no process of the node is left."""
         if self.node.up:
             raise FaultError(f"{self.node.name} is still on")
         return f"{self.node.name} has no process left"
@@ -90,11 +73,11 @@ class NodeKilled(Fault):
             self.node.start()
 
     def evidence_of_healing(self) -> str:
-        """The API answers."""
-        return _answers(self.node)
+        """Check that the API answers."""
+        return _answered(self)
 
 
-def _answers(node: Node) -> str:
-    if not node.dockerd.ping():
-        raise FaultError(f"dockerd on {node.name} does not answer after the heal")
-    return f"the API of {node.name} answers"
+def _answered(fault: NodeFault) -> str:
+    if not fault.node.dockerd.ping():
+        raise FaultError(f"dockerd on {fault.node.name} does not answer after the heal")
+    return f"the API of {fault.node.name} answers"

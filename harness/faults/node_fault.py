@@ -1,13 +1,11 @@
-"""What faults on one node have in common: the node, its parameters on record, its return."""
+"""What faults on one node have in common: the node, its prechecks, its return."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from harness.errors import FaultError, LabError
 from harness.faults.fault import Fault
+from harness.faults.parameter import target
 from harness.lab import Node
-from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
 #: What faults that stop or end dockerd claim (see ``Fault.excludes``).
@@ -18,39 +16,37 @@ _ANSWERS_WITHIN = 60.0
 
 
 class NodeFault(Fault):
-    """A fault on one node. ``recorded`` names the attributes that go on record with it."""
+    """A fault on one node."""
 
     acts_on = "node"
-    recorded: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial)
-        self.node = node
+    node: Node = target(kw_only=False)
 
-    def describe(self) -> dict[str, Any]:
-        """The node, and the parameters."""
-        return {"target": self.node.name, **{name: getattr(self, name) for name in self.recorded}}
+    @property
+    def target_name(self) -> str:
+        """The node's name."""
+        return self.node.name
 
     def require_up(self) -> None:
-        """The node must be switched on."""
+        """Raise :class:`FaultError` unless the node is switched on and running."""
         if not self.node.up:
-            raise FaultError(f"{self.node.name} is off: {self.name} cannot be done to it")
+            raise FaultError(f"{self.node.name} is off: {self.name} cannot be injected")
         if _is_frozen(self.node):
-            raise FaultError(f"{self.node.name} stands still: {self.name} cannot be seen on it")
+            raise FaultError(f"{self.node.name} is paused: {self.name} could not be proven on it")
 
     def require_dockerd(self) -> None:
-        """The node's dockerd must be running."""
+        """Raise :class:`FaultError` unless the node's dockerd is running."""
         self.require_up()
         if not self.node.dockerd.alive:
-            raise FaultError(f"dockerd does not run on {self.node.name}: {self.name} needs it")
+            raise FaultError(f"dockerd is not running on {self.node.name}: {self.name} needs it")
 
     def answers(self) -> str:
         """Wait until the node's API answers, as evidence; :class:`FaultError` if it does not.
 
         It is not asked while another fault has dockerd down or stopped.
         """
-        if other := self._has_dockerd():
-            return f"the API of {self.node.name} is not asked, for {other} has dockerd"
+        if other := self._dockerd_claimed_by():
+            return f"the API of {self.node.name} was not asked: {other} still has dockerd"
 
         def pinged() -> bool | NotYet:
             try:
@@ -66,13 +62,13 @@ class NodeFault(Fault):
 
         What another fault keeps down is left to the heal of that one.
         """
-        if self._has_dockerd() is None and not (self.node.up and self.node.dockerd.alive):
+        if self._dockerd_claimed_by() is None and not (self.node.up and self.node.dockerd.alive):
             self.node.start()
 
-    def _has_dockerd(self) -> str | None:
-        """The name of another fault that is active and has the node's dockerd in its hands."""
+    def _dockerd_claimed_by(self) -> str | None:
+        """The name of another active fault that stops or ends the node's dockerd."""
         claim = f"{DOCKERD} of {self.node.name}"
-        return self._trial.active_faults.holder(claim, other_than=self)
+        return self.trial.active_faults.claimed_by(claim, other_than=self)
 
 
 def _is_frozen(node: Node) -> bool:

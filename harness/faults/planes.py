@@ -1,4 +1,4 @@
-"""Planes: the kinds of traffic between nodes, each told by its ports.
+"""Planes: the kinds of traffic between nodes, each identified by its ports.
 
 A cut of 2377 alone leaves gossip alive, a cut of 7946 alone leaves managers content: which plane
 is broken decides what a swarm does. Ports are those that Docker documents for Swarm, and those
@@ -34,8 +34,8 @@ class Ports:
 class Plane:
     """Traffic of one kind, in both directions of its flows.
 
-    ``ports`` tells it; without ports it is all of ``family``: "ip", or "any" for whole frames
-    with ARP among them.
+    Identified by ``ports``; without ports it is all of ``family``: "ip", or "any" for every
+    frame, ARP included.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Plane:
         return self.name
 
     def meets(self, other: Plane) -> bool:
-        """Whether a packet can belong to both planes."""
+        """Return whether a packet can belong to both planes."""
         if not self.ports or not other.ports:
             return True
         mine = {(ports.protocol, number) for ports in self.ports for number in ports.numbers}
@@ -82,8 +82,8 @@ DATA = _plane(
 )
 API = _plane(
     "api",
-    "an engine's API over the network (2375/tcp, 2376/tcp); the lab's own questions go by unix "
-    "sockets and are not in it",
+    "an engine's API over the network (2375/tcp, 2376/tcp); the lab's own requests go by unix "
+    "sockets and are not part of it",
     Ports("tcp", (2375, 2376)),
 )
 LOGGING = _plane(
@@ -114,17 +114,17 @@ PLANES: Mapping[str, Plane] = {
 """Every plane with a name, in the order shown."""
 
 
-def plane_of(words: str | Plane) -> Plane:
-    """A plane by its name, or one port as ``8080/tcp``; :class:`UsageError` for anything else."""
-    if isinstance(words, Plane):
-        return words
-    name = words.strip().lower()
+def plane_of(plane: str | Plane) -> Plane:
+    """Return a plane by its name, or one port as ``8080/tcp``; :class:`UsageError` for others."""
+    if isinstance(plane, Plane):
+        return plane
+    name = plane.strip().lower()
     if name in PLANES:
         return PLANES[name]
     if (own := _OWN.fullmatch(name)) and 0 < int(own[1]) < 65536:
         protocol: Protocol = "tcp" if own[2] == "tcp" else "udp"
         return _plane(name, f"port {name}", Ports(protocol, (int(own[1]),)))
     raise UsageError(
-        f"there is no plane {words!r}",
-        hint=f"planes are: {', '.join(PLANES)}, or a port as in 8080/tcp",
+        f"there is no plane {plane!r}",
+        hint=f"the planes are: {', '.join(PLANES)}, or a port as in 8080/tcp",
     )

@@ -1,7 +1,7 @@
-"""Targets by words: names, roles in the swarm, links between groups, tasks of services.
+"""Targets as people write them: names, roles in the swarm, links between groups, services.
 
-Who a role is, is asked when a fault is made and not before: "leader" in a schedule is whoever
-leads at that moment. What was found is on record with the fault.
+Who has a role is asked when a fault is made and not before: "leader" in a schedule is whoever
+leads at that moment. What was found is recorded with the fault.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.errors import SwarmError, UsageError
 from harness.faults.fault import Fault
 from harness.faults.links import Direction, Links
 from harness.faults.network.partition_shapes import SHAPES
-from harness.faults.network.partition_shapes import groups as apart
+from harness.faults.network.partition_shapes import groups as partition
 from harness.lab import NamespacesLab, Node
 from harness.swarm import Swarm
 
@@ -31,7 +31,7 @@ ROLES: Mapping[str, tuple[Choice, str]] = {
     "majority": (lambda swarm: _majority(swarm), "as many managers as cannot be lost"),
     "members": (lambda swarm: swarm.all_but(), "every member of the swarm"),
 }
-"""Words for members by their role: how they are found, and what they mean."""
+"""Members by their role: how they are found, and what the role means."""
 
 _RUNS = "runs:"
 _LINK = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->|<-)\s*(?P<right>[^<>]+)")
@@ -41,7 +41,7 @@ _REST = "*"
 
 
 class Targets:
-    """Finds what words name in one lab and its swarm; ``services`` are outside ones, by name."""
+    """Finds targets in one lab and its swarm; ``services`` are the outside services, by name."""
 
     def __init__(
         self, lab: NamespacesLab, swarm: Swarm | None, services: Mapping[str, object] | None = None
@@ -50,65 +50,63 @@ class Targets:
         self.swarm = swarm
         self.services = dict(services or {})
 
-    def find(self, kind: type[Fault], words: str) -> list[Any]:
-        """The targets that ``words`` name for a kind of fault: each gets a fault of its own.
+    def find(self, kind: type[Fault], text: str) -> list[Any]:
+        """Return the targets that ``text`` names for a kind of fault: each gets its own fault.
 
-        Raises :class:`UsageError` when nothing is named so.
+        Raises :class:`UsageError` when nothing has that name.
         """
         match kind.acts_on:
             case "node":
-                return self.nodes(words)
+                return self.nodes(text)
             case "links":
-                return [self.links(words)]
+                return [self.links(text)]
             case "service":
-                return [self.service(words)]
+                return [self.service(text)]
             case "swarm":
-                return [self._swarm(words)]
-            case "task":
-                raise UsageError(f"the fault {kind.name} acts on tasks, which have no words yet")
+                return [self._swarm(text)]
 
-    def nodes(self, words: str) -> list[Node]:
-        """Nodes by names and roles (``w1 w2``, ``leader``, ``runs:app``), each once."""
+    def nodes(self, text: str) -> list[Node]:
+        """Return nodes by names and roles (``w1 w2``, ``leader``, ``runs:app``), each once."""
         found: dict[str, Node] = {}
-        for word in words.replace(",", " ").split():
+        for word in text.replace(",", " ").split():
             for node in self._nodes_of(word):
                 found[node.name] = node
         if not found:
-            raise UsageError(f"{words!r} names no node")
+            raise UsageError(f"{text!r} names no node")
         return list(found.values())
 
-    def links(self, words: str) -> Links:
-        """Links as ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` is ``w1 <-> *``; more by commas.
+    def links(self, text: str) -> Links:
+        """Return links: ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` means ``w1 <-> *``; commas join.
 
         ``m1 | m2 w1``, ``halves of managers`` (``bridge of``, ``ring of``): the links that such a
         partition cuts.
         """
-        parts = [part.strip() for part in words.split(",") if part.strip()]
+        parts = [part.strip() for part in text.split(",") if part.strip()]
         if not parts:
-            raise UsageError(f"{words!r} names no link")
+            raise UsageError(f"{text!r} names no link")
         first, *rest = [self._links_of(part) for part in parts]
         for more in rest:
             first |= more
         return first
 
-    def service(self, words: str) -> object:
-        """An outside service by its name."""
-        if words in self.services:
-            return self.services[words]
+    def service(self, text: str) -> object:
+        """Return an outside service by its name."""
+        if text in self.services:
+            return self.services[text]
         raise UsageError(
-            f"there is no outside service {words!r}",
+            f"there is no outside service {text!r}",
             hint=f"there are: {', '.join(self.services)}" if self.services else "there are none",
         )
 
     def _links_of(self, part: str) -> Links:
         if "|" in part:
             groups = [self._places(group) for group in part.split("|")]
-            words = " | ".join(" ".join(sorted(group)) for group in groups)
-            return Links.single(self.lab, apart(*groups), words=words)
+            shown = " | ".join(" ".join(sorted(group)) for group in groups)
+            return Links.from_pairs(self.lab, partition(*groups), text=shown)
         if shaped := _SHAPE.fullmatch(part):
             names = list(dict.fromkeys(self._places(shaped["group"])))
-            words = f"{shaped['shape']} of {' '.join(names)}"
-            return Links.single(self.lab, SHAPES[shaped["shape"]](names), words=words)
+            shown = f"{shaped['shape']} of {' '.join(names)}"
+            return Links.from_pairs(self.lab, SHAPES[shaped["shape"]](names), text=shown)
         match = _LINK.fullmatch(part)
         left, arrow, right = (
             match.group("left", "arrow", "right") if match else (part, "<->", _REST)
@@ -116,23 +114,23 @@ class Targets:
         if left.strip() == _REST:
             left, right = right, left
             arrow = {"->": "<-", "<-": "->"}.get(arrow, arrow)
-        return Links.among(
+        return Links.by_name(
             self.lab,
             self._places(left),
             () if right.strip() == _REST else self._places(right),
             direction=_DIRECTIONS[arrow],
         )
 
-    def _places(self, words: str) -> list[str]:
-        """Names of nodes and client hosts."""
+    def _places(self, text: str) -> list[str]:
+        """Return names of nodes and client hosts."""
         found = []
-        for word in words.split():
+        for word in text.split():
             if word in self.lab.client_hosts:
                 found.append(word)
             else:
                 found.extend(node.name for node in self._nodes_of(word))
         if not found:
-            raise UsageError(f"{words!r} names nobody on the fabric")
+            raise UsageError(f"{text!r} names no place on the fabric")
         return found
 
     def _nodes_of(self, word: str) -> list[Node]:
@@ -151,7 +149,7 @@ class Targets:
         )
 
     def _running(self, service: str) -> list[Node]:
-        """One node that runs a task of a service; which one, the seed decides."""
+        """Return one node that runs a task of a service, chosen by the seed."""
         swarm = self._swarm(f"{_RUNS}{service}")
         names = {member.id: member.name for member in swarm.members()}
         tasks = swarm.ask(lambda api: api.api.tasks(filters={"service": service}))
@@ -166,9 +164,9 @@ class Targets:
             raise SwarmError(f"no node runs a task of {service}")
         return [self.lab.node(swarm.random.choice(running))]
 
-    def _swarm(self, words: str) -> Swarm:
+    def _swarm(self, text: str) -> Swarm:
         if self.swarm is None:
-            raise UsageError(f"{words!r} is asked of a swarm, and these nodes are in none")
+            raise UsageError(f"{text!r} needs a swarm, and these nodes are in none")
         return self.swarm
 
 

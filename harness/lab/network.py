@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,19 +41,27 @@ def mac_of(address: str) -> str:
     return "02:53:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
+#: Calls that may be inside one namespace at once; each that has not returned takes a thread.
+_CALLS_AT_ONCE = 16
+
+
 class NetworkDoor:
-    """One thread that lives in another network namespace and runs what it is given there.
+    """Threads that live in another network namespace and run what they are given there.
 
     A socket belongs for life to the namespace of the thread that opened it, so a probe that
-    opens its sockets through :meth:`call` is inside, at no cost per request.
+    opens its sockets through :meth:`call` is inside, at no cost per request. A call that blocks
+    (a server, say) keeps its thread and delays no other: there is one thread until then.
     """
 
     def __init__(self, pid: int, where: str) -> None:
         self._namespace = Path(f"/proc/{pid}/ns/net")
         self._where = where
-        self._thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=f"net-{where}", initializer=self._enter
+        self._threads = ThreadPoolExecutor(
+            max_workers=_CALLS_AT_ONCE,
+            thread_name_prefix=f"net-{where}",
+            initializer=self._enter,
         )
+        self._free = threading.BoundedSemaphore(_CALLS_AT_ONCE)
 
     def _enter(self) -> None:
         descriptor = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -64,12 +73,22 @@ class NetworkDoor:
             os.close(descriptor)
 
     def call(self, work: Callable[[], T]) -> T:
-        """Run ``work`` inside and return what it returns; what it raises goes through."""
+        """Run ``work`` inside and return what it returns; what it raises goes through.
+
+        Raises :class:`LabError` if too many calls have not returned yet.
+        """
+        if not self._free.acquire(blocking=False):
+            raise LabError(
+                f"{_CALLS_AT_ONCE} calls in the network of {self._where} have not returned",
+                hint="a call that blocks keeps a thread: open the socket in it and return that",
+            )
         try:
-            return self._thread.submit(work).result()
+            return self._threads.submit(work).result()
         except RuntimeError as error:  # the pool is shut, or its thread could not enter
             raise LabError(f"cannot enter the network of {self._where}: {error}") from error
+        finally:
+            self._free.release()
 
     def close(self) -> None:
-        """End the thread; sockets it opened stay with whoever holds them."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads; sockets it opened stay with whoever holds them."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -127,25 +127,25 @@ class Keeper:
         [fault] = [
             f for f in self._trial.active_faults.active if isinstance(f, Fault) and f.id == id
         ]
-        target, parameters = fault.words_again()
+        target, parameters = fault.text_form()
         page = Page(
             id=id,
             fault=fault.name,
             target=target,
             parameters=parameters,
-            memory=fault.memory(),
+            memory=fault.heal_state(),
             since=time.monotonic(),
-            maker=os.getpid() if fault.lives_here else 0,
+            maker=os.getpid() if fault.ends_with_process else 0,
         )
         self._book.write(page)
         self._open[id] = (fault, page)
-        fault.keeper = lambda _: self._note(id)
+        fault.on_checkpoint = lambda: self._note(id)
 
     def _note(self, id: str, *, evidence: str = "", trouble: str = "") -> None:  # noqa: A002
         if id not in self._open:
             return
         fault, page = self._open[id]
-        page.memory = fault.memory()
+        page.memory = fault.heal_state()
         page.evidence = evidence or page.evidence
         page.trouble = trouble
         self._book.write(page)

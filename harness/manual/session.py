@@ -117,7 +117,7 @@ class ManualSession:
         try:
             [target] = self.targets.find(kind_of(page.fault), page.target)
             fault = make(self.trial, page.fault, target, page.parameters)
-            fault.recall(page.id, page.memory)
+            fault.resume(page.id, page.memory)
         except HarnessError as error:
             self._strange[page.id] = error
             return

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import Any
 
 from harness.lab import Node
-from harness.swarm import Swarm
+from harness.swarm import SwarmClient
 
 _VXLAN_IDS = "com.docker.network.driver.overlay.vxlanid_list"
 
@@ -83,7 +83,7 @@ class Allocation:
         ]
 
 
-def allocation(swarm: Swarm, by: Node | None = None) -> Allocation:
+def allocation(swarm: SwarmClient, by: Node | None = None) -> Allocation:
     """What a manager (``by``, or the first that answers) says was given out.
 
     Raises :class:`~harness.swarm.NoAnswer` when none answers.

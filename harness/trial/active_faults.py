@@ -1,6 +1,6 @@
 """Which faults are injected in a trial now, and which cannot be injected beside them.
 
-A fault is entered before it touches anything and struck when it is proven to be undone, so
+A fault is added before it touches anything and removed when it is proven to be undone, so
 whatever happens in between, what must still be healed is known.
 """
 
@@ -16,7 +16,7 @@ class Injected(Protocol):
     """What is asked of a fault here."""
 
     def claims(self) -> frozenset[str]:
-        """What it takes for itself while it is injected."""
+        """Return what it needs for itself while it is injected."""
         ...
 
     def heal(self) -> None:
@@ -33,11 +33,11 @@ class ActiveFaults:
 
     @property
     def active(self) -> list[Injected]:
-        """What is injected and not healed, first injected first."""
+        """The faults that are injected and not healed, first injected first."""
         with self._lock:
             return [fault for fault, _, _ in self._entries]
 
-    def enter(self, fault: Injected, name: str) -> None:
+    def add(self, fault: Injected, name: str) -> None:
         """Count a fault as injected from now on, under a name for messages.
 
         Raises :class:`FaultError` when an active one claims the same.
@@ -53,8 +53,8 @@ class ActiveFaults:
                     )
             self._entries.append((fault, name, claims))
 
-    def holder(self, claim: str, *, other_than: Injected) -> str | None:
-        """The name of an active fault that claims this, apart from one; None if there is none."""
+    def claimed_by(self, claim: str, *, other_than: Injected) -> str | None:
+        """Return the name of another active fault that claims this, or None."""
         with self._lock:
             return next(
                 (
@@ -65,17 +65,16 @@ class ActiveFaults:
                 None,
             )
 
-    def strike(self, fault: Injected) -> None:
+    def remove(self, fault: Injected) -> None:
         """Remove a fault: it is healed, or was never begun."""
         with self._lock:
             self._entries = [entry for entry in self._entries if entry[0] is not fault]
 
     def heal_all(self) -> list[Exception]:
-        """Heal everything, last injected first, whatever happens; the errors of those that stay.
+        """Heal everything, last injected first; return the errors of those that stay active.
 
         One that fails is tried once more when another has been healed after it, which may have been
-        in its way. An interrupt by the person at the keyboard is raised when all have had their
-        turn.
+        in its way. A ``KeyboardInterrupt`` is raised when all have been tried.
         """
         interrupt: BaseException | None = None
         while True:

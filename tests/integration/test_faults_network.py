@@ -225,7 +225,7 @@ def test_loss_has_its_rate(net, places):
     count, share = 6000, 0.3
     with net.loss(net.links(m1, w1, direction="out"), share, plane="9999/udp") as loss:
         came = received(m1, w1, 9999, count)
-        lost, seen = loss.tally
+        lost, seen = loss.packet_counts
         assert tcp_passes(m1, w1, 2377)
         assert len(received(w1, m1, 9998, 200)) == 200
     assert within_chance(count - len(came), count, share)
@@ -350,7 +350,7 @@ def test_netem_does_what_it_is_told(lab, faults, measure):
     with net.bursts(out, to_bad=0.05, to_good=0.5, plane=plane) as bursts:
         came = {number for number, _ in received(m1, w1, port, 2000)}
         lost = set(range(2000)) - came
-        check("drops that netem counts", bursts.tally[1], len(lost), 2000)
+        check("drops that netem counts", bursts.packet_counts.lost, len(lost), 2000)
     # 9.1 % in runs of 2; over 2000 packets the share varies by 1.1 %, the length by 0.15.
     check("lost in bursts", len(lost) / 2000, 0.045, 0.14)
     runs = sum(number - 1 not in lost for number in lost)

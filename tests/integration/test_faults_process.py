@@ -10,7 +10,7 @@ from bare_trials import bare_trial
 from harness.engine import provide, resolve
 from harness.errors import FaultError, HarnessError
 from harness.faults import Faults
-from harness.faults.process.processes import command_of, has_ended, inhabitants, state_of, task_of
+from harness.faults.process.processes import command_of, has_ended, processes_of, state_of, task_of
 from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
 from harness.swarm import APP_IMAGE, Service, Swarm, Workload
@@ -76,7 +76,7 @@ def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process, w1):
 def test_a_paused_node_stands_still_down_to_its_tasks(process, w1):
     def ran():
         ticks = {}
-        for pid in inhabitants(w1):
+        for pid in processes_of(w1):
             with contextlib.suppress(OSError):
                 stat = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
                 ticks[pid] = int(stat[11]) + int(stat[12])
@@ -152,7 +152,7 @@ def test_containerd_is_killed_and_dockerd_has_another(process, w1):
 
 def test_members_change_and_change_back(process, swarm, w1):
     with process.drain(swarm, "worker") as drained:
-        assert drained.node is w1
+        assert drained.member is w1
         assert swarm.member(w1).availability == "drain"
     assert swarm.member(w1).availability == "active"
     with process.promote(swarm, w1):
@@ -200,8 +200,8 @@ def test_another_engine_takes_over_the_same_state_and_gives_it_back(process, swa
     assert w1.docker.version()["Version"].startswith("26.1.5")
     ready(swarm, w1)
     told = [e["proof"] for e in read_lines(trial.folder / "journal.jsonl") if "proof" in e]
-    assert "tells version 28" in told[0]
-    assert "tells version 26" in told[1]
+    assert "reports version 28" in told[0]
+    assert "reports version 26" in told[1]
 
 
 def test_a_paused_node_can_die_and_comes_back_unpaused(process, swarm, w1):

@@ -145,8 +145,6 @@ def test_what_nodes_share_is_not_touched_here(resource, swarm, m1):
         resource.jump_clock(swarm, 3600.0).inject()
     with pytest.raises(FaultError, match="share the kernel of its host"):
         resource.exhaust_inotify(swarm).inject()
-    with pytest.raises(FaultError, match="no wall clock per namespace"):
-        resource.drift_clock(m1, 0.01).inject()
     with pytest.raises(FaultError, match="no disk of its own"):
         resource.fill_disk(m1).inject()
 

@@ -1,10 +1,12 @@
 """A node that is only a table of settings, and faults on it: for proofs over many paths."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import Any, ClassVar
 
 from harness.errors import FaultError
 from harness.faults import Fault
-from harness.faults.parameter import Parameter, share
+from harness.faults.parameter import SHARE, parameter, state, target
 from harness.trial import EngineFacts, Trial, TrialInputs
 
 
@@ -47,19 +49,18 @@ class ModelFault(Fault):
     summary = "for tests"
     proof = "the table says so"
 
-    def __init__(self, trial, node):
-        super().__init__(trial)
-        self.node = node
-        self.trouble = {}
-        self.done = []
+    node: Any = target(kw_only=False)
+    trouble: dict[str, list[BaseException]] = state(factory=dict)
+    done: list[str] = state(factory=list)
+
+    @property
+    def target_name(self):
+        return self.node.name
 
     def stumble(self, where):
         self.done.append(where)
         if self.trouble.get(where):
             raise self.trouble[where].pop()
-
-    def describe(self):
-        return {"target": self.node.name}
 
     def precheck(self):
         self.stumble("precheck")
@@ -90,11 +91,8 @@ class Shaped(ModelFault):
 
     name = "shaped"
     excludes = ("the qdisc",)
-    parameters = (Parameter("loss", share, "1", "how much is lost", default="10%"),)
 
-    def __init__(self, trial, node, *, loss=0.1):
-        super().__init__(trial, node)
-        self.loss = loss
+    loss: float = parameter(SHARE, "how much is lost", default="10%")
 
     def change(self):
         self.node.live["qdisc"] = f"loss {self.loss}"
@@ -114,8 +112,9 @@ class Limited(ModelFault):
     """A limit that remembers what was there before."""
 
     name = "limited"
-    remembers = ("before",)
-    before = None
+    needed_to_heal = ("before",)
+
+    before: str | None = state(None)
 
     def change(self):
         self.before = self.node.live["limit"]

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from harness.cli.faults import faults
 from harness.errors import SwarmError, UsageError
-from harness.faults.catalogue import catalogue, facts_of, kind_of, read_parameters, words_of
+from harness.faults.catalogue import catalogue, facts_of, kind_of, read_parameters, target_text
 from harness.faults.links import Links
+from harness.faults.parameter import parameters_of
 from harness.faults.targets import ROLES, Targets
 from harness.swarm import Swarm
 
@@ -24,16 +25,15 @@ def test_every_fault_can_be_made_shown_and_healed(kind):
     assert kind.summary.endswith(".")
     assert kind.proof
     assert not kind.proof.endswith(".")
-    taken = inspect.signature(kind.__init__).parameters.values()
-    keywords = {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
-    named = {parameter.name for parameter in kind.parameters}
-    assert keywords == named, "its parameters are the keywords that its class takes"
-    must = {e.name for e in taken if e.kind is e.KEYWORD_ONLY and e.default is e.empty}
-    assert {p.name for p in kind.parameters if p.default is None} == must
-    for parameter in kind.parameters:
+    _, _, *taken = inspect.signature(kind).parameters.values()  # a trial and a target, and then
+    parameters = parameters_of(kind)
+    assert {each.name for each in taken} == {parameter.name for parameter in parameters}
+    must = {each.name for each in taken if each.default is each.empty}
+    assert {parameter.name for parameter in parameters if parameter.default is None} == must
+    for parameter in parameters:
         assert parameter.help
         if parameter.default is not None:
-            parameter.read(parameter.default)
+            parameter.default_value()
     json.dumps(facts_of(kind))
 
 
@@ -49,7 +49,10 @@ def test_names_that_are_not_there_get_the_nearest():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"share": "1.2"}, r"network-loss: share: 1.2 is no share"),
+        (
+            {"share": "1.2"},
+            r"network-loss: share: '1.2' is not a valid share: give a number from 0.001",
+        ),
         ({"share": "-0.1"}, r"share"),
         ({"shar": "0.1"}, r"no parameter shar"),
         ({}, r"needs share"),
@@ -148,7 +151,7 @@ def test_every_role_finds_somebody(targets):
 def test_links_are_found_and_found_again_by_what_they_show(targets, words, shown):
     links = targets.links(words)
     assert str(links) == shown
-    assert targets.links(words_of(links)).pairs() == links.pairs()
+    assert targets.links(target_text(links)).pairs() == links.pairs()
     assert isinstance(links, Links)
 
 

@@ -193,11 +193,11 @@ def test_a_journal_that_cannot_be_written_keeps_nobody_from_healing(trial, node)
 def test_another_process_can_heal_it(trial, node, tmp_path):
     before = node.state
     fault = Limited(trial, node).inject()
-    told = fault.memory()
-    assert told == {"before": "none"}
+    saved = fault.heal_state()
+    assert saved == {"before": "none"}
     theirs = MODEL.open_trial(tmp_path / "theirs")
     again = Limited(theirs, node)
-    again.recall(fault.id, told)
+    again.resume(fault.id, saved)
     assert again.active
     with pytest.raises(FaultError, match=r"contradicts limited-1"):
         Limited(theirs, node).inject()
@@ -233,9 +233,9 @@ def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(trial, 
 def test_who_claims_what_can_be_asked(trial, node):
     fault = Shaped(trial, node).inject()
     active_faults = trial.active_faults
-    assert active_faults.holder("the qdisc of m1", other_than=Filled(trial, node)) == "shaped"
-    assert active_faults.holder("the qdisc of m1", other_than=fault) is None
-    assert active_faults.holder("the qdisc of m2", other_than=Filled(trial, node)) is None
+    assert active_faults.claimed_by("the qdisc of m1", other_than=Filled(trial, node)) == "shaped"
+    assert active_faults.claimed_by("the qdisc of m1", other_than=fault) is None
+    assert active_faults.claimed_by("the qdisc of m2", other_than=Filled(trial, node)) is None
 
 
 class Machine:
@@ -301,7 +301,7 @@ def test_a_node_that_stands_still_takes_no_other_fault(trial, tmp_path):
     machine = Machine()
     machine.groups.unified = tmp_path
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
-    with pytest.raises(FaultError, match="m1 stands still"):
+    with pytest.raises(FaultError, match="m1 is paused"):
         Starved(trial, machine).inject()
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
     with Starved(trial, machine):

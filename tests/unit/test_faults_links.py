@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.faults.links import Links, Way
+from harness.faults.links import DirectedLinks, Links
 from harness.faults.planes import PLANES, Plane, plane_of
 
 LAB = SimpleNamespace(
@@ -17,7 +17,7 @@ EVERYBODY = {"m1", "m2", "w1", "client", "gelf"}
 
 
 def test_links_between_two_groups_have_both_directions():
-    links = Links.among(LAB, ["w1"], ["m1", "m2"])
+    links = Links.by_name(LAB, ["w1"], ["m1", "m2"])
     assert links.pairs() == {("w1", "m1"), ("w1", "m2"), ("m1", "w1"), ("m2", "w1")}
     assert str(links) == "w1 <-> m1 m2"
 
@@ -27,20 +27,20 @@ def test_links_between_two_groups_have_both_directions():
     [("out", {("w1", "m1")}, "w1 -> m1"), ("in", {("m1", "w1")}, "w1 <- m1")],
 )
 def test_one_direction_is_seen_from_the_first_group(direction, pairs, words):
-    links = Links.among(LAB, ["w1"], ["m1"], direction=direction)
+    links = Links.by_name(LAB, ["w1"], ["m1"], direction=direction)
     assert (links.pairs(), str(links)) == (pairs, words)
 
 
 def test_everybody_else_is_who_is_there_when_it_is_asked():
     lab = SimpleNamespace(nodes=dict.fromkeys(["m1", "w1"]), client_hosts={})
-    links = Links.among(lab, ["w1"], direction="out")
+    links = Links.by_name(lab, ["w1"], direction="out")
     assert links.pairs() == {("w1", "m1")}
     lab.client_hosts["client"] = None
     assert links.pairs() == {("w1", "m1"), ("w1", "client")}
 
 
 def test_a_group_that_is_isolated_hears_itself():
-    pairs = Links.among(LAB, ["m1", "m2"]).pairs()
+    pairs = Links.by_name(LAB, ["m1", "m2"]).pairs()
     assert not {("m1", "m2"), ("m2", "m1")} & pairs
     assert {("m1", "w1"), ("client", "m2")} < pairs
 
@@ -52,21 +52,21 @@ places = st.frozensets(st.sampled_from(sorted(EVERYBODY)), max_size=4)
 def test_a_way_leads_from_its_sources_to_its_destinations(sources, destinations):
     if not (sources or destinations) or sources & destinations:
         with pytest.raises(UsageError):
-            Way(sources, destinations)
+            DirectedLinks(sources, destinations)
         return
-    pairs = Way(sources, destinations).pairs(EVERYBODY)
+    pairs = DirectedLinks(sources, destinations).pairs(EVERYBODY)
     assert all(a != b for a, b in pairs)
     assert {a for a, _ in pairs} == (sources or EVERYBODY - destinations)
     assert {b for _, b in pairs} == (destinations or EVERYBODY - sources)
 
 
 def test_links_are_put_together():
-    links = Links.among(LAB, ["w1"], ["m1"]) | Links.among(LAB, ["m2"], ["m1"], direction="out")
+    links = Links.by_name(LAB, ["w1"], ["m1"]) | Links.by_name(LAB, ["m2"], ["m1"], direction="out")
     assert links.pairs() == {("w1", "m1"), ("m1", "w1"), ("m2", "m1")}
     assert str(links) == "w1 <-> m1, m2 -> m1"
     other = SimpleNamespace(nodes={"m1": None, "w1": None}, client_hosts={})
     with pytest.raises(UsageError, match="two labs"):
-        _ = links | Links.among(other, ["w1"], ["m1"])
+        _ = links | Links.by_name(other, ["w1"], ["m1"])
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_links_are_put_together():
     [
         (["m9"], ["w1"], "both", "m9"),
         (["m1"], ["m1", "w1"], "both", "m1 to itself"),
-        ([], [], "both", "between nobody"),
+        ([], [], "both", "have no ends"),
         (["m1"], ["w1"], "up", "up"),
     ],
 )
 def test_links_that_cannot_be_are_refused(left, right, direction, why):
     with pytest.raises(UsageError, match=why):
-        Links.among(LAB, left, right, direction=direction)
+        Links.by_name(LAB, left, right, direction=direction)
 
 
 @pytest.mark.parametrize("name", PLANES)

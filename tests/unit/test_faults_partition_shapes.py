@@ -20,16 +20,6 @@ def heard_by(name, everybody, cut):
 sizes = st.integers(min_value=3, max_value=30)
 
 
-@given(sizes, st.data())
-def test_the_isolated_one_hears_nobody_and_the_others_all_of_themselves(count, data):
-    everybody = names(count)
-    alone = data.draw(st.sampled_from(everybody))
-    cut = partition_shapes.isolated(alone, everybody)
-    assert heard_by(alone, everybody, cut) == {alone}
-    for other in set(everybody) - {alone}:
-        assert heard_by(other, everybody, cut) == set(everybody) - {alone}
-
-
 @given(sizes)
 def test_halves_hear_themselves_and_differ_by_one_at_most(count):
     everybody = names(count)
@@ -66,18 +56,6 @@ def test_in_a_ring_each_hears_a_majority_and_no_two_the_same(count):
         assert len(world) == count // 2 + 1
 
 
-@given(sizes, st.data())
-def test_one_way_is_cut_in_one_direction_only(count, data):
-    everybody = names(count)
-    sources = data.draw(
-        st.lists(st.sampled_from(everybody), min_size=1, max_size=count - 1, unique=True)
-    )
-    others = [name for name in everybody if name not in sources]
-    cut = partition_shapes.one_way(sources, others)
-    assert all((a, b) in cut and (b, a) not in cut for a in sources for b in others)
-    assert len(cut) == len(sources) * len(others)
-
-
 @given(st.lists(st.integers(min_value=1, max_value=5), min_size=2, max_size=5))
 def test_groups_hear_themselves_alone_in_both_directions(counts):
     parts, at = [], 0
@@ -97,13 +75,10 @@ def test_groups_hear_themselves_alone_in_both_directions(counts):
         lambda: partition_shapes.groups(["a"]),
         lambda: partition_shapes.groups(["a"], []),
         lambda: partition_shapes.groups(["a", "b"], ["b", "c"]),
-        lambda: partition_shapes.isolated("a", ["a"]),
         lambda: partition_shapes.halves(["a"]),
         lambda: partition_shapes.bridge(["a", "b"]),
         lambda: partition_shapes.ring(["a", "b"]),
         lambda: partition_shapes.ring(["a", "b", "b"]),
-        lambda: partition_shapes.one_way(["a"], ["a", "b"]),
-        lambda: partition_shapes.one_way([], ["b"]),
     ],
 )
 def test_what_is_no_partition_is_refused(make):

@@ -37,12 +37,18 @@ def node(tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda node: DockerdSignalled(None, node, signal="HUP"), "does not end by .* 'HUP'"),
-        (lambda node: DockerdRestarted(None, node, flags="--debug"), "are no flags"),
-        (lambda node: DockerdRestarted(None, node, flags=["debug"]), "are no flags"),
+        (
+            lambda node: DockerdSignalled(None, node, signal="HUP"),
+            "signal: 'HUP' is not a valid choice: give one of TERM",
+        ),
+        (lambda node: DockerdRestarted(None, node, flags="--debug"), "not a valid list of flags"),
+        (lambda node: DockerdRestarted(None, node, flags=["debug"]), "'debug' is not a valid flag"),
         (lambda node: EngineChanged(None, node, engine="25.x"), "unknown engine"),
-        (lambda node: TaskKilled(None, node, service=""), "needs the name of a service"),
-        (lambda node: TaskFlapping(None, node, service="app", lives=-1.0), "-1 s cannot be"),
+        (lambda node: TaskKilled(None, node, service=""), "service: '' is not a valid name"),
+        (
+            lambda node: TaskFlapping(None, node, service="app", lives=-1.0),
+            "lives: -1.0 s is not a valid duration: give a duration from 0s to 1h",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_when_it_is_made(node, make, said):
@@ -53,13 +59,13 @@ def test_what_cannot_be_is_refused_when_it_is_made(node, make, said):
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
-        ("dockerd-signalled", {"signal": "STOP"}, "'STOP' is not known"),
-        ("dockerd-restarted", {"flags": "debug"}, "'debug' is no flag"),
-        ("dockerd-restarted", {"flags": "--label='"}, "are no flags"),
+        ("dockerd-signalled", {"signal": "STOP"}, "'STOP' is not a valid choice"),
+        ("dockerd-restarted", {"flags": "debug"}, "'debug' is not a valid flag"),
+        ("dockerd-restarted", {"flags": "--label='"}, "cannot be split into flags"),
         ("engine-changed", {}, "needs engine"),
-        ("task-flapping", {"service": "app", "lives": "2"}, "no duration with a unit"),
-        ("task-killed", {"service": "two words"}, "must be one word"),
-        ("node-drained", {"node": ""}, "is no name"),
+        ("task-flapping", {"service": "app", "lives": "2"}, "'2' is not a valid duration"),
+        ("task-killed", {"service": "two words"}, "give one word"),
+        ("node-drained", {"node": ""}, "'' is not a valid name"),
     ],
 )
 def test_words_that_cannot_be_are_refused(name, words, said):
@@ -89,7 +95,7 @@ def test_a_node_that_is_off_is_left_alone(node, make):
 
 def test_without_a_disk_of_its_own_nothing_would_be_lost(node):
     node.up = True
-    with pytest.raises(FaultError, match="nothing of it would be lost") as refusal:
+    with pytest.raises(FaultError, match="nothing would be lost") as refusal:
         PowerCut(None, node).precheck()
     assert "own-disk" in refusal.value.hint
 
@@ -141,8 +147,8 @@ def test_a_member_is_named_by_its_role_and_stays_the_one():
     swarm = FakeSwarm(("m1", "manager", "ready", "active"), ("w1", "worker", "ready", "active"))
     fault = NodeDrained(None, swarm, node="leader")
     assert fault.describe() == {"target": "m1"}
-    fault.words = ("swarm", {"node": "leader"})
-    assert fault.words_again() == ("swarm", {"node": "m1"})
+    fault.made_from = ("swarm", {"node": "leader"})
+    assert fault.text_form() == ("swarm", {"node": "m1"})
     with pytest.raises(UsageError, match="names 2 members"):
         NodeDrained(None, swarm, node="members")
     with pytest.raises(UsageError, match="no node 'w9'"):
@@ -206,10 +212,10 @@ def test_children_of_every_thread_are_found(child):
         within=10,
     )
     node = SimpleNamespace(pid=child.pid, name="w1")
-    assert list(finding.inhabitants(node)) == [child.pid, pid]
-    assert finding.outer(node, pid) == pid, "without a namespace both sides call it the same"
+    assert list(finding.processes_of(node)) == [child.pid, pid]
+    assert finding.host_pid(node, pid) == pid, "without a namespace both sides call it the same"
     with pytest.raises(FaultError, match="no process 1 runs on w1"):
-        finding.outer(node, 1)
+        finding.host_pid(node, 1)
 
 
 def test_states_are_told_by_the_kernel(child):

@@ -147,31 +147,37 @@ RANDOM = (
     ("text", "said"),
     [
         ("", "has no fault in it"),
-        ("[[fault]\n", "is no TOML: .*line 1"),
-        ("{\n", "is no JSON: .*line 2"),
+        ("[[fault]\n", "is not valid TOML: .*line 1"),
+        ("{\n", "is not valid JSON: .*line 2"),
         ("[[faults]]\n", "unknown field `faults`"),
         (FAULT + 'fr = "1s"', r"fault 1 \(line 1\): .*unknown field `fr`"),
         (FAULT + "\n" + FAULT.replace('"1s"', "1"), r"fault 2 \(line 6\): at: Expected `str`"),
-        (FAULT.replace("1s", "1"), r"fault 1 \(line 1\): at: '1' is no duration with a unit"),
-        (FAULT.replace("1s", "-1s"), "at: '-1s' is no duration"),
+        (FAULT.replace("1s", "1"), r"fault 1 \(line 1\): at: '1' is not a valid duration"),
+        (FAULT.replace("1s", "-1s"), "at: '-1s' is not a valid duration"),
         (FAULT.replace("shaped", "shapd"), r"fault 1 \(line 1\): there is no fault 'shapd'"),
         (FAULT + 'with = {los = "1"}', "has no parameter los"),
-        (FAULT + 'with = {loss = "120%"}', r"fault 1 \(line 1\): shaped: loss: 120% is no share"),
-        (FAULT + 'for = "0s"', "lasts no time"),
-        (FAULT + "times = 2", "every and times"),
-        (FAULT + 'every = "10s"', "every and times"),
+        (
+            FAULT + 'with = {loss = "120%"}',
+            r"fault 1 \(line 1\): shaped: loss: '120%' is not a valid share",
+        ),
+        (FAULT + 'for = "0s"', "for: give a duration above 0 s"),
+        (FAULT + "times = 2", "every needs times"),
+        (FAULT + 'every = "10s"', "every needs times"),
         (FAULT + 'every = "10s"\ntimes = 2', "must end"),
         (FAULT + 'every = "10s"\ntimes = 2\nfor = "10s"', "must end"),
-        (FAULT + 'every = "10s"\ntimes = 20000\nfor = "1s"', "not from 1 to 10000"),
+        (
+            FAULT + 'every = "10s"\ntimes = 20000\nfor = "1s"',
+            "times: 20000 is not valid: give 1 to 10000",
+        ),
         (FAULT + FAULT.replace('"1s"', '"5s"'), "fault 2.*contradicts.*fault 1.*not healed"),
         (FAULT + FAULT.replace("shaped", "delayed"), "contradicts"),
         (RANDOM + '["5s", "1s"]}]', "random 1 .*choose 1: for: .*shortest, the longest"),
         (RANDOM + '["1s", "1s"], weight = -1}]', "weight: -1 is below 0"),
         (RANDOM + '["1s", "1s"], weight = 0}]', "every weight is 0"),
         (RANDOM.replace("1s", "0s") + '["1s", "1s"]}]', "makes more than"),
-        (RANDOM.replace("1m", "0s") + '["1s", "1s"]}]', "is no time"),
+        (RANDOM.replace("1m", "0s") + '["1s", "1s"]}]', "until must be after from"),
         (RANDOM + '["1s", "1s"]}]\nat_once = 0', "at_once"),
-        (RANDOM.split("choose")[0] + "choose = []", "nothing to choose"),
+        (RANDOM.split("choose")[0] + "choose = []", "give at least one fault"),
         (RANDOM + '["1s"]}]', r"random 1 \(line 1\): choose\[0\].for: Expected"),
     ],
 )
@@ -184,7 +190,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
     with pytest.raises(UsageError, match="cannot read the schedule"):
         read_schedule(tmp_path / "none.toml", 1)
     (tmp_path / "picture.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="is no text"):
+    with pytest.raises(UsageError, match="is not a valid text file"):
         read_schedule(tmp_path / "picture.toml", 1)
 
 

@@ -65,7 +65,7 @@ def test_words_become_values(name, words, read):
 
 @pytest.mark.parametrize("word", ["200", "451", "6000", "-1", "many", "429.0"])
 def test_a_status_that_refuses_nothing_is_refused(word):
-    with pytest.raises(UsageError, match="no refusal"):
+    with pytest.raises(UsageError, match="not a valid refusal"):
         read_parameters(catalogue()["registry-answers"], {"status": word})
 
 

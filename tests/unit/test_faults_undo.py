@@ -112,14 +112,14 @@ class Undo(RuleBasedStateMachine):
     @rule()
     def harness_dies_and_another_takes_over(self):
         kept = [
-            (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.memory()))
+            (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.heal_state()))
             for fault in self.trial.active_faults.active
         ]
         self.start_harness()
         self.faults = []
         for name, node, number, memory in kept:
             fault = KINDS[name](self.trial, node)
-            fault.recall(number, msgspec.json.decode(memory))
+            fault.resume(number, msgspec.json.decode(memory))
             self.faults.append(fault)
 
     @invariant()

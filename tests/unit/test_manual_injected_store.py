@@ -30,7 +30,7 @@ def book(tmp_path):
 @pytest.fixture
 def limited(trial, book):
     fault = MODEL.Limited(trial, MODEL.ModelNode("m1"))
-    fault.words = ("m1", {})
+    fault.made_from = ("m1", {})
     Keeper(book, trial)
     return fault
 
@@ -62,8 +62,8 @@ def test_one_that_cannot_be_undone_keeps_its_page(book, limited):
 
 
 def test_a_fault_that_no_other_process_could_make_is_not_begun(book, limited):
-    limited.words = None
-    with pytest.raises(FaultError, match="not made of words"):
+    limited.made_from = None
+    with pytest.raises(FaultError, match="not made from text"):
         limited.inject()
     assert "apply" not in limited.done
     assert book.pages() == []

@@ -4,78 +4,67 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
 
-from harness.errors import FaultError, HarnessError, UsageError
-from harness.faults.links import Links
+from harness.errors import FaultError, HarnessError, WaitTimeout
 from harness.faults.network import rules
-from harness.faults.network.link_fault import PLANE, LinkFault, seconds_of, share_of
-from harness.faults.parameter import Parameter, duration, share, size
-from harness.faults.planes import EVERYTHING, IP, Plane
-from harness.trial import Trial
-
-#: What IPv4 must be able to carry in one piece (RFC 791), and what is still below the fabric's MTU.
-_SMALLEST, _LARGEST = 68, 1499
+from harness.faults.network.evidence_packets import send
+from harness.faults.network.link_fault import PLANE_HELP, LinkFault, PacketCounts
+from harness.faults.network.loss_statistics import consistent, packets_needed
+from harness.faults.parameter import DURATION, PLANE, SHARE, SIZE, parameter, state
+from harness.faults.planes import Plane
+from harness.wait import NotYet, wait_for
 
 #: An Ethernet frame's payload.
 _MTU = 1500
 
+#: Packets that a loss is measured with at least, and how many each source sends before the next
+#: look: a queue that waits for ARP holds about as many.
+_PACKETS, _BATCH = 200, 60
+
+#: Seconds for them to be sent and counted.
+_SENT_WITHIN = 10.0
+
 
 class NetworkCut(LinkFault):
-    """Every packet of a plane is dropped on some links; nobody is told."""
+    """Every packet of a plane is silently dropped on some links."""
 
     name = "network-cut"
-    summary = "Drops every packet of a plane on the links, without a word to anybody."
+    summary = "Silently drops every packet of a plane on the links."
 
     def effect(self, slot: int) -> Sequence[str]:  # noqa: ARG002 - the same in each
         """Drop."""
         return [rules.DROP]
+
+
+_PHASE = DURATION.between("0.5s", "1h")
 
 
 class NetworkFlapping(LinkFault):
     """A cut that comes and goes, beginning with the cut."""
 
     name = "network-flapping"
-    summary = "Cuts a plane on the links for a while, lets it be for a while, and so on."
-    parameters = (
-        PLANE,
-        Parameter("down", duration, "s", "how long each cut lasts", default="5s"),
-        Parameter("up", duration, "s", "how long the links are whole in between", default="5s"),
-    )
+    summary = "Cuts a plane on the links for a while, restores it for a while, and so on."
     proof = (
         "probe packets of the plane are dropped in the first cut; healed: no rule of it is left, "
-        "and the number of its cuts is told"
+        "with the number of its cuts"
     )
-    lives_here = True
+    ends_with_process = True
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        plane: str | Plane = EVERYTHING,
-        down: float = 5.0,
-        up: float = 5.0,
-    ) -> None:
-        super().__init__(trial, links, plane=plane)
-        self.down = seconds_of(down, "a cut", least=0.5)
-        self.up = seconds_of(up, "a time between cuts", least=0.5)
-        self.cuts = 0
-        """How many cuts there have been since it was injected."""
-        self._end = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._trouble: HarnessError | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """How long it is cut, how long not."""
-        return {"down": self.down, "up": self.up}
+    down: float = parameter(_PHASE, "how long each cut lasts", default="5s")
+    up: float = parameter(_PHASE, "how long the links work in between", default="5s")
+    cuts: int = state(0)
+    """How many cuts there have been since it was injected."""
+    _end: threading.Event = state(factory=threading.Event)
+    _thread: threading.Thread | None = state(None)
+    _trouble: HarnessError | None = state(None)
 
     def effect(self, slot: int) -> Sequence[str]:  # noqa: ARG002 - the same in each
         """Drop."""
         return [rules.DROP]
 
     def apply(self) -> None:
-        """Cut, and have a thread go on from there."""
+        """Cut, and start a thread that goes on from there."""
         super().apply()
         self.cuts = 1
         self._trouble = None
@@ -84,7 +73,7 @@ class NetworkFlapping(LinkFault):
         self._thread.start()
 
     def undo(self) -> None:
-        """End the thread, whole or cut, and take the rules out."""
+        """End the thread, whether the links are cut just then or not, and remove the rules."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
@@ -92,21 +81,21 @@ class NetworkFlapping(LinkFault):
         super().undo()
 
     def evidence_of_healing(self) -> str:
-        """The rules are gone, and nothing went wrong on the way."""
-        words = super().evidence_of_healing()
+        """Check that the rules are gone, and that nothing went wrong on the way."""
+        gone = super().evidence_of_healing()
         if self._trouble is not None:
             raise FaultError(f"the flapping stopped after {self.cuts} cuts: {self._trouble.what}")
-        return f"{words} after {self.cuts} cuts"
+        return f"{gone} after {self.cuts} cuts"
 
     def _flap(self) -> None:
         chain = f"bridge {rules.table_of(self.slot)} effect"
-        whole, cut = f"flush chain {chain}\n", f"add rule {chain} {rules.DROP}\n"
+        up, down = f"flush chain {chain}\n", f"add rule {chain} {rules.DROP}\n"
         try:
             while not self._end.wait(self.down):
-                self.fabric.nft(whole)
+                self.fabric.nft(up)
                 if self._end.wait(self.up):
                     return
-                self.fabric.nft(cut)
+                self.fabric.nft(down)
                 self.cuts += 1
         except HarnessError as error:
             self._trouble = error
@@ -120,55 +109,70 @@ class NetworkLoss(LinkFault):
         "Loses each packet of a plane with one probability, independent of all others. Done by "
         "rules and not by netem, so it is the same on every kernel."
     )
-    parameters = (
-        PLANE,
-        Parameter("share", share, "1", "how much is lost, each way that is among the links"),
-    )
     proof = (
-        "probe packets of the plane meet the rule, and those it drops are counted; healed: its "
-        "rules are gone, and what was lost of how much is told"
+        "of probe packets of the plane the rule drops as many as the share allows (binomial "
+        "interval at 99.9 %), and some; healed: its rules are gone, with the packets lost and seen"
     )
-    proven_by = rules.SEEN
-    probes_each = 20
 
-    def __init__(
-        self, trial: Trial, links: Links, *, share: float, plane: str | Plane = EVERYTHING
-    ) -> None:
-        super().__init__(trial, links, plane=plane)
-        self.share = share_of(share, "a loss")
-        self._tally = (0, 0)
+    # A smaller share could not be proven by a number of packets that can be sent in time.
+    share: float = parameter(
+        SHARE.between("0.001", "1"),
+        "the share that is lost, in each direction of the links",
+        kw_only=False,
+    )
+    _counts: PacketCounts = state(PacketCounts(0, 0))
 
     @property
-    def tally(self) -> tuple[int, int]:
-        """Packets lost, and packets that met the rule, probes included; the last ones if healed."""
+    def packet_counts(self) -> PacketCounts:
+        """Packets lost, and packets that met the rule, probes included; final ones if healed."""
         if self.slot and (counted := self.fabric.counters(rules.table_of(self.slot))):
-            self._tally = (counted[rules.HIT], counted[rules.SEEN])
-        return self._tally
-
-    def settings(self) -> dict[str, Any]:
-        """How much is lost."""
-        return {"share": self.share}
+            self._counts = PacketCounts(lost=counted[rules.HIT], seen=counted[rules.SEEN])
+        return self._counts
 
     def effect(self, slot: int) -> Sequence[str]:  # noqa: ARG002 - the same in each
         """Drop some, by the kernel's random numbers."""
         return rules.losing(self.share)
 
-    def words_of_evidence(self, sent: int, counted: int) -> str:
-        """How many probes met the rule, and what was lost of all."""
-        lost, _ = self.tally
-        probes = min(sent, counted)
-        return f"{counted} packets met the rule, {probes} of them probes; {lost} were lost"
+    def evidence(self) -> str:
+        """Send packets until some must have been lost; check that the number fits the share."""
+        probes = self._probes()
+        # Where ARP is in the plane it is lost too, and holds packets back: no more than it takes.
+        least = _PACKETS if self.traffic.family == "ip" else 1
+        needed = max(packets_needed(self.share), least)
+        before = self.packet_counts
+
+        def seen() -> int | NotYet:
+            now = self.packet_counts.seen - before.seen
+            if now >= needed:
+                return now
+            send(probes, self.traffic, times=min(_BATCH, -(-(needed - now) // len(probes))))
+            return NotYet(f"{now} of {needed} packets")
+
+        with suppress(WaitTimeout):  # what has been counted by then is judged
+            wait_for(seen, state="packets to meet the rule", within=_SENT_WITHIN, every=0.02)
+        after = self.packet_counts
+        counts = PacketCounts(after.lost - before.lost, after.seen - before.seen)
+        self.measured = {"lost": counts.lost, "seen": counts.seen}
+        if not counts.lost or not consistent(counts.lost, counts.seen, self.share):
+            raise FaultError(
+                f"{self.name} on {self.links} lost {counts.lost} of {counts.seen} packets, "
+                f"which does not fit a share of {self.share:g}"
+            )
+        return (
+            f"{counts.lost} of {counts.seen} packets were lost "
+            f"({counts.lost / counts.seen:.1%}, {self.share:.1%} asked for)"
+        )
 
     def undo(self) -> None:
-        """Take the rules out; what they have counted is kept."""
-        _ = self.tally
+        """Remove the rules; what they have counted is kept."""
+        _ = self.packet_counts
         super().undo()
 
     def evidence_of_healing(self) -> str:
-        """The rules are gone; what they did."""
-        words = super().evidence_of_healing()
-        lost, seen = self._tally
-        return f"{words}; {lost} of {seen} packets were lost"
+        """Check that the rules are gone; say what they did."""
+        gone = super().evidence_of_healing()
+        lost, seen = self._counts
+        return f"{gone}; {lost} of {seen} packets were lost"
 
 
 class MtuBlackHole(LinkFault):
@@ -176,34 +180,18 @@ class MtuBlackHole(LinkFault):
 
     name = "mtu-black-hole"
     summary = (
-        "Drops IP packets above a size without telling the sender, as a path does whose MTU "
-        "nobody knows: connections come up and hang with their first large packet."
-    )
-    parameters = (
-        Parameter("size", size, "B", "the largest IP packet that passes", default="1400B"),
-        Parameter("plane", PLANE.read, "", PLANE.help, default=IP.name),
+        "Drops IP packets above a size without telling the sender, as a path with an undiscovered "
+        "MTU does: connections come up and hang with their first large packet."
     )
     proof = "probe packets of full size are dropped and counted; healed: its rules are gone"
     probe_size = _MTU
 
-    def __init__(
-        self, trial: Trial, links: Links, *, size: float = 1400, plane: str | Plane = IP
-    ) -> None:
-        super().__init__(trial, links, plane=plane)
-        if not isinstance(size, int | float) or not _SMALLEST <= size <= _LARGEST:
-            raise UsageError(
-                f"a black hole for packets above {size} bytes cannot be",
-                hint=f"from {_SMALLEST} to {_LARGEST} bytes, for the fabric's MTU is {_MTU}",
-            )
-        self.size = int(size)
-
-    def settings(self) -> dict[str, Any]:
-        """The largest size that passes."""
-        return {"size": self.size}
+    # 68 bytes is what IPv4 must be able to carry in one piece (RFC 791), 1499 is below the MTU.
+    size: float = parameter(
+        SIZE.between("68B", "1499B"), "the largest IP packet that passes", default="1400B"
+    )
+    plane: str | Plane = parameter(PLANE, PLANE_HELP, default="ip")
 
     def effect(self, slot: int) -> Sequence[str]:  # noqa: ARG002 - the same in each
         """Drop the large ones."""
-        return rules.longer_than(self.size)
-
-
-__all__: list[str] = ["MtuBlackHole", "NetworkCut", "NetworkFlapping", "NetworkLoss"]
+        return rules.longer_than(int(self.size))

@@ -1,6 +1,6 @@
-"""Probe packets: what shows that a rule or a qdisc is in the path, without anybody noticing.
+"""Probe packets: they show that a rule or a qdisc is in the path, and reach no program.
 
-They are whole IP packets of the plane in question, with a transport checksum that is wrong: the
+They are complete IP packets of the plane in question, with a transport checksum that is wrong: the
 fabric counts, drops or delays them like any other, and a receiver's kernel throws them away before
 they reach raft, gossip or VXLAN.
 """
@@ -23,7 +23,7 @@ _TCP_HEADER = struct.Struct("!HHIIBBHHH")
 _UDP_HEADER = struct.Struct("!HHHH")
 _SYN = 2
 
-#: The port of the discard service: of a plane that is told by no port.
+#: The port of the discard service, for a plane that is not identified by ports.
 _DISCARD = Ports("udp", (9,))
 
 #: A wrong checksum, whatever the packet: 0 would mean "none" to UDP.
@@ -32,22 +32,22 @@ _WRONG = 1
 
 @dataclass(frozen=True)
 class Probe:
-    """Who can send one to whom."""
+    """A source that can send one, and its destination."""
 
     source: Place
     destination: Place
 
 
 def probes_for(links: Links) -> list[Probe]:
-    """One for each source that is up, to one of those that it has a link to, if any is there.
+    """Return one for each source that is up and has a link to a destination that is up.
 
-    A destination that is up is preferred; to one that is off, ARP would find nobody.
+    To a destination that is off, ARP would get no answer.
     """
-    heard: dict[str, list[str]] = {}
+    destinations: dict[str, list[str]] = {}
     for name, other in sorted(links.pairs()):
-        heard.setdefault(name, []).append(other)
+        destinations.setdefault(name, []).append(other)
     found = []
-    for name, others in heard.items():
+    for name, others in destinations.items():
         up = [place for place in map(links.place, others) if is_up(place)]
         if up and is_up(source := links.place(name)):
             found.append(Probe(source, up[0]))
@@ -73,7 +73,7 @@ def send(probes: Iterable[Probe], plane: Plane, *, times: int = 1, size: int = 0
 
 
 def build(source: str, destination: str, ports: Ports, size: int = 0) -> bytes:
-    """An IPv4 packet of a plane from one address to another, its transport checksum wrong."""
+    """Return an IPv4 packet of a plane between two addresses, its transport checksum wrong."""
     port = ports.numbers[0]
     header = _TCP_HEADER.size if ports.protocol == "tcp" else _UDP_HEADER.size
     padding = bytes(max(0, size - _IP_HEADER.size - header))
@@ -97,11 +97,11 @@ def _emit(packet: bytes, to: str, times: int) -> int:
         for _ in range(times):
             try:
                 sent += raw.sendto(packet, (to, 0)) > 0
-            except OSError:  # nobody answers ARP any more: that frame never reached the fabric
+            except OSError:  # ARP gets no answer any more: that frame never reached the fabric
                 break
         return sent
 
 
 def is_up(place: Place) -> bool:
-    """Whether a place is switched on; a client host always is."""
+    """Return whether a place is switched on; a client host always is."""
     return place.up if isinstance(place, Node) else True

@@ -1,8 +1,8 @@
-"""The fabric's network namespace: programs run in it, and what they say of it.
+"""The fabric's network namespace: programs that run in it, and what they report.
 
-All that passes between nodes and client hosts passes the bridge there, so a rule or a qdisc in
-this one namespace reaches gossip, VXLAN and raft alike, whichever engine runs. It belongs to the
-lab alone and goes with it: nothing of a link fault is ever made on the host or inside a node.
+All traffic between nodes and client hosts passes the bridge there, so a rule or a qdisc in this one
+namespace reaches gossip, VXLAN and raft alike, whichever engine runs. It belongs to the lab alone
+and goes with it: nothing of a link fault is ever made on the host or inside a node.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Fabric:
         self._run(["nft", "-f", "-"], script).check("the fabric")
 
     def refusal(self, script: str) -> str:
-        """Why nft would not take a script; "" if it would. Nothing is touched."""
+        """Return why nft would refuse a script; "" if it would not. Nothing is touched."""
         tried = self._run(["nft", "--check", "-f", "-"], script)
         return "" if tried.code == 0 else _first_line(tried)
 
-    def takes(self, script: str) -> bool:
-        """Apply a script, or say that the kernel did not take it (a name that is taken, say)."""
+    def accepts(self, script: str) -> bool:
+        """Apply a script; return False if the kernel refused it (its name is taken, say)."""
         return self._run(["nft", "-f", "-"], script).code == 0
 
     def tables(self) -> frozenset[str]:
-        """Names of the bridge tables that there are."""
+        """Return the names of the bridge tables that there are."""
         listed = self._json(["nft", "-j", "list", "tables", "bridge"])["nftables"]
         return frozenset(entry["table"]["name"] for entry in listed if "table" in entry)
 
     def counters(self, table: str) -> dict[str, int]:
-        """Packets by named counter of a bridge table; none if there is no such table."""
+        """Return packets by named counter of a bridge table; empty if there is no such table."""
         listed = self._run(["nft", "-j", "list", "counters", "table", "bridge", table])
         if listed.code != 0:
             return {}
@@ -61,18 +61,18 @@ class Fabric:
         self._run(["tc", "-batch", "-"], "\n".join(commands) + "\n").check("the fabric")
 
     def qdiscs(self) -> list[dict[str, Any]]:
-        """All qdiscs on the fabric with their statistics, as tc gives them."""
+        """Return all qdiscs on the fabric with their statistics, as tc reports them."""
         listed: list[dict[str, Any]] = self._json(["tc", "-s", "-j", "qdisc", "show"])
         return listed
 
     def door(self) -> NetworkDoor:
-        """A door into the namespace, for sockets of this process; close it."""
+        """Return a door into the namespace, for sockets of this process; close it."""
         return NetworkDoor(self._keeper, "fabric")
 
     def _json(self, argv: Sequence[str]) -> Any:
         return json.loads(self._run(argv).check("the fabric").stdout or b"{}")
 
-    def _run(self, argv: Sequence[str], script: str | None = None) -> _Said:
+    def _run(self, argv: Sequence[str], script: str | None = None) -> _Completed:
         try:
             done = complete(
                 entering(self._keeper, ("net",), argv),
@@ -89,26 +89,26 @@ class Fabric:
                 f"network faults need {argv[0]}, which is not on this machine",
                 hint=f"apt-get install {package}",
             )
-        return _Said(done)
+        return _Completed(done)
 
 
-class _Said:
-    """How one of the programs ended, its failure in the words of faults."""
+class _Completed:
+    """How one of the programs ended; its failure is a :class:`FaultError`."""
 
     def __init__(self, done: Completed) -> None:
         self._done = done
         self.code = done.code
         self.stdout = done.stdout
 
-    def check(self, where: str) -> _Said:
+    def check(self, where: str) -> _Completed:
         if self._done.code != 0:
             raise FaultError(f"on {where}, {self._done.argv[0]} refused: {_first_line(self)}")
         return self
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         return self._done.stderr.decode(errors="replace").strip() or self._done.text
 
 
-def _first_line(said: _Said) -> str:
-    return (said.words.splitlines() or ["without a word"])[0]
+def _first_line(done: _Completed) -> str:
+    return (done.message.splitlines() or ["no message"])[0]

@@ -1,4 +1,4 @@
-"""Texts of iptables-save: their rules, the same tables without any, two of them made one."""
+"""Output of iptables-save: its rules, the same tables emptied, two outputs merged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 
 def rules_in(text: str) -> frozenset[tuple[str, str]]:
-    """The rules, each with its table."""
+    """Return the rules, each with its table."""
     return frozenset(
         (table, line) for table, lines in _tables(text).items() for line in lines if _is_rule(line)
     )
 
 
 def emptied(text: str) -> str:
-    """For iptables-restore: the same tables, without rules and own chains, all policies ACCEPT."""
+    """Return the same tables without rules and own chains, all policies ACCEPT (to restore)."""
     return _written(
         {
             table: [f":{chain} ACCEPT [0:0]" for chain in _chains(lines) if chain in _BUILT_IN]
@@ -26,20 +26,20 @@ def emptied(text: str) -> str:
 
 
 def merged(saved: str, present: str) -> str:
-    """For iptables-restore: all of ``saved``; before it, chain by chain, what only ``present`` has.
+    """Return all of ``saved`` and, before it, chain by chain, what only ``present`` has.
 
-    Before, because dockerd inserts its rules at the head, and chains of its end with a RETURN.
+    Before it, because dockerd inserts its rules at the head, and its chains may end with RETURN.
     """
     before, now = _tables(saved), _tables(present)
-    whole = {}
+    result = {}
     for table in dict.fromkeys([*before, *now]):
         old, new = before.get(table, []), now.get(table, [])
         known = set(_chains(old))
         chains = [line for line in old if line.startswith(":")]
         chains += [line for line in new if line.startswith(":") and _chain(line) not in known]
         added = [line for line in new if _is_rule(line) and line not in old]
-        whole[table] = [*chains, *added, *(line for line in old if _is_rule(line))]
-    return _written(whole)
+        result[table] = [*chains, *added, *(line for line in old if _is_rule(line))]
+    return _written(result)
 
 
 def _tables(text: str) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
-"""netem's effects: checked, written in tc's words, and read back from what the kernel says.
+"""netem's effects: checked, written as tc's arguments, and read back from the kernel.
 
 tc and not a netlink library writes them: pyroute2 knows neither netem's loss models nor its
-distributions and leaves them out without a word. So they are always read back.
+distributions and leaves them out silently. So they are always read back.
 """
 
 from __future__ import annotations
@@ -26,17 +26,13 @@ _LONGEST_DELAY = 60.0
 class Effect:
     """One effect; its fields are its parameters (seconds, shares)."""
 
-    def words(self) -> str:
-        """As tc wants it."""
+    def arguments(self) -> str:
+        """Return it as tc takes it."""
         raise NotImplementedError
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """What tc's JSON must say of it."""
+        """Return what tc's JSON must say of it."""
         raise NotImplementedError
-
-    def facts(self) -> dict[str, Any]:
-        """Its parameters, for the journal."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -50,28 +46,28 @@ class Delay(Effect):
     distribution: str = "normal"
 
     def __post_init__(self) -> None:
-        for value, what in ((self.delay, "a delay"), (self.jitter, "a jitter")):
+        for value, what in ((self.delay, "delay"), (self.jitter, "jitter")):
             if not isinstance(value, int | float) or not 0.0 <= value <= _LONGEST_DELAY:
-                raise UsageError(f"{what} of {value} s cannot be", hint="from 0 s to 60 s")
+                raise UsageError(f"{value} s is not a valid {what}: give 0 s to 60 s")
         if not self.delay:
-            raise UsageError("a delay of 0 s is none")
+            raise UsageError("0 s is not a valid delay: give more than 0 s")
         if self.distribution not in self.DISTRIBUTIONS:
             raise UsageError(
                 f"there is no distribution {self.distribution!r}",
                 hint=f"one of: {', '.join(self.DISTRIBUTIONS)}",
             )
 
-    def words(self) -> str:
-        """``delay 50000us 10000us distribution normal``; uniform is what netem does without."""
-        words = f"delay {_micro(self.delay)}"
+    def arguments(self) -> str:
+        """Return ``delay 50000us 10000us distribution normal``; without one it is uniform."""
+        arguments = f"delay {_micro(self.delay)}"
         if self.jitter:
-            words += f" {_micro(self.jitter)}"
+            arguments += f" {_micro(self.jitter)}"
             if self.distribution != "uniform":
-                words += f" distribution {self.distribution}"
-        return words
+                arguments += f" distribution {self.distribution}"
+        return arguments
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """The distribution is a table in the kernel, and not told."""
+        """Return delay and jitter; the distribution is a table in the kernel, and not reported."""
         return {"delay": {"delay": self.delay, "jitter": self.jitter}}
 
 
@@ -84,12 +80,12 @@ class Loss(Effect):
     def __post_init__(self) -> None:
         _check(self, least=1e-6)
 
-    def words(self) -> str:
-        """``loss random 10%``."""
+    def arguments(self) -> str:
+        """Return ``loss random 10%``."""
         return f"loss random {_percent(self.loss)}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {"loss-random": {"loss": self.loss}}
 
 
@@ -106,23 +102,16 @@ class Burst(Effect):
         _check(self)
         if not self.to_bad or not self.to_good:
             raise UsageError(
-                "a link that never turns bad, or never good again, has no bursts",
-                hint="give to_bad and to_good above 0",
+                "to_bad and to_good must both be above 0: without them there are no bursts",
             )
 
-    @property
-    def rate(self) -> float:
-        """The share that is lost in the long run."""
-        bad = self.to_bad / (self.to_bad + self.to_good)
-        return bad * self.bad_loss + (1 - bad) * self.good_loss
-
-    def words(self) -> str:
-        """``loss gemodel p r 1-h 1-k``."""
+    def arguments(self) -> str:
+        """Return ``loss gemodel p r 1-h 1-k``."""
         numbers = (self.to_bad, self.to_good, self.bad_loss, self.good_loss)
         return f"loss gemodel {' '.join(map(_percent, numbers))}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {
             "loss-gemodel": {
                 "p": self.to_bad,
@@ -146,15 +135,15 @@ class FourStates(Effect):
     def __post_init__(self) -> None:
         _check(self)
         if not self.p13 and not self.p14:
-            raise UsageError("without p13 and p14 nothing is ever lost")
+            raise UsageError("with p13 and p14 both 0 nothing is ever lost: give one above 0")
 
-    def words(self) -> str:
-        """``loss state p13 p31 p32 p23 p14``."""
+    def arguments(self) -> str:
+        """Return ``loss state p13 p31 p32 p23 p14``."""
         numbers = (self.p13, self.p31, self.p32, self.p23, self.p14)
         return f"loss state {' '.join(map(_percent, numbers))}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {"loss-state": asdict(self)}
 
 
@@ -167,12 +156,12 @@ class Duplicate(Effect):
     def __post_init__(self) -> None:
         _check(self, least=1e-6)
 
-    def words(self) -> str:
-        """``duplicate 20%``."""
+    def arguments(self) -> str:
+        """Return ``duplicate 20%``."""
         return f"duplicate {_percent(self.duplicate)}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {"duplicate": asdict(self)}
 
 
@@ -185,12 +174,12 @@ class Corrupt(Effect):
     def __post_init__(self) -> None:
         _check(self, least=1e-6)
 
-    def words(self) -> str:
-        """``corrupt 5%``."""
+    def arguments(self) -> str:
+        """Return ``corrupt 5%``."""
         return f"corrupt {_percent(self.corrupt)}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {"corrupt": asdict(self)}
 
 
@@ -203,34 +192,34 @@ class Reorder(Effect):
     def __post_init__(self) -> None:
         _check(self, least=1e-6)
 
-    def words(self) -> str:
-        """``reorder 25%``."""
+    def arguments(self) -> str:
+        """Return ``reorder 25%``."""
         return f"reorder {_percent(self.reorder)}"
 
     def expected(self) -> dict[str, dict[str, float]]:
-        """As told."""
+        """Return the same numbers."""
         return {"reorder": asdict(self)}
 
 
 def netem(effects: Sequence[Effect]) -> str:
-    """The qdisc, in tc's words; :class:`UsageError` for effects that cannot be together."""
+    """Return the qdisc, as tc's arguments; :class:`UsageError` for effects that exclude others."""
     kinds = [type(effect) for effect in effects]
     if len(set(kinds)) != len(kinds):
         raise UsageError("an effect is given twice")
     if sum(issubclass(kind, Loss | Burst | FourStates) for kind in kinds) > 1:
-        raise UsageError("packets are lost by one model, not by two")
+        raise UsageError("packets can be lost by one model only")
     if Reorder in kinds and Delay not in kinds:
-        raise UsageError("nothing can be overtaken that is not delayed", hint="give a delay, too")
-    return f"netem limit {LIMIT} {' '.join(effect.words() for effect in effects)}"
+        raise UsageError("reordering needs delayed packets", hint="give a delay, too")
+    return f"netem limit {LIMIT} {' '.join(effect.arguments() for effect in effects)}"
 
 
 def read_back(effects: Iterable[Effect], options: dict[str, Any]) -> str:
-    """What of netem's options is not as the effects have it; "" if nothing."""
+    """Return which of netem's options is not as the effects have it; "" if they all are."""
     for effect in effects:
         for group, values in effect.expected().items():
             found = options.get(group)
             if not isinstance(found, dict):
-                return f"it knows of no {group}"
+                return f"it has no {group}"
             for name, value in values.items():
                 if not math.isclose(found.get(name, 0.0), value, rel_tol=1e-3, abs_tol=_CLOSE):
                     return f"its {group} has {name} {found.get(name)} and not {value:g}"
@@ -240,8 +229,7 @@ def read_back(effects: Iterable[Effect], options: dict[str, Any]) -> str:
 def _check(effect: Effect, least: float = 0.0) -> None:
     for name, value in asdict(effect).items():
         if not isinstance(value, int | float) or not least <= value <= 1.0:
-            above = "above 0" if least else "from 0"
-            raise UsageError(f"{name} of {value} cannot be", hint=f"a share {above} and up to 1")
+            raise UsageError(f"{value!r} is not a valid {name}: give a number from {least:g} to 1")
 
 
 def _percent(share: float) -> str:

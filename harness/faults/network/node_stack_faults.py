@@ -1,23 +1,21 @@
 """Faults of what a node itself keeps about its network: connections, tracking, rules, neighbours.
 
-They are done by the node's own programs, as an administrator or another program on it would do
-them by mistake. All of it dies with the node's network namespace: after a restart of the node, or
-of its dockerd, there is nothing left to undo.
+The node's own programs do them, as an administrator or another program on it would by mistake. All
+of it dies with the node's network namespace: after a restart of the node, or of its dockerd, there
+is nothing left to undo.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.errors import FaultError, LabError, UsageError
 from harness.faults.network import iptables_save
-from harness.faults.network.link_fault import PLANE
+from harness.faults.network.link_fault import PLANE_HELP
 from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter
-from harness.faults.planes import IP, Plane, plane_of
-from harness.lab import Node
-from harness.trial import Trial
+from harness.faults.parameter import PLANE, parameter, state
+from harness.faults.planes import Plane, plane_of
 
 #: Does something in each network namespace of a node: its own, and those of its sandboxes.
 _EVERYWHERE = (
@@ -30,66 +28,67 @@ _MARKER = "-p udp -s 192.0.2.1 -d 192.0.2.2 --sport 9 --dport 9"
 
 
 class ConnectionsReset(NodeFault):
-    """A node's TCP connections of a plane end at once, both ends being told by a reset."""
+    """A node's TCP connections of a plane end at once; both ends get a reset."""
 
     name = "connections-reset"
     summary = (
         "Ends a node's TCP connections of a plane with a reset, once; new ones come up as ever."
     )
-    parameters = (Parameter("plane", PLANE.read, "", PLANE.help, default=IP.name),)
     proof = "none of the connections that there were is left; healed: there is nothing to undo"
 
-    def __init__(self, trial: Trial, node: Node, *, plane: str | Plane = IP) -> None:
-        super().__init__(trial, node)
-        self.plane = plane_of(plane)
-        ports = [number for p in self.plane.ports if p.protocol == "tcp" for number in p.numbers]
-        if self.plane.ports and not ports:
+    plane: str | Plane = parameter(PLANE, PLANE_HELP, default="ip")
+    _open: set[str] = state(factory=set)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._plane.ports and not self._tcp_ports():
             raise UsageError(f"the plane {self.plane} has no TCP connections that could be reset")
-        self._filter = " or ".join(f"dport = :{n} or sport = :{n}" for n in ports)
-        self._there: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
-        """The node, the plane, and how many connections."""
-        return {
-            "target": self.node.name,
-            "plane": str(self.plane),
-            "connections": len(self._there),
-        }
+        """Return the node, the plane, and how many connections."""
+        return {**super().describe(), "connections": len(self._open)}
 
     def precheck(self) -> None:
-        """There must be a connection to reset."""
+        """Require a connection to reset."""
         self.require_up()
-        self._there = self._connections()
-        if not self._there:
+        self._open = self._connections()
+        if not self._open:
             raise FaultError(
                 f"{self.node.name} has no TCP connection of the plane {self.plane} to be reset"
             )
 
     def apply(self) -> None:
         """Have the kernel destroy the sockets."""
-        self.node.run(["ss", "--kill", *self._question()])
+        self.node.run(["ss", "--kill", *self._query()])
 
     def evidence(self) -> str:
-        """None of those that there were is left."""
-        if left := self._there & self._connections():
-            raise FaultError(
-                f"{len(left)} connections on {self.node.name} outlived their reset",
-            )
-        return f"all that there were are gone: {len(self._there)}"
+        """Check that none of those that there were is left."""
+        if left := self._open & self._connections():
+            raise FaultError(f"{len(left)} connections on {self.node.name} outlived their reset")
+        return f"all connections that there were are gone: {len(self._open)}"
 
     def undo(self) -> None:
-        """There is nothing to undo."""
+        """Do nothing: there is nothing to undo."""
 
     def evidence_of_healing(self) -> str:
-        """New connections come up by themselves."""
+        """Return that new connections come up by themselves."""
         return "there is nothing to undo"
 
-    def _question(self) -> list[str]:
-        chosen = ["(", *self._filter.split(), ")"] if self._filter else []
+    @property
+    def _plane(self) -> Plane:
+        return plane_of(self.plane)
+
+    def _tcp_ports(self) -> list[int]:
+        return [n for ports in self._plane.ports if ports.protocol == "tcp" for n in ports.numbers]
+
+    def _query(self) -> list[str]:
+        ports = self._tcp_ports()
+        of_ports = " or ".join(f"dport = :{n} or sport = :{n}" for n in ports)
+        chosen = ["(", *of_ports.split(), ")"] if ports else []
         return ["--no-header", "--tcp", "--numeric", "state", "established", *chosen]
 
     def _connections(self) -> set[str]:
-        said = self.node.run(["ss", *self._question()]).text
+        said = self.node.run(["ss", *self._query()]).text
         return {" ".join(line.split()[2:4]) for line in said.splitlines()}
 
 
@@ -103,12 +102,10 @@ class ConntrackFlushed(NodeFault):
     )
     proof = "a marker that was put into each table is gone; healed: there is nothing to undo"
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial, node)
-        self._count = 0
+    _count: int = state(0)
 
     def precheck(self) -> None:
-        """The node must be on, and have the program."""
+        """Require that the node is on, and has the program."""
         self.require_up()
         self._each("command -v conntrack >/dev/null")
 
@@ -119,7 +116,7 @@ class ConntrackFlushed(NodeFault):
         self._each("conntrack -F 2>/dev/null")
 
     def evidence(self) -> str:
-        """No marker is left."""
+        """Check that no marker is left."""
         try:
             self._each(f"! conntrack -L {_MARKER} 2>/dev/null | grep -q .")
         except FaultError:
@@ -127,10 +124,10 @@ class ConntrackFlushed(NodeFault):
         return f"the markers are gone, and {self._count} tracked connections in all"
 
     def undo(self) -> None:
-        """There is nothing to undo."""
+        """Do nothing: there is nothing to undo."""
 
     def evidence_of_healing(self) -> str:
-        """Connections are tracked anew by themselves."""
+        """Return that connections are tracked anew by themselves."""
         return "there is nothing to undo"
 
     def _each(self, script: str) -> str:
@@ -146,22 +143,20 @@ class FirewallRulesLost(NodeFault):
     name = "firewall-rules-lost"
     summary = (
         "Empties every iptables table (IPv4) of a node and sets its policies to ACCEPT, as a "
-        "reload of firewalld does (moby#50443), and nobody tells dockerd. Healed by putting back "
+        "reload of firewalld does (moby#50443), unknown to dockerd. Healed by putting back "
         "what there was."
     )
     needs = ("iptables",)
     proof = "no rule is listed any more; healed: every rule that there was is listed"
-    remembers: ClassVar[tuple[str, ...]] = ("saved", "dockerd")
+    needed_to_heal = ("saved", "dockerd")
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial, node)
-        self.saved = ""
-        """The rules that there were, in iptables-save's words."""
-        self.dockerd = 0
-        """The pid of the dockerd that had written them."""
+    saved: str = state("")
+    """The rules that there were, as iptables-save writes them."""
+    dockerd: int = state(0)
+    """The pid of the dockerd that had written them."""
 
     def precheck(self) -> None:
-        """There must be rules to lose."""
+        """Require rules to lose."""
         self.require_dockerd()
         self.saved = self._listed()
         self.dockerd = self.node.dockerd.pid
@@ -173,7 +168,7 @@ class FirewallRulesLost(NodeFault):
         self._restore(iptables_save.emptied(self.saved))
 
     def evidence(self) -> str:
-        """No rule of those is left."""
+        """Check that none of the rules is left."""
         if left := iptables_save.rules_in(self._listed()) & iptables_save.rules_in(self.saved):
             raise FaultError(f"{len(left)} iptables rules are still on {self.node.name}")
         return f"{len(iptables_save.rules_in(self.saved))} rules are gone"
@@ -184,7 +179,7 @@ class FirewallRulesLost(NodeFault):
             self._restore(iptables_save.merged(self.saved, self._listed()))
 
     def evidence_of_healing(self) -> str:
-        """All rules are back, or the dockerd that needed them is gone."""
+        """Check that all rules are back, or that the dockerd that needed them is gone."""
         if not self._same():
             return "the dockerd that had written them is gone, and the next one writes its own"
         if missing := iptables_save.rules_in(self.saved) - iptables_save.rules_in(self._listed()):
@@ -212,25 +207,23 @@ class NeighboursForgotten(NodeFault):
     )
     needs = ("vxlan",)
     proof = "none of the entries is listed any more; healed: they are"
-    remembers: ClassVar[tuple[str, ...]] = ("entries",)
+    needed_to_heal = ("entries",)
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial, node)
-        self.entries: list[list[str]] = []
-        """Namespace (path and inode), then what iproute2's commands have after add and del."""
+    entries: list[list[str]] = state(factory=list)
+    """Namespace (path and inode), then what iproute2's commands have after add and del."""
 
     def precheck(self) -> None:
-        """There must be entries."""
+        """Require entries."""
         self.require_up()
         self.entries = self._listed()
         if not self.entries:
             raise FaultError(
-                f"the overlay networks of {self.node.name} know of no task on another node"
+                f"the overlay networks of {self.node.name} have no task on another node"
             )
 
     def describe(self) -> dict[str, Any]:
-        """The node, and how many entries."""
-        return {"target": self.node.name, "entries": len(self.entries)}
+        """Return the node, and how many entries."""
+        return {**super().describe(), "entries": len(self.entries)}
 
     def apply(self) -> None:
         """Delete each entry."""
@@ -238,7 +231,7 @@ class NeighboursForgotten(NodeFault):
             self._change("del", entry)
 
     def evidence(self) -> str:
-        """None of them is listed."""
+        """Check that none of them is listed."""
         if left := [entry for entry in self._listed() if entry in self.entries]:
             raise FaultError(f"{len(left)} entries are still on {self.node.name}")
         return f"{len(self.entries)} entries are gone"
@@ -253,9 +246,9 @@ class NeighboursForgotten(NodeFault):
                 self._change("replace", entry)
 
     def evidence_of_healing(self) -> str:
-        """Those that could come back are back."""
+        """Check that those that could be put back are back."""
         if not self.node.up:
-            return "the node is off, and what it knew with it"
+            return "the node is off, and its entries are gone with it"
         there = self._listed()
         expected = [entry for entry in self.entries if self._same(entry)]
         if missing := [entry for entry in expected if entry not in there]:
@@ -287,8 +280,8 @@ class NeighboursForgotten(NodeFault):
         return self.node.run(["stat", "-L", "-c", "%i", path], check=False).text == inode
 
     def _change(self, verb: str, entry: list[str]) -> None:
-        path, _, program, thing, *words = entry
-        argv = ["nsenter", f"--net={path}", program, thing, verb, *words]
+        path, _, program, thing, *arguments = entry
+        argv = ["nsenter", f"--net={path}", program, thing, verb, *arguments]
         self.node.run(argv, check=verb != "del")
 
 
@@ -298,6 +291,6 @@ def _command_of(entry: dict[str, Any]) -> list[str]:
     if "mac" in entry and "dst" in entry and device.startswith("vxlan"):
         return ["bridge", "fdb", entry["mac"], "dev", device, "dst", entry["dst"], "self"]
     if "lladdr" in entry and device.startswith("vxlan"):
-        words = [entry["dst"], "lladdr", entry["lladdr"], "dev", device, "nud", "permanent"]
-        return ["ip", "neigh", *words]
+        arguments = [entry["dst"], "lladdr", entry["lladdr"], "dev", device, "nud", "permanent"]
+        return ["ip", "neigh", *arguments]
     return []

@@ -6,9 +6,9 @@
      `- class 5c4a:N     packets that the rules of the fault in slot N gave this priority
          `- leaf         netem or tbf
 
-A port stands for what one place hears: all that others send to it leaves the bridge there. A tree
-is only laid where the kernel's own "no queue" was; a port that carries somebody else's qdisc is
-refused. A node that boots again has a new cable without a tree: :class:`PortWatch` lays it again.
+A port carries what one place receives: all that others send to it leaves the bridge there. A tree
+is only attached where the kernel's own "noqueue" was; a port that carries another qdisc is
+refused. A node that boots again has a new cable without a tree: :class:`PortWatch` notices.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from harness.errors import FaultError, HarnessError
 from harness.faults.network.fabric import Fabric
 
 HANDLE = "5c4a:"
-"""The major number that all of our trees have, and nobody else's."""
+"""The major number that all of our trees have, and no others."""
 
 #: More than a port ever carries; htb wants a number, and must not be what limits anything.
 _UNLIMITED = "40gbit"
 
 _FREE = ("noqueue",)
 
-#: Link events; see rtnetlink(7). The socket is only a bell, what rang it is looked up.
+#: Link events; see rtnetlink(7). An event only says that something changed; what did is looked up.
 _RTMGRP_LINK = 1
 
-#: One tree is laid or lifted at a time, for faults share it.
-_LAYING = threading.Lock()
+#: One tree is changed at a time, for faults share it.
+_CHANGING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Leaf:
 
 
 def priority(slot: int) -> str:
-    """The priority that leads a packet into the leaf of a slot, as nft writes it."""
+    """Return the priority that leads a packet into the leaf of a slot, as nft writes it."""
     return f"{HANDLE}{slot:x}"
 
 
 def leaves(fabric: Fabric, slot: int) -> list[Leaf]:
-    """The queues of a slot, on all ports."""
+    """Return the queues of a slot, on all ports."""
     return [
         Leaf(
             port=qdisc["dev"],
@@ -74,7 +74,7 @@ def leaves(fabric: Fabric, slot: int) -> list[Leaf]:
 
 
 def foreign(fabric: Fabric, ports: Iterable[str]) -> dict[str, str]:
-    """Ports that carry a qdisc of somebody else, and which."""
+    """Return the ports that carry a qdisc that is not ours, and which."""
     return {
         port: root["kind"]
         for port, root in _roots(fabric.qdiscs()).items()
@@ -82,14 +82,16 @@ def foreign(fabric: Fabric, ports: Iterable[str]) -> dict[str, str]:
     }
 
 
-def lay(fabric: Fabric, ports: Iterable[str], slot: int, leaf: str) -> list[str]:
-    """Put a leaf (in tc's words) on those of the ports that are there and have none; which those
-    are. Raises :class:`FaultError` for a port that carries somebody else's qdisc."""
-    with _LAYING:
+def attach(fabric: Fabric, ports: Iterable[str], slot: int, leaf: str) -> list[str]:
+    """Attach a leaf (tc's arguments) to those of the ports that exist and have none.
+
+    Returns these ports. Raises :class:`FaultError` for a port that carries a qdisc not ours.
+    """
+    with _CHANGING:
         qdiscs = fabric.qdiscs()
         roots = _roots(qdiscs)
-        laid = {qdisc["dev"] for qdisc in qdiscs if qdisc.get("parent") == priority(slot)}
-        new = [port for port in sorted(set(ports)) if port in roots and port not in laid]
+        attached = {qdisc["dev"] for qdisc in qdiscs if qdisc.get("parent") == priority(slot)}
+        new = [port for port in sorted(set(ports)) if port in roots and port not in attached]
         commands = []
         for port in new:
             if not _ours(roots[port]):
@@ -109,9 +111,9 @@ def lay(fabric: Fabric, ports: Iterable[str], slot: int, leaf: str) -> list[str]
         return new
 
 
-def lift(fabric: Fabric, slot: int) -> None:
-    """Take a slot's leaves off every port, and the trees that have none left."""
-    with _LAYING:
+def detach(fabric: Fabric, slot: int) -> None:
+    """Detach a slot's leaves from every port, and the trees that have none left."""
+    with _CHANGING:
         qdiscs = fabric.qdiscs()
         used = {qdisc["dev"] for qdisc in qdiscs if _in_tree(qdisc, but=slot)}
         for port, root in _roots(qdiscs).items():
@@ -140,7 +142,7 @@ class PortWatch:
         self._wake, self._waker = os.pipe()
         door = fabric.door()
         try:
-            self._bell = door.call(_bell)
+            self._events = door.call(_link_events)
         finally:
             door.close()
         self._thread = threading.Thread(target=self._watch, name="port-watch", daemon=True)
@@ -150,28 +152,28 @@ class PortWatch:
         """End the watch; raises what went wrong in it."""
         os.close(self._waker)
         self._thread.join()
-        self._bell.close()
+        self._events.close()
         os.close(self._wake)
         if self._trouble is not None:
             raise self._trouble
 
     def _watch(self) -> None:
         while True:
-            ready, _, _ = select.select([self._bell.fileno(), self._wake], [], [])
+            ready, _, _ = select.select([self._events.fileno(), self._wake], [], [])
             if self._wake in ready:
                 return
-            with contextlib.suppress(OSError):  # more rings than the buffer held: one is enough
-                self._bell.recv(1 << 16)
+            with contextlib.suppress(OSError):  # more events than the buffer held: one is enough
+                self._events.recv(1 << 16)
             try:
                 self._changed()
             except HarnessError as error:
                 self._trouble = error
 
 
-def _bell() -> socket.socket:
-    bell = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    bell.bind((0, _RTMGRP_LINK))
-    return bell
+def _link_events() -> socket.socket:
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    events.bind((0, _RTMGRP_LINK))
+    return events
 
 
 def _roots(qdiscs: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

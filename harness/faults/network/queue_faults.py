@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 from harness.errors import FaultError, HarnessError, MissingError, UsageError
-from harness.faults.links import Links
 from harness.faults.network import qdisc_tree, rules
-from harness.faults.network.link_fault import PLANE, LinkFault
+from harness.faults.network.link_fault import PLANE_HELP, LinkFault, PacketCounts
 from harness.faults.network.netem import (
     Burst,
     Corrupt,
@@ -22,19 +21,18 @@ from harness.faults.network.netem import (
     netem,
     read_back,
 )
-from harness.faults.parameter import Parameter, choice, duration, rate, share
-from harness.faults.planes import EVERYTHING, IP, Plane
+from harness.faults.parameter import DURATION, PLANE, RATE, SHARE, SOME, one_of, parameter, state
+from harness.faults.planes import Plane
 from harness.lab import probe_features
-from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
 #: Every fault with a queue in this process; injected are those that have a slot.
-_SHAPED: WeakSet[ShapedLinks] = WeakSet()
+_QUEUED: WeakSet[QueueFault] = WeakSet()
 
 _PASSED_WITHIN = 5.0
 
 
-class ShapedLinks(LinkFault):
+class QueueFault(LinkFault):
     """Packets of a plane that enter these links go through a queue at their destination's port.
 
     Two of these cannot hold for the same packets, for a packet has one queue: what is wanted at
@@ -49,30 +47,26 @@ class ShapedLinks(LinkFault):
     kind: ClassVar[str]
     """The leaf's qdisc."""
 
-    def __init__(self, trial: Trial, links: Links, *, plane: str | Plane) -> None:
-        super().__init__(trial, links, plane=plane)
-        self._watch: qdisc_tree.PortWatch | None = None
-        _SHAPED.add(self)
+    _watch: qdisc_tree.PortWatch | None = state(None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _QUEUED.add(self)
 
     def leaf(self) -> str:
-        """The leaf, in tc's words."""
+        """Return the leaf, as tc's arguments."""
         raise NotImplementedError
 
-    def wrong_with(self, options: dict[str, Any]) -> str:
-        """What of the leaf's settings is not as asked for; "" if nothing."""
+    def mismatch(self, options: dict[str, Any]) -> str:
+        """Return which of the leaf's settings is not as asked for; "" if they all are."""
         raise NotImplementedError
-
-    def shown(self) -> str:
-        """What its packets meet, for the evidence."""
-        return self.leaf()
 
     @property
-    def tally(self) -> tuple[int, int]:
-        """Packets that left its queues or wait there, and packets that were dropped in them."""
+    def packet_counts(self) -> PacketCounts:
+        """Packets that were dropped in its queues, and packets that entered them."""
         found = qdisc_tree.leaves(self.fabric, self.slot) if self.slot else []
-        return sum(leaf.passed + leaf.waiting for leaf in found), sum(
-            leaf.dropped for leaf in found
-        )
+        lost = sum(leaf.dropped for leaf in found)
+        return PacketCounts(lost, lost + sum(leaf.passed + leaf.waiting for leaf in found))
 
     # -- its life ------------------------------------------------------------------------------
 
@@ -81,20 +75,22 @@ class ShapedLinks(LinkFault):
         return [f"meta priority set {qdisc_tree.priority(slot)} counter name {rules.HIT}"]
 
     def precheck(self) -> None:
-        """The qdiscs must be there and the ports free, and no other queue for the same packets."""
+        """Require the qdiscs, free ports, and no other queue for the same packets."""
         super().precheck()
         for feature in self.needs:
             if not probe_features().has(feature):
                 raise MissingError(
-                    f"{self.name} needs {feature}, which this kernel has not",
-                    hint="take the microvm lab (--lab microvm), whose kernel has it",
+                    f"{self.name} needs {feature}, which this kernel does not have",
+                    hint="use the microvm lab (--lab microvm), whose kernel has it",
                 )
         for port, what in qdisc_tree.foreign(self.fabric, self._ports()).items():
             raise FaultError(f"the port of {port} carries a qdisc {what} that is not the harness's")
-        for other in _SHAPED:
+        for other in _QUEUED:
             if other is self or not other.slot or other.links.lab is not self.links.lab:
                 continue
-            if self.plane.meets(other.plane) and (both := self.links.pairs() & other.links.pairs()):
+            if self.traffic.meets(other.traffic) and (
+                both := self.links.pairs() & other.links.pairs()
+            ):
                 source, destination = min(both)
                 raise FaultError(
                     f"{self.name} contradicts {other.name} on {other.links}: a packet from "
@@ -103,26 +99,25 @@ class ShapedLinks(LinkFault):
                 )
 
     def apply(self) -> None:
-        """Lay the queues, then have the rules lead into them."""
+        """Attach the queues, then the rules that lead into them."""
         super().apply()
-        qdisc_tree.lay(self.fabric, self._ports(), self.slot, self.leaf())
-        self._watch = qdisc_tree.PortWatch(self.fabric, self._lay_again)
+        qdisc_tree.attach(self.fabric, self._ports(), self.slot, self.leaf())
+        self._watch = qdisc_tree.PortWatch(self.fabric, self._attach_again)
 
     def evidence(self) -> str:
-        """The settings are the kernel's, and the probes went in."""
+        """Check that the kernel has the settings, and that the probes went into the queue."""
         found = qdisc_tree.leaves(self.fabric, self.slot)
         if not found:
             raise FaultError(f"{self.name} has no queue on any port of {self.links}")
         for leaf in found:
-            if leaf.kind != self.kind or (wrong := self.wrong_with(leaf.options)):
+            if leaf.kind != self.kind or (wrong := self.mismatch(leaf.options)):
                 what = wrong if leaf.kind == self.kind else f"it is a {leaf.kind}"
                 raise FaultError(f"the queue at {leaf.port} is not as asked for: {what}")
         marked = super().evidence()
         count = self._counted(rules.HIT)
 
         def passed() -> int | NotYet:
-            through = sum(self.tally)
-            return through or NotYet("no packet has been in the queues")
+            return self.packet_counts.seen or NotYet("no packet has been in the queues")
 
         if count:
             try:
@@ -130,14 +125,14 @@ class ShapedLinks(LinkFault):
             except HarnessError as error:
                 raise FaultError(f"{self.name} shows no effect: {error.what}") from None
         at = ", ".join(sorted(leaf.port for leaf in found))
-        return f"{self.shown()} at {at}; {marked}"
+        return f"{self.leaf()} at {at}; {marked}"
 
-    def words_of_evidence(self, sent: int, counted: int) -> str:
-        """How many packets were led into the queues."""
+    def evidence_text(self, sent: int, counted: int) -> str:
+        """Return how many packets were led into the queues."""
         return f"{counted} packets were led into it, {min(sent, counted)} of them probes"
 
     def undo(self) -> None:
-        """Take the rules out, then the queues; what waits in them is lost."""
+        """Remove the rules, then the queues; what waits in them is lost."""
         watch, self._watch = self._watch, None
         try:
             if watch is not None:
@@ -145,10 +140,10 @@ class ShapedLinks(LinkFault):
         finally:
             super().undo()
             if self.slot:
-                qdisc_tree.lift(self.fabric, self.slot)
+                qdisc_tree.detach(self.fabric, self.slot)
 
     def evidence_of_healing(self) -> str:
-        """Neither rules nor queues are left."""
+        """Check that neither rules nor queues are left."""
         if self.slot and (left := qdisc_tree.leaves(self.fabric, self.slot)):
             raise FaultError(f"the port of {left[0].port} still has the queue of {self.name}")
         return f"{super().evidence_of_healing()}, and its queues too"
@@ -156,73 +151,61 @@ class ShapedLinks(LinkFault):
     def _ports(self) -> set[str]:
         return {destination for _, destination in self.links.pairs()}
 
-    def _lay_again(self) -> None:
+    def _attach_again(self) -> None:
         # Another process may have healed it meanwhile.
         if self._watch and self.slot and rules.table_of(self.slot) in self.fabric.tables():
-            qdisc_tree.lay(self.fabric, self._ports(), self.slot, self.leaf())
+            qdisc_tree.attach(self.fabric, self._ports(), self.slot, self.leaf())
 
 
-class Impairment(ShapedLinks):
+class NetemFault(QueueFault):
     """What netem does to packets, by one or more of its effects."""
 
     needs = ("nftables", "htb", "netem")
     kind = "netem"
 
-    def __init__(
-        self, trial: Trial, links: Links, effects: Sequence[Effect], *, plane: str | Plane
-    ) -> None:
-        super().__init__(trial, links, plane=plane)
-        self.effects = tuple(effects)
-        self.leaf()  # what cannot be together is refused now
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.leaf()  # effects that cannot be combined are refused now
+
+    def effects(self) -> list[Effect]:
+        """Return netem's effects, from the parameters."""
+        raise NotImplementedError
 
     def leaf(self) -> str:
-        """netem with all its effects."""
-        return netem(self.effects)
+        """Return netem with all its effects."""
+        return netem(self.effects())
 
-    def wrong_with(self, options: dict[str, Any]) -> str:
-        """What netem does otherwise than it was told."""
-        return read_back(self.effects, options)
-
-    def settings(self) -> dict[str, Any]:
-        """The effects' own parameters."""
-        return {name: value for effect in self.effects for name, value in effect.facts().items()}
+    def mismatch(self, options: dict[str, Any]) -> str:
+        """Return what netem does otherwise than asked for."""
+        return read_back(self.effects(), options)
 
 
-class NetworkDelay(Impairment):
-    """Packets come later."""
+_DELAY = DURATION.between("0s", "60s")
+
+
+class NetworkDelay(NetemFault):
+    """Packets arrive later."""
 
     name = "network-delay"
     summary = (
         "Delays packets; with jitter by an amount drawn from a distribution, which reorders them."
     )
-    parameters = (
-        PLANE,
-        Parameter("delay", duration, "s", "added to each packet, each way among the links"),
-        Parameter("jitter", duration, "s", "the distribution's width", default="0s"),
-        Parameter(
-            "distribution",
-            choice(*Delay.DISTRIBUTIONS),
-            "",
-            "how delays are drawn around their mean",
-            default="normal",
-        ),
+
+    delay: float = parameter(
+        _DELAY, "added to each packet, in each direction of the links", kw_only=False
+    )
+    jitter: float = parameter(_DELAY, "the distribution's width", default="0s")
+    distribution: str = parameter(
+        one_of(*Delay.DISTRIBUTIONS), "how delays are drawn around their mean", default="normal"
     )
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        delay: float,
-        jitter: float = 0.0,
-        distribution: str = "normal",
-        plane: str | Plane = EVERYTHING,
-    ) -> None:
-        super().__init__(trial, links, [Delay(delay, jitter, distribution)], plane=plane)
+    def effects(self) -> list[Effect]:
+        """Return one delay."""
+        return [Delay(self.delay, self.jitter, self.distribution)]
 
 
-class NetworkLossBursts(Impairment):
-    """Gilbert and Elliott's model: a good state and a bad one, each with a loss of its own."""
+class NetworkLossBursts(NetemFault):
+    """The Gilbert-Elliott model: a good state and a bad one, each with a loss of its own."""
 
     name = "network-loss-bursts"
     summary = (
@@ -230,30 +213,18 @@ class NetworkLossBursts(Impairment):
         "the two from packet to packet. netem's correlated loss is not offered, for it does not "
         "keep its rate."
     )
-    parameters = (
-        PLANE,
-        Parameter("to_bad", share, "1", "probability, per packet, that a good link turns bad"),
-        Parameter("to_good", share, "1", "probability, per packet, that a bad link turns good"),
-        Parameter("bad_loss", share, "1", "loss while it is bad", default="100%"),
-        Parameter("good_loss", share, "1", "loss while it is good", default="0%"),
-    )
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        to_bad: float,
-        to_good: float,
-        bad_loss: float = 1.0,
-        good_loss: float = 0.0,
-        plane: str | Plane = EVERYTHING,
-    ) -> None:
-        effect = Burst(to_bad, to_good, bad_loss, good_loss)
-        super().__init__(trial, links, [effect], plane=plane)
+    to_bad: float = parameter(SHARE, "probability, per packet, that a good link turns bad")
+    to_good: float = parameter(SHARE, "probability, per packet, that a bad link turns good")
+    bad_loss: float = parameter(SHARE, "loss while it is bad", default="100%")
+    good_loss: float = parameter(SHARE, "loss while it is good", default="0%")
+
+    def effects(self) -> list[Effect]:
+        """Return the bursts."""
+        return [Burst(self.to_bad, self.to_good, self.bad_loss, self.good_loss)]
 
 
-class NetworkLossStates(Impairment):
+class NetworkLossStates(NetemFault):
     """netem's four-state Markov model of loss."""
 
     name = "network-loss-states"
@@ -261,165 +232,115 @@ class NetworkLossStates(Impairment):
         "Loses packets by a Markov chain of four states: 1 received in a gap, 2 received within a "
         "burst, 3 lost within a burst, 4 lost alone in a gap."
     )
-    parameters = (
-        PLANE,
-        Parameter("p13", share, "1", "from received to a burst of losses"),
-        Parameter("p31", share, "1", "from a burst back to received", default="100%"),
-        Parameter("p32", share, "1", "from lost to received within a burst", default="0%"),
-        Parameter("p23", share, "1", "from received to lost within a burst", default="100%"),
-        Parameter("p14", share, "1", "a loss that stands alone", default="0%"),
-    )
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        p13: float,
-        p31: float = 1.0,
-        p32: float = 0.0,
-        p23: float = 1.0,
-        p14: float = 0.0,
-        plane: str | Plane = EVERYTHING,
-    ) -> None:
-        super().__init__(trial, links, [FourStates(p13, p31, p32, p23, p14)], plane=plane)
+    p13: float = parameter(SHARE, "from received to a burst of losses")
+    p31: float = parameter(SHARE, "from a burst back to received", default="100%")
+    p32: float = parameter(SHARE, "from lost to received within a burst", default="0%")
+    p23: float = parameter(SHARE, "from received to lost within a burst", default="100%")
+    p14: float = parameter(SHARE, "a single loss outside bursts", default="0%")
+
+    def effects(self) -> list[Effect]:
+        """Return the chain."""
+        return [FourStates(self.p13, self.p31, self.p32, self.p23, self.p14)]
 
 
-class NetworkDuplicate(Impairment):
-    """Some packets come twice."""
+class NetworkDuplicate(NetemFault):
+    """Some packets arrive twice."""
 
     name = "network-duplicate"
     summary = "Sends a share of the packets twice."
-    parameters = (PLANE, Parameter("share", share, "1", "how many are sent twice"))
 
-    def __init__(
-        self, trial: Trial, links: Links, *, share: float, plane: str | Plane = EVERYTHING
-    ) -> None:
-        super().__init__(trial, links, [Duplicate(share)], plane=plane)
+    share: float = parameter(SOME, "the share that is sent twice", kw_only=False)
+
+    def effects(self) -> list[Effect]:
+        """Return the duplication."""
+        return [Duplicate(self.share)]
 
 
-class NetworkCorrupt(Impairment):
+class NetworkCorrupt(NetemFault):
     """Some packets have one bit wrong."""
 
     name = "network-corrupt"
     summary = "Flips one bit in a share of the packets; receivers drop most of them by checksum."
-    parameters = (
-        PLANE,
-        Parameter("share", share, "1", "how many have a bit flipped"),
-    )
 
-    def __init__(
-        self, trial: Trial, links: Links, *, share: float, plane: str | Plane = IP
-    ) -> None:
-        super().__init__(trial, links, [Corrupt(share)], plane=plane)
+    share: float = parameter(SOME, "the share that has a bit flipped", kw_only=False)
+    plane: str | Plane = parameter(PLANE, PLANE_HELP, default="ip")
+
+    def effects(self) -> list[Effect]:
+        """Return the corruption."""
+        return [Corrupt(self.share)]
 
 
-class NetworkReorder(Impairment):
+class NetworkReorder(NetemFault):
     """Some packets overtake others."""
 
     name = "network-reorder"
     summary = "Delays packets but for a share of them, which go at once and so overtake the others."
-    parameters = (
-        PLANE,
-        Parameter("share", share, "1", "how many go at once"),
-        Parameter("delay", duration, "s", "of the others", default="10ms"),
-    )
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        share: float,
-        delay: float = 0.01,
-        plane: str | Plane = EVERYTHING,
-    ) -> None:
-        super().__init__(trial, links, [Delay(delay), Reorder(share)], plane=plane)
+    share: float = parameter(SOME, "the share that goes at once", kw_only=False)
+    delay: float = parameter(_DELAY, "of the others", default="10ms")
+
+    def effects(self) -> list[Effect]:
+        """Return the delay, and who is spared it."""
+        return [Delay(self.delay), Reorder(self.share)]
 
 
-class NetworkImpaired(Impairment):
+class NetworkImpaired(NetemFault):
     """Several of netem's effects at once."""
 
     name = "network-impaired"
     summary = "Delays, loses, duplicates, corrupts and reorders the same packets in one queue."
-    parameters = (
-        PLANE,
-        Parameter("delay", duration, "s", "added to each packet", default="0s"),
-        Parameter("jitter", duration, "s", "the normal distribution's width", default="0s"),
-        Parameter("loss", share, "1", "how many are lost, each for itself", default="0%"),
-        Parameter("duplicate", share, "1", "how many are sent twice", default="0%"),
-        Parameter("corrupt", share, "1", "how many have a bit flipped", default="0%"),
-        Parameter("reorder", share, "1", "how many are not delayed", default="0%"),
-    )
 
-    def __init__(
-        self,
-        trial: Trial,
-        links: Links,
-        *,
-        delay: float = 0.0,
-        jitter: float = 0.0,
-        loss: float = 0.0,
-        duplicate: float = 0.0,
-        corrupt: float = 0.0,
-        reorder: float = 0.0,
-        plane: str | Plane = EVERYTHING,
-    ) -> None:
+    delay: float = parameter(_DELAY, "added to each packet", default="0s")
+    jitter: float = parameter(_DELAY, "the normal distribution's width", default="0s")
+    loss: float = parameter(SHARE, "the share that is lost, each independently", default="0%")
+    duplicate: float = parameter(SHARE, "the share that is sent twice", default="0%")
+    corrupt: float = parameter(SHARE, "the share that has a bit flipped", default="0%")
+    reorder: float = parameter(SHARE, "the share that is not delayed", default="0%")
+
+    def effects(self) -> list[Effect]:
+        """Return those effects that are not 0; :class:`UsageError` if all are."""
         effects: list[Effect] = []
-        if delay or jitter:
-            effects.append(Delay(delay, jitter))
-        if loss:
-            effects.append(Loss(loss))
-        if duplicate:
-            effects.append(Duplicate(duplicate))
-        if corrupt:
-            effects.append(Corrupt(corrupt))
-        if reorder:
-            effects.append(Reorder(reorder))
+        if self.delay or self.jitter:
+            effects.append(Delay(self.delay, self.jitter))
+        if self.loss:
+            effects.append(Loss(self.loss))
+        if self.duplicate:
+            effects.append(Duplicate(self.duplicate))
+        if self.corrupt:
+            effects.append(Corrupt(self.corrupt))
+        if self.reorder:
+            effects.append(Reorder(self.reorder))
         if not effects:
-            raise UsageError("nothing is to be done to the packets", hint="give a delay, a loss, …")
-        super().__init__(trial, links, effects, plane=plane)
+            raise UsageError(f"{self.name} has no effect", hint="give a delay, a loss, …")
+        return effects
 
 
-class NetworkRate(ShapedLinks):
+class NetworkRate(QueueFault):
     """A narrow link."""
 
     name = "network-rate"
     summary = (
-        "Limits what each destination of the links gets, in all, to a rate (tbf, so it is the same "
-        "on every kernel); what would wait longer than 400 ms is dropped."
-    )
-    parameters = (
-        PLANE,
-        Parameter("rate", rate, "bit/s", "the rate"),
+        "Limits what each destination of the links receives, in all, to a rate (tbf, so it is the "
+        "same on every kernel); what would wait longer than 400 ms is dropped."
     )
     kind = "tbf"
     needs = ("nftables", "htb", "tbf")
 
     #: A bucket must hold a frame that offloading has made of many (64 KiB), or it never passes;
     #: tbf takes such a frame apart when the bucket is smaller.
-    _BUCKET = 16 * 1024
-    _LATENCY = 0.4
+    _BUCKET: ClassVar = 16 * 1024
+    _LATENCY: ClassVar = 0.4
 
-    def __init__(
-        self, trial: Trial, links: Links, *, rate: float, plane: str | Plane = EVERYTHING
-    ) -> None:
-        super().__init__(trial, links, plane=plane)
-        if not isinstance(rate, int | float) or not 8_000 <= rate <= 10_000_000_000:
-            raise UsageError(f"a rate of {rate} bit/s cannot be", hint="from 8kbit to 10gbit")
-        self.rate = round(rate)
-
-    def settings(self) -> dict[str, Any]:
-        """The rate."""
-        return {"rate": self.rate}
+    rate: float = parameter(RATE, "the rate", kw_only=False)
 
     def leaf(self) -> str:
-        """A token bucket."""
+        """Return a token bucket."""
         return (
             f"tbf rate {self.rate}bit burst {self._BUCKET} latency {round(self._LATENCY * 1000)}ms"
         )
 
-    def wrong_with(self, options: dict[str, Any]) -> str:
-        """What the bucket does otherwise than it was told."""
-        told = 8 * int(options.get("rate", 0))  # tc's JSON has bytes a second
-        return "" if abs(told - self.rate) <= 8 else f"its rate is {told} bit/s"
+    def mismatch(self, options: dict[str, Any]) -> str:
+        """Return what the bucket does otherwise than asked for."""
+        rate = 8 * int(options.get("rate", 0))  # tc's JSON has bytes a second
+        return "" if abs(rate - self.rate) <= 8 else f"its rate is {rate} bit/s"

@@ -10,7 +10,7 @@ and on again comes back under its rules.
     plane     by protocol and port                goto effect
     effect    counter seen, then what the fault does, with counter hit
 
-``goto`` and not ``jump``: a packet meets the effect at most once, however many ways it matches
+``goto`` and not ``jump``: a packet meets the effect at most once, however often it matches
 (a gossip packet has port 7946 on both sides), or a loss of 10 % would be one of 19 %.
 """
 
@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable
 
 from harness.errors import UsageError
-from harness.faults.links import Way
+from harness.faults.links import DirectedLinks
 from harness.faults.planes import Plane
 
 PREFIX = "swarm_chaos_"
@@ -38,14 +38,14 @@ DROP = f"counter name {HIT} drop"
 
 
 def table_of(slot: int) -> str:
-    """The name of the table in a slot (from 1 on)."""
+    """Return the name of the table in a slot (from 1 on)."""
     return f"{PREFIX}{slot}"
 
 
-def script(table: str, ways: Iterable[Way], plane: Plane, effect: Iterable[str]) -> str:
-    """The script that makes the table; it fails when there is one of this name already.
+def script(table: str, links: Iterable[DirectedLinks], plane: Plane, effect: Iterable[str]) -> str:
+    """Return the script that creates the table; it fails when there is one of this name already.
 
-    ``effect`` are the statements, a rule each, that a packet on these ways and plane meets.
+    ``effect`` are the statements, a rule each, that a packet on these links and plane meets.
     """
     body = [
         f"create table bridge {table}",
@@ -58,27 +58,28 @@ def script(table: str, ways: Iterable[Way], plane: Plane, effect: Iterable[str])
         *(f"add rule bridge {table} plane {match} goto effect" for match in matches(plane)),
         f"add chain bridge {table} forward "
         f"{{ type filter hook forward priority {_PRIORITY}; policy accept; }}",
-        *(f"add rule bridge {table} forward {way} goto plane" for way in map(direction, ways)),
+        *(f"add rule bridge {table} forward {ports_match(each)} goto plane" for each in links),
     ]
     return "\n".join(body) + "\n"
 
 
 def removal(table: str) -> str:
-    """The script that removes a table, whether it is there or not."""
+    """Return the script that removes a table, whether it exists or not."""
     return f"add table bridge {table}\ndelete table bridge {table}\n"
 
 
-def direction(way: Way) -> str:
-    """The match of a way: by the ports of the bridge a frame comes from and goes to."""
-    if not way.sources:
-        return f"iifname != {_names(way.destinations)} oifname {_names(way.destinations)}"
-    if not way.destinations:
-        return f"iifname {_names(way.sources)} oifname != {_names(way.sources)}"
-    return f"iifname {_names(way.sources)} oifname {_names(way.destinations)}"
+def ports_match(links: DirectedLinks) -> str:
+    """Return the match of links: by the ports of the bridge a frame comes from and goes to."""
+    sources, destinations = links.sources, links.destinations
+    if not sources:
+        return f"iifname != {_names(destinations)} oifname {_names(destinations)}"
+    if not destinations:
+        return f"iifname {_names(sources)} oifname != {_names(sources)}"
+    return f"iifname {_names(sources)} oifname {_names(destinations)}"
 
 
 def matches(plane: Plane) -> list[str]:
-    """The matches of a plane: a packet belongs to it if one of them holds."""
+    """Return the matches of a plane: a packet belongs to it if one of them holds."""
     if not plane.ports:
         return [""] if plane.family == "any" else ["meta protocol { ip, ip6 }"]
     return [
@@ -89,7 +90,7 @@ def matches(plane: Plane) -> list[str]:
 
 
 def losing(share: float) -> list[str]:
-    """Statements that drop each packet with a probability (above 0), to 1 in 2^24."""
+    """Return statements that drop each packet with a probability (above 0), to 1 in 2^24."""
     parts = 1 << 24
     if (number := max(1, round(share * parts))) == parts:
         return [DROP]
@@ -97,14 +98,14 @@ def losing(share: float) -> list[str]:
 
 
 def longer_than(size: int) -> list[str]:
-    """Statements that drop IP packets of more than ``size`` bytes, without a word."""
+    """Return statements that silently drop IP packets of more than ``size`` bytes."""
     return [f"meta protocol {{ ip, ip6 }} meta length > {size} {DROP}"]
 
 
 def _names(names: frozenset[str]) -> str:
     for name in names:
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name of a place on the fabric")
+            raise UsageError(f"{name!r} is not a valid name of a place on the fabric")
     return _set(f'"{name}"' for name in sorted(names))
 
 

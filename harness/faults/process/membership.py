@@ -1,23 +1,22 @@
 """Membership: what an operator does to a swarm's members, by the swarm's own API.
 
-These act on a swarm and name the member by a word: a node's name, or a role such as ``leader``
-or ``worker``, which is looked up when the fault is made.
+These act on a swarm and name the member: by a node's name, or by a role such as ``leader`` or
+``worker``, which is looked up when the fault is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import FaultError, UsageError
 from harness.faults.fault import Fault
-from harness.faults.parameter import Parameter, word
+from harness.faults.parameter import NAME, Named, parameter, state, target
 from harness.lab import Node
 from harness.swarm import NoAnswer, Swarm, ask
-from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
-#: Seconds for a member to notice what was made of it: it hears of a new role with its next
+#: Seconds for a member to notice a change: it gets a new role with its next
 #: assignment and then fetches a certificate.
 _NOTICED_WITHIN = 60.0
 
@@ -30,49 +29,59 @@ _ROTATED_WITHIN = 120.0
 
 _LOOK = 0.4
 
-_NODE = Parameter("node", word, "", "the member: its name, or a role such as worker or leader")
+_MEMBER = Named[Node | str](NAME.read, (Node,))
 
 
 class MemberFault(Fault):
     """A change of one member of a swarm."""
 
     acts_on = "swarm"
-    parameters = (_NODE,)
     excludes = ("membership",)
 
-    def __init__(self, trial: Trial, swarm: Swarm, *, node: str) -> None:
+    swarm: Swarm = target(kw_only=False)
+    node: Node | str = parameter(
+        _MEMBER, "the member: its name, or a role such as worker or leader", kw_only=False
+    )
+    chosen: str = state("")
+    """The member's name: whoever leads later, this is the one."""
+
+    def __post_init__(self) -> None:
         from harness.faults.targets import Targets
 
-        super().__init__(trial)
-        self.swarm = swarm
-        found = Targets(swarm.lab, swarm).nodes(node)
+        super().__post_init__()
+        text = self.node if isinstance(self.node, str) else self.node.name
+        found = Targets(self.swarm.lab, self.swarm).nodes(text)
         if len(found) != 1:
-            raise UsageError(f"{node!r} names {len(found)} members: {self.name} takes one")
+            raise UsageError(f"{text!r} names {len(found)} members: {self.name} takes one")
         self.chosen = found[0].name
-        """The member's name: whoever leads later, this is the one."""
 
     @property
-    def node(self) -> Node:
+    def member(self) -> Node:
         """The member."""
         return self.swarm.lab.node(self.chosen)
 
+    @property
+    def target_name(self) -> str:
+        """The member's name."""
+        return self.chosen
+
     def describe(self) -> dict[str, Any]:
-        """The member."""
+        """Return the member, as the target."""
         return {"target": self.chosen}
 
-    def words_again(self) -> tuple[str, dict[str, str]]:
-        """The member by its name."""
-        target, words = super().words_again()
-        return target, {**words, "node": self.chosen}
+    def text_form(self) -> tuple[str, dict[str, str]]:
+        """Return the swarm, and the member by its name."""
+        swarm, parameters = super().text_form()
+        return swarm, {**parameters, "node": self.chosen}
 
     def _info(self) -> Mapping[str, Any]:
-        """What the node says of its own membership."""
-        said: Mapping[str, Any] = ask(self.node, lambda api: api.info())["Swarm"]
-        return said
+        """What the node reports about its own membership."""
+        info: Mapping[str, Any] = ask(self.member, lambda api: api.info())["Swarm"]
+        return info
 
     def _restore(self) -> None:
-        if not self.node.up or not self.node.dockerd.alive:
-            self.node.start()
+        if not self.member.up or not self.member.dockerd.alive:
+            self.member.start()
 
 
 class NodeDrained(MemberFault):
@@ -80,101 +89,101 @@ class NodeDrained(MemberFault):
 
     name = "node-drained"
     summary = "A member is drained: its tasks are shut down and started elsewhere."
-    proof = "another view lists it as drain, with no task meant to run; healed: as active"
+    proof = "another view lists it as drain, with no task scheduled on it; healed: as active"
 
     def precheck(self) -> None:
-        """It must be a member that is active."""
-        now = self.swarm.member(self.node).availability
+        """Require an active member."""
+        now = self.swarm.member(self.member).availability
         if now != "active":
-            raise FaultError(f"{self.node.name} is set to {now} already")
+            raise FaultError(f"{self.member.name} is set to {now} already")
 
     def apply(self) -> None:
         """Drain it."""
-        self.swarm.set_availability(self.node, "drain")
+        self.swarm.set_availability(self.member, "drain")
 
     def evidence(self) -> str:
-        """It is listed so, and nothing is meant to run on it."""
+        """Check that it is listed as drain, and that no task is scheduled on it."""
         self._wait_listed("drain")
 
-        def none_meant() -> bool | NotYet:
+        def none_scheduled() -> bool | NotYet:
             try:
-                member = self.swarm.member(self.node)
+                member = self.swarm.member(self.member)
                 filters = {"node": member.id, "desired-state": "running"}
                 tasks = self.swarm.ask(lambda api: api.api.tasks(filters=filters))
             except NoAnswer as error:
                 return NotYet(error.what)
-            return NotYet(f"{len(tasks)} tasks are meant to run on it") if tasks else True
+            return NotYet(f"{len(tasks)} tasks are scheduled on it") if tasks else True
 
         wait_for(
-            none_meant,
-            state=f"no task to be meant for {self.node.name}",
+            none_scheduled,
+            state=f"no task to be scheduled on {self.member.name}",
             within=_NOTICED_WITHIN,
             every=_LOOK,
         )
-        return f"{self.node.name} is listed as drain, no task is meant to run on it"
+        return f"{self.member.name} is listed as drain, no task is scheduled on it"
 
     def undo(self) -> None:
         """Make it active, up or down; tasks do not come back by themselves."""
-        self.swarm.set_availability(self.node, "active")
+        self.swarm.set_availability(self.member, "active")
 
     def evidence_of_healing(self) -> str:
-        """It is listed so."""
+        """Check that it is listed as active."""
         self._wait_listed("active")
-        return f"{self.node.name} is listed as active"
+        return f"{self.member.name} is listed as active"
 
     def _wait_listed(self, availability: str) -> None:
         def listed() -> bool | NotYet:
             try:
-                now = self.swarm.member(self.node).availability
+                now = self.swarm.member(self.member).availability
             except NoAnswer as error:
                 return NotYet(error.what)
             return now == availability or NotYet(f"it is listed as {now}")
 
         wait_for(
             listed,
-            state=f"{self.node.name} to be listed as {availability}",
+            state=f"{self.member.name} to be listed as {availability}",
             within=_NOTICED_WITHIN,
             every=_LOOK,
         )
 
 
 class _RoleChanged(MemberFault):
-    """A member is given another role; it notices, gets another certificate, and changes."""
+    """A member gets another role; it notices, gets another certificate, and changes."""
 
-    proof = "the member itself says so, by its own info; healed: it has its role again"
-    _before = ""
-    _after = ""
+    proof = "the member itself reports the new role; healed: it has its role again"
+    _before: ClassVar = ""
+    _after: ClassVar = ""
 
     def precheck(self) -> None:
-        """It must be a ready member with the role that it is to lose."""
-        member = self.swarm.member(self.node)
+        """Require a ready member with the role that it will lose."""
+        member = self.swarm.member(self.member)
         if member.role != self._before or member.state != "ready":
             raise FaultError(
-                f"{self.node.name} is a {member.role} and {member.state}, "
+                f"{self.member.name} is a {member.role} and {member.state}, "
                 f"{self.name} needs a {self._before} that is ready"
             )
         if self._before == "manager" and len(self.swarm.managers) == 1:
-            raise FaultError(f"{self.node.name} is the only manager: it cannot be demoted")
+            raise FaultError(f"{self.member.name} is the only manager: it cannot be demoted")
 
     def apply(self) -> None:
         """Change its role."""
-        self.swarm.set_role(self.node, self._after)
+        self.swarm.set_role(self.member, self._after)
 
     def evidence(self) -> str:
-        """It has noticed."""
+        """Check that it has noticed."""
         self._wait_noticed(self._after)
-        return f"{self.node.name} says of itself that it is a {self._after}"
+        return f"{self.member.name} reports that it is a {self._after}"
 
     def undo(self) -> None:
-        """Give it back its role."""
+        """Give its role back."""
         self._restore()
-        self.swarm.set_role(self.node, self._before)
+        self.swarm.set_role(self.member, self._before)
 
     def evidence_of_healing(self) -> str:
-        """It has noticed, and is listed as ready."""
+        """Check that it has noticed, and is listed as ready."""
         self._wait_noticed(self._before)
-        self.swarm.wait_for_ready([self.node], within=_BACK_WITHIN)
-        return f"{self.node.name} says of itself that it is a {self._before}, and is ready"
+        self.swarm.wait_for_ready([self.member], within=_BACK_WITHIN)
+        return f"{self.member.name} reports that it is a {self._before}, and is ready"
 
     def _wait_noticed(self, role: str) -> None:
         def noticed() -> bool | NotYet:
@@ -183,11 +192,11 @@ class _RoleChanged(MemberFault):
             except NoAnswer as error:
                 return NotYet(error.what)
             now = "manager" if manages else "worker"
-            return now == role or NotYet(f"it says that it is a {now}")
+            return now == role or NotYet(f"it reports that it is a {now}")
 
         wait_for(
             noticed,
-            state=f"{self.node.name} to know that it is a {role}",
+            state=f"{self.member.name} to know that it is a {role}",
             within=_NOTICED_WITHIN,
             every=_LOOK,
         )
@@ -205,112 +214,110 @@ class NodePromoted(_RoleChanged):
     """A worker is promoted to a manager: raft has one more member."""
 
     name = "node-promoted"
-    summary = "A worker is promoted to a manager: raft has one member more."
+    summary = "A worker is promoted to a manager: raft has one more member."
     _before, _after = "worker", "manager"
 
 
 class NodeLeft(MemberFault):
     """A node leaves the swarm by force, a manager without being demoted before.
 
-    Healed by striking it off the list and having it join again, with a new id.
+    Healed by removing it from the list and having it join again, with a new id.
     """
 
     name = "node-left"
     summary = "A node leaves by force (a manager is not demoted before), and joins again."
-    proof = "the node says of itself that it is in no swarm; healed: it is a ready member"
-    remembers = ("role",)
+    proof = "the node reports that it is in no swarm; healed: it is a ready member"
+    needed_to_heal = ("role",)
 
-    def __init__(self, trial: Trial, swarm: Swarm, *, node: str) -> None:
-        super().__init__(trial, swarm, node=node)
-        self.role = ""
+    role: str = state("")
 
     def precheck(self) -> None:
-        """It must be a ready member, and the others must have a majority without it."""
-        member = self.swarm.member(self.node)
+        """Require a ready member, and that the others have a majority without it."""
+        member = self.swarm.member(self.member)
         if member.state != "ready":
-            raise FaultError(f"{self.node.name} is {member.state}: it cannot leave")
+            raise FaultError(f"{self.member.name} is {member.state}: it cannot leave")
         self.role = member.role
         if member.role == "worker":
             return
         members = self.swarm.members()
-        rest = sum(m.reachability == "reachable" for m in members if m.name != self.node.name)
+        rest = sum(m.reachability == "reachable" for m in members if m.name != self.member.name)
         if rest < (needed := self.swarm.quorum):
             raise FaultError(
-                f"without {self.node.name} only {rest} managers are left, {needed} must be: "
+                f"without {self.member.name} only {rest} managers are left, {needed} must be: "
                 "it could not join again"
             )
 
     def apply(self) -> None:
         """Leave."""
-        self.swarm.leave(self.node)
+        self.swarm.leave(self.member)
 
     def evidence(self) -> str:
-        """It is in no swarm."""
+        """Check that it is in no swarm."""
         if (state := self._info()["LocalNodeState"]) != "inactive":
-            raise FaultError(f"{self.node.name} says that it is {state} in a swarm")
-        return f"{self.node.name} says that it is in no swarm"
+            raise FaultError(f"{self.member.name} reports that it is {state} in a swarm")
+        return f"{self.member.name} reports that it is in no swarm"
 
     def undo(self) -> None:
-        """Strike it off the list and have it join again in its role."""
+        """Remove it from the list and have it join again in its role."""
         self._restore()
         if self._info()["LocalNodeState"] != "inactive":
             return
         if self.role == "manager":
-            self.swarm.set_role(self.node, "worker")  # a manager cannot be struck off
+            self.swarm.set_role(self.member, "worker")  # a manager cannot be removed
         wait_for(
             self._forgotten,
-            state=f"{self.node.name} to be struck off",
+            state=f"{self.member.name} to be removed from the list",
             within=_NOTICED_WITHIN,
             every=_LOOK,
         )
-        through = next(node for node in self.swarm.managers if node is not self.node)
+        through = next(node for node in self.swarm.managers if node is not self.member)
         tokens = self.swarm.ask(lambda api: api.api.inspect_swarm(), by=through)["JoinTokens"]
-        self.swarm.join(self.node, token=tokens[self.role.capitalize()], through=through)
+        self.swarm.join(self.member, token=tokens[self.role.capitalize()], through=through)
 
     def evidence_of_healing(self) -> str:
-        """It is listed as ready."""
-        self.swarm.wait_for_ready([self.node], within=_BACK_WITHIN)
-        return f"{self.node.name} is a ready member"
+        """Check that it is listed as ready."""
+        self.swarm.wait_for_ready([self.member], within=_BACK_WITHIN)
+        return f"{self.member.name} is a ready member"
 
     def _forgotten(self) -> bool | NotYet:
         try:
-            self.swarm.forget(self.node)
-            listed = [m for m in self.swarm.members() if m.name == self.node.name]
+            self.swarm.forget(self.member)
+            listed = [m for m in self.swarm.members() if m.name == self.member.name]
         except NoAnswer as error:  # raft has not let go of a manager yet
             return NotYet(error.what)
         return NotYet("it is still listed") if listed else True
 
 
 class RootRotated(Fault):
-    """The swarm gets a new root certificate, and with it every member a new one of its own."""
+    """The swarm gets a new root certificate, and with it every member a new certificate."""
 
     name = "root-rotated"
     summary = "The swarm's root certificate is rotated: every member gets a new certificate."
     acts_on = "swarm"
-    proof = "the API gives a rotation under way or another root; healed: all members trust one root"
+    proof = "the API reports a rotation or another root; healed: all members trust one root"
     excludes = ("membership",)
-    remembers = ("root",)
+    needed_to_heal = ("root",)
 
-    def __init__(self, trial: Trial, swarm: Swarm) -> None:
-        super().__init__(trial)
-        self.swarm = swarm
-        self.root = ""
+    swarm: Swarm = target(kw_only=False)
+    root: str = state("")
+    """The root certificate before the rotation."""
 
-    def describe(self) -> dict[str, Any]:
-        """The swarm."""
-        return {"target": "the swarm"}
+    @property
+    def target_name(self) -> str:
+        """The swarm: there is one."""
+        return "the swarm"
 
     def precheck(self) -> None:
-        """The engine must be able to (17.06), and no rotation be under way."""
+        """Require an engine that can do it (17.06), and no rotation under way."""
         now = self._inspect()
         if "TLSInfo" not in now:
-            raise FaultError("these engines cannot rotate their root: it came with 17.06")
+            raise FaultError("rotating the root needs Docker 17.06 or later")
         if now.get("RootRotationInProgress"):
             raise FaultError("a rotation of the root is under way already")
         self.root = now["TLSInfo"]["TrustRoot"]
 
     def apply(self) -> None:
-        """Ask for it."""
+        """Request the rotation."""
 
         def rotated() -> bool | NotYet:
             try:
@@ -319,14 +326,14 @@ class RootRotated(Fault):
                 authority = spec.setdefault("CAConfig", {})
                 authority["ForceRotate"] = authority.get("ForceRotate", 0) + 1
                 self.swarm.ask(lambda api: api.api.update_swarm(now["Version"]["Index"], spec))
-            except NoAnswer as error:  # "update out of sequence": somebody wrote in between
+            except NoAnswer as error:  # "update out of sequence": another client wrote in between
                 return NotYet(error.what)
             return True
 
-        wait_for(rotated, state="the rotation to be taken", within=_NOTICED_WITHIN, every=_LOOK)
+        wait_for(rotated, state="the rotation to be accepted", within=_NOTICED_WITHIN, every=_LOOK)
 
     def evidence(self) -> str:
-        """It is under way, or done."""
+        """Check that it is under way, or done."""
 
         def begun() -> str | NotYet:
             try:
@@ -342,10 +349,10 @@ class RootRotated(Fault):
         return wait_for(begun, state="a rotation", within=_NOTICED_WITHIN, every=_LOOK)
 
     def undo(self) -> None:
-        """Nothing: the old root is never taken back. The rotation has to end."""
+        """Do nothing: the old root never comes back. The rotation has to end."""
 
     def evidence_of_healing(self) -> str:
-        """Every member has a certificate of the new root."""
+        """Check that every member has a certificate of the new root."""
 
         def done() -> int | NotYet:
             try:
@@ -360,7 +367,7 @@ class RootRotated(Fault):
                 if attrs["Description"].get("TLSInfo", {}).get("TrustRoot") != root
             ]
             if now.get("RootRotationInProgress") or late:
-                return NotYet(f"still without: {', '.join(late) or 'nobody that is listed'}")
+                return NotYet(f"still without: {', '.join(late) or 'no listed member'}")
             if root == self.root:
                 return NotYet("the root is the old one")
             return len(nodes)
@@ -373,8 +380,3 @@ class RootRotated(Fault):
     def _inspect(self) -> dict[str, Any]:
         attrs: dict[str, Any] = self.swarm.ask(lambda api: api.api.inspect_swarm())
         return attrs
-
-
-def member_name(node: Node | str) -> str:
-    """What names a member: itself, or words."""
-    return node if isinstance(node, str) else node.name

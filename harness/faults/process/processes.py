@@ -14,8 +14,8 @@ from harness.swarm import ask
 _SERVICE = "com.docker.swarm.service.name"
 
 
-def inhabitants(node: Node) -> Iterator[int]:
-    """Every process of a node, its init first, as pids on this side."""
+def processes_of(node: Node) -> Iterator[int]:
+    """Yield every process of a node, its init first, as pids on this side."""
     waiting = [node.pid]
     while waiting:
         pid = waiting.pop(0)
@@ -24,7 +24,7 @@ def inhabitants(node: Node) -> Iterator[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """The children of all threads of a process: a Go program forks on whichever it likes."""
+    """Return the children of all threads of a process: a Go program forks on any of them."""
     found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):  # it ended just now
@@ -33,7 +33,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def state_of(pid: int) -> str:
-    """What a process does, as one letter of proc(5) ("S" sleeps, "T" is stopped); "" when gone."""
+    """Return a process's state as one letter of proc(5) ("S": asleep, "T": stopped); "": gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except OSError:
@@ -41,12 +41,12 @@ def state_of(pid: int) -> str:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process runs no more: it is gone, or waits for its parent to take note."""
+    """Return whether a process has ended: it is gone, or a zombie."""
     return state_of(pid) in ("", "Z", "X")
 
 
 def command_of(pid: int) -> list[str]:
-    """A process's command line, word by word; empty when it is gone."""
+    """Return a process's command line; empty when it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
@@ -54,7 +54,7 @@ def command_of(pid: int) -> list[str]:
 
 
 def containerd_of(node: Node) -> Process:
-    """The containerd that a node's dockerd has started; :class:`FaultError` if there is none."""
+    """Return the containerd that a node's dockerd started; :class:`FaultError` if none."""
     for pid in children_of(node.dockerd.pid):
         if _program(pid) in ("containerd", "docker-containerd"):
             return Process(pid, f"containerd on {node.name}")
@@ -62,30 +62,30 @@ def containerd_of(node: Node) -> Process:
 
 
 def shim_of(node: Node, container: str) -> Process:
-    """The shim that holds a container, by the container's id."""
-    for pid in inhabitants(node):
+    """Return the shim of a container, by the container's id."""
+    for pid in processes_of(node):
         if "containerd-shim" in _program(pid) and container in " ".join(command_of(pid)):
             return Process(pid, f"the shim of {container[:12]} on {node.name}")
     raise FaultError(f"no shim on {node.name} holds the container {container[:12]}")
 
 
 def task_of(node: Node, service: str) -> tuple[str, Process]:
-    """A running task of a service on a node: its container's id and its first process.
+    """Return a running task of a service on a node: its container's id and its first process.
 
-    Of several the oldest. :class:`FaultError` when none runs there.
+    Of several the oldest. :class:`FaultError` if none runs there.
     """
     found = ask(node, lambda api: api.api.containers(filters={"label": f"{_SERVICE}={service}"}))
     if not found:
         raise FaultError(f"no task of {service} runs on {node.name}")
     container = min(found, key=lambda each: (each["Created"], each["Id"]))["Id"]
     inner = ask(node, lambda api: api.api.inspect_container(container))["State"]["Pid"]
-    return container, Process(outer(node, inner), f"{service} on {node.name}")
+    return container, Process(host_pid(node, inner), f"{service} on {node.name}")
 
 
-def outer(node: Node, inner: int) -> int:
-    """The pid on this side of the process that the node itself knows as ``inner``."""
+def host_pid(node: Node, inner: int) -> int:
+    """Return the pid on this side of the process that the node itself knows as ``inner``."""
     depth = len(_pids(node.pid)) - 1
-    for pid in inhabitants(node):
+    for pid in processes_of(node):
         known_as = _pids(pid)
         if len(known_as) > depth and known_as[depth] == inner:
             return pid
@@ -93,7 +93,7 @@ def outer(node: Node, inner: int) -> int:
 
 
 def _pids(pid: int) -> list[int]:
-    """What a process is called in each pid namespace it is in, this side's first."""
+    """A process's pid in each pid namespace it is in, this side's first."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("NSpid:"):

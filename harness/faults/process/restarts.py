@@ -1,4 +1,4 @@
-"""Starting again: the same engine, with other flags, another engine, or after a power cut."""
+"""Restarts: of the same engine, with other flags, as another engine, or after a power cut."""
 
 from __future__ import annotations
 
@@ -6,40 +6,33 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.engine import KNOWN, Engine, engine_at, provide, resolve, same_release
-from harness.errors import FaultError, HarnessError, UsageError
-from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter, flags, word
+from harness.errors import FaultError, HarnessError
+from harness.faults.node_fault import DOCKERD, NodeFault
+from harness.faults.parameter import FLAGS, NAME, Named, parameter, state
 from harness.faults.process.processes import command_of
 from harness.images import Cache
 from harness.lab import Node
 from harness.swarm import ask
-from harness.trial import Trial
 
 
 class DockerdRestarted(NodeFault):
-    """dockerd is stopped in order and started again, with more flags if some are given."""
+    """dockerd is stopped gracefully and started again, with more flags if some are given."""
 
     name = "dockerd-restarted"
-    summary = "dockerd is stopped in order and started again, with other flags if some are given."
-    parameters = (
-        Parameter("flags", flags, "", 'more flags for dockerd, such as "--debug"', default=""),
-    )
+    summary = "Stops dockerd gracefully and starts it again, with more flags if some are given."
     proof = "another pid, whose command line has the flags, answers; healed: it has them no more"
-    excludes = ("dockerd's process",)
-    recorded = ("flags",)
+    excludes = (DOCKERD,)
 
-    def __init__(self, trial: Trial, node: Node, *, flags: Sequence[str] = ()) -> None:
-        super().__init__(trial, node)
-        if isinstance(flags, str) or any(not flag.startswith("-") for flag in flags):
-            raise UsageError(f"{flags!r} are no flags", hint='each one word, such as "--debug"')
-        self.flags = list(flags)
-        self._before = 0
+    flags: Sequence[str] = parameter(
+        FLAGS, 'more flags for dockerd, such as "--debug"', default="", kw_only=False
+    )
+    _before: int = state(0)
 
     def precheck(self) -> None:
-        """dockerd must be running."""
+        """Require a running dockerd."""
         self.require_dockerd()
         self._before = self.node.dockerd.pid
 
@@ -49,7 +42,7 @@ class DockerdRestarted(NodeFault):
         self.node.start(self.flags)
 
     def evidence(self) -> str:
-        """Another process answers, and it was given the flags."""
+        """Check that another process answers, and that it was given the flags."""
         pid = self.node.dockerd.pid
         if pid == self._before:
             raise FaultError(f"dockerd on {self.node.name} is still the process {pid}")
@@ -65,16 +58,24 @@ class DockerdRestarted(NodeFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """It answers, without the flags."""
-        said = self.answers()
+        """Check that it answers, without the flags."""
+        answered = self.answers()
         if self._has_flags():
             raise FaultError(f"dockerd on {self.node.name} still has {shlex.join(self.flags)}")
-        return said
+        return answered
 
     def _has_flags(self) -> bool:
         if not self.flags or not self.node.up or not self.node.dockerd.alive:
             return False
         return any(flag in command_of(self.node.dockerd.pid) for flag in self.flags)
+
+
+def _engine_name(text: str) -> str:
+    resolve(NAME.read(text))  # an unknown name is refused here
+    return text
+
+
+_ENGINE = Named[Engine | str](_engine_name, (Engine,))
 
 
 class EngineChanged(NodeFault):
@@ -86,25 +87,27 @@ class EngineChanged(NodeFault):
 
     name = "engine-changed"
     summary = "A node is shut down and comes back with another engine over the same state."
-    parameters = (Parameter("engine", word, "", "a version, stable, newest, oldest or dir:PATH"),)
-    proof = "the API gives the other version; healed: it gives the former one again"
-    excludes = ("dockerd's process", "the engine")
-    remembers = ("former",)
+    proof = "the API reports the other version; healed: it reports the former one again"
+    excludes = (DOCKERD, "the engine")
+    needed_to_heal = ("former",)
 
-    def __init__(self, trial: Trial, node: Node, *, engine: Engine | str) -> None:
-        super().__init__(trial, node)
-        if isinstance(engine, str):
-            resolve(engine)  # a name that means nothing is refused here
-        self.engine = engine
-        self.former = str(node.engine.rootfs)
+    engine: Engine | str = parameter(
+        _ENGINE, "a version, stable, newest, oldest or dir:PATH", kw_only=False
+    )
+    former: str = state("")
+    """The root file system of the engine that the node had before."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.former = str(self.node.engine.rootfs)
 
     def describe(self) -> dict[str, Any]:
-        """The node, its engine and the other one."""
+        """Return the node, its engine and the other one."""
         wanted = self.engine if isinstance(self.engine, str) else self.engine.version
-        return {"target": self.node.name, "engine": wanted, "former": self.node.engine.version}
+        return {"target": self.target_name, "engine": wanted, "former": self.node.engine.version}
 
     def precheck(self) -> None:
-        """dockerd must be running; the other engine is found, or made."""
+        """Require a running dockerd; find the other engine, or build it."""
         self.require_dockerd()
         if isinstance(self.engine, str):
             self.engine = _engine_for(self.node, self.engine)
@@ -113,13 +116,13 @@ class EngineChanged(NodeFault):
         self.former = str(self.node.engine.rootfs)
 
     def apply(self) -> None:
-        """Stop dockerd in order, switch the node off, and on again with the other engine."""
+        """Stop dockerd gracefully, switch the node off, and on again with the other engine."""
         assert isinstance(self.engine, Engine)
         self._change_to(self.engine)
 
     def evidence(self) -> str:
-        """The API itself tells the version."""
-        return self._tells(self.node.engine)
+        """Check that the API itself reports the version."""
+        return self._reports(self.node.engine)
 
     def undo(self) -> None:
         """Go back the same way, unless the node has its former engine already."""
@@ -128,60 +131,58 @@ class EngineChanged(NodeFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """The API tells the version of the node's engine."""
-        return self._tells(self.node.engine)
+        """Check that the API reports the version of the node's engine."""
+        return self._reports(self.node.engine)
 
     def settle(self) -> None:
-        """Have the other engine stay, as an upgrade does: there is nothing to go back to."""
+        """Keep the other engine, as an upgrade does: the heal will not go back."""
         self.former = str(self.node.engine.rootfs)
         self.heal()
 
     def _change_to(self, engine: Engine) -> None:
         if self.node.up:
-            with suppress(HarnessError):  # one that does not end in order ends with the node
+            with suppress(HarnessError):  # if it does not stop gracefully, it ends with the node
                 self.node.dockerd.stop()
             self.node.kill()
         self.node.install(engine)
         self.node.start()
 
-    def _tells(self, engine: Engine) -> str:
-        told = ask(self.node, lambda api: api.version())["Version"]
-        if not same_release(told, engine.version):
-            raise FaultError(f"{self.node.name} tells version {told}, not {engine.version}")
-        return f"{self.node.name} tells version {told}"
+    def _reports(self, engine: Engine) -> str:
+        version = ask(self.node, lambda api: api.version())["Version"]
+        if not same_release(version, engine.version):
+            raise FaultError(f"{self.node.name} reports version {version}, not {engine.version}")
+        return f"{self.node.name} reports version {version}"
 
 
 class PowerCut(NodeFault):
     """The power of a node goes: every process dies, and what was not synced is lost.
 
     Lost is what lies in folders with a disk of their own (``own-disk``). All else of a node lies
-    in files of this machine, whose page cache does not lose its power: for these it is no more
-    than ``node-killed``. A disk that lies about having synced, or loses a part of a write, is not
-    imitated.
+    in files of this machine, whose page cache keeps its power: for these it is no more
+    than ``node-killed``. Disks that lie about having synced, and torn writes, are not
+    simulated.
     """
 
     name = "power-cut"
     summary = "Every process of a node dies, and what was not synced on its own disks is lost."
     needs = ("a folder with a disk of its own (own-disk)",)
     proof = "no process is left, the disks refuse writes; healed: an unsynced file is not there"
-    excludes = ("dockerd's process",)
+    excludes = (DOCKERD,)
     recorded = ("folders",)
-    remembers = ("folders",)
+    needed_to_heal = ("folders",)
 
     #: Written right before the cut and never synced.
-    MARK = "unsynced-by-swarm-chaos"
+    MARK: ClassVar = "unsynced-by-swarm-chaos"
 
-    def __init__(self, trial: Trial, node: Node) -> None:
-        super().__init__(trial, node)
-        self.folders: list[str] = []
+    folders: list[str] = state(factory=list)
 
     def precheck(self) -> None:
-        """The node must be on, and have a disk of its own."""
+        """Require that the node is on, and has a disk of its own."""
         self.require_up()
         self.folders = list(self.node.disks)
         if not self.folders:
             raise FaultError(
-                f"{self.node.name} has no disk of its own: nothing of it would be lost",
+                f"{self.node.name} has no disk of its own: nothing would be lost",
                 hint="inject own-disk first; node-killed kills a node and loses nothing",
             )
 
@@ -199,7 +200,7 @@ class PowerCut(NodeFault):
         self.node.kill()
 
     def evidence(self) -> str:
-        """No process is left; that the disks refuse has been seen."""
+        """Check that no process is left; that the disks refuse writes was seen in :meth:`apply`."""
         if self.node.up:
             raise FaultError(f"{self.node.name} is still on")
         return f"{self.node.name} has no process left, {', '.join(self.folders)} refused a write"
@@ -209,7 +210,7 @@ class PowerCut(NodeFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """What was not synced is gone, and the API answers."""
+        """Check that what was not synced is gone, and that the API answers."""
         for folder in self.folders:
             if folder in self.node.disks and self._file(folder).exists():
                 self._file(folder).unlink()
@@ -221,7 +222,7 @@ class PowerCut(NodeFault):
 
 
 def _engine_for(node: Node, name: str) -> Engine:
-    """The engine of this name: beside the node's own (in a guest), from the cache, or made."""
+    """The engine of this name: beside the node's own (in a guest), from the cache, or built."""
     versions = {known.version for known in KNOWN if name in (known.version, *known.aliases)}
     for place in sorted(node.engine.rootfs.parent.iterdir()):
         with suppress(HarnessError):

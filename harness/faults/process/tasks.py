@@ -1,4 +1,4 @@
-"""Tasks' processes: killed once, killed again and again, or robbed of their shim."""
+"""Tasks' processes: killed once, killed again and again, or left without their shim."""
 
 from __future__ import annotations
 
@@ -7,46 +7,39 @@ import threading
 import time
 from typing import ClassVar
 
-from harness.errors import FaultError, HarnessError, UsageError
+from harness.errors import FaultError, HarnessError
 from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter, duration, word
+from harness.faults.parameter import DURATION, NAME, parameter, state
 from harness.faults.process.processes import has_ended, shim_of, task_of
 from harness.lab import Node
 from harness.lab.processes import Process
 from harness.swarm import ask
-from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
 #: Seconds for containerd to notice that a container or its shim has ended.
 _NOTICED_WITHIN = 20.0
 
-#: Seconds between two looks for a new task to kill.
+#: Seconds between two searches for a new task to kill.
 _LOOK = 0.1
-
-_SERVICE = Parameter("service", word, "", "the service whose task on the node it is")
 
 
 class _TaskFault(NodeFault):
     """A fault on one task's process: it happens once, and swarm makes up for it."""
 
-    recorded: ClassVar[tuple[str, ...]] = ("service", "container", "pid")
-    remembers: ClassVar[tuple[str, ...]] = ("container", "pid")
+    recorded: ClassVar[tuple[str, ...]] = ("container", "pid")
+    needed_to_heal: ClassVar[tuple[str, ...]] = ("container", "pid")
 
-    def __init__(self, trial: Trial, node: Node, *, service: str) -> None:
-        super().__init__(trial, node)
-        if not service:
-            raise UsageError(f"{self.name} needs the name of a service")
-        self.service = service
-        self.container = ""
-        self.pid = 0
+    service: str = parameter(NAME, "the service whose task on the node it is", kw_only=False)
+    container: str = state("")
+    pid: int = state(0)
 
     def undo(self) -> None:
-        """Nothing: what has ended stays so, and swarm starts another where it sees fit."""
+        """Do nothing: what has ended stays so, and swarm starts another where it decides."""
 
     def evidence_of_healing(self) -> str:
-        """The process that was meant is gone for good."""
+        """Check that the process is gone for good."""
         _require_gone(self.pid, f"the process of {self.service}")
-        return f"{self.container[:12]} has ended; its service is swarm's to complete"
+        return f"{self.container[:12]} has ended; replacing the task is up to swarm"
 
 
 class TaskKilled(_TaskFault):
@@ -54,11 +47,10 @@ class TaskKilled(_TaskFault):
 
     name = "task-killed"
     summary = "The first process of a service's task gets SIGKILL; swarm starts another task."
-    parameters = (_SERVICE,)
     proof = "the process is gone and its container does not run; nothing is left to heal"
 
     def precheck(self) -> None:
-        """A task of the service must run on the node."""
+        """Require a running task of the service on the node."""
         self.require_dockerd()
         self.container, process = task_of(self.node, self.service)
         self.pid = process.pid
@@ -69,28 +61,25 @@ class TaskKilled(_TaskFault):
         _kill(self.pid, f"{self.service} on {self.node.name}")
 
     def evidence(self) -> str:
-        """The process is gone, and the engine knows that the container ended."""
+        """Check that the process is gone, and that the engine knows that the container ended."""
         _require_gone(self.pid, f"the process of {self.service}")
         _wait_ended(self.node, self.container)
         return f"pid {self.pid} is gone, the container {self.container[:12]} does not run"
 
 
 class ShimKilled(_TaskFault):
-    """SIGKILL for the shim that holds a task's container; the engine takes it for ended."""
+    """SIGKILL for the shim of a task's container; the engine considers the container ended."""
 
     name = "shim-killed"
-    summary = "The shim of a task's container gets SIGKILL; the engine takes the task for ended."
-    parameters = (_SERVICE,)
+    summary = "The shim of a task's container gets SIGKILL; the engine considers the task ended."
     proof = "the shim is gone; healed: the process it held is gone too, nothing is orphaned"
-    recorded = ("service", "container", "pid", "shim")
-    remembers = ("container", "pid", "shim")
+    recorded = ("container", "pid", "shim")
+    needed_to_heal = ("container", "pid", "shim")
 
-    def __init__(self, trial: Trial, node: Node, *, service: str) -> None:
-        super().__init__(trial, node, service=service)
-        self.shim = 0
+    shim: int = state(0)
 
     def precheck(self) -> None:
-        """A task of the service must run on the node, under a shim."""
+        """Require a running task of the service on the node, under a shim."""
         self.require_dockerd()
         self.container, process = task_of(self.node, self.service)
         self.pid = process.pid
@@ -104,12 +93,12 @@ class ShimKilled(_TaskFault):
         _kill(self.shim, f"a shim on {self.node.name}")
 
     def evidence(self) -> str:
-        """The shim is gone."""
+        """Check that the shim is gone."""
         _require_gone(self.shim, "the shim")
         return f"shim {self.shim} of {self.container[:12]} is gone"
 
     def undo(self) -> None:
-        """End what the shim held, if nobody else has."""
+        """Kill what the shim held, if it still runs."""
         if not has_ended(self.pid):
             _kill(self.pid, f"{self.service} on {self.node.name}")
 
@@ -119,42 +108,33 @@ class TaskFlapping(NodeFault):
 
     name = "task-flapping"
     summary = "Each task of a service on a node gets SIGKILL once it has lived for a while."
-    parameters = (
-        _SERVICE,
-        Parameter("lives", duration, "s", "how long each task is left alive", default="2s"),
-    )
     proof = "a first task was killed; healed: the killing has ended, with its count"
-    recorded = ("service", "lives")
-    lives_here = True
+    ends_with_process = True
 
-    def __init__(self, trial: Trial, node: Node, *, service: str, lives: float = 2.0) -> None:
-        super().__init__(trial, node)
-        if not service:
-            raise UsageError(f"{self.name} needs the name of a service")
-        if not 0 <= lives < 3600:
-            raise UsageError(f"{self.name}: tasks that live for {lives:g} s cannot be")
-        self.service = service
-        self.lives = lives
-        self.kills: list[float] = []
-        """When a task was killed, by the monotonic clock."""
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+    service: str = parameter(NAME, "the service whose tasks on the node they are", kw_only=False)
+    lives: float = parameter(
+        DURATION.between("0s", "1h"), "how long each task is left alive", default="2s"
+    )
+    kills: list[float] = state(factory=list)
+    """When a task was killed, by the monotonic clock."""
+    _over: threading.Event = state(factory=threading.Event)
+    _thread: threading.Thread | None = state(None)
 
     def precheck(self) -> None:
-        """A task of the service must run on the node."""
+        """Require a running task of the service on the node."""
         self.require_dockerd()
         _, process = task_of(self.node, self.service)
         process.close()
 
     def apply(self) -> None:
-        """Begin."""
+        """Start the thread that kills."""
         self.kills.clear()
         self._over.clear()
-        self._thread = threading.Thread(target=self._go_on, name=f"flap {self.service}")
+        self._thread = threading.Thread(target=self._kill_again, name=f"flap {self.service}")
         self._thread.start()
 
     def evidence(self) -> str:
-        """The first has been killed."""
+        """Check that a first task has been killed."""
         wait_for(
             lambda: bool(self.kills) or NotYet("none was killed"),
             state=f"a task of {self.service} to be killed",
@@ -164,25 +144,25 @@ class TaskFlapping(NodeFault):
         return f"a task of {self.service} on {self.node.name} was killed"
 
     def undo(self) -> None:
-        """End it."""
+        """End the killing."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def evidence_of_healing(self) -> str:
-        """It has ended."""
+        """Check that the killing has ended."""
         if self._thread is not None:
             raise FaultError(f"tasks of {self.service} are still being killed")
         return f"{len(self.kills)} tasks of {self.service} on {self.node.name} were killed"
 
-    def _go_on(self) -> None:
+    def _kill_again(self) -> None:
         since: dict[int, float] = {}
         while not self._over.wait(_LOOK):
             try:
                 _, process = task_of(self.node, self.service)
             except HarnessError:
-                continue  # none runs just now, or nobody can say
+                continue  # none runs just now, or the API does not answer
             try:
                 born = since.setdefault(process.pid, time.monotonic())
                 if time.monotonic() - born >= self.lives:
@@ -217,7 +197,7 @@ def _wait_ended(node: Node, container: str) -> None:
             if "No such container" in error.what:
                 return True
             return NotYet(error.what)
-        return NotYet("it is said to run") if state["Running"] else True
+        return NotYet("it is listed as running") if state["Running"] else True
 
     wait_for(
         ended, state=f"the end of container {container[:12]}", within=_NOTICED_WITHIN, every=0.05

@@ -1,4 +1,4 @@
-"""A node's cgroup controllers in either version, and groups for processes that faults bring."""
+"""A node's cgroup controllers in either version, and cgroups for the processes of faults."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ class Controller:
     group: Path
 
     def has(self, file: str) -> bool:
-        """Whether the kernel offers this file of it."""
+        """Return whether the kernel offers this file of it."""
         return (self.group / file).exists()
 
     def read(self, file: str) -> str:
-        """A file's content; :class:`LabError` when it cannot be read."""
+        """Return a file's content; :class:`LabError` when it cannot be read."""
         try:
             return (self.group / file).read_text().strip()
         except OSError as error:
             raise LabError(f"cannot read {file} of {self.group.name}: {error.strerror}") from error
 
-    def write(self, file: str, words: str) -> None:
-        """Set something; :class:`LabError` with the kernel's reason when it does not take it."""
+    def write(self, file: str, value: str) -> None:
+        """Write a file; :class:`LabError` with the kernel's reason when it refuses the value."""
         try:
-            (self.group / file).write_text(words)
+            (self.group / file).write_text(value)
         except OSError as error:
             raise LabError(
-                f"the kernel does not take {words!r} as {file} of {self.group.name}: "
-                f"{error.strerror}"
+                f"the kernel refuses {value!r} as {file} of {self.group.name}: {error.strerror}"
             ) from error
 
     def below(self, name: str) -> Controller:
-        """The same controller of a group below."""
+        """Return the same controller of a group below."""
         return Controller(self.name, self.version, self.group / name)
 
     def counter(self, file: str, key: str) -> int:
-        """A number from a file of lines ``key value``; 0 when it is not there."""
+        """Return a number from a file of lines ``key value``; 0 when it has no such key."""
         for line in self.read(file).splitlines():
             if line.split()[0] == key:
                 return int(line.split()[1])
@@ -62,29 +61,29 @@ _CALLED_IN_V1 = {"io": "blkio"}
 
 
 def controller(node: Node, name: str) -> Controller:
-    """A node's controller (``cpu``, ``memory``, ``pids``, ``io``).
+    """Return a node's controller (``cpu``, ``memory``, ``pids``, ``io``).
 
-    :class:`FaultError` where the kernel has given it to nobody.
+    :class:`FaultError` where the node has none of this name.
     """
     unified = node.groups.unified
-    if unified is not None and name in _words(unified / "cgroup.controllers"):
+    if unified is not None and name in _split(unified / "cgroup.controllers"):
         return Controller(name, 2, unified)
     wanted = _CALLED_IN_V1.get(name, name)
     for group in node.groups.v1:
         if wanted in group.parents[2].name.split(",") and group.is_dir():
             return Controller(name, 1, group)
-    raise FaultError(f"the cgroup controller {name} is not there for {node.name}")
+    raise FaultError(f"the cgroup controller {name} is not available to {node.name}")
 
 
-def _words(path: Path) -> list[str]:
+def _split(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except OSError:
         return []
 
 
-class Company:
-    """A group below a node's own, for processes of a fault: they can be ended to the last one.
+class FaultCgroup:
+    """A cgroup below a node's own, for processes of a fault: all of them can be killed at once.
 
     Its processes see the node's files and network and die with the node.
     """
@@ -95,17 +94,17 @@ class Company:
 
     @property
     def groups(self) -> list[Path]:
-        """Its groups, one in each hierarchy; they may not be there."""
+        """Its cgroups, one in each hierarchy; they may not exist."""
         return [group / self._name for group in self._node.groups.entry()]
 
     def make(self) -> None:
-        """Make the groups."""
+        """Make the cgroups."""
         for group in self.groups:
             group.mkdir(exist_ok=True)
             inherit_cpuset(group)
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a program in it. What is returned is only the door-keeper: end it by `end`."""
+        """Start a program in it; return the nsenter process (kill the program by :meth:`end`)."""
         return subprocess.Popen(
             joining(self.groups, entering(self._node.pid, NAMESPACES, argv)),
             stdin=subprocess.DEVNULL,
@@ -120,17 +119,17 @@ class Company:
             _move(pid, group)
 
     def release(self, pid: int) -> None:
-        """Move a process back to where the node's own are."""
+        """Move a process back to the node's own cgroups."""
         for group in self._node.groups.leaves():
             _move(pid, group)
 
     def processes(self) -> set[int]:
-        """The processes in it."""
-        return {int(pid) for group in self.groups for pid in _words(group / "cgroup.procs")}
+        """Return the pids of its processes."""
+        return {int(pid) for group in self.groups for pid in _split(group / "cgroup.procs")}
 
     def end(self) -> bool:
-        """Kill what is in it and remove it; whether it is gone. Nothing happens without a node."""
-        gone = [remove_group(group) for group in self.groups]  # each, whatever the others do
+        """Kill its processes and remove it; return whether it is gone, as it is without a node."""
+        gone = [remove_group(group) for group in self.groups]  # each, whatever the others return
         return all(gone)
 
 
@@ -144,7 +143,7 @@ def _move(pid: int, group: Path) -> None:
 
 
 def reap(process: subprocess.Popen[bytes] | None) -> None:
-    """Wait for a door-keeper whose company has been ended."""
+    """Wait for an nsenter process whose cgroup has been ended."""
     if process is None:
         return
     with suppress(ProcessLookupError):

@@ -1,22 +1,18 @@
-"""CPU: a node that may take only a share of one, and a node that shares its own with a hog."""
+"""CPU: a node that gets only a share of one, and a node that competes with busy processes."""
 
 from __future__ import annotations
 
 import subprocess
 import time
 
-from harness.errors import FaultError, LabError, UsageError
+from harness.errors import FaultError, LabError
 from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter, count, share
-from harness.faults.resource.controllers import Company, Controller, controller, reap
-from harness.lab import Node
-from harness.trial import Trial
+from harness.faults.parameter import COUNT, SHARE, parameter, state
+from harness.faults.resource.controllers import Controller, FaultCgroup, controller, reap
 from harness.wait import NotYet, wait_for
 
 _PERIOD = 100_000  # microseconds, the kernel's own default
-_SMALLEST = 0.01  # a quota below 1 ms is refused (kernel/sched/core.c)
 _TAKES_EFFECT_WITHIN = 10.0
-_MOST = 64
 _BUSY = ("sh", "-c", "while :; do :; done")
 
 
@@ -25,19 +21,16 @@ class CpuLimited(NodeFault):
 
     name = "cpu-limited"
     summary = "All processes of a node together get at most a share of one CPU (a cgroup quota)."
-    parameters = (Parameter("share", share, "1", "share of one CPU, from 1%"),)
     needs = ("the cgroup controller cpu with bandwidth control",)
     proof = "the kernel throttles a busy process of the node; healed: no quota is left"
-    recorded = ("share",)
 
-    def __init__(self, trial: Trial, node: Node, *, share: float) -> None:
-        super().__init__(trial, node)
-        if not _SMALLEST <= share <= 1.0:
-            raise UsageError(f"a node cannot be given {share:g} of a CPU: from 0.01 to 1")
-        self.share = share
+    # A quota below 1 ms is refused (kernel/sched/core.c).
+    share: float = parameter(
+        SHARE.between("0.01", "1"), "the share of one CPU, from 1%", kw_only=False
+    )
 
     def precheck(self) -> None:
-        """The node must be on, and the kernel must know quotas."""
+        """Require that the node is on, and that the kernel has quotas."""
         self.require_up()
         cpu = controller(self.node, "cpu")
         if not cpu.has(_quota_file(cpu)):
@@ -49,33 +42,35 @@ class CpuLimited(NodeFault):
         _set_quota(cpu, round(self.share * _PERIOD))
 
     def evidence(self) -> str:
-        """Something busy is throttled in it, within seconds."""
+        """Check that a busy process is throttled in it, within seconds."""
         cpu = controller(self.node, "cpu")
         before = cpu.counter("cpu.stat", "nr_throttled")
-        company = Company(self.node, "witness")
-        company.make()
-        witness = company.start(_BUSY)
+        group = FaultCgroup(self.node, "witness")
+        group.make()
+        witness = group.start(_BUSY)
         try:
 
             def throttled() -> int | NotYet:
                 more = cpu.counter("cpu.stat", "nr_throttled") - before
                 return more if more > 0 else NotYet("nothing was throttled")
 
-            wait_for(throttled, state="the quota to bite", within=_TAKES_EFFECT_WITHIN, every=0.02)
+            wait_for(
+                throttled, state="the quota to take effect", within=_TAKES_EFFECT_WITHIN, every=0.02
+            )
         finally:
-            company.end()
+            group.end()
             reap(witness)
         return f"{self.node.name} is throttled at {self.share:g} of a CPU"
 
     def undo(self) -> None:
-        """Lift the quota; a node that was switched off has none."""
+        """Remove the quota; a node that was switched off has none."""
         if self.node.up:
             _set_quota(controller(self.node, "cpu"), None)
 
     def evidence_of_healing(self) -> str:
-        """No quota is set."""
+        """Check that no quota is set."""
         if self.node.up and (quota := _quota(controller(self.node, "cpu"))) is not None:
-            raise FaultError(f"{self.node.name} has still a quota of {quota} us")
+            raise FaultError(f"{self.node.name} still has a quota of {quota} us")
         return f"{self.node.name} has no quota"
 
 
@@ -87,42 +82,36 @@ class CpuHogged(NodeFault):
 
     name = "cpu-hogged"
     summary = "Busy processes compete with a node's dockerd and tasks for its CPU time."
-    parameters = (
-        Parameter("processes", count, "", "how many are busy", default="2"),
-        Parameter("weight", count, "", "their weight together, in dockerd's own", default="1"),
-    )
     needs = ("the cgroup controller cpu",)
-    proof = "their group's CPU time runs up; healed: the group is gone with all its processes"
-    recorded = ("processes", "weight")
+    proof = "their group uses CPU time; healed: the group is gone with all its processes"
 
-    def __init__(self, trial: Trial, node: Node, *, processes: int = 2, weight: int = 1) -> None:
-        super().__init__(trial, node)
-        if not 1 <= processes <= _MOST:
-            raise UsageError(f"{processes} busy processes cannot be: from 1 to {_MOST}")
-        if not 1 <= weight <= 100:
-            raise UsageError(f"a weight of {weight} cannot be: from 1 to 100")
-        self.processes = processes
-        self.weight = weight
-        self._started: list[subprocess.Popen[bytes]] = []
-        self._company = Company(node, "hog")
+    processes: int = parameter(COUNT.between("1", "64"), "how many are busy", default="2")
+    weight: int = parameter(
+        COUNT.between("1", "100"), "their CPU weight together, in dockerd's own", default="1"
+    )
+    _started: list[subprocess.Popen[bytes]] = state(factory=list)
+
+    @property
+    def _group(self) -> FaultCgroup:
+        return FaultCgroup(self.node, "hog")
 
     def precheck(self) -> None:
-        """The node must be on and have the controller."""
+        """Require that the node is on and has the controller."""
         self.require_up()
         controller(self.node, "cpu")
 
     def apply(self) -> None:
         """Start them."""
-        self._company.make()
+        self._group.make()
         cpu = controller(self.node, "cpu").below("fault-hog")
         if cpu.version == 2:
             cpu.write("cpu.weight", str(100 * self.weight))
         else:
             cpu.write("cpu.shares", str(1024 * self.weight))
-        self._started = [self._company.start(_BUSY) for _ in range(self.processes)]
+        self._started = [self._group.start(_BUSY) for _ in range(self.processes)]
 
     def evidence(self) -> str:
-        """All of them are there, and their CPU time runs up."""
+        """Check that all of them are there, and that they use CPU time."""
 
         def there() -> int | NotYet:
             found = len(self._busy())
@@ -148,23 +137,23 @@ class CpuHogged(NodeFault):
 
     def undo(self) -> None:
         """End them."""
-        gone = self._company.end()
+        gone = self._group.end()
         for process in self._started:
             reap(process)
         self._started.clear()
         if not gone:
-            raise LabError(f"busy processes on {self.node.name} do not end")
+            raise LabError(f"busy processes on {self.node.name} cannot be killed")
 
     def evidence_of_healing(self) -> str:
-        """None is there."""
-        if left := self._company.processes():
+        """Check that none is left."""
+        if left := self._group.processes():
             raise FaultError(f"{len(left)} busy processes are left on {self.node.name}")
         return f"no busy process is left on {self.node.name}"
 
     def _busy(self) -> set[int]:
-        """Those that are inside: the door-keepers are in the group too."""
-        keepers = {process.pid for process in self._started}
-        return self._company.processes() - keepers
+        """Those that run on the node: the nsenter processes are in the group too."""
+        entering = {process.pid for process in self._started}
+        return self._group.processes() - entering
 
     def _cpu_time(self) -> float:
         """Seconds of CPU that the group has used."""

@@ -1,6 +1,6 @@
 """Disks: a folder of a node on a disk of its own, run full or made slow.
 
-A node's files lie on the disk of whoever runs the lab, which no fault may fill or slow down. So a
+A node's files lie on the disk of the lab's host, which no fault may fill or slow down. So a
 folder must be given a disk of its own first (:class:`DiskOwned`, for which dockerd is restarted);
 what can be done to disks is done to those.
 
@@ -15,29 +15,21 @@ import errno
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import FaultError, LabError, UsageError
+from harness.errors import FaultError, LabError
 from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter, choice, count, size
+from harness.faults.parameter import COUNT, SIZE, one_of, parameter, state
 from harness.faults.resource.controllers import Controller, controller
-from harness.lab import Node
 from harness.lab.disks import SMALLEST, Disk
 from harness.lab.dockerd import NAMESPACES, environment
 from harness.lab.nsenter import complete, entering, joining
-from harness.trial import Trial
 
 FOLDERS = {"swarm": "/var/lib/docker/swarm", "docker": "/var/lib/docker"}
-"""Folders that can have a disk of their own, by the words for them."""
+"""Folders that can have a disk of their own, by name."""
 
 _MIB = 1 << 20
-_FOLDER = Parameter(
-    "folder",
-    choice(*FOLDERS),
-    "",
-    "swarm (raft's WAL, certificates, tasks' state) or docker (all of /var/lib/docker)",
-    default="swarm",
-)
 _FILLER = "filler-by-swarm-chaos"
 _WITNESS = "witness-by-swarm-chaos"
 
@@ -50,24 +42,24 @@ _TIMED = 4
 #: Seconds whose share of writes the kernel lets through at once: two of its slices
 #: (block/blk-throttle.c, throtl_slice is a tenth of a second).
 _AT_ONCE = 0.2
-_FASTEST = 1000
 
 
 class _FolderFault(NodeFault):
     """A fault on the disk of one of a node's folders."""
 
-    def __init__(self, trial: Trial, node: Node, *, folder: str = "swarm") -> None:
-        super().__init__(trial, node)
-        if folder not in FOLDERS:
-            raise UsageError(
-                f"{folder!r} is no folder that can have a disk",
-                hint=f"one of: {', '.join(FOLDERS)}",
-            )
-        self.folder = folder
-        self.path = FOLDERS[folder]
+    folder: str = parameter(
+        one_of(*FOLDERS),
+        "swarm (raft's WAL, certificates, tasks' state) or docker (all of /var/lib/docker)",
+        default="swarm",
+    )
+
+    @property
+    def path(self) -> str:
+        """The folder on the node."""
+        return FOLDERS[self.folder]
 
     def disk(self) -> Disk:
-        """The disk that the folder has of its own; :class:`FaultError` if it has none."""
+        """Return the folder's own disk; :class:`FaultError` if it has none."""
         if (disk := self.node.disks.of(self.path)) is None:
             raise FaultError(
                 f"{self.path} on {self.node.name} has no disk of its own: "
@@ -77,57 +69,46 @@ class _FolderFault(NodeFault):
         return disk
 
     def inside(self) -> Path:
-        """The folder, as this side reaches it."""
+        """Return the folder's path on this side."""
         return Path(f"/proc/{self.node.pid}/root{self.path}")
 
 
 class DiskOwned(_FolderFault):
-    """A folder of a node lies on a disk of its own. Dockerd is restarted for it, and back.
+    """A folder of a node lies on a disk of its own. dockerd is restarted for it, and to go back.
 
     A preparation for faults of disks, rather than a fault by itself.
     """
 
     name = "own-disk"
-    summary = "A folder of a node is put on a disk of its own (dockerd restarts): a preparation."
-    parameters = (
-        _FOLDER,
-        Parameter("size", size, "B", "size of the disk", default="256MiB"),
-    )
+    summary = "Puts a folder of a node on a disk of its own (dockerd restarts): a preparation."
     needs = ("loop devices", "mke2fs")
     proof = "the kernel has it mounted there and dockerd answers; healed: it is not, and it does"
-    recorded = ("folder", "size")
 
-    def __init__(
-        self, trial: Trial, node: Node, *, folder: str = "swarm", size: float = 256 * _MIB
-    ) -> None:
-        super().__init__(trial, node, folder=folder)
-        if size < SMALLEST:
-            raise UsageError(
-                f"a disk of {size:g} bytes is too small", hint=f"at least {SMALLEST // _MIB} MiB"
-            )
-        self.size = int(size)
+    size: float = parameter(
+        SIZE.between(f"{SMALLEST // _MIB}MiB"), "size of the disk", default="256MiB"
+    )
 
     def precheck(self) -> None:
-        """dockerd must be running, the folder without a disk, and the content must fit."""
+        """Require a running dockerd, a folder without its own disk, and content that fits."""
         self.require_dockerd()
         if self.node.disks.of(self.path) is not None:
             raise FaultError(f"{self.path} on {self.node.name} has a disk of its own already")
         if (used := self._used()) > 0.9 * self.size:
             raise FaultError(
                 f"{self.path} on {self.node.name} holds {used // _MIB} MiB: "
-                f"a disk of {self.size // _MIB} MiB is too small for it"
+                f"a disk of {int(self.size) // _MIB} MiB is too small for it"
             )
 
     def apply(self) -> None:
         """Stop dockerd, move the folder, start it again."""
         self.node.dockerd.stop()
-        self.node.disks.give(self.path, self.size)
-        # What the node had before is not to be lost when the power goes.
+        self.node.disks.give(self.path, int(self.size))
+        # What the node had before must survive a power cut.
         self.node.run(["sync", "-f", self.path])
         self.node.start()
 
     def evidence(self) -> str:
-        """It is mounted, and the API answers."""
+        """Check that it is mounted, and that the API answers."""
         disk = self.disk()
         return f"{self.path} on {self.node.name} is on device {disk.device}, {self.answers()}"
 
@@ -142,9 +123,9 @@ class DiskOwned(_FolderFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """It is not mounted, and the API answers."""
+        """Check that it is not mounted, and that the API answers."""
         if self.node.disks.of(self.path) is not None:
-            raise FaultError(f"{self.path} on {self.node.name} has still a disk of its own")
+            raise FaultError(f"{self.path} on {self.node.name} still has a disk of its own")
         return f"{self.path} on {self.node.name} has no disk of its own, {self.answers()}"
 
     def _used(self) -> int:
@@ -153,29 +134,18 @@ class DiskOwned(_FolderFault):
 
 
 class DiskFull(_FolderFault):
-    """The disk of a folder is full to the last block, or nearly so."""
+    """The disk of a folder is full to the last block, or nearly."""
 
     name = "disk-full"
     summary = "The disk of a folder is full: writes to it end with ENOSPC."
-    parameters = (
-        _FOLDER,
-        Parameter("room", size, "B", "what is left free", default="0B"),
-    )
     needs = ("a folder with a disk of its own (own-disk)",)
-    proof = "a write to it ends with ENOSPC; healed: the same write is taken"
+    proof = "a write to it ends with ENOSPC; healed: the same write succeeds"
     excludes = ("the disk's room",)
-    recorded = ("folder", "room")
 
-    def __init__(
-        self, trial: Trial, node: Node, *, folder: str = "swarm", room: float = 0.0
-    ) -> None:
-        super().__init__(trial, node, folder=folder)
-        if room < 0:
-            raise UsageError(f"a room of {room:g} bytes cannot be")
-        self.room = int(room)
+    room: float = parameter(SIZE, "what is left free", default="0B")
 
     def precheck(self) -> None:
-        """The node must be on, the folder have a disk with more room than is to be left."""
+        """Require that the node is on, and a disk with more free than ``room``."""
         self.require_up()
         self.disk()
         if (free := _free(self.inside())) <= self.room:
@@ -184,18 +154,18 @@ class DiskFull(_FolderFault):
     def apply(self) -> None:
         """Fill it with a file."""
         with (self.inside() / _FILLER).open("wb") as filler:
-            if (much := _free(self.inside()) - self.room - _MIB) > 0:
+            if (much := int(_free(self.inside()) - self.room - _MIB)) > 0:
                 _allocate(filler.fileno(), much)
             if self.room == 0:
                 _fill_up(filler.fileno())
 
     def evidence(self) -> str:
-        """A write of more than what is left ends with ENOSPC."""
+        """Check that a write of more than what is left ends with ENOSPC."""
         free = _free(self.inside())
         if free > self.room + 2 * _MIB:
             raise FaultError(f"{self.path} on {self.node.name} has {free} bytes free")
-        if _takes(self.inside(), free + _CRUMBS):
-            raise FaultError(f"{self.path} on {self.node.name} takes more than it has free")
+        if _accepts(self.inside(), free + _CRUMBS):
+            raise FaultError(f"{self.path} on {self.node.name} accepts more than it has free")
         return f"{self.path} on {self.node.name}: {free} bytes free, a write ends with ENOSPC"
 
     def undo(self) -> None:
@@ -206,53 +176,44 @@ class DiskFull(_FolderFault):
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """There is room again, and the API answers."""
-        if (self.inside() / _FILLER).exists() or not _takes(self.inside(), _CRUMBS):
+        """Check that there is room again, and that the API answers."""
+        if (self.inside() / _FILLER).exists() or not _accepts(self.inside(), _CRUMBS):
             raise FaultError(f"{self.path} on {self.node.name} is still full")
-        return f"{self.path} on {self.node.name}: a write is taken, {self.answers()}"
+        return f"{self.path} on {self.node.name}: a write succeeds, {self.answers()}"
 
 
 class DiskSlowed(_FolderFault):
-    """The disk of a folder does so many writes a second and no more: each sync waits its turn."""
+    """The disk of a folder does a limited number of writes a second: each sync has to wait."""
 
     name = "disk-slowed"
-    summary = "The disk of a folder does so many writes a second and no more."
-    parameters = (
-        _FOLDER,
-        Parameter("writes", count, "1/s", "how many writes a second", default="20"),
-    )
+    summary = "Limits the writes a second of a folder's disk."
     needs = (
         "a folder with a disk of its own (own-disk)",
         "the cgroup controller io with throttling",
     )
-    proof = "synced writes take the time that follows; healed: the device has no throttle"
+    proof = "synced writes take as long as the limit says; healed: the device has no throttle"
     excludes = ("the disk's speed",)
-    recorded = ("folder", "writes")
-    remembers = ("device",)
+    needed_to_heal = ("device",)
 
-    def __init__(
-        self, trial: Trial, node: Node, *, folder: str = "swarm", writes: int = 20
-    ) -> None:
-        super().__init__(trial, node, folder=folder)
-        if not 1 <= writes <= _FASTEST:
-            raise UsageError(f"{writes} writes a second cannot be: from 1 to {_FASTEST}")
-        self.writes = writes
-        self.device = ""
+    writes: int = parameter(
+        replace(COUNT.between("1", "1000"), unit="1/s"), "how many writes a second", default="20"
+    )
+    device: str = state("")
 
     def precheck(self) -> None:
-        """The folder must have a disk, and the kernel must be able to throttle."""
+        """Require a folder with its own disk, and a kernel that can throttle it."""
         self.require_up()
         self.device = self.disk().device
         io = controller(self.node, "io")
         if not io.has(_throttle_file(io)):
-            raise FaultError(f"this kernel throttles no disks: no {_throttle_file(io)}")
+            raise FaultError(f"this kernel cannot throttle disks: no {_throttle_file(io)}")
 
     def apply(self) -> None:
         """Set the throttle for all of the node's processes."""
         _throttle(controller(self.node, "io"), self.device, self.writes)
 
     def evidence(self) -> str:
-        """Synced writes of one of the node's processes take their time."""
+        """Check that synced writes of a process of the node take as long as they must."""
         at_once = self.writes * _AT_ONCE
         timed = _TIMED + math.ceil(at_once)
         expected = (timed - 1 - at_once) / self.writes
@@ -265,20 +226,20 @@ class DiskSlowed(_FolderFault):
         return f"{timed} synced writes to {self.path} on {self.node.name} took {took:.3f} s"
 
     def undo(self) -> None:
-        """Lift it; the groups of a node that was switched off went with it."""
+        """Remove it; the groups of a node that was switched off went with it."""
         if self.node.up and self.path in self.node.disks:
             _throttle(controller(self.node, "io"), self.device, None)
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """No throttle is set, and the API answers."""
+        """Check that no throttle is set, and that the API answers."""
         io = controller(self.node, "io")
         if self.device in io.read(_throttle_file(io)).split():
             raise FaultError(f"the disk of {self.path} on {self.node.name} is still throttled")
-        return f"the disk of {self.path} on {self.node.name} is free, {self.answers()}"
+        return f"the disk of {self.path} on {self.node.name} is not throttled, {self.answers()}"
 
     def _time(self, writes: int) -> float:
-        """Seconds that so many synced writes by a member of the node's groups take."""
+        """Seconds that a number of synced writes by a process of the node take."""
         file = f"{self.path}/{_WITNESS}"
         script = [
             *("dd", "if=/dev/zero", f"of={file}"),
@@ -303,7 +264,7 @@ def _free(folder: Path) -> int:
 
 
 def _allocate(descriptor: int, much: int) -> None:
-    """Allocate blocks; what is not there is left for :func:`_fill_up`."""
+    """Allocate blocks; what cannot be allocated is left for :func:`_fill_up`."""
     try:
         os.posix_fallocate(descriptor, 0, much)
     except OSError as error:
@@ -312,7 +273,7 @@ def _allocate(descriptor: int, much: int) -> None:
 
 
 def _fill_up(descriptor: int) -> None:
-    """Write until nothing more is taken."""
+    """Write until nothing more is accepted."""
     os.lseek(descriptor, 0, os.SEEK_END)
     piece = b"\xff" * 65536
     while piece:
@@ -325,8 +286,8 @@ def _fill_up(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def _takes(folder: Path, much: int) -> bool:
-    """Whether a file of so many bytes can be written, synced, and removed again."""
+def _accepts(folder: Path, much: int) -> bool:
+    """Whether a file of this many bytes can be written and synced; it is removed again."""
     witness = folder / _WITNESS
     try:
         with witness.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Tables that run full: dockerd's file descriptors, a node's processes, inotify's instances."""
+"""Kernel limits: dockerd's file descriptors, a node's processes, inotify instances."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import errno
 import os
 import resource
 from pathlib import Path
-from typing import Any
 
 from harness.errors import FaultError, LabError
 from harness.faults.fault import Fault
 from harness.faults.node_fault import NodeFault
-from harness.faults.parameter import Parameter, number
+from harness.faults.parameter import COUNT, parameter, state, target
 from harness.faults.resource.controllers import controller
 from harness.faults.resource.whole_lab import require_own_kernel
-from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES, environment
 from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
-from harness.trial import Trial
 
-_SPARE = Parameter("spare", number, "", "how many more there may be", default="0")
+_SPARE = COUNT.between("0")
+_SPARE_HELP = "how many more there may be"
 _STANDARD = 3  # input, output and errors
 _INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
@@ -31,53 +29,50 @@ class DescriptorsExhausted(NodeFault):
 
     name = "descriptors-exhausted"
     summary = "dockerd gets no more file descriptors: no file can be opened, no call accepted."
-    parameters = (_SPARE,)
-    proof = "its limit is set and no connection is taken; healed: its limit is as it was"
+    proof = "its limit is set and no connection is accepted; healed: its limit is as it was"
     excludes = ("dockerd's limits",)
-    recorded = ("spare", "pid", "limit")
-    remembers = ("pid", "former")
+    recorded = ("pid", "limit")
+    needed_to_heal = ("pid", "former")
 
-    def __init__(self, trial: Trial, node: Node, *, spare: int = 0) -> None:
-        super().__init__(trial, node)
-        self.spare = spare
-        self.pid = 0
-        self.limit = 0
-        self.former = [0, 0]
+    spare: int = parameter(_SPARE, _SPARE_HELP, default="0")
+    pid: int = state(0)
+    limit: int = state(0)
+    former: list[int] = state(factory=lambda: [0, 0])
 
     def precheck(self) -> None:
-        """dockerd must be running."""
+        """Require a running dockerd."""
         self.require_dockerd()
         self.pid = self.node.dockerd.pid
         self.former = list(resource.prlimit(self.pid, resource.RLIMIT_NOFILE))
 
     def apply(self) -> None:
-        """Lower its limit below every descriptor it may get, or to so many above the next.
+        """Lower its limit below every descriptor it may get, or to ``spare`` above the next one.
 
-        A limit is for numbers and not for a count: one that is closed can be had again, unless
-        the limit is below it. The first three are never closed.
+        The limit is on descriptor numbers and not on their count: one that is closed can be used
+        again, unless the limit is below it. The first three are never closed.
         """
         self.limit = _lowest_free(self.pid) + self.spare if self.spare else _STANDARD
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (self.limit, self.former[1]))
 
     def evidence(self) -> str:
-        """The limit is set; without any to spare, no connection is taken."""
+        """Check that the limit is set and, with none to spare, that no connection is accepted."""
         soft, _ = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
         if soft != self.limit:
             raise FaultError(f"the limit of dockerd on {self.node.name} is {soft}")
         if self.spare == 0 and self.node.dockerd.ping(timeout=0.3):
-            raise FaultError(f"dockerd on {self.node.name} still takes connections")
+            raise FaultError(f"dockerd on {self.node.name} still accepts connections")
         open_ = len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
         return f"dockerd on {self.node.name} has {open_} descriptors, its limit is {self.limit}"
 
     def undo(self) -> None:
-        """Give it back its limit; another process has one of its own."""
+        """Give its limit back; a dockerd started since has a limit of its own."""
         if self._same():
             soft, hard = self.former
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, hard))
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """Its limit is as it was, and the API answers."""
+        """Check that its limit is as it was, and that the API answers."""
         if self._same() and list(now := _limits(self.pid)) != self.former:
             raise FaultError(f"the limit of dockerd on {self.node.name} is {now[0]}")
         return f"dockerd on {self.node.name} may have {self.former[0]} again, {self.answers()}"
@@ -87,33 +82,30 @@ class DescriptorsExhausted(NodeFault):
 
 
 class ProcessesExhausted(NodeFault):
-    """A node gets no more processes and threads: no container starts, Go dies of it."""
+    """A node gets no more processes and threads: no container starts, Go programs crash."""
 
     name = "processes-exhausted"
-    summary = "A node gets no more processes and threads; dockerd dies when it wants a thread."
-    parameters = (_SPARE,)
+    summary = "A node gets no more processes and threads; dockerd crashes when it needs a thread."
     needs = ("the cgroup controller pids",)
     proof = "a fork among the node's processes fails; healed: one succeeds"
-    recorded = ("spare", "limit")
+    recorded = ("limit",)
 
-    def __init__(self, trial: Trial, node: Node, *, spare: int = 0) -> None:
-        super().__init__(trial, node)
-        self.spare = spare
-        self.limit = 0
+    spare: int = parameter(_SPARE, _SPARE_HELP, default="0")
+    limit: int = state(0)
 
     def precheck(self) -> None:
-        """The node must be on and have the controller."""
+        """Require that the node is on and has the controller."""
         self.require_up()
         controller(self.node, "pids")
 
     def apply(self) -> None:
-        """Set the limit to what there is."""
+        """Set the limit to the current number plus ``spare``."""
         pids = controller(self.node, "pids")
         self.limit = int(pids.read("pids.current")) + self.spare
         pids.write("pids.max", str(self.limit))
 
     def evidence(self) -> str:
-        """A fork fails, for this reason."""
+        """Check that the limit is set and, with none to spare, that a fork fails."""
         pids = controller(self.node, "pids")
         if pids.read("pids.max") != str(self.limit):
             raise FaultError(f"the limit of {self.node.name} is {pids.read('pids.max')}")
@@ -122,13 +114,13 @@ class ProcessesExhausted(NodeFault):
         return f"{self.node.name} has {pids.read('pids.current')} tasks of {self.limit}"
 
     def undo(self) -> None:
-        """Lift the limit; a dockerd that died of it is started."""
+        """Remove the limit; a dockerd that died of it is started."""
         if self.node.up:
             controller(self.node, "pids").write("pids.max", "max")
         self.restore()
 
     def evidence_of_healing(self) -> str:
-        """A fork succeeds, and the API answers."""
+        """Check that a fork succeeds, and that the API answers."""
         if not self._can_fork():
             raise FaultError(f"processes of {self.node.name} cannot fork")
         return f"processes of {self.node.name} can fork, {self.answers()}"
@@ -137,7 +129,7 @@ class ProcessesExhausted(NodeFault):
         """Whether a member of the node's group can fork: a shell that runs two programs does."""
         script = ["sh", "-c", "/bin/true; /bin/true; exit 0"]
         entered = entering(self.node.pid, NAMESPACES, script)
-        # Joined inside, for the door-keeper forks too: it would fail before the node is asked.
+        # Joined inside, for nsenter forks too: it would fail before it is in the node.
         done = complete(
             joining(self.node.groups.leaves(), entered),
             shown=script,
@@ -149,7 +141,7 @@ class ProcessesExhausted(NodeFault):
 
 
 class InotifyExhausted(Fault):
-    """No process of the lab gets an inotify instance: logs cannot be followed by it.
+    """No process of the lab gets an inotify instance: logs cannot be followed.
 
     The kernel counts them by user and not by namespace, and all nodes run as root: it happens to
     all nodes at once, and only where the kernel is the lab's own.
@@ -160,20 +152,19 @@ class InotifyExhausted(Fault):
     acts_on = "swarm"
     needs = ("a kernel of the lab's own (microvm)",)
     proof = "inotify_init fails with EMFILE; healed: it succeeds"
-    remembers = ("former",)
+    needed_to_heal = ("former",)
 
-    def __init__(self, trial: Trial, swarm: Swarm) -> None:
-        super().__init__(trial)
-        self.swarm = swarm
-        self.former = ""
+    swarm: Swarm = target(kw_only=False)
+    former: str = state("")
 
-    def describe(self) -> dict[str, Any]:
-        """All nodes."""
-        return {"target": "all nodes"}
+    @property
+    def target_name(self) -> str:
+        """All nodes: they share the kernel's count."""
+        return "all nodes"
 
     def precheck(self) -> None:
-        """The kernel must be the lab's own."""
-        require_own_kernel(self.swarm.lab, "inotify's instances are counted by user")
+        """Require a kernel of the lab's own."""
+        require_own_kernel(self.swarm.lab, "inotify instances are counted by user")
         try:
             self.former = _INSTANCES.read_text().strip()
         except OSError as error:
@@ -184,7 +175,7 @@ class InotifyExhausted(Fault):
         _INSTANCES.write_text("0\n")
 
     def evidence(self) -> str:
-        """One more is refused."""
+        """Check that one more is refused."""
         if (code := _inotify()) != errno.EMFILE:
             raise FaultError(f"inotify_init: {errno.errorcode.get(code, 'succeeds')}")
         return "inotify_init fails with EMFILE"
@@ -194,7 +185,7 @@ class InotifyExhausted(Fault):
         _INSTANCES.write_text(f"{self.former}\n")
 
     def evidence_of_healing(self) -> str:
-        """One more is granted."""
+        """Check that one more is granted."""
         if code := _inotify():
             raise FaultError(f"inotify_init: {errno.errorcode.get(code, str(code))}")
         return "inotify_init succeeds"

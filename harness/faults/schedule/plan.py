@@ -1,4 +1,4 @@
-"""A plan: the single injections of a schedule, each with its time; nothing is left to chance."""
+"""A plan: the single injections of a schedule, each with its time; nothing random is left."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from harness.faults.fault import Fault
 class Injection:
     """One fault at one time. ``at`` and ``lasts`` are seconds; ``lasts`` None: to the plan's end.
 
-    ``target`` and ``parameters`` are in people's words. ``optional``: it is left out, and that
-    noted, when its precheck says that it cannot be done just then. ``source``: which entry of
+    ``target`` and ``parameters`` are text. ``optional``: it is left out, with a note in the
+    journal, when its precheck says that it cannot be done just then. ``source``: which entry of
     which file it comes from, for messages.
     """
 
@@ -34,17 +34,17 @@ class Injection:
 
     @property
     def until(self) -> float | None:
-        """When it is healed, in seconds since the plan began; None: at its end."""
+        """When it is healed, in seconds since the plan began; None: at the plan's end."""
         return None if self.lasts is None else self.at + self.lasts
 
     def overlaps(self, other: Injection) -> bool:
-        """Whether both are injected at some moment."""
+        """Return whether both are injected at some moment."""
         first, second = sorted((self, other), key=lambda one: one.at)
         return first.until is None or second.at < first.until
 
     def __str__(self) -> str:
         given = "".join(f" {name}={value}" for name, value in self.parameters.items())
-        length = "" if self.lasts is None else f" for {written(self.lasts)}"
+        length = "" if self.lasts is None else f" for {format_duration(self.lasts)}"
         return f"{self.fault} on {self.target}{given}{length}"
 
 
@@ -56,11 +56,11 @@ class Plan:
 
     @classmethod
     def of(cls, injections: Iterable[Injection]) -> Plan:
-        """Injections put in order; :class:`UsageError` if one cannot be meant.
+        """Return injections in order; :class:`UsageError` if one is not valid.
 
         Checked are names, parameters, and that no two contradict each other, as far as that can
-        be told before the targets are known: two faults that exclude each other, on the same
-        words, at the same time.
+        be known before the targets are: two faults that exclude each other, on the same target
+        text, at the same time.
         """
         plan = cls(tuple(sorted(injections, key=lambda one: one.at)))
         for injection in plan:
@@ -71,9 +71,10 @@ class Plan:
         for first, second in combinations(plan, 2):
             if contradict(first, second):
                 raise UsageError(
-                    f"{second.source}: {second} at {written(second.at)} contradicts "
-                    f"{first.source}: {first} at {written(first.at)}, which is not healed by then",
-                    hint="let the first end before, or take another target",
+                    f"{second.source}: {second} at {format_duration(second.at)} contradicts "
+                    f"{first.source}: {first} at {format_duration(first.at)}, "
+                    "which is not healed by then",
+                    hint="end the first one before, or use another target",
                 )
         return plan
 
@@ -89,20 +90,20 @@ class Plan:
         return max((one.until or one.at for one in self), default=0.0)
 
     def lines(self) -> list[str]:
-        """The plan as people read it, a line for each injection."""
+        """Return the plan for people to read, a line for each injection."""
         return [f"{one.at:10.3f} s  {one}" for one in self]
 
     def facts(self) -> list[dict[str, Any]]:
-        """Its injections as a schedule's file has them."""
+        """Return its injections as a schedule's file has them."""
         facts = []
         for one in self:
             entry: dict[str, Any] = {
-                "at": written(one.at),
+                "at": format_duration(one.at),
                 "fault": one.fault,
                 "target": one.target,
             }
             if one.lasts is not None:
-                entry["for"] = written(one.lasts)
+                entry["for"] = format_duration(one.lasts)
             if one.parameters:
                 entry["with"] = dict(one.parameters)
             if one.optional:
@@ -111,7 +112,7 @@ class Plan:
         return facts
 
     def save(self, path: Path) -> None:
-        """Write it as a schedule in JSON that is carried out just so, whatever the seed."""
+        """Write it as a schedule in JSON that gives this same plan, whatever the seed."""
         text = msgspec.json.format(msgspec.json.encode({"fault": self.facts()}), indent=2)
         half = path.with_name(f".{path.name}.part")
         half.write_bytes(text + b"\n")
@@ -119,9 +120,9 @@ class Plan:
 
 
 def contradict(first: Injection, second: Injection) -> bool:
-    """Whether two injections exclude each other on the same words at the same time.
+    """Return whether two injections exclude each other on the same target at the same time.
 
-    Of faults with claims of their own only the very same are known to do so beforehand.
+    Of faults with claims of their own only identical ones are known to do so beforehand.
     """
     if first.target != second.target or not first.overlaps(second):
         return False
@@ -131,6 +132,6 @@ def contradict(first: Injection, second: Injection) -> bool:
     return not set(one.excludes or (one.name,)).isdisjoint(other.excludes or (other.name,))
 
 
-def written(seconds: float) -> str:
-    """Seconds as a duration with its unit, to the millisecond."""
+def format_duration(seconds: float) -> str:
+    """Return seconds as a duration with its unit, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"

@@ -1,7 +1,7 @@
-"""Carrying a plan out: each fault injected at its time and healed at its end, all on record.
+"""Carrying a plan out: each fault injected at its time and healed at its end, all recorded.
 
-Faults are injected and healed one after the other, as times tell; what takes longer than there is
-time for makes the next one late, and how late is in the journal. However the plan ends, what is
+Faults are injected and healed one after the other, in order of time; one that takes too long
+makes the next one late, and the journal says how late. However the plan ends, what is
 still injected is healed, last injected first.
 """
 
@@ -58,11 +58,11 @@ class ScheduleRun:
         self._open: list[Fault] = []
 
     def run(self) -> list[Done]:
-        """Carry the plan out to its end; what became of each injection.
+        """Carry the plan out to its end; return what became of each injection.
 
         The plan is saved in the trial's folder first (``schedule.json``), to be replayed.
         Raises the error of the first fault that could not be injected or healed, after everything
-        has been healed. An injection that is optional is left out when its precheck says no.
+        has been healed. An optional injection is left out when its precheck refuses it.
         """
         journal = self._trial.journal
         path = _new_file(self._trial.folder)
@@ -80,7 +80,7 @@ class ScheduleRun:
         return self.done
 
     def stop(self) -> None:
-        """Have a run in another thread end now; it heals what is injected."""
+        """End a run in another thread now; it heals what is injected."""
         self._stop.set()
 
     # -- beside something else -----------------------------------------------------------------
@@ -96,7 +96,7 @@ class ScheduleRun:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """End it, wherever it is, and raise what went wrong in it if nothing else did."""
+        """End it, wherever it is, and raise its error if there is no other."""
         self.stop()
         self._join()
         if error is None and self._error is not None:
@@ -125,7 +125,7 @@ class ScheduleRun:
     def _follow(self) -> None:
         began = self._monotonic()
         order = count()
-        # At one time what ends comes before what begins: it may make room for it.
+        # At the same time ends come before beginnings: they may make room for them.
         moments: list[tuple[float, int, int, Injection | tuple[Fault, ...]]] = [
             (one.at, 1, next(order), one) for one in self.plan
         ]

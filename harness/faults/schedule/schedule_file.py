@@ -45,7 +45,7 @@ _MOST = 10_000
 class Entry(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"with_": "with"}
 ):
-    """``[[fault]]``: one fault, once or repeated. Durations are in words."""
+    """``[[fault]]``: one fault, once or repeated. Durations are text with a unit."""
 
     at: str
     fault: str
@@ -72,7 +72,7 @@ class Choice(
 class Chance(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"begin": "from"}
 ):
-    """``[[random]]``: faults drawn from the seed."""
+    """``[[random]]``: faults drawn at random, by the seed."""
 
     begin: str = "0s"
     until: str
@@ -88,7 +88,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     random: list[Chance] = []
 
     def plan(self, seed: int, *, name: str = "the schedule", lines: str = "") -> Plan:
-        """Its injections, the same for the same seed; :class:`UsageError` names the entry.
+        """Return its injections, the same for the same seed; :class:`UsageError` names the entry.
 
         ``name`` and ``lines`` (the file's text) are for messages.
         """
@@ -101,7 +101,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         drawn: list[Injection] = []
         for number, chance in enumerate(self.random):
             source = where("random", number)
-            # Each block draws from numbers of its own: an edit of one leaves the others alone.
+            # Each block has its own random numbers: editing one does not change the others.
             numbers = random.Random(f"{seed}/{number}")
             for injection in _drawn(chance, numbers, source):
                 if not any(contradict(injection, other) for other in [*fixed, *drawn]):
@@ -112,25 +112,25 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def read_schedule(path: Path, seed: int) -> Plan:
-    """The plan of a schedule's file (``.toml`` or ``.json``) for a seed.
+    """Return the plan of a schedule's file (``.toml`` or ``.json``) for a seed.
 
-    Raises :class:`UsageError` with the line or the entry of what is wrong.
+    Raises :class:`UsageError` with the line or the entry that is wrong.
     """
     try:
         text = path.read_text()
     except OSError as error:
         raise UsageError(f"cannot read the schedule {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the schedule {path} is no text: {error.reason}") from error
+        raise UsageError(f"the schedule {path} is not a valid text file: {error.reason}") from error
     try:
         raw: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:  # both decoders say line and column
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise UsageError(f"{path} is no {kind}: {error}") from error
+        raise UsageError(f"{path} is not valid {kind}: {error}") from error
     try:
         schedule = msgspec.convert(raw, Schedule)
     except msgspec.ValidationError as error:
-        raise UsageError(_in_words(str(error), _Where(str(path), text))) from error
+        raise UsageError(_explained(str(error), _Where(str(path), text))) from error
     return schedule.plan(seed, name=str(path), lines=text)
 
 
@@ -154,8 +154,8 @@ class _Where:
 _PATH = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 
 
-def _in_words(complaint: str, where: _Where) -> str:
-    """msgspec's ``Expected `str`, got `int` - at `$.fault[1].at``` in the words of the file."""
+def _explained(complaint: str, where: _Where) -> str:
+    """msgspec's ``Expected `str`, got `int` - at `$.fault[1].at``` with the place in the file."""
     found = _PATH.fullmatch(complaint)
     what, path = (found["what"], found["path"] or "") if found else (complaint, "")
     entry = re.match(r"\.(fault|random)\[(\d+)\]\.?(.*)", path)
@@ -170,17 +170,17 @@ def _repeated(entry: Entry, source: str) -> Iterator[Injection]:
     lasts = None if entry.lasts is None else _seconds(entry.lasts, "for", source)
     every = None if entry.every is None else _seconds(entry.every, "every", source)
     if lasts == 0:
-        raise UsageError(f"{source}: for: a fault that lasts no time cannot be seen")
+        raise UsageError(f"{source}: for: give a duration above 0 s")
     _check(entry.fault, entry.with_, source)
     if (entry.times > 1) != (every is not None):
-        raise UsageError(f"{source}: every and times (from 2 on) go together")
+        raise UsageError(f"{source}: every needs times (2 or more), and times needs every")
     if entry.times < 1 or entry.times > _MOST:
-        raise UsageError(f"{source}: times: {entry.times} is not from 1 to {_MOST}")
+        raise UsageError(f"{source}: times: {entry.times} is not valid: give 1 to {_MOST}")
     if every is not None and (lasts is None or lasts >= every):
-        raise UsageError(f"{source}: one that is repeated must end (for) before the next (every)")
-    for turn in range(entry.times):
+        raise UsageError(f"{source}: a repeated fault must end (for) before the next (every)")
+    for number in range(entry.times):
         yield Injection(
-            at=round(at + turn * (every or 0.0), 3),
+            at=round(at + number * (every or 0.0), 3),
             fault=entry.fault,
             target=entry.target,
             lasts=lasts,
@@ -196,20 +196,20 @@ def _drawn(chance: Chance, numbers: random.Random, source: str) -> Iterator[Inje
     until = _seconds(chance.until, "until", source)
     every = _seconds(chance.every, "every", source)
     if begin >= until:
-        raise UsageError(f"{source}: from {chance.begin} until {chance.until} is no time")
+        raise UsageError(f"{source}: until must be after from ({chance.begin}): {chance.until}")
     if every <= 0 or (until - begin) / every > _MOST:
         raise UsageError(f"{source}: every: {chance.every} makes more than {_MOST} faults")
     if not chance.choose:
-        raise UsageError(f"{source}: choose: there is nothing to choose from")
+        raise UsageError(f"{source}: choose: give at least one fault to choose from")
     if chance.at_once < 1:
-        raise UsageError(f"{source}: at_once: it must be 1 or more")
+        raise UsageError(f"{source}: at_once: give 1 or more")
     spans = []
     for number, choice in enumerate(chance.choose, start=1):
         which = f"{source}, choose {number}"
         _check(choice.fault, choice.with_, which)
         if choice.weight < 0:
             raise UsageError(f"{which}: weight: {choice.weight:g} is below 0")
-        shortest, longest = (_seconds(word, "for", which) for word in choice.lasts)
+        shortest, longest = (_seconds(text, "for", which) for text in choice.lasts)
         if not 0 < shortest <= longest:
             raise UsageError(
                 f"{which}: for: {list(choice.lasts)} is not [the shortest, the longest]"
@@ -223,7 +223,7 @@ def _drawn(chance: Chance, numbers: random.Random, source: str) -> Iterator[Inje
         while (now := round(now + numbers.expovariate(1 / every), 3)) < until:
             [index] = numbers.choices(range(len(weights)), weights)
             choice = chance.choose[index]
-            # What is drawn late is cut short: the schedule ends when it says.
+            # One drawn late is cut short: the schedule must end on time.
             lasts = round(min(numbers.uniform(*spans[index]), until - now), 3)
             if lasts <= 0:
                 break
@@ -239,16 +239,16 @@ def _drawn(chance: Chance, numbers: random.Random, source: str) -> Iterator[Inje
             now += lasts
 
 
-def _check(fault: str, words: dict[str, str], source: str) -> None:
+def _check(fault: str, texts: dict[str, str], source: str) -> None:
     try:
-        read_parameters(kind_of(fault), words)
+        read_parameters(kind_of(fault), texts)
     except UsageError as error:
         raise UsageError(f"{source}: {error.what}", hint=error.hint) from None
 
 
-def _seconds(words: str, key: str, source: str) -> float:
+def _seconds(text: str, key: str, source: str) -> float:
     try:
-        return duration(words)
+        return duration(text)
     except UsageError as error:
         raise UsageError(f"{source}: {key}: {error.what}", hint=error.hint) from None
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from harness.errors import FaultError, UsageError
-from harness.faults.parameter import Parameter, size
+from harness.errors import FaultError
+from harness.faults.parameter import SIZE, parameter
 from harness.faults.service.service_fault import SEEN_WITHIN, ServiceFault
 from harness.services import GelfSink
-from harness.trial import Trial
 
-_WATCHED = 2.0  # s that a sink's appetite is measured for
-_QUIET = 1.0  # s without a byte taken: a sink that reads takes some thousand times as often
+_WATCHED = 2.0  # s for which the sink's throughput is measured
+_QUIET = 1.0  # s without a byte read: a sink that works reads some thousand times as often
 
-#: What a window and a sender's buffer can shift from one half of the measurement to the other.
+#: Bytes that a window and a sender's buffer can shift between the halves of the measurement.
 _SLACK = 256 << 10
 
 
@@ -22,35 +21,35 @@ class _GelfFault(ServiceFault[GelfSink]):
     excludes = ("the answers",)
 
     def undo(self) -> None:
-        """Read again, and take connections."""
+        """Read again, and accept connections."""
         self.service.behave("serve")
 
     def evidence_of_healing(self) -> str:
-        """A message sent from elsewhere is counted."""
+        """Check that a message sent from elsewhere is counted."""
         if not self.service.counts_a_message(within=10.0):
             raise FaultError(f"{self.service.name} does not count what is sent to it")
         return f"{self.service.name} counts what is sent to it"
 
 
 class GelfStalled(_GelfFault):
-    """The sink takes connections and reads nothing."""
+    """The sink accepts connections and reads nothing."""
 
     name = "gelf-stalled"
     summary = (
-        "A GELF sink takes connections and reads nothing, on old ones and new. Healed by reading."
+        "A GELF sink accepts connections and reads nothing, on old ones and new. Healed by reading."
     )
-    proof = "a sender from elsewhere stands still; healed: a message is counted"
+    proof = "a sender from elsewhere is blocked; healed: a message is counted"
 
     def apply(self) -> None:
         """Stop reading."""
         self.service.behave("stall")
 
     def evidence(self) -> str:
-        """Who sends gets nowhere, once the buffers between are full."""
+        """Check that a sender is blocked once the buffers in between are full."""
         taken = self.service.stuck_after(_QUIET, SEEN_WITHIN)
         if taken is None:
-            raise FaultError(f"{self.service.name} goes on taking in what is sent to it")
-        return f"{self.service.name} takes connections; a sender stands still after {taken} bytes"
+            raise FaultError(f"{self.service.name} goes on reading what is sent to it")
+        return f"{self.service.name} accepts connections; a sender is blocked after {taken} bytes"
 
 
 class GelfSlow(_GelfFault):
@@ -58,38 +57,31 @@ class GelfSlow(_GelfFault):
 
     name = "gelf-slow"
     summary = "A GELF sink reads a given number of bytes a second from all its senders together."
-    parameters = (Parameter("rate", size, "bytes/s", "what it reads in a second", "20KiB"),)
-    proof = "a sender from elsewhere gets no further than that; healed: a message is counted"
+    proof = "no more than that is read from a sender elsewhere; healed: a message is counted"
 
-    def __init__(self, trial: Trial, service: GelfSink, *, rate: float = 20480.0) -> None:
-        super().__init__(trial, service)
-        if rate < 1:
-            raise UsageError(f"a sink that reads {rate:g} bytes a second is not slow: it stands")
-        self.rate = rate
-
-    def describe(self) -> dict[str, Any]:
-        """The sink, and how fast it reads."""
-        return {**super().describe(), "rate": self.rate}
+    rate: float = parameter(
+        replace(SIZE.between("1B"), unit="bytes/s"), "what it reads in a second", default="20KiB"
+    )
 
     def apply(self) -> None:
         """Read slowly."""
         self.service.behave("slow", rate=self.rate)
 
     def evidence(self) -> str:
-        """Who sends all he can gets no more taken in than that."""
+        """Check that no more than that is read from a sender that sends all it can."""
         taken = self.service.taken_in(_WATCHED)
         if taken > self.rate * 1.5 + _SLACK:
             raise FaultError(
-                f"{self.service.name} takes in {taken:.0f} bytes a second, not {self.rate:g}"
+                f"{self.service.name} reads {taken:.0f} bytes a second, not {self.rate:g}"
             )
-        return f"{self.service.name} takes in at most {taken:.0f} bytes a second of a sender"
+        return f"{self.service.name} reads at most {taken:.0f} bytes a second of a sender"
 
 
 class GelfReset(_GelfFault):
     """The sink resets every connection."""
 
     name = "gelf-reset"
-    summary = "A GELF sink resets its connections, and each new one as soon as it is taken."
+    summary = "A GELF sink resets its connections, and each new one as soon as it is accepted."
     proof = "a connection from elsewhere is reset; healed: a message is counted"
 
     def apply(self) -> None:
@@ -97,6 +89,6 @@ class GelfReset(_GelfFault):
         self.service.behave("reset")
 
     def evidence(self) -> str:
-        """A connection is reset."""
+        """Check that a connection is reset."""
         self.expect_contact("reset")
         return f"{self.service.name} resets connections"

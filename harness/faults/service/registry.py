@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import FaultError, LabError, UsageError
-from harness.faults.parameter import Parameter, duration
+from harness.faults.parameter import DURATION, NAME, ValueType, parameter, state
 from harness.faults.service.service_fault import ServiceFault
 from harness.services import Registry
-from harness.trial import Trial
 
-_WELL = (401, 403, 404, 429)
+_CLIENT_ERRORS = (401, 403, 404, 429)
 _PATIENCE = 5.0  # s that an honest answer may take, on a slow machine
 _PASSWORD = "another password"
 
 
-def status(text: str) -> int:
-    """An HTTP status that a registry may refuse with: 401, 403, 404, 429, or 500 to 599."""
-    if not text.isdecimal() or not (int(text) in _WELL or 500 <= int(text) <= 599):
-        raise UsageError(f"{text!r} is no refusal", hint="401, 403, 404, 429, or 500 to 599")
-    return int(text)
+class _Refusal(ValueType[int]):
+    """An HTTP status that a registry may refuse with."""
+
+    def read(self, text: str) -> int:
+        """Return the status of a text such as ``503``."""
+        return self.check(int(text) if text.isdecimal() else text)
+
+    def check(self, value: Any) -> int:
+        """Return one of 401, 403, 404, 429, or 500 to 599."""
+        if value in _CLIENT_ERRORS or value in range(500, 600):
+            return int(value)
+        raise UsageError(f"{value!r} is not a valid refusal: give 401, 403, 404, 429 or 5xx")
 
 
 class _RegistryFault(ServiceFault[Registry]):
     of = Registry
 
     def evidence_of_healing(self) -> str:
-        """Who has the password is let in, soon."""
+        """Check that a client with the password is let in, soon."""
         reply = self.service.ask(auth=self.service.auth, timeout=_PATIENCE)
         if reply.status != 200:
             raise FaultError(f"{self.service.name} answers {reply.status or 'nothing'}")
-        return f"{self.service.name} lets in who has the password, after {reply.took:.3f} s"
+        return f"{self.service.name} lets in a client with the password, after {reply.took:.3f} s"
 
 
 class RegistryAnswers(_RegistryFault):
-    """The registry answers all with one status."""
+    """The registry answers every request with one status."""
 
     name = "registry-answers"
     summary = "A registry answers every request with one HTTP status: 401, 403, 404, 429 or 5xx."
-    parameters = (Parameter("status", status, "", "the status, such as 429 or 503"),)
-    proof = "a request from elsewhere, password and all, is answered so; healed: it is let in"
+    proof = "a request from elsewhere with the password gets this status; healed: it is let in"
     excludes = ("the answers",)
 
-    def __init__(self, trial: Trial, service: Registry, *, status: int) -> None:
-        super().__init__(trial, service)
-        if status not in _WELL and not 500 <= status <= 599:
-            raise UsageError(f"{status} is no refusal", hint="401, 403, 404, 429, or 500 to 599")
-        self.status = status
-
-    def describe(self) -> dict[str, Any]:
-        """The registry, and what it answers."""
-        return {**super().describe(), "status": self.status}
+    status: int = parameter(_Refusal(), "the status, such as 429 or 503")
 
     def apply(self) -> None:
-        """Answer so."""
+        """Answer with the status."""
         self.service.behave("answer", status=self.status)
 
     def evidence(self) -> str:
-        """A request that is in order is answered so."""
+        """Check that a correct request gets this status."""
         seen = self.service.ask(auth=self.service.auth, timeout=_PATIENCE).status
         if seen != self.status:
             raise FaultError(f"{self.service.name} answers {seen or 'nothing'}")
-        return f"{self.service.name} answers {seen} to who has the password"
+        return f"{self.service.name} answers {seen} to a client with the password"
 
     def undo(self) -> None:
         """Serve."""
@@ -72,27 +70,20 @@ class RegistrySlow(_RegistryFault):
     """The registry answers late."""
 
     name = "registry-slow"
-    summary = "A registry answers rightly, but each answer comes late."
-    parameters = (Parameter("delay", duration, "s", "how late each answer comes", "10s"),)
+    summary = "A registry answers correctly, but each answer comes late."
     proof = "an answer to elsewhere takes that long; healed: it comes sooner"
     excludes = ("the answers",)
 
-    def __init__(self, trial: Trial, service: Registry, *, delay: float = 10.0) -> None:
-        super().__init__(trial, service)
-        if delay <= 0:
-            raise UsageError(f"a registry cannot be {delay:g} s late")
-        self.delay = delay
-
-    def describe(self) -> dict[str, Any]:
-        """The registry, and how late it is."""
-        return {**super().describe(), "delay": self.delay}
+    delay: float = parameter(
+        DURATION.between("1ms", "1h"), "how late each answer comes", default="10s"
+    )
 
     def apply(self) -> None:
         """Hold each answer back."""
         self.service.behave("slow", delay=self.delay)
 
     def evidence(self) -> str:
-        """An answer takes that long, or does not come while one could have."""
+        """Check that an answer takes that long, or does not come in time."""
         limit = min(self.delay + _PATIENCE, 2 * _PATIENCE)
         reply = self.service.ask(auth=self.service.auth, timeout=limit)
         if reply.status and reply.took < self.delay:
@@ -111,38 +102,25 @@ class RegistryTagMoved(_RegistryFault):
 
     name = "registry-tag-moved"
     summary = "A tag of a registry names the image of another tag, as after a push over it."
-    parameters = (
-        Parameter("repository", str, "", "the repository, such as app"),
-        Parameter("tag", str, "", "the tag that moves"),
-        Parameter("to", str, "", "the tag whose image it names then"),
-    )
     proof = "asked from elsewhere, the tag's digest is that of the other; healed: its own again"
 
-    def __init__(
-        self, trial: Trial, service: Registry, *, repository: str, tag: str, to: str
-    ) -> None:
-        super().__init__(trial, service)
-        if tag == to:
-            raise UsageError(f"the tag {tag} cannot move to itself")
-        self.repository, self.tag, self.to = repository, tag, to
-        self._before = b""
-        self._digests = ("", "")
+    repository: str = parameter(NAME, "the repository, such as app")
+    tag: str = parameter(NAME, "the tag that moves")
+    to: str = parameter(NAME, "the tag whose image it then names")
+    _before: bytes = state(b"")
+    _digests: tuple[str, str] = state(("", ""))
 
-    def describe(self) -> dict[str, Any]:
-        """The registry, and which tag moves where."""
-        return {
-            **super().describe(),
-            "repository": self.repository,
-            "tag": self.tag,
-            "to": self.to,
-        }
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tag == self.to:
+            raise UsageError(f"the tag {self.tag} cannot move to itself")
 
     def claims(self) -> frozenset[str]:
-        """The tag."""
+        """Claim the tag."""
         return frozenset({f"the tag {self.repository}:{self.tag} of {self.service.name}"})
 
     def precheck(self) -> None:
-        """Both tags must be there, and name different images."""
+        """Require both tags, and that they name different images."""
         super().precheck()
         tags = self.service.tags(self.repository)
         for tag in (self.tag, self.to):
@@ -159,7 +137,7 @@ class RegistryTagMoved(_RegistryFault):
         self.service.put_manifest(self.repository, self.tag, other)
 
     def evidence(self) -> str:
-        """The tag's digest is the other's."""
+        """Check that the tag has the other's digest."""
         return self._named(self._digests[1])
 
     def undo(self) -> None:
@@ -168,7 +146,7 @@ class RegistryTagMoved(_RegistryFault):
             self.service.put_manifest(self.repository, self.tag, self._before)
 
     def evidence_of_healing(self) -> str:
-        """The tag's digest is its own."""
+        """Check that the tag has its own digest."""
         return self._named(self._digests[0])
 
     def _named(self, digest: str) -> str:
@@ -183,29 +161,20 @@ class RegistryManifestLost(_RegistryFault):
 
     name = "registry-manifest-lost"
     summary = "A registry loses an image's manifest, and with it every tag that names it."
-    parameters = (
-        Parameter("repository", str, "", "the repository, such as app"),
-        Parameter("tag", str, "", "a tag of the image"),
-    )
     proof = "asked from elsewhere for tag and digest, it knows neither; healed: it knows both"
 
-    def __init__(self, trial: Trial, service: Registry, *, repository: str, tag: str) -> None:
-        super().__init__(trial, service)
-        self.repository, self.tag = repository, tag
-        self._lost = b""
-        self._tags: list[str] = []
-        self._digest = ""
-
-    def describe(self) -> dict[str, Any]:
-        """The registry, and the image."""
-        return {**super().describe(), "repository": self.repository, "tag": self.tag}
+    repository: str = parameter(NAME, "the repository, such as app")
+    tag: str = parameter(NAME, "a tag of the image")
+    _lost: bytes = state(b"")
+    _tags: list[str] = state(factory=list)
+    _digest: str = state("")
 
     def claims(self) -> frozenset[str]:
-        """The tag."""
+        """Claim the tag."""
         return frozenset({f"the tag {self.repository}:{self.tag} of {self.service.name}"})
 
     def precheck(self) -> None:
-        """The image must be there."""
+        """Require the image."""
         super().precheck()
         tags = self.service.tags(self.repository)
         if self.tag not in tags:
@@ -219,7 +188,7 @@ class RegistryManifestLost(_RegistryFault):
         self.service.delete_manifest(self.repository, self._digest)
 
     def evidence(self) -> str:
-        """Neither the tag nor the digest is known."""
+        """Check that neither the tag nor the digest is known."""
         for name in (self.tag, self._digest):
             if found := _manifest(self.service, self.repository, name):
                 raise FaultError(f"{self.service.name} still has {self.repository} {found}")
@@ -232,7 +201,7 @@ class RegistryManifestLost(_RegistryFault):
                 self.service.put_manifest(self.repository, tag, self._lost)
 
     def evidence_of_healing(self) -> str:
-        """The tag has its digest again."""
+        """Check that the tag has its digest again."""
         found = _manifest(self.service, self.repository, self.tag)
         if not found or found != self._digest:
             raise FaultError(f"{self.repository}:{self.tag} is {found or 'not there'}")
@@ -240,19 +209,17 @@ class RegistryManifestLost(_RegistryFault):
 
 
 class RegistryPasswordChanged(_RegistryFault):
-    """The password is another one."""
+    """The password is changed."""
 
     name = "registry-password-changed"
-    summary = "A registry's password changes: who has the old one is refused."
-    proof = "who asks from elsewhere with the old password is refused (401); healed: let in"
+    summary = "A registry's password changes: clients with the old one are refused."
+    proof = "a client elsewhere with the old password is refused (401); healed: it is let in"
     excludes = ("the password",)
 
-    def __init__(self, trial: Trial, service: Registry) -> None:
-        super().__init__(trial, service)
-        self._old = service.auth
+    _old: Mapping[str, str] = state(factory=dict)
 
     def precheck(self) -> None:
-        """The password must be in force."""
+        """Keep the password that is in force."""
         super().precheck()
         self._old = self.service.auth
 
@@ -261,20 +228,20 @@ class RegistryPasswordChanged(_RegistryFault):
         self.service.change_password(_PASSWORD)
 
     def evidence(self) -> str:
-        """The old password is refused, the new one taken."""
+        """Check that the old password is refused, the new one accepted."""
         old = self.service.ask(auth=self._old, timeout=_PATIENCE).status
         new = self.service.ask(auth=self.service.auth, timeout=_PATIENCE).status
         if (old, new) != (401, 200):
             raise FaultError(f"the old password is answered by {old}, the new one by {new}")
-        return f"{self.service.name} refuses the old password and takes the new one"
+        return f"{self.service.name} refuses the old password and accepts the new one"
 
     def undo(self) -> None:
-        """Make it the old one."""
+        """Change it back."""
         self.service.change_password(self._old["password"])
 
 
 def _manifest(registry: Registry, repository: str, name: str) -> str:
-    """The digest behind a tag or digest, asked for as a node would; "" if it is not known."""
+    """The digest of a tag or digest, requested as a node would; "" if it is not known."""
     path = f"/v2/{repository}/manifests/{name}"
     reply = registry.ask(path, auth=registry.auth, timeout=_PATIENCE)
     if reply.status not in (200, 404):

@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from harness.errors import FaultError, UsageError
 from harness.faults.fault import Fault
+from harness.faults.parameter import state, target
 from harness.services import Contact, ExternalService
-from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
 S = TypeVar("S", bound=ExternalService)
 
-#: Seconds for an effect to be seen from elsewhere. Orders are carried out before they are
-#: answered; what is left is the network's, and a slow guest's.
+#: Seconds for an effect to be seen from elsewhere. A service answers a command when it has carried
+#: it out; what is left is the network, and a slow guest.
 SEEN_WITHIN = 10.0
 
-_SILENCE = 1.0  # s: on a fabric without distances, who has not answered by then will not
+_SILENCE = 1.0  # s: on a local fabric, a server that has not answered by then will not
 
 
 class ServiceFault(Fault, Generic[S]):
-    """A fault of an outside service, which its own server plays. It ends with the server."""
+    """A fault of an outside service, carried out by its own server. It ends with the server."""
 
     acts_on = "service"
-    lives_here = True
+    ends_with_process = True
     #: The class of services that can have it.
     of: ClassVar[type[ExternalService]] = ExternalService
 
-    def __init__(self, trial: Trial, service: S) -> None:
-        super().__init__(trial)
-        if not isinstance(service, self.of):
-            raise UsageError(
-                f"{getattr(service, 'name', service)} is no {self.of.kind}: "
-                f"{self.name} cannot happen to it"
-            )
-        self.service = service
+    service: S = target(kw_only=False)
 
-    def describe(self) -> dict[str, Any]:
-        """The service."""
-        return {"target": self.service.name}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.service, self.of):
+            name = getattr(self.service, "name", self.service)
+            raise UsageError(f"{name} is not a {self.of.kind}: {self.name} needs one")
+
+    @property
+    def target_name(self) -> str:
+        """The service's name."""
+        return self.service.name
 
     def precheck(self) -> None:
-        """Its server must be running, and be well."""
+        """Require that its server is running."""
         if not self.service.alive:
-            raise FaultError(f"the server {self.service.name} has ended: it cannot fail any more")
+            raise FaultError(f"the server {self.service.name} has ended: it can have no fault")
 
     def expect_contact(self, *wanted: Contact, at: str | None = None) -> Contact:
-        """Have an attempt to connect end as wanted, soon; :class:`FaultError` if it does not."""
+        """Wait for an attempt to connect to end as wanted; :class:`FaultError` if none does."""
         linger = 1.0 if "reset" in wanted else 0.1
 
         def contact() -> Contact | NotYet:
@@ -59,14 +59,10 @@ class ServiceFault(Fault, Generic[S]):
             within=SEEN_WITHIN,
         )
 
-    def heard_again(self) -> str:
-        """A connection is taken again."""
-        self.expect_contact("open")
-        return f"{self.service.name} takes connections"
-
     def evidence_of_healing(self) -> str:
-        """A connection is taken again."""
-        return self.heard_again()
+        """Check that a connection is accepted again."""
+        self.expect_contact("open")
+        return f"{self.service.name} accepts connections"
 
 
 class ServiceRefused(ServiceFault[ExternalService]):
@@ -74,10 +70,10 @@ class ServiceRefused(ServiceFault[ExternalService]):
 
     name = "service-refused"
     summary = (
-        "An outside service closes its port and its connections: whoever connects is refused. "
+        "An outside service closes its port and its connections: connections are refused. "
         "Healed by opening the port again."
     )
-    proof = "a connection from elsewhere is refused; healed: it is taken"
+    proof = "a connection from elsewhere is refused; healed: it is accepted"
     excludes = ("the answers",)
 
     def apply(self) -> None:
@@ -85,7 +81,7 @@ class ServiceRefused(ServiceFault[ExternalService]):
         self.service.behave("refuse")
 
     def evidence(self) -> str:
-        """A connection is refused."""
+        """Check that a connection is refused."""
         self.expect_contact("refused")
         return f"{self.service.name} refuses connections"
 
@@ -100,13 +96,13 @@ class ServiceBlackHole(ServiceFault[ExternalService]):
     name = "service-black-hole"
     summary = (
         "All packets to an outside service's port are dropped, those of open connections too, "
-        "and nobody is told. Healed by letting them pass."
+        "silently. Healed by letting them pass."
     )
-    proof = "a connection from elsewhere is neither taken nor refused; healed: it is taken"
+    proof = "a connection from elsewhere is neither accepted nor refused; healed: it is accepted"
     excludes = ("the packets",)
 
     def precheck(self) -> None:
-        """The rules must not be there yet."""
+        """Require that packets are not dropped already."""
         super().precheck()
         if self.service.unreached:
             raise FaultError(f"packets to {self.service.name} are dropped already")
@@ -116,9 +112,9 @@ class ServiceBlackHole(ServiceFault[ExternalService]):
         self.service.drop_packets()
 
     def evidence(self) -> str:
-        """A connection is answered by nothing."""
+        """Check that an attempt to connect gets no answer."""
         self.expect_contact("silent")
-        return f"{self.service.name} answers nothing"
+        return f"{self.service.name} does not answer"
 
     def undo(self) -> None:
         """Let packets pass."""
@@ -130,15 +126,13 @@ class ServiceMoved(ServiceFault[ExternalService]):
 
     name = "service-moved"
     summary = (
-        "An outside service goes to another address, as a restart elsewhere would take it: its "
-        "name follows, connections to the old address hear nothing. Healed by its return."
+        "An outside service moves to another address, as by a restart elsewhere: its name "
+        "follows, the old address does not answer. Healed by moving back."
     )
-    proof = "the new address takes a connection, the old one does not; healed: the other way round"
+    proof = "the new address accepts a connection, the old one does not; healed: the reverse"
     excludes = ("the address",)
 
-    def __init__(self, trial: Trial, service: ExternalService) -> None:
-        super().__init__(trial, service)
-        self._old = ""
+    _old: str = state("")
 
     def apply(self) -> None:
         """Give it another address."""
@@ -146,7 +140,7 @@ class ServiceMoved(ServiceFault[ExternalService]):
         self.service.move()
 
     def evidence(self) -> str:
-        """It is reached at the new address and not at the old."""
+        """Check that it is reached at the new address and not at the old one."""
         self.expect_contact("open")
         self.expect_contact("silent", "unreachable", at=self._old)
         return f"{self.service.name} is at {self.service.address} and no longer at {self._old}"
@@ -156,6 +150,6 @@ class ServiceMoved(ServiceFault[ExternalService]):
         self.service.move_back()
 
     def evidence_of_healing(self) -> str:
-        """It is reached at its first address."""
+        """Check that it is reached at its first address."""
         self.expect_contact("open")
         return f"{self.service.name} is at {self.service.address} again"
