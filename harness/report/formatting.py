@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from harness.report.lanes import Lane
+from harness.report.tracks import Lane
 from harness.report.sanitize import plain
 from harness.report.timeline_data import FaultWindow, Span, Timeline
 from harness.trial import Measure

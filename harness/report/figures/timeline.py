@@ -26,7 +26,7 @@ from harness.report.figures.chart_style import (
     words_at,
 )
 from harness.report.formatting import duration, number
-from harness.report.lanes import Lane
+from harness.report.tracks import Lane
 from harness.report.latency_heatmap import heat_of
 from harness.report.timeline_data import FaultWindow, Span, Timeline
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from harness.report import formatting
 from harness.report.events import JOURNAL, Event, events_of
 from harness.report.figures import Figure, timeline_figure
-from harness.report.lanes import Lanes, lanes_of
+from harness.report.tracks import Lanes, lanes_of
 from harness.report.logs import complaints
 from harness.report.overview import Outcome, outcome_of, rerun_command, title_of
 from harness.report.pages.page_frame import Place, render

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.lanes.lane import Lane, Row, bands_of, lines_of, number_in
+from harness.report.tracks.track import Lane, Row, bands_of, lines_of, number_in
 from harness.report.sanitize import one_line
 
 #: What tells one line of a lane from another, in the order in which the words stand.

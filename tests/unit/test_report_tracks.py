@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.report.formatting import describe_lanes
-from harness.report.lanes import lanes_of
-from harness.report.lanes.discovery import _without
-from harness.report.lanes.lane import thinned
+from harness.report.tracks import lanes_of
+from harness.report.tracks.discovery import _without
+from harness.report.tracks.track import thinned
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.report.lanes.lane import Lane, Row, bands_of, lines_of, number_in
+from harness.report.tracks.track import Lane, Row, bands_of, lines_of, number_in
 from harness.report.sanitize import one_line
 
 _MIB = 1 << 20

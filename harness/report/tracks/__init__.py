@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.lanes.discovery import discovery
-from harness.report.lanes.generic_lanes import anything
-from harness.report.lanes.lane import Lane, Line, Row, timed
-from harness.report.lanes.probe_lanes import OF_FILE, tasks
+from harness.report.tracks.discovery import discovery
+from harness.report.tracks.generic_tracks import anything
+from harness.report.tracks.track import Lane, Line, Row, timed
+from harness.report.tracks.probe_tracks import OF_FILE, tasks
 from harness.report.sanitize import one_line
 from harness.results import samples
 

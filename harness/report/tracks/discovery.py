@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.lanes.lane import Lane, Row, lines_of, number_in
+from harness.report.tracks.track import Lane, Row, lines_of, number_in
 from harness.report.sanitize import one_line
 
 Interval = tuple[float, float]
