@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from harness.report.logs import Complaint
+from harness.report.logs import LogProblem
 from harness.report.sanitize import plain
 
 MOST_EVENTS = 2000
-MOST_COMPLAINTS = 400
+MOST_LOG_PROBLEMS = 400
 _MOST_TEXT = 500
 JOURNAL = "journal"
 
@@ -36,17 +36,17 @@ class Event:
 
 
 def events_of(
-    journal: Sequence[Mapping[str, Any]], said: Iterable[Complaint] = ()
+    journal: Sequence[Mapping[str, Any]], said: Iterable[LogProblem] = ()
 ) -> tuple[tuple[Event, ...], int]:
-    """The journal's entries and the logs' complaints by time, and how many were left out.
+    """The journal's entries and the logs' log_problems by time, and how many were left out.
 
-    A complaint has a trial time when the journal begins with the nodes' clock (``wall``).
+    A problem has a trial time when the journal begins with the nodes' clock (``wall``).
     """
     wall = next((_number(e.get("wall")) for e in journal if e.get("kind") == "trial.start"), None)
     said = list(said)
     events = [_event(entry) for entry in journal[:MOST_EVENTS]]
-    events += [_of_log(complaint, wall) for complaint in said[:MOST_COMPLAINTS]]
-    left = max(0, len(journal) - MOST_EVENTS) + max(0, len(said) - MOST_COMPLAINTS)
+    events += [_of_log(problem, wall) for problem in said[:MOST_LOG_PROBLEMS]]
+    left = max(0, len(journal) - MOST_EVENTS) + max(0, len(said) - MOST_LOG_PROBLEMS)
     return tuple(sorted(events, key=lambda e: math.inf if e.at is None else e.at)), left
 
 
@@ -57,7 +57,7 @@ def _event(entry: Mapping[str, Any]) -> Event:
     return Event(_number(entry.get("t")), "", JOURNAL, kind, kind.partition(".")[0], text)
 
 
-def _of_log(said: Complaint, wall: float | None) -> Event:
+def _of_log(said: LogProblem, wall: float | None) -> Event:
     at = None if wall is None or said.seconds is None else round(said.seconds - wall, 3)
     # A clock that was set wrong on purpose, or a log of long before, has no place on the axis.
     if at is not None and at < -3600:

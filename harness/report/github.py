@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.report.markup import cell
 from harness.report.overview import headline_of, matrix_of, outcome_of
-from harness.report.sanitize import one_line
+from harness.report.sanitize import markdown_cell, one_line
 from harness.results import Run, StoredTrial
 
 MOST_ANNOTATIONS = 10
@@ -31,16 +30,16 @@ def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
 def run_markdown(run: Run) -> str:
     """A run as Markdown: scenario by engine, what is not as expected, what is damaged."""
     matrix = matrix_of(run.trials)
-    lines = [f"## swarm-chaos: {cell(headline_of(run.trials, len(run.damaged)))}", ""]
+    lines = [f"## swarm-chaos: {markdown_cell(headline_of(run.trials, len(run.damaged)))}", ""]
     if matrix.rows:
-        lines.append(f"| scenario | {' | '.join(map(cell, matrix.engines))} |")
+        lines.append(f"| scenario | {' | '.join(map(markdown_cell, matrix.engines))} |")
         lines.append("|---|" + "---|" * len(matrix.engines))
     for row in matrix.rows:
         cells = [
             "<br>".join(
                 [
-                    *(f"{o.mark} {o.word}{f' ({n})' if n > 1 else ''}" for o, n in column.tally),
-                    *(cell(f"{m.name}: {m.value}") for m in column.measures),
+                    *(f"{o.mark} {o.word}{f' ({n})' if n > 1 else ''}" for o, n in column.counts),
+                    *(markdown_cell(f"{m.name}: {m.value}") for m in column.measures),
                 ]
             )
             if column
@@ -48,14 +47,16 @@ def run_markdown(run: Run) -> str:
             for column in row.cells
         ]
         control = " (control)" if row.control else ""
-        lines.append(f"| {cell(row.name)}{control} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown_cell(row.name)}{control} | {' | '.join(cells)} |")
     troubles = [t for t in run.trials if outcome_of(t).tone != "good" and t.record.reason]
     if troubles:
         lines += ["", "Not as expected, or nothing to be said:", ""]
-        lines += [f"- {cell(t.id)}: {cell(t.record.reason)}" for t in troubles]
+        lines += [f"- {markdown_cell(t.id)}: {markdown_cell(t.record.reason)}" for t in troubles]
     if run.damaged:
         lines += ["", "Unfinished or damaged:", ""]
-        lines += [f"- {cell(d.path.name)}: {cell(d.sentence)}" for d in run.damaged]
+        lines += [
+            f"- {markdown_cell(d.path.name)}: {markdown_cell(d.sentence)}" for d in run.damaged
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -21,7 +21,7 @@ _AGAIN_WITHIN = 10.0  # seconds: equal messages of a node this close are one, co
 
 
 @dataclass
-class Complaint:
+class LogProblem:
     """One message of one node, said ``times`` times.
 
     ``clock`` is the node's wall clock at the first, ``seconds`` the same as UTC seconds since
@@ -37,27 +37,27 @@ class Complaint:
     times: int = 1
 
 
-def complaints(folder: Path) -> tuple[Complaint, ...]:
+def log_problems(folder: Path) -> tuple[LogProblem, ...]:
     """Complaints in the logs under a trial's ``logs/``, by node and first occurrence.
 
     Equal messages of a node within some seconds count as one. A log that cannot be read is itself
-    a complaint.
+    a problem.
     """
-    gathered: list[Complaint] = []
+    gathered: list[LogProblem] = []
     for path in sorted((folder / "logs").glob("*.log")):
         try:
             with path.open(encoding="utf-8", errors="replace") as lines:
                 gathered += _of_node(path.stem, lines)
         except OSError as error:
-            gathered.append(Complaint(path.stem, "error", f"log not read: {error.strerror}", ""))
+            gathered.append(LogProblem(path.stem, "error", f"log not read: {error.strerror}", ""))
     return tuple(gathered)
 
 
-def _of_node(node: str, lines: Iterable[str]) -> Iterator[Complaint]:
-    found: list[Complaint] = []
-    known: dict[tuple[str, str], Complaint] = {}
+def _of_node(node: str, lines: Iterable[str]) -> Iterator[LogProblem]:
+    found: list[LogProblem] = []
+    known: dict[tuple[str, str], LogProblem] = {}
     for line in lines:
-        if (said := _complaint(node, line)) is None:
+        if (said := _problem(node, line)) is None:
             continue
         before = known.get((said.level, said.text))
         if before is not None and _soon_after(before, said):
@@ -69,15 +69,15 @@ def _of_node(node: str, lines: Iterable[str]) -> Iterator[Complaint]:
     yield from found
 
 
-def _soon_after(before: Complaint, said: Complaint) -> bool:
+def _soon_after(before: LogProblem, said: LogProblem) -> bool:
     if before.last is None or said.seconds is None:
         return True
     return said.seconds - before.last <= _AGAIN_WITHIN
 
 
-def _complaint(node: str, line: str) -> Complaint | None:
+def _problem(node: str, line: str) -> LogProblem | None:
     if _CRASH.match(line):
-        return Complaint(node, "panic", plain(line.strip(), _MOST_TEXT), "")
+        return LogProblem(node, "panic", plain(line.strip(), _MOST_TEXT), "")
     if "level=" not in line:
         return None
     pairs = {key: _unquoted(value) for key, value in _PAIR.findall(line)}
@@ -90,7 +90,7 @@ def _complaint(node: str, line: str) -> Complaint | None:
     stamp = pairs.get("time", "")
     clock = _CLOCK.search(stamp)
     seconds = _seconds(stamp)
-    return Complaint(
+    return LogProblem(
         node, level, plain(text, _MOST_TEXT), clock[0] if clock else "", seconds, seconds
     )
 

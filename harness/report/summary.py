@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.formatting import bound_of, standing_of, value_of
-from harness.report.overview import headline_of, name_of, outcome_of
+from harness.report.overview import headline_of, outcome_of
 from harness.report.page_names import INDEX as REPORT_FILE
 from harness.report.sanitize import plain
 from harness.results import Run, StoredTrial
+from harness.results.scenario_names import short_name
 from harness.trial import Measure
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow"}
@@ -52,7 +53,7 @@ def _add_trial(table: Table, trial: StoredTrial) -> None:
     outcome = outcome_of(trial)
     head = Text()
     head.append(f"{outcome.mark} {outcome.word}\n", style=_STYLES[outcome.tone])
-    head.append(plain(name_of(given.scenario)).removeprefix("test_"))
+    head.append(plain(short_name(given.scenario)).removeprefix("test_"))
     control = ", control" if given.control else ""
     head.append(f"\n{given.engine.version}, {given.topology}, seed {given.seed}{control}", "dim")
     measures = trial.record.measures

@@ -113,7 +113,7 @@ def test_the_history_passes_the_audit_and_tells_of_the_change(visit, nights):
     page = visit(nights / "pages" / "history.html")
     drawn(page)
     assert "changed for good" in page.locator("header .verdict").inner_text()
-    assert page.locator(".turn").count() >= 1
+    assert page.locator(".change").count() >= 1
     assert audit(page) == []
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from stored_runs import given, store_run, store_trial
 
 from harness.cli import main
-from harness.report.comparing import markdown, render_comparison, table, what_changed
+from harness.report.comparing import markdown, render_comparison, table, webhook_payload
 from harness.report.comparing.github import comparison_to_github
 from harness.report.github import run_to_github
 from harness.results import RunWriter, read_run
@@ -125,7 +125,7 @@ def test_shares_are_told_in_percent_and_move_by_points(tmp_path):
 
 
 def test_what_changed_is_ready_for_a_webhook(comparison):
-    told = json.loads(json.dumps(what_changed(comparison)))
+    told = json.loads(json.dumps(webhook_payload(comparison)))
     [change] = told["changed"]
     assert (change["word"], change["measure"]) == ("regressed", "time to a new leader")
     assert "1 regressed" in told["text"]

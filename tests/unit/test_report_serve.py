@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from harness.bench import synthetic_runs
 from harness.cli.serve import serve
 from harness.errors import UsageError
-from harness.report.live import QUIET, underway
+from harness.report.live import QUIET, running_trials
 from harness.report.serve import HOST, Browser, Missing, server_of
 from harness.results import RunWriter, read_run
 from harness.trial import Trial
@@ -138,9 +138,9 @@ def test_a_run_under_way_is_shown_as_it_goes(tmp_path):
     trial.journal.write("note", text="something new")
     assert "something new" in browser.answer(page).body.decode()
     run = read_run(writer.folder)
-    [going] = underway(run)
+    [going] = running_trials(run)
     assert going.trial.record.inputs == given
-    assert underway(run, now=trial.folder.stat().st_mtime + QUIET + 60) == ()
+    assert running_trials(run, now=trial.folder.stat().st_mtime + QUIET + 60) == ()
     trial.finish(None, title="done")
     assert "No trial is under way" in browser.answer(page).body.decode()
-    assert underway(read_run(writer.folder)) == ()
+    assert running_trials(read_run(writer.folder)) == ()

@@ -201,7 +201,7 @@ def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
         trial.finish(None)
     (row,) = matrix_of(read_run(writer.folder).trials).rows
     (cell,) = row.cells
-    assert [(o.word, n) for o, n in cell.tally] == [("fail", 1), ("unknown", 1), ("pass", 2)]
+    assert [(o.word, n) for o, n in cell.counts] == [("fail", 1), ("unknown", 1), ("pass", 2)]
     (gap,) = cell.measures
     assert (gap.value, gap.spread) == ("> 1.5 s", "median; 1 s to > 9 s")
     assert gap.remark == "broken in 1 of 4"

@@ -21,8 +21,8 @@ from harness.report.formatting import (
     wall_time,
 )
 from harness.report.jinja_env import gauge_of, upstream_url
-from harness.report.latency_heatmap import heat_of
-from harness.report.logs import Complaint, complaints
+from harness.report.latency_heatmap import latency_heatmap
+from harness.report.logs import LogProblem, log_problems
 from harness.report.sanitize import plain
 from harness.report.timeline_data import (
     OUTCOMES,
@@ -261,13 +261,13 @@ def test_complaints_are_gathered_by_node_and_message(tmp_path):
         b"panic: runtime error: index out of range\n"
         b"goroutine 1 [running]:\n"
     )
-    found = [(c.node, c.level, c.text, c.clock, c.times) for c in complaints(tmp_path)]
+    found = [(c.node, c.level, c.text, c.clock, c.times) for c in log_problems(tmp_path)]
     assert found == [
         ("m1", "warning", 'a "b" c (d e)', "00:45:31.123", 2),
         ("m1", "error", "bare", "", 1),
         ("m1", "panic", "panic: runtime error: index out of range", "", 1),
     ]
-    assert complaints(tmp_path / "nowhere") == ()
+    assert log_problems(tmp_path / "nowhere") == ()
 
 
 def test_events_in_words():
@@ -298,13 +298,16 @@ def test_equal_complaints_far_apart_are_two(tmp_path):
     logs.joinpath("m1.log").write_text(
         "".join(f'time="2026-11-23T00:45:{s}Z" level=error msg=x\n' for s in ("01", "09", "59"))
     )
-    assert [(c.clock, c.times) for c in complaints(tmp_path)] == [("00:45:01", 2), ("00:45:59", 1)]
+    assert [(c.clock, c.times) for c in log_problems(tmp_path)] == [
+        ("00:45:01", 2),
+        ("00:45:59", 1),
+    ]
 
 
 def test_logs_take_their_place_among_the_events():
     wall = datetime(2026, 11, 23, 0, 45, tzinfo=UTC).timestamp()
-    said = Complaint("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
-    stray = Complaint("m1", "panic", "y", "")
+    said = LogProblem("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
+    stray = LogProblem("m1", "panic", "y", "")
     journal = [entry(0, "trial.start", inputs={}, wall=wall), entry(2, "note", text="later")]
     events, left = events_of(journal, [stray, said])
     assert [(e.at, e.source, e.clock) for e in events] == [
@@ -323,7 +326,7 @@ def test_the_heat_counts_every_request_once(raw, width):
     requests = sorted((Request(t, took, "ok") for t, took in raw), key=lambda r: r.t)
     first = requests[0].t
     slices = math.floor((requests[-1].t - first) / width + 1e-9) + 1
-    heat = heat_of(requests, [first + n * width for n in range(slices)], width)
+    heat = latency_heatmap(requests, [first + n * width for n in range(slices)], width)
     assert sum(map(sum, heat.counts)) == len(requests)
     assert len(heat.lengths) == len(heat.counts) + 1
     assert heat.lengths[0] <= max(min(r.took for r in requests), 1e-5) * 1.001

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.results import RunWriter, read_run
 from harness.results.comparable import FAILED
 from harness.results.comparison import Comparison, compare
-from harness.results.comparison_sides import limited, sides_by_engine, sides_by_run
+from harness.results.comparison_sides import sides_by_engine, sides_by_run, with_scenarios
 from harness.results.thresholds import (
     Threshold,
     Thresholds,
@@ -184,8 +184,8 @@ def test_one_side_alone_is_refused(tmp_path):
 
 def test_scenarios_can_be_picked(tmp_path):
     [side] = sides_by_run([store_run(tmp_path, FAST)])
-    assert limited(side, "leader").trials == side.trials
-    assert limited(side, "nothing such").trials == ()
+    assert with_scenarios(side, "leader").trials == side.trials
+    assert with_scenarios(side, "nothing such").trials == ()
 
 
 def test_a_comparison_comes_back_from_json(tmp_path):

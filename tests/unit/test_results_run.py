@@ -178,9 +178,9 @@ def test_a_run_without_trials_is_taken_back(tmp_path):
     older = RunWriter.create(tmp_path, command=["pytest"], harness="1")
     newer = RunWriter.create(tmp_path, command=["pytest"], harness="1")
 
-    newer.take_back()
+    newer.discard()
 
     assert not newer.folder.exists()
     assert (tmp_path / "latest").resolve() == older.folder
-    older.take_back()
+    older.discard()
     assert not (tmp_path / "latest").is_symlink()

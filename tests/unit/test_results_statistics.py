@@ -13,13 +13,13 @@ from scipy import stats
 
 from harness.results.statistics import (
     Contrast,
-    Question,
+    MeasurePair,
     Sample,
-    answer,
+    adjusted_p_values,
     changes,
     contrast,
     contrast_shares,
-    corrected,
+    judge_all,
     judge_contrast,
     rate_of,
     slope_of,
@@ -96,7 +96,7 @@ def test_sides_swapped_change_the_sign_alone(first, second):
 @given(samples(), samples(), st.randoms(use_true_random=False))
 def test_the_order_of_trials_does_not_matter(first, second, chance):
     def shuffled(sample):
-        rows = list(zip(sample.values, sample.beyond, strict=True))
+        rows = list(zip(sample.values, sample.censored, strict=True))
         chance.shuffle(rows)
         return Sample.of([v for v, _ in rows], [b for _, b in rows])
 
@@ -106,7 +106,7 @@ def test_the_order_of_trials_does_not_matter(first, second, chance):
 @given(samples(), samples(), st.integers(-50, 50))
 def test_a_shift_of_everything_changes_nothing(first, second, by):
     def moved(sample):
-        return Sample.of([v + by for v in sample.values], sample.beyond)
+        return Sample.of([v + by for v in sample.values], sample.censored)
 
     assert contrast(moved(first), moved(second)).p == contrast(first, second).p
 
@@ -188,18 +188,22 @@ def made(p, least=0.001):
 
 
 def test_correction_is_benjamini_and_hochbergs():
-    assert corrected([made(0.01), made(0.02), made(0.9)], 0.05) == pytest.approx([0.03, 0.03, 0.9])
+    assert adjusted_p_values([made(0.01), made(0.02), made(0.9)], 0.05) == pytest.approx(
+        [0.03, 0.03, 0.9]
+    )
 
 
 def test_what_can_never_stand_out_does_not_count():
     stuck = [made(1.0, least=1.0)] * 50
-    assert corrected([made(0.04), *stuck], 0.05)[0] == pytest.approx(0.04)
-    assert corrected([], 0.05) == []
+    assert adjusted_p_values([made(0.04), *stuck], 0.05)[0] == pytest.approx(0.04)
+    assert adjusted_p_values([], 0.05) == []
 
 
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12))
 def test_correction_never_makes_anything_surer(ps):
-    assert all(a >= p - 1e-12 for a, p in zip(corrected([*map(made, ps)], 0.05), ps, strict=True))
+    assert all(
+        a >= p - 1e-12 for a, p in zip(adjusted_p_values([*map(made, ps)], 0.05), ps, strict=True)
+    )
 
 
 def test_trials_needed_is_the_first_that_can_reach_alpha():
@@ -212,7 +216,7 @@ def test_trials_needed_is_the_first_that_can_reach_alpha():
 
 
 def word(first, second, **settings):
-    [given_answer] = answer([Question(first, second, **settings)])
+    [given_answer] = judge_all([MeasurePair(first, second, **settings)])
     return given_answer.judgement.word
 
 
@@ -239,16 +243,16 @@ def test_a_difference_below_the_floor_is_noise():
 
 
 def test_three_trials_are_never_enough():
-    [told] = answer([Question(normal(1, 3), normal(2, 3, 99.0))])
+    [told] = judge_all([MeasurePair(normal(1, 3), normal(2, 3, 99.0))])
     assert told.judgement.word == "inconclusive"
     assert "not enough trials" in told.judgement.because
 
 
 def test_five_trials_alone_are_enough_and_among_many_measures_are_not():
-    clear = Question(normal(1, 5), normal(2, 5, 99.0))
-    others = [Question(normal([3, n], 5), normal([4, n], 5)) for n in range(20)]
-    assert answer([clear])[0].judgement.word == "regressed"
-    told = answer([clear, *others])[0].judgement
+    clear = MeasurePair(normal(1, 5), normal(2, 5, 99.0))
+    others = [MeasurePair(normal([3, n], 5), normal([4, n], 5)) for n in range(20)]
+    assert judge_all([clear])[0].judgement.word == "regressed"
+    told = judge_all([clear, *others])[0].judgement
     assert told.word == "inconclusive"
     assert "it takes 6 trials" in told.because
 

@@ -67,7 +67,7 @@ def frame(height: int, **more: Any) -> Json:
     }  # fmt: skip
 
 
-def words_at(x: float, y: float, text: str, **more: Any) -> Json:
+def text_at(x: float, y: float, text: str, **more: Any) -> Json:
     """Text on the paper, ``x`` and ``y`` in shares of the panels' area."""
     return {
         "x": x, "y": y, "xref": "paper", "yref": "paper", "text": text, "showarrow": False,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.figures.chart_style import SMALL, Figure, Json, axis, fit, frame, words_at
+from harness.report.figures.chart_style import SMALL, Figure, Json, axis, fit, frame, text_at
 
 _ROW = 34
 _MARGINS = (14, 40)
@@ -96,7 +96,7 @@ def spread_figure(
         for limit, _ in limits
     ]  # fmt: skip
     layout["annotations"] = [
-        words_at(
+        text_at(
             math.log10(limit) if wide else limit, 1, fit(f"{sign} {limit:g}"), xref="x",
             xanchor="center", font={"size": SMALL, "color": "$no-leader"}, yshift=-2,
         )

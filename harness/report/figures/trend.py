@@ -15,7 +15,7 @@ from harness.report.figures.chart_style import (
     axis,
     fit,
     frame,
-    words_at,
+    text_at,
 )
 
 _HEIGHT = 230
@@ -101,7 +101,7 @@ def trend_figure(
         if run in place
     ]  # fmt: skip
     layout["annotations"] = [
-        words_at(place[run] - 0.5, 1, fit(words), xref="x", yanchor="top", xshift=3,
+        text_at(place[run] - 0.5, 1, fit(words), xref="x", yanchor="top", xshift=3,
                  font={"size": SMALL, "color": "$bad"})
         for run, words in changes
         if run in place

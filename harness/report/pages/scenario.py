@@ -10,10 +10,11 @@ from statistics import median
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
 from harness.report.formatting import SIGNS, quantity, standing_of, value_of
-from harness.report.overview import headline_of, outcome_of, title_of, version_key
-from harness.report.pages.page_frame import Place, render
+from harness.report.overview import headline_of, outcome_of, title_of
+from harness.report.pages.page_frame import PageFrame, render
 from harness.report.sanitize import plain
-from harness.report.site_model import Entry, Found, Scenario
+from harness.report.site_model import Entry, Scenario, SiteModel
+from harness.results.versions import by_version
 from harness.trial import Bound, Measure
 
 _KINDS = {"holds": "good", "broken": "bad"}
@@ -55,15 +56,15 @@ class Spread:
     words: str
 
 
-def scenario_page(found: Found, scenario: Scenario, place: Place) -> str:
+def scenario_page(model: SiteModel, scenario: Scenario, frame: PageFrame) -> str:
     """The page as text."""
     first = scenario.entries[0].trial
     about = next((e.trial.record.about for e in scenario.entries if e.trial.record.about), "")
     threads = dict.fromkeys(t for e in scenario.entries for t in e.trial.record.upstream)
     return render(
         "scenario.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
             "scenario": scenario,
             "title": title_of(first),
@@ -112,7 +113,7 @@ def _expectations(entries: Sequence[Entry]) -> list[Expectation]:
 def _spread(name: str, entries: Sequence[Entry]) -> Spread:
     taken = _taken(name, entries)
     like = taken[0][1]
-    engines = sorted({e.trial.record.inputs.engine.version for e, _ in taken}, key=version_key)
+    engines = sorted({e.trial.record.inputs.engine.version for e, _ in taken}, key=by_version)
     groups = []
     drawn = []
     for engine in engines:

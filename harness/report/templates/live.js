@@ -3,11 +3,11 @@
 (() => {
   const now = document.getElementById("now");
   const pause = document.getElementById("pause");
-  const said = document.getElementById("said");
+  const output = document.getElementById("freshness");
   const EVERY = 2000;
   let text = "";
 
-  const ask = async () => {
+  const refresh = async () => {
     if (pause.getAttribute("aria-pressed") === "true" || document.hidden) return;
     try {
       const answer = await fetch(now.dataset.from, { cache: "no-store" });
@@ -18,9 +18,9 @@
         now.innerHTML = fresh;
         window.swarmChaos.wire(now);
       }
-      said.textContent = `As of ${new Date().toLocaleTimeString()}.`;
+      output.textContent = `As of ${new Date().toLocaleTimeString()}.`;
     } catch (trouble) {
-      said.textContent = `Not up to date: ${trouble.message}.`;
+      output.textContent = `Not up to date: ${trouble.message}.`;
     }
   };
 
@@ -30,5 +30,5 @@
     pause.setAttribute("aria-pressed", String(paused));
     pause.textContent = paused ? "Go on" : "Pause";
   });
-  setInterval(ask, EVERY);
+  setInterval(refresh, EVERY);
 })();

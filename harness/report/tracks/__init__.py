@@ -1,4 +1,4 @@
-"""What probes sampled, as lanes of the timeline: lines of numbers, bands of states, dots.
+"""What probes sampled, as tracks of the timeline: lines of numbers, bands of states, dots.
 
 A probe's file is ``samples/<name>.jsonl``, an object a line with ``t`` in trial seconds
 (docs/reference.md). Files known here are shown in their own way, any other by what it holds.
@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.tracks.discovery import discovery
-from harness.report.tracks.generic_tracks import anything
-from harness.report.tracks.track import Lane, Line, Row, timed
-from harness.report.tracks.probe_tracks import OF_FILE, tasks
 from harness.report.sanitize import one_line
+from harness.report.tracks.discovery import discovery
+from harness.report.tracks.generic_tracks import generic_tracks
+from harness.report.tracks.probe_tracks import TRACKS_BY_FILE, tasks
+from harness.report.tracks.track import Line, Row, TimelineTrack, timed
 from harness.results import samples
 
-__all__ = ["Lane", "Lanes", "Line", "lanes_of"]
+__all__ = ["Line", "TimelineTrack", "TimelineTracks", "read_tracks"]
 
 _ELSEWHERE = frozenset({"requests", "leadership", "generator", "containers"})
 """Files that other parts of the page show, or that others are held against."""
@@ -29,44 +29,46 @@ _MISSED: Mapping[str, tuple[str, ...]] = {
     "discovery": ("discovery",), "memory": ("memory",), "gossip": ("gossip", "dockerd_logs"),
 }  # fmt: skip
 """What people look for, and the files that would show it."""
-_MOST_LANES = 14
+_MOST_TRACKS = 14
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """All lanes of a trial, and sentences about those that are not there or not whole."""
+class TimelineTracks:
+    """All tracks of a trial, and sentences about those that are not there or not whole."""
 
-    lanes: tuple[Lane, ...]
+    tracks: tuple[TimelineTrack, ...]
     remarks: tuple[str, ...]
 
 
-def lanes_of(folder: Path, *, end: float) -> Lanes:
+def read_tracks(folder: Path, *, end: float) -> TimelineTracks:
     """Read what the probes of the trial in ``folder`` sampled; ``end`` closes the last state."""
-    found: list[Lane] = []
+    found: list[TimelineTrack] = []
     remarks: list[str] = []
     there = {path.stem for path in (folder / "samples").glob("*.jsonl")} - _ELSEWHERE
     for name in (*(n for n in _ORDER if n in there), *sorted(there - set(_ORDER))):
         read = samples(folder, name)
         if read.damage:
             remarks.append(read.damage)
-        made = [lane for lane in _lanes_in(folder, name, timed(read.rows), end) if not lane.empty]
+        made = [
+            track for track in _tracks_in(folder, name, timed(read.rows), end) if not track.empty
+        ]
         if not made:
             remarks.append(f"samples/{one_line(name)}.jsonl holds nothing that can be drawn")
         found += made
     if missed := [words for words, names in _MISSED.items() if not there & set(names)]:
         remarks.append(f"Not sampled in this trial: {', '.join(missed)}")
-    if len(found) > _MOST_LANES:
-        left = ", ".join(dict.fromkeys(lane.title for lane in found[_MOST_LANES:]))
+    if len(found) > _MOST_TRACKS:
+        left = ", ".join(dict.fromkeys(track.title for track in found[_MOST_TRACKS:]))
         remarks.append(f"Not drawn, to keep the chart readable: {left}")
-    return Lanes(tuple(found[:_MOST_LANES]), tuple(remarks))
+    return TimelineTracks(tuple(found[:_MOST_TRACKS]), tuple(remarks))
 
 
-def _lanes_in(folder: Path, name: str, rows: Sequence[Row], end: float) -> list[Lane]:
+def _tracks_in(folder: Path, name: str, rows: Sequence[Row], end: float) -> list[TimelineTrack]:
     if not rows:
         return []
     if name in {"discovery", "tasks"}:
         containers = timed(samples(folder, "containers").rows)
         return (discovery if name == "discovery" else tasks)(rows, end, containers)
-    if name in OF_FILE:
-        return OF_FILE[name](rows, end)
-    return anything(one_line(name), rows, end)
+    if name in TRACKS_BY_FILE:
+        return TRACKS_BY_FILE[name](rows, end)
+    return generic_tracks(one_line(name), rows, end)

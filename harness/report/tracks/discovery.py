@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.tracks.track import Lane, Row, lines_of, number_in
 from harness.report.sanitize import one_line
+from harness.report.tracks.track import Row, TimelineTrack, lines_of, number_in
 
 Interval = tuple[float, float]
 
@@ -23,7 +23,7 @@ class _Live:
     wanted: tuple[Interval, ...]
 
 
-def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> list[Lane]:
+def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> list[TimelineTrack]:
     """Stale and missing addresses and questions without an answer, by time."""
     truth = _truth(containers, end)
     stale: list[Interval] = []
@@ -56,7 +56,7 @@ def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> lis
     }  # fmt: skip
     lines, _ = lines_of(points, steps=True)
     return [
-        Lane(
+        TimelineTrack(
             "discovery",
             "Discovery",
             lines=lines,

@@ -1,4 +1,4 @@
-"""A lane: one panel of the timeline below the load, from what a probe sampled."""
+"""A track: one panel of the timeline below the load, from what a probe sampled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Points = Sequence[tuple[float, float | None]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a lane; a value None is a gap. ``steps``: it holds until the next value."""
+    """One line of a track; a value None is a gap. ``steps``: it holds until the next value."""
 
     label: str
     times: tuple[float, ...]
@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lane:
+class TimelineTrack:
     """One panel: ``lines``, or ``bands`` (label to states), or ``dots`` (label to times).
 
     ``note`` explains the numbers; ``left_out`` says how many lines or bands were too many.
