@@ -112,7 +112,7 @@ def compare(
 
 def written(comparison: Comparison, form: str) -> str:
     """Return a comparison in any format but the table."""
-    from harness.report.comparing import render_comparison
+    from harness.report.comparing import comparison_markdown, render_comparison, webhook_payload
 
     match form:
         case "markdown":

@@ -166,7 +166,10 @@ def _track(track: TimelineTrack) -> str:
         counts = [f"{len(times):,} {name}" for name, times in track.dots.items()]
         return f"{track.title}: {', '.join(counts)}."
     states = dict.fromkeys(s.label for spans in track.bands.values() for s in spans)
-    return f"{track.title}: {len(track.bands)} rows; states: {', '.join(states)}."
+    return (
+        f"{track.title}: {len(track.bands)} {'row' if len(track.bands) == 1 else 'rows'}, "
+        f"with the states {', '.join(states)}."
+    )
 
 
 def _leader(span: Span) -> str:

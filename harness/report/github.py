@@ -1,4 +1,4 @@
-"""What a GitHub workflow shows of a run: the job's summary, and annotations.
+"""A run in a GitHub workflow: the job's summary, and annotations.
 
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 The summary is appended to the file that ``GITHUB_STEP_SUMMARY`` names; annotations are lines to be
@@ -22,13 +22,13 @@ MOST_SUMMARY = 1_000_000
 
 
 def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
-    """Append the run to the job's summary; returns the annotations to be printed."""
+    """Append the run to the job's summary, and return the annotations to print."""
     append_summary(run_markdown(run), environ)
     return few(_annotations(run)) if environ.get("GITHUB_ACTIONS") == "true" else []
 
 
 def run_markdown(run: Run) -> str:
-    """A run as Markdown: scenario by engine, what is not as expected, what is damaged."""
+    """Return a run as Markdown: scenarios by engine, what is not as expected or damaged."""
     matrix = matrix_of(run.trials)
     lines = [f"## swarm-chaos: {markdown_cell(headline_of(run.trials, len(run.damaged)))}", ""]
     if matrix.rows:
@@ -50,7 +50,7 @@ def run_markdown(run: Run) -> str:
         lines.append(f"| {markdown_cell(row.name)}{control} | {' | '.join(cells)} |")
     troubles = [t for t in run.trials if outcome_of(t).tone != "good" and t.record.reason]
     if troubles:
-        lines += ["", "Not as expected, or nothing to be said:", ""]
+        lines += ["", "Not as expected, or without a verdict:", ""]
         lines += [f"- {markdown_cell(t.id)}: {markdown_cell(t.record.reason)}" for t in troubles]
     if run.damaged:
         lines += ["", "Unfinished or damaged:", ""]
@@ -77,7 +77,7 @@ def _file_of(trial: StoredTrial) -> str:
 
 
 def annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
-    """The line that makes an annotation; ``kind`` is error, warning or notice."""
+    """Return the line of an annotation; ``kind`` is error, warning or notice."""
     properties = {"file": file, "title": title} if file else {"title": title}
     written = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     return f"::{kind} {written}::{_data(words)}"
@@ -92,7 +92,7 @@ def _property(text: str) -> str:
 
 
 def few(lines: Iterable[str]) -> list[str]:
-    """As many of each kind as are shown; how many more there are is in the last one."""
+    """Limit the lines of each kind to what GitHub shows; the last one counts the rest."""
     kept: list[str] = []
     counts: dict[str, int] = {}
     for line in lines:

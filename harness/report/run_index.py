@@ -10,7 +10,7 @@ import msgspec
 from harness.errors import HarnessError
 from harness.report.live import IDLE_LIMIT, last_change
 from harness.report.overview import distinct, headline_of, outcome_of
-from harness.results import list_runs, read_run
+from harness.results import Run, list_runs, read_run
 
 _MOST_RUNS = 200
 
@@ -40,7 +40,7 @@ def _entry(folder: Path, now: float) -> RunIndexEntry:
     except (HarnessError, OSError, msgspec.MsgspecError) as error:
         return RunIndexEntry(folder.name, "", "cannot be read", {}, "", "", False, str(error))
     tones = [outcome_of(t).tone for t in run.trials]
-    live = any(
+    running = sum(
         not (d.path / "trial.json").exists() and now - last_change(d.path) <= IDLE_LIMIT
         for d in run.damaged
         if d.path.is_dir()
@@ -48,9 +48,18 @@ def _entry(folder: Path, now: float) -> RunIndexEntry:
     return RunIndexEntry(
         folder.name,
         run.record.started,
-        headline_of(run.trials, len(run.damaged)),
+        _headline(run, running),
         {tone: tones.count(tone) for tone in ("good", "bad", "unknown")},
         distinct(t.record.inputs.engine.version for t in run.trials),
         " ".join(run.record.command),
-        live,
+        bool(running),
     )
+
+
+def _headline(run: Run, running: int) -> str:
+    """Return how the run ended, or how far it is: a running trial is not a damaged one."""
+    damaged = len(run.damaged) - running
+    if not running:
+        return headline_of(run.trials, damaged)
+    finished = [headline_of(run.trials, damaged)] if run.trials or damaged else []
+    return ", ".join(["running", *finished])

@@ -1,4 +1,4 @@
-"""A run in the terminal: trials, measures against bounds, reasons, and where the page is."""
+"""A run in the terminal: trials, measures and bounds, reasons, and the path of the report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _STANDING = {"holds": "✓", "broken": "✗", "no bound": "", "undecided": "?", 
 
 
 def render_summary(run: Run) -> RenderableType:
-    """The run as something that rich prints: fits 80 columns, says nothing by colour alone.
+    """Return the run for rich, in 80 columns and not by colour alone.
 
-    The page's path is as long as it is: print it with ``crop=False``.
+    The path of the report may be longer: print it with ``crop=False``.
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("trial", overflow="fold", ratio=3)

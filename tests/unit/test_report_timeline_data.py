@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,7 @@ def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change():
     )
     assert timeline.leaders == (Span(1.0, 4.0, "m1"), Span(4.0, 9.0, ""), Span(9.0, 12, "m2"))
     assert describe_leaders(timeline) == (
-        "m1 leads from 1.0 s, nobody leads from 4.0 s for 5 s, then m2 leads from 9.0 s."
+        "m1 leads from 1.0 s, there is no leader from 4.0 s for 5 s, then m2 leads from 9.0 s."
     )
 
 
@@ -89,7 +90,9 @@ def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead():
     assert timeline.leaders == (
         Span(1.0, 4.0, "m1"), Span(4.0, 9.0, "m1", under_fault=True), Span(9.0, 12, "m3"),
     )  # fmt: skip
-    assert "m1 is named leader but under fault from 4.0 s for 5 s" in describe_leaders(timeline)
+    assert "m1 is still listed as leader, under a fault, from 4.0 s for 5 s" in describe_leaders(
+        timeline
+    )
 
 
 def test_a_fault_without_evidence_takes_no_leader_away():
@@ -107,7 +110,7 @@ def test_a_fault_without_evidence_takes_no_leader_away():
 def test_nothing_is_said_of_members_that_nobody_watched():
     formed = entry(1.0, "swarm.formed", managers=["m1"], workers=[], leader="m1")
     down = entry(2.0, "node.state", node="m1", state="down")
-    assert "not watched" in describe_members(timeline_of([formed], [], seconds=3))
+    assert "not observed" in describe_members(timeline_of([formed], [], seconds=3))
     assert "m1 is down" in describe_members(timeline_of([formed, down], [], seconds=3))
 
 
@@ -190,19 +193,19 @@ def test_durations(value, said):
 
 
 @pytest.mark.parametrize(("part", "whole", "said"), [
-    (0, 10, "0 %"), (10, 10, "100 %"), (1, 100_000, "< 0.1 %"),
-    (99_999, 100_000, "> 99.9 %"), (1, 8, "12.5 %"), (0, 0, "0 %"),
+    (0, 10, "0 %"), (10, 10, "100 %"), (1, 100_000, "less than 0.1 %"),
+    (99_999, 100_000, "more than 99.9 %"), (1, 8, "12.5 %"), (0, 0, "0 %"),
 ])  # fmt: skip
 def test_a_little_is_not_nothing_and_nearly_all_not_all(part, whole, said):
     assert share(part, whole) == said
 
 
 @pytest.mark.parametrize(("measure", "value", "bound"), [
-    (Measure("a", 9.81234, "s", bound=Bound("below", 20)), "9.812 s", "≤ 20 s"),
-    (Measure("a", 0.01234, "1", bound=Bound("below", 0.05)), "1.234 %", "≤ 5 %"),
-    (Measure("a", 3, "1", bound=Bound("equals", 4)), "3", "= 4"),
-    (Measure("a", 40, "s", censored=True), "> 40 s", ""),
-    (Measure("a", None, "s", bound=Bound("above", 1)), "not measured", "≥ 1 s"),
+    (Measure("a", 9.81234, "s", bound=Bound("below", 20)), "9.812 s", "at most 20 s"),
+    (Measure("a", 0.01234, "1", bound=Bound("below", 0.05)), "1.234 %", "at most 5 %"),
+    (Measure("a", 3, "1", bound=Bound("equals", 4)), "3", "exactly 4"),
+    (Measure("a", 40, "s", censored=True), "more than 40 s", ""),
+    (Measure("a", None, "s", bound=Bound("above", 1)), "not measured", "at least 1 s"),
 ])  # fmt: skip
 def test_measures_in_words(measure, value, bound):
     assert (value_of(measure), bound_of(measure)) == (value, bound)
@@ -286,9 +289,28 @@ def test_events_in_words():
     assert told == [
         "with the inputs above",
         "m1: 198.18.0.11; m2: null",
-        "nobody leads (seen by m2)",
+        "no leader (seen by m2)",
         "m1 is down (seen by m2)",
         "id: f, target: m1, signals: a b, env: x=1",
+    ]
+
+
+def test_what_dockerd_logs_while_it_starts_is_one_line(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    stamp = 'time="2026-11-23T00:45:0'
+    logs.joinpath("m1.log").write_text(
+        f'{stamp}1Z" level=info msg="Starting up"\n'
+        f'{stamp}2Z" level=warning msg="bridge-nf-call-iptables is disabled"\n'
+        f'{stamp}3Z" level=error msg="failed to load cni during init"\n'
+        f'{stamp}4Z" level=fatal msg="no space left"\n'
+        f'{stamp}5Z" level=info msg="Daemon has completed initialization"\n'
+        f'{stamp}6Z" level=error msg="raft: lost leader"\n'
+    )
+    assert [(c.level, c.text, c.clock, c.times) for c in log_problems(tmp_path)] == [
+        ("start", "messages while dockerd started: logs/m1.log", "00:45:02", 2),
+        ("fatal", "no space left", "00:45:04", 1),
+        ("error", "raft: lost leader", "00:45:06", 1),
     ]
 
 

@@ -116,7 +116,7 @@ def test_only_ways_that_failed_are_drawn_of_reachability(write):
     ]
     [track] = write(reachability=rows).tracks
     assert [[s.label for s in spans] for spans in track.bands.values()] == [["ok", "timeout"]]
-    assert track.note == "1 without a failure not drawn"
+    assert track.note == "1 without failures not drawn"
 
 
 def test_gossip_has_dots_for_what_was_said_and_lines_for_the_peers(write):
@@ -145,7 +145,7 @@ def test_an_unknown_file_is_shown_by_what_it_holds(write):
         (1.0, 5.0, "yes"), (5.0, 100.0, "no"),
     ]  # fmt: skip
     assert describe_tracks(found.tracks) == [
-        "Doors: 1 rows; states seen: yes, no.", "Queue: from 1 to 1 MiB (m1), 2 lines.",
+        "Doors: 1 row, with the states yes, no.", "Queue: from 1 to 1 MiB (m1), 2 lines.",
     ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def test_what_is_absent_or_damaged_is_said(write):
     found = write(memory=['{"t": 1, "node": "m1", "rss": 1}\n', "!\n", "{}\n"], odd=[{"x": 1}])
     assert len(found.tracks) == 1
     assert any("memory.jsonl, line 2" in remark for remark in found.remarks)
-    assert "samples/odd.jsonl holds nothing that can be drawn" in found.remarks
+    assert "samples/odd.jsonl contains nothing that can be drawn" in found.remarks
     assert "Not sampled in this trial: discovery, gossip" in found.remarks
 
 

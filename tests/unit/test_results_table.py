@@ -25,7 +25,7 @@ def read(text):
 def test_every_measure_of_every_trial_has_a_row(tmp_path):
     run = store_run(tmp_path, [1.5, LONG, None], limit=20.0)
     rows = read(as_csv(TrialRow._fields, trial_rows([run])))
-    assert [(r["seed"], r["value"], r["longer"], r["verdict"]) for r in rows] == [
+    assert [(r["seed"], r["value"], r["censored"], r["verdict"]) for r in rows] == [
         ("1", "1.5", "false", "pass"),
         ("2", "30", "true", "fail"),
         ("3", "", "false", "unknown"),
@@ -36,8 +36,8 @@ def test_every_measure_of_every_trial_has_a_row(tmp_path):
 def test_an_engines_trials_are_one_row_with_what_lies_between(tmp_path):
     run = store_run(tmp_path, [4.0, 1.0, LONG, 2.0], limit=20.0)
     [row] = engine_rows([run])
-    assert (row.trials, row.least, row.median, row.most) == (4, 1.0, 3.0, 30.0)
-    assert (row.longer, row.failed) == (1, 1)
+    assert (row.trials, row.min, row.median, row.max) == (4, 1.0, 3.0, 30.0)
+    assert (row.censored, row.broken) == (1, 1)
 
 
 def test_engines_come_by_their_version_and_measures_as_they_were_taken(tmp_path):

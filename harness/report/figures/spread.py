@@ -1,4 +1,4 @@
-"""How one measure came out by engine: every trial a point, a box where there are enough."""
+"""One measure by engine: a point for every trial, and a box where there are enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one measure went from run to run: a line for each engine, and where it changed."""
+"""One measure from run to run: a line for each engine, and where it changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEIGHT = 230
 class Step:
     """One run's trials of a measure on an engine: their median, least and greatest value.
 
-    ``version``: which it was, where the engine was asked for by another name.
+    ``version``: which it was, if the engine was requested by another name.
     """
 
     run: str

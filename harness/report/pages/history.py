@@ -152,7 +152,8 @@ def _change_text(series: Series, change: ChangePoint, like: Measure) -> str:
         else ""
     )
     return (
-        f"{series.engine} {change.outcome} from run {change.run} on: {quantity(change.after, like)} after "
+        f"{series.engine} {change.outcome} from run {change.run} on: "
+        f"{quantity(change.after, like)} after "
         f"{quantity(change.before, like)} (p = {change.p:.2g}{engines})"
     )
 

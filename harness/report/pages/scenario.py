@@ -9,7 +9,7 @@ from statistics import median
 
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.formatting import SIGNS, quantity, standing_of, value_of
+from harness.report.formatting import SIGNS, limit_text, quantity, standing_of, value_of
 from harness.report.overview import headline_of, outcome_of, title_of
 from harness.report.pages.page_frame import PageFrame, render
 from harness.report.sanitize import plain
@@ -100,7 +100,7 @@ def _expectations(entries: Sequence[Entry]) -> list[Expectation]:
     return [
         Expectation(
             name,
-            f"{SIGNS[bound.op]} {quantity(bound.limit, measures[0])}",
+            limit_text(bound, measures[0]),
             bound.source,
             sum(m.ok is True for m in measures),
             sum(m.ok is False for m in measures),
@@ -140,7 +140,7 @@ def _point(entry: Entry, measure: Measure) -> Point:
 def _group(engine: str, measures: Sequence[Measure]) -> Group:
     values = [m.value for m in measures if m.value is not None]
     like = measures[0]
-    longer = "> " if any(m.censored for m in measures) else ""
+    longer = "more than " if any(m.censored for m in measures) else ""
     return Group(
         engine,
         len(values),

@@ -1,7 +1,8 @@
-"""What probes sampled, as tracks of the timeline: lines of numbers, bands of states, dots.
+"""Samples of probes as tracks of the timeline: lines of numbers, bands of states, dots.
 
-A probe's file is ``samples/<name>.jsonl``, an object a line with ``t`` in trial seconds
-(docs/reference.md). Files known here are shown in their own way, any other by what it holds.
+A probe's file is ``samples/<name>.jsonl``, an object per line with ``t`` in trial seconds
+(docs/reference.md). Known
+files have a module of their own, any other file is shown by its contents.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from harness.results import samples
 __all__ = ["Line", "TimelineTrack", "TimelineTracks", "read_tracks"]
 
 _ELSEWHERE = frozenset({"requests", "leadership", "generator", "containers"})
-"""Files that other parts of the page show, or that others are held against."""
+"""Files that other parts of the page show, or that others are compared with."""
 
 _ORDER = (
     "discovery", "reachability", "tasks", "api", "gossip", "dockerd_logs", "memory", "gelf",
@@ -28,20 +29,20 @@ _ORDER = (
 _MISSED: Mapping[str, tuple[str, ...]] = {
     "discovery": ("discovery",), "memory": ("memory",), "gossip": ("gossip", "dockerd_logs"),
 }  # fmt: skip
-"""What people look for, and the files that would show it."""
+"""What readers look for, and the files that would show it."""
 _MOST_TRACKS = 14
 
 
 @dataclass(frozen=True)
 class TimelineTracks:
-    """All tracks of a trial, and sentences about those that are not there or not whole."""
+    """All tracks of a trial, and remarks about missing or damaged ones."""
 
     tracks: tuple[TimelineTrack, ...]
     remarks: tuple[str, ...]
 
 
 def read_tracks(folder: Path, *, end: float) -> TimelineTracks:
-    """Read what the probes of the trial in ``folder`` sampled; ``end`` closes the last state."""
+    """Read the samples of the trial in ``folder``; ``end`` closes the last state."""
     found: list[TimelineTrack] = []
     remarks: list[str] = []
     there = {path.stem for path in (folder / "samples").glob("*.jsonl")} - _ELSEWHERE
@@ -53,7 +54,7 @@ def read_tracks(folder: Path, *, end: float) -> TimelineTracks:
             track for track in _tracks_in(folder, name, timed(read.rows), end) if not track.empty
         ]
         if not made:
-            remarks.append(f"samples/{one_line(name)}.jsonl holds nothing that can be drawn")
+            remarks.append(f"samples/{one_line(name)}.jsonl contains nothing that can be drawn")
         found += made
     if missed := [words for words, names in _MISSED.items() if not there & set(names)]:
         remarks.append(f"Not sampled in this trial: {', '.join(missed)}")

@@ -1,4 +1,4 @@
-"""TimelineTracks from a probe's file that has no module of its own: shown by what its rows hold.
+"""Tracks of any other probe's file, by the contents of its rows.
 
 Numbers become lines, one for each place they were taken at; states become bands.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from harness.report.sanitize import one_line
 from harness.report.tracks.track import Row, TimelineTrack, bands_of, lines_of, number_in
 
-#: What tells one line of a track from another, in the order in which the words stand.
+#: What tells one line of a track from another, in the order in which they are shown.
 _KEYS = (
     "node", "by", "at", "source", "from", "entry", "target", "to", "network", "service", "slot",
     "task", "peer", "host", "name", "via", "process", "what",
@@ -24,7 +24,7 @@ _UNITS = (
 
 
 def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineTrack]:
-    """The tracks of a file; ``rows`` in order of time."""
+    """Return the tracks of a file; ``rows`` are in order of time."""
     title = name.replace("_", " ").replace("-", " ").capitalize()
     keys = _keys(rows)
     numbers = list(
@@ -37,7 +37,7 @@ def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineT
     )
     tracks = []
     for key in numbers:
-        words, unit, scale = _words_for(key)
+        words, unit, scale = _name_and_unit(key)
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in rows:
             if key in row:
@@ -65,12 +65,12 @@ def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineT
 
 def _keys(rows: Sequence[Row]) -> tuple[str, ...]:
     texts = [k for k in _KEYS if any(isinstance(row.get(k), str) and row[k] for row in rows)]
-    # A key that never changes tells nothing apart; but one has to stay to name the line.
+    # A key that never changes distinguishes nothing; but one has to stay to name the line.
     telling = [k for k in texts if len({str(row.get(k)) for row in rows}) > 1]
     return tuple(telling or texts[:1])
 
 
-def _words_for(key: str) -> tuple[str, str, float]:
+def _name_and_unit(key: str) -> tuple[str, str, float]:
     for suffix, unit, scale in _UNITS:
         if key.endswith(suffix):
             return key.removesuffix(suffix).replace("_", " "), unit, scale

@@ -10,7 +10,7 @@ from harness.report.tracks.track import Row, TimelineTrack, bands_of, lines_of, 
 _MIB = 1 << 20
 
 #: Field of ``samples/memory.jsonl``: title, unit, what to divide by.
-_HELD = {
+_QUANTITIES = {
     "rss": ("Memory of dockerd, resident", "MiB", _MIB),
     "heap": ("Memory of dockerd, Go's heap", "MiB", _MIB),
     "goroutines": ("Goroutines of dockerd", "", 1),
@@ -19,9 +19,9 @@ _HELD = {
 
 
 def memory(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
-    """What the daemons held, a track for each quantity, a line for each node."""
+    """Return a track for each quantity of the daemons, with a line for each node."""
     tracks = []
-    for field, (title, unit, by) in _HELD.items():
+    for field, (title, unit, by) in _QUANTITIES.items():
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in rows:
             value = number_in(row.get(field))
@@ -37,7 +37,7 @@ def memory(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG
 
 
 def tasks(rows: Sequence[Row], end: float, containers: Sequence[Row] = ()) -> list[TimelineTrack]:
-    """How many tasks of each service run: as a manager lists them, and as containers live."""
+    """Return the running tasks of each service: as a manager lists them, and as containers."""
     states: dict[str, dict[str, bool]] = {}
     points: dict[str, list[tuple[float, float | None]]] = {}
     for row in rows:
@@ -53,7 +53,7 @@ def tasks(rows: Sequence[Row], end: float, containers: Sequence[Row] = ()) -> li
         if label.endswith(", listed"):
             of_it.append((max(end, of_it[-1][0]), of_it[-1][1]))
     lines, left = lines_of(points, steps=True)
-    return [TimelineTrack("tasks", "Tasks that run", lines=lines, left_out=left)] if lines else []
+    return [TimelineTrack("tasks", "Running tasks", lines=lines, left_out=left)] if lines else []
 
 
 def _living(containers: Sequence[Row]) -> dict[str, list[tuple[float, float | None]]]:
@@ -74,12 +74,12 @@ def _living(containers: Sequence[Row]) -> dict[str, list[tuple[float, float | No
 
 
 def reachability(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
-    """Who reached whom: the outcome of the last request, from each place to each target."""
+    """Return the outcome of the last request from each source to each target."""
     return [_outcomes("reachability", "Reachability", rows, end, ("source", "target"))]
 
 
 def api(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
-    """What managers' APIs answered: the outcome of the last request, for each and its kind."""
+    """Return the outcome of the last API request of each kind at each manager."""
     return [_outcomes("api", "Managers' API", rows, end, ("by", "op"))]
 
 
@@ -94,12 +94,12 @@ def _outcomes(
     bad = {way: of_it for way, of_it in changes.items() if any(s != "ok" for _, s in of_it)}
     shown, left = bands_of(dict(sorted((bad or changes).items())), end=end)
     calm = len(changes) - len(bad) if bad else 0
-    note = f"{calm} without a failure not drawn" if calm else ""
+    note = f"{calm} without failures not drawn" if calm else ""
     return TimelineTrack(source, title, bands=shown, note=note, left_out=left)
 
 
 def gossip(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
-    """What members told of each other, and how many peers each sees."""
+    """Return what members report of each other, and how many peers each sees."""
     dots: dict[str, list[float]] = {}
     peers: dict[str, list[tuple[float, float | None]]] = {}
     networks = {str(row.get("network")) for row in rows if row.get("kind") == "peers"}
@@ -118,14 +118,14 @@ def gossip(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
     lines, left = lines_of(dict(sorted(peers.items())), steps=True)
     tracks = [
         TimelineTrack("gossip", "Gossip", dots={k: tuple(v) for k, v in sorted(dots.items())},
-             note="a dot for each time a member says so of another"),
+             note="a dot for each report of one member about another"),
         TimelineTrack("gossip", "Gossip: peers seen", lines=lines, left_out=left),
     ]  # fmt: skip
     return [track for track in tracks if not track.empty]
 
 
 def dockerd_logs(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
-    """What the daemons' logs told of gossip and raft, a dot for each line, by what it says."""
+    """Return a dot for each line about gossip or raft in the daemons' logs, by pattern."""
     dots: dict[str, list[float]] = {}
     for row in rows:
         dots.setdefault(one_line(row.get("pattern", "?")), []).append(float(row["t"]))
@@ -140,10 +140,10 @@ def dockerd_logs(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noq
 
 
 def gelf(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
-    """What the GELF sink took in."""
+    """Return the rate and age of the lines that the GELF sink received."""
     tracks = []
     for field, title, unit in (
-        ("lines", "Lines that the GELF sink took in", "1/s"),
+        ("lines", "Lines received by the GELF sink", "1/s"),
         ("oldest", "Age of the oldest line on arrival", "s"),
     ):
         lines, _ = lines_of({"": [(float(r["t"]), number_in(r.get(field))) for r in rows]})

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.results.statistics.changes import changes
 from harness.results.statistics.judgement import Word
-from harness.results.statistics.multiple_testing import MeasurePair
+from harness.results.statistics.multiple_testing import MeasurePair, judge_all
 from harness.results.statistics.sample import Floats, Sample
 
 Draw = Callable[[np.random.Generator, int], Floats]
