@@ -66,8 +66,8 @@ def _annotations(run: Run) -> Iterator[str]:
         if outcome.tone == "good":
             continue
         kind = "error" if outcome.tone == "bad" else "warning"
-        words = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
-        yield annotation(kind, trial.id, words, file=_file_of(trial))
+        message = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
+        yield annotation(kind, trial.id, message, file=_file_of(trial))
     for damaged in run.damaged:
         yield annotation("warning", damaged.path.name, damaged.sentence)
 
@@ -76,11 +76,11 @@ def _file_of(trial: StoredTrial) -> str:
     return trial.record.inputs.scenario.partition("::")[0]
 
 
-def annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
+def annotation(kind: str, title: str, message: str, *, file: str = "") -> str:
     """Return the line of an annotation; ``kind`` is error, warning or notice."""
     properties = {"file": file, "title": title} if file else {"title": title}
     written = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{kind} {written}::{_data(words)}"
+    return f"::{kind} {written}::{_data(message)}"
 
 
 def _data(text: str) -> str:

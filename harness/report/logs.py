@@ -132,10 +132,10 @@ def _seconds(stamp: str) -> float | None:
     if not match:
         return None
     try:
-        whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3]))
+        seconds = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3]))
     except ValueError:
         return None
-    return whole.timestamp() + float(f"0{match[2] or '.0'}")
+    return seconds.timestamp() + float(f"0{match[2] or '.0'}")
 
 
 def _unquoted(value: str) -> str:

@@ -112,7 +112,7 @@ class Row:
     cells: tuple[Cell | None, ...]
 
     @property
-    def words(self) -> str:
+    def outcomes(self) -> str:
         """How its trials came out, to filter by."""
         tones = {outcome_of(t).tone for cell in self.cells if cell for t in cell.trials}
         return "|".join(_WORDS[tone] for tone in _TONES if tone in tones)

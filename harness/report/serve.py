@@ -87,7 +87,7 @@ class Pages:
         split = urlsplit(target)
         if split.path == "/together":
             chosen = parse_qs(split.query).get("run", [])
-            # The newest stands first in the list; the oldest is what others are held against.
+            # The list begins with the newest run; the baseline is the oldest.
             ids = "+".join(quote(run, safe="") for run in sorted(chosen))
             return f"/runs/{ids}/{INDEX}" if ids else "/"
         parts = split.path.split("/")
@@ -115,7 +115,7 @@ class Pages:
             return _file(folders[0], path)
         single = len(folders) == 1
         if single and path in {f"{PAGES}/{_LIVE}", f"{PAGES}/{_LIVE_PART}"}:
-            return self._live(folders[0], whole=path.endswith(_LIVE))
+            return self._live(folders[0], page=path.endswith(_LIVE))
         runs, unreadable = read_runs(folders)
         live = single and bool(running_trials(runs[0]))
         site = Site(
@@ -131,11 +131,11 @@ class Pages:
             raise PageNotFoundError
         return Answer(render())
 
-    def _live(self, folder: Path, *, whole: bool) -> Answer:
+    def _live(self, folder: Path, *, page: bool) -> Answer:
         run = read_run(folder)
         running = running_trials(run)
         model = Site([run], folder=folder).model
-        if not whole:
+        if not page:
             return Answer(live_part(model, running))
         several = len(model.engines) > 1
         frame = PageFrame(top=False, comparison=several, served=True, live=True, run_list="/")

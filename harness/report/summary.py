@@ -83,5 +83,5 @@ def _reason(trial: StoredTrial) -> Text | None:
     outcome = outcome_of(trial)
     if not trial.record.reason or outcome.tone == "good":
         return None
-    words = Text(f"{outcome.mark} {plain(trial.id)}: ", style=_STYLES[outcome.tone])
-    return words.append(plain(trial.record.reason), "not bold default")
+    line = Text(f"{outcome.mark} {plain(trial.id)}: ", style=_STYLES[outcome.tone])
+    return line.append(plain(trial.record.reason), "not bold default")

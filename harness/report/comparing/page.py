@@ -71,5 +71,5 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    # What records hold was said by others: no control characters get into the page.
+    # Records are untrusted: no control characters get into the page.
     return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

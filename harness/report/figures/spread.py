@@ -16,12 +16,12 @@ _LOG_BEYOND = 200.0
 
 @dataclass(frozen=True)
 class Point:
-    """One trial's value: ``kind`` good, bad or unknown; ``words`` say which; ``href`` its page."""
+    """One trial's value: ``kind`` good, bad or unknown; ``text`` say which; ``href`` its page."""
 
     value: float
     kind: str
     censored: bool
-    words: str
+    text: str
     href: str
 
 
@@ -69,7 +69,7 @@ def spread_figure(
                     "color": colour, "size": 8, "opacity": 0.85,
                     "line": {"width": 0.7, "color": "$paper"},
                 },
-                "customdata": [[fit(p.words), p.href] for *_, p in chosen],
+                "customdata": [[fit(p.text), p.href] for *_, p in chosen],
                 "hovertemplate": "%{customdata[0]}<extra></extra>",
             }
         )  # fmt: skip

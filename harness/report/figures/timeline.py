@@ -150,7 +150,7 @@ def _faults(drawing: _Drawing) -> None:
         "Faults", "", _ROW * len(faults),
         range=[len(faults), 0], showticklabels=False, showgrid=False,
     )  # fmt: skip
-    words = [
+    texts = [
         f"{f.label}, {duration(f.end - f.start)}{'' if f.healed else ', not healed'}"
         for f in faults
     ]
@@ -158,7 +158,7 @@ def _faults(drawing: _Drawing) -> None:
         type="bar", orientation="h", yaxis=y, name="faults", showlegend=False,
         base=[f.start for f in faults], x=[round(f.end - f.start, 3) for f in faults],
         y=[n + 0.5 for n in range(len(faults))], width=0.8,
-        text=[fit(w, 90) for w in words], textposition="auto", insidetextanchor="start",
+        text=[fit(w, 90) for w in texts], textposition="auto", insidetextanchor="start",
         textangle=0, constraintext="none", cliponaxis=True,
         insidetextfont={"color": "$fault-ink", "size": SMALL},
         outsidetextfont={"color": "$ink", "size": SMALL},
@@ -321,9 +321,9 @@ def _rows_of_bars(
     )  # fmt: skip
     for kind, (colour, height, pattern, ink) in _BARS.items():
         bars = [
-            (place, span, words)
+            (place, span, text)
             for place, name in enumerate(names)
-            for span, of_kind, words in rows[name]
+            for span, of_kind, texts in rows[name]
             if of_kind == kind and span.end > drawing.timeline.start
         ]
         if not bars:
@@ -342,13 +342,13 @@ def _rows_of_bars(
             x=[round(span.end - at, 3) for at, (_, span, _) in zip(starts, bars, strict=True)],
             y=[place + 0.5 for place, _, _ in bars],
             marker=marker,
-            text=[fit(words, 40) if ink else "" for _, _, words in bars],
+            text=[fit(text, 40) if ink else "" for _, _, texts in bars],
             textposition="inside", insidetextanchor="middle", textangle=0,
             insidetextfont={"color": ink or "$ink", "size": SMALL},
             customdata=[
-                f"{fit(words, 80)}<br>{span.start:.1f} to {span.end:.1f} s "
+                f"{fit(text, 80)}<br>{span.start:.1f} to {span.end:.1f} s "
                 f"({duration(span.seconds)})"
-                for _, span, words in bars
+                for _, span, texts in bars
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip

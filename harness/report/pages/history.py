@@ -30,7 +30,7 @@ class Trend:
     name: str
     figure: Figure
     changes: tuple[str, ...]
-    words: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
         name=first.measure,
         figure=figure,
         changes=tuple(_change_text(s, c, like) for s in ordered for c in s.changes),
-        words=_words(ordered, like),
+        summary=_summary(ordered, like),
     )
 
 
@@ -158,7 +158,7 @@ def _change_text(series: Series, change: ChangePoint, like: Measure) -> str:
     )
 
 
-def _words(ordered: Sequence[Series], like: Measure) -> str:
+def _summary(ordered: Sequence[Series], like: Measure) -> str:
     parts = [
         f"{s.engine}: {len(s.points)} runs, first {quantity(s.points[0].value, like)}, "
         f"last {quantity(s.points[-1].value, like)}"

@@ -22,7 +22,7 @@ _KINDS = {"holds": "good", "broken": "bad"}
 
 @dataclass(frozen=True)
 class Expectation:
-    """A bound that trials were held against; ``source`` is where its number comes from."""
+    """A bound of a measure, and how many trials kept it; ``source`` explains the number."""
 
     measure: str
     bound: str
@@ -53,7 +53,7 @@ class Spread:
     better: str
     figure: Figure | None
     groups: tuple[Group, ...]
-    words: str
+    summary: str
 
 
 def scenario_page(model: SiteModel, scenario: Scenario, frame: PageFrame) -> str:
@@ -126,15 +126,15 @@ def _spread(name: str, entries: Sequence[Entry]) -> Spread:
     figure = None
     if any(points for _, points in drawn):
         figure = spread_figure(drawn, unit=like.unit, limits=list(limits))
-    return Spread(name, like.better, figure, tuple(groups), _words(name, groups))
+    return Spread(name, like.better, figure, tuple(groups), _summary(name, groups))
 
 
 def _point(entry: Entry, measure: Measure) -> Point:
     given = entry.trial.record.inputs
     kind = _KINDS.get(standing_of(measure), "unknown")
-    said = f"{value_of(measure)}, engine {given.engine.version}, seed {given.seed}"
+    text = f"{value_of(measure)}, engine {given.engine.version}, seed {given.seed}"
     assert measure.value is not None
-    return Point(measure.value, kind, measure.censored, said, entry.page)
+    return Point(measure.value, kind, measure.censored, text, entry.page)
 
 
 def _group(engine: str, measures: Sequence[Measure]) -> Group:
@@ -152,7 +152,7 @@ def _group(engine: str, measures: Sequence[Measure]) -> Group:
     )
 
 
-def _words(name: str, groups: Sequence[Group]) -> str:
+def _summary(name: str, groups: Sequence[Group]) -> str:
     parts = [
         f"{g.engine}: median {g.middle} of {g.count}, {g.least} to {g.greatest}"
         + (f", bound broken in {g.broken}" if g.broken else "")

@@ -56,7 +56,7 @@ def read_tracks(folder: Path, *, end: float) -> TimelineTracks:
         if not made:
             remarks.append(f"samples/{one_line(name)}.jsonl contains nothing that can be drawn")
         found += made
-    if missed := [words for words, names in _MISSED.items() if not there & set(names)]:
+    if missed := [label for label, names in _MISSED.items() if not there & set(names)]:
         remarks.append(f"Not sampled in this trial: {', '.join(missed)}")
     if len(found) > _MOST_TRACKS:
         left = ", ".join(dict.fromkeys(track.title for track in found[_MOST_TRACKS:]))

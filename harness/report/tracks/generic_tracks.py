@@ -37,7 +37,7 @@ def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineT
     )
     tracks = []
     for key in numbers:
-        words, unit, scale = _name_and_unit(key)
+        quantity, unit, scale = _name_and_unit(key)
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in rows:
             if key in row:
@@ -46,7 +46,7 @@ def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineT
                     (float(row["t"]), None if value is None else value * scale)
                 )
         lines, left = lines_of(dict(sorted(points.items())))
-        head = title if len(numbers) == 1 else f"{title}: {words}"
+        head = title if len(numbers) == 1 else f"{title}: {quantity}"
         tracks.append(TimelineTrack(name, head, unit, lines=lines, left_out=left))
     if tracks:
         return tracks
