@@ -323,7 +323,7 @@ def _rows_of_bars(
         bars = [
             (place, span, text)
             for place, name in enumerate(names)
-            for span, of_kind, texts in rows[name]
+            for span, of_kind, text in rows[name]
             if of_kind == kind and span.end > drawing.timeline.start
         ]
         if not bars:
@@ -342,13 +342,13 @@ def _rows_of_bars(
             x=[round(span.end - at, 3) for at, (_, span, _) in zip(starts, bars, strict=True)],
             y=[place + 0.5 for place, _, _ in bars],
             marker=marker,
-            text=[fit(text, 40) if ink else "" for _, _, texts in bars],
+            text=[fit(text, 40) if ink else "" for _, _, text in bars],
             textposition="inside", insidetextanchor="middle", textangle=0,
             insidetextfont={"color": ink or "$ink", "size": SMALL},
             customdata=[
                 f"{fit(text, 80)}<br>{span.start:.1f} to {span.end:.1f} s "
                 f"({duration(span.seconds)})"
-                for _, span, texts in bars
+                for _, span, text in bars
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
