@@ -13,7 +13,7 @@ import click
 
 from harness.bench.metric import Figure, show
 from harness.results.statistics import MATERIAL
-from harness.results.statistics.simulation import LAWS, change_rates, rates
+from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
 
 RECOMMENDED = {10: 16, 50: 20}
 """Measures compared at once, and the trials of each side that the documents recommend."""
@@ -23,22 +23,22 @@ HISTORY = 40
 
 
 def figures(comparisons: int, *, seed: int = 1) -> Iterator[Figure]:
-    """False alarms and power by law, measures at once and trials; then of change points."""
+    """False alarms and power by distribution, measures and trials; then of change points."""
     for measures, trials in RECOMMENDED.items():
-        for name, law in LAWS.items():
+        for name, distribution in DISTRIBUTIONS.items():
             # Comparisons of many measures take longer, and say as much.
             count = max(20, comparisons * 10 // measures)
             settings = {"trials": trials, "measures": measures, "comparisons": count, "seed": seed}
-            none = rates(law, **settings)
-            some = rates(law, effect=MATERIAL, **settings)
+            none = rates(distribution, **settings)
+            some = rates(distribution, effect=MATERIAL, **settings)
             head = f"statistics.{name}.{measures}measures.{trials}trials"
             yield Figure(f"{head}.false_alarm", round(none.alarms, 4), "1")
             yield Figure(f"{head}.found", round(some.found, 4), "1")
             yield Figure(f"{head}.false_share", round(some.false, 4), "1")
-    for name, law in LAWS.items():
-        told, _ = change_rates(law, runs=HISTORY, histories=comparisons, seed=seed)
+    for name, distribution in DISTRIBUTIONS.items():
+        told, _ = change_rates(distribution, runs=HISTORY, histories=comparisons, seed=seed)
         found, near = change_rates(
-            law, runs=HISTORY, effect=MATERIAL, histories=comparisons, seed=seed
+            distribution, runs=HISTORY, effect=MATERIAL, histories=comparisons, seed=seed
         )
         head = f"statistics.{name}.history{HISTORY}"
         yield Figure(f"{head}.false_alarm", round(told, 4), "1")

@@ -1,4 +1,4 @@
-"""``swarm-chaos compare``: runs, or engines within them, side by side."""
+"""``swarm-chaos compare``: compare runs, or the engines within them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import EXIT_EXPECTATION, TrialError, UsageError
+from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, TrialError, UsageError
 
 if TYPE_CHECKING:
     from harness.results.comparison import Comparison
 
 _PATH = click.Path(path_type=Path)
-FORMS = ("table", "markdown", "json", "html", "changes")
+FORMATS = ("table", "markdown", "json", "html", "changes")
 SUFFIXES = {".md": "markdown", ".json": "json", ".html": "html"}
-FAILING = ("regressed", "different", "inconclusive", "improved")
+FAILING = ("regressed", "different", "inconclusive", "improved", "unknown")
 
 
-def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in value.split(",")) if value else ()
-    for word in words:
-        if word not in FAILING:
-            raise click.BadParameter(f"{word!r} is none of {', '.join(FAILING)}")
-    return words
+def _outcomes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    chosen = tuple(part.strip() for part in value.split(",")) if value else ()
+    for outcome in chosen:
+        if outcome not in FAILING:
+            raise click.BadParameter(
+                f"{outcome!r} is not a valid outcome: give one or more of {', '.join(FAILING)}"
+            )
+    return chosen
 
 
 @click.command("compare")
@@ -36,30 +38,39 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     type=click.Choice(["run", "engine"]),
     default="run",
     show_default=True,
-    help="What is compared: whole runs, or the engine versions within them.",
+    help="Compare whole runs, or the engine versions within them.",
 )
-@click.option("--baseline", metavar="VERSION", help="With --by engine: instead of the oldest.")
-@click.option("--only", "-k", metavar="TEXT", help="Only scenarios with TEXT in their name.")
-@click.option("--thresholds", type=_PATH, help="TOML file: which differences count.")
+@click.option(
+    "--baseline",
+    metavar="VERSION",
+    help="With --by engine: the version to compare with, instead of the oldest.",
+)
+@click.option("--only", "-k", metavar="TEXT", help="Only scenarios whose name contains TEXT.")
+@click.option("--thresholds", type=_PATH, help="TOML file that says which differences count.")
 @click.option(
     "--fail-on",
-    callback=_words,
-    metavar="WORD[,WORD]",
-    help=f"Exit code 1 if a measure came out so: {', '.join(FAILING)}.",
+    callback=_outcomes,
+    metavar="OUTCOME[,OUTCOME]",
+    help=f"Exit with code 1 if any measure has this outcome ({', '.join(FAILING[:-1])}), or, "
+    f"for {FAILING[-1]}, if any trial has no verdict.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(FORMS), default="table", help="On standard output."
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    help="Format on standard output.",
 )
 @click.option(
-    "--write", type=_PATH, multiple=True, help="Also into this file: .md, .json or .html."
+    "--write", type=_PATH, multiple=True, help="Also write this file: .md, .json or .html."
 )
-@click.option("--all", "whole", is_flag=True, help="In the table: also what did not change.")
+@click.option("--all", "show_all", is_flag=True, help="Also list unchanged measures in the table.")
 @click.option(
     "--reports",
     default="reports",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that holds the runs.",
+    help="Folder that contains the runs.",
 )
 @click.pass_context
 def compare(
@@ -72,35 +83,44 @@ def compare(
     fail_on: tuple[str, ...],
     form: str,
     write: tuple[Path, ...],
-    whole: bool,
+    show_all: bool,
     reports: Path,
 ) -> None:
-    """Compare RUNS (folders or ids) to the first of them, or the engines within RUNS.
+    """Compare RUNS (folders or ids) with the first of them, or the engines within RUNS.
 
-    Says of every measure whether it regressed, improved, is the same, within noise, or whether
-    there are not enough trials to tell.
+    Reports for every measure whether it regressed, improved, stayed the same or changed within
+    noise, or whether there are too few trials to tell. Exits with code 2 if nothing could be
+    compared for one of the sides.
     """
     forms = [(path, _form_of(path)) for path in write]
     comparison = _compared(runs, by, baseline, only, thresholds, reports)
-    _show(comparison, form, whole)
+    _show(comparison, form, show_all)
     for path, as_form in forms:
         _write(path, written(comparison, as_form))
-    _tell_github(comparison)
-    if comparison.words & set(fail_on):
+    _report_to_github(comparison)
+    for candidate in comparison.without_findings:
+        click.echo(
+            f"nothing could be compared: {candidate} and {comparison.baseline} have no usable "
+            "trials of the same scenario, topology, lab, clock and options",
+            err=True,
+        )
+    if comparison.outcomes & set(fail_on) or ("unknown" in fail_on and comparison.has_unknown):
         ctx.exit(EXIT_EXPECTATION)
+    if comparison.without_findings:
+        ctx.exit(EXIT_TROUBLE)
 
 
 def written(comparison: Comparison, form: str) -> str:
-    """A comparison in one of the forms but the table."""
-    from harness.report.comparing import markdown, render_comparison, what_changed
+    """Return a comparison in any format but the table."""
+    from harness.report.comparing import comparison_markdown, render_comparison, webhook_payload
 
     match form:
         case "markdown":
-            return markdown(comparison)
+            return comparison_markdown(comparison)
         case "html":
             return render_comparison(comparison)
         case "changes":
-            return json.dumps(what_changed(comparison), indent=2, ensure_ascii=False) + "\n"
+            return json.dumps(webhook_payload(comparison), indent=2, ensure_ascii=False) + "\n"
         case _:
             import msgspec
 
@@ -116,42 +136,42 @@ def _compared(
     reports: Path,
 ) -> Comparison:
     from harness.results import read_run
-    from harness.results.comparison import compare as hold
-    from harness.results.comparison_sides import limited, sides_by_engine, sides_by_run
-    from harness.results.find_run import chosen_run
+    from harness.results.comparison import compare as compare_sides
+    from harness.results.comparison_sides import sides_by_engine, sides_by_run, with_scenarios
+    from harness.results.find_run import find_run
     from harness.results.thresholds import read_thresholds
 
     settings = read_thresholds(thresholds) if thresholds else None
     if baseline is not None and by != "engine":
         raise UsageError(
-            "--baseline names an engine, and runs are compared",
-            hint="the first run named is the baseline; or add --by engine",
+            "--baseline names an engine, but runs are being compared",
+            hint="list the baseline run first, or add --by engine",
         )
-    read = [read_run(chosen_run(run, reports)) for run in runs]
+    read = [read_run(find_run(run, reports)) for run in runs]
     sides = sides_by_engine(read, baseline=baseline) if by == "engine" else sides_by_run(read)
     if only is not None:
-        sides = [limited(side, only) for side in sides]
+        sides = [with_scenarios(side, only) for side in sides]
         if not any(side.trials for side in sides):
-            raise UsageError(f"no scenario has {only!r} in its name")
-    return hold(sides, settings, by="engine" if by == "engine" else "run")
+            raise UsageError(f"no scenario has a name containing {only!r}")
+    return compare_sides(sides, settings, by="engine" if by == "engine" else "run")
 
 
-def _show(comparison: Comparison, form: str, whole: bool) -> None:
+def _show(comparison: Comparison, form: str, show_all: bool) -> None:
     if form != "table":
         click.echo(written(comparison, form), nl=False)
         return
     from rich.console import Console
 
-    from harness.report.comparing import table
+    from harness.report.comparing import comparison_table
 
-    Console().print(table(comparison, whole=whole))
+    Console().print(comparison_table(comparison, show_all=show_all))
 
 
 def _form_of(path: Path) -> str:
     if path.suffix not in SUFFIXES:
         raise UsageError(
-            f"{path}: a comparison is written as {', '.join(SUFFIXES)}",
-            hint="for what changed, as a webhook takes it: --format changes > FILE",
+            f"cannot write a comparison to {path}: the name must end in {', '.join(SUFFIXES)}",
+            hint="for a webhook: --format changes > FILE",
         )
     return SUFFIXES[path.suffix]
 
@@ -163,9 +183,9 @@ def _write(path: Path, text: str) -> None:
         raise TrialError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _tell_github(comparison: Comparison) -> None:
+def _report_to_github(comparison: Comparison) -> None:
     from harness.report.comparing.github import comparison_to_github
 
     for line in comparison_to_github(comparison, os.environ):
-        # Not among the table or the JSON: GitHub reads both streams.
+        # On stderr, apart from the table or the JSON: GitHub reads both streams.
         click.echo(line, err=True)

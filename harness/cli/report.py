@@ -1,4 +1,4 @@
-"""``swarm-chaos report``: build the pages about runs again."""
+"""``swarm-chaos report``: build the HTML pages of runs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import click
     "--into",
     default=None,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the pages; without it they go into the run's own folder.",
+    help="Folder for the pages (default: the run's own folder).",
 )
 @click.option(
     "--reports",
     default="reports",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that holds the runs.",
+    help="Folder that contains the runs.",
 )
 def report(runs: tuple[Path, ...], into: Path | None, reports: Path) -> None:
     """Build the HTML report of RUNS (folders or ids; default: the latest run).
 
-    Of several runs it becomes one site with their comparison and history.
+    For several runs this is one site, with their comparison and history.
     """
     from rich.console import Console
 
@@ -33,13 +33,13 @@ def report(runs: tuple[Path, ...], into: Path | None, reports: Path) -> None:
     from harness.report.site import write_site
     from harness.report.summary import render_summary
     from harness.results import read_run
-    from harness.results.find_run import chosen_run
+    from harness.results.find_run import find_run
 
-    folders = [chosen_run(run, reports) for run in runs or (None,)]
+    folders = [find_run(run, reports) for run in runs or (None,)]
     if into is None and len(folders) > 1:
         raise UsageError(
-            f"{len(folders)} runs make one report, and it is not said where",
-            hint="name its folder with --into",
+            f"a report about {len(folders)} runs needs a folder",
+            hint="name one with --into",
         )
     index = write_site(folders, into or folders[0])
     if len(folders) == 1:

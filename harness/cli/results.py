@@ -1,4 +1,4 @@
-"""``swarm-chaos results``: the store of runs, without Linux, root or Docker."""
+"""``swarm-chaos results``: work with stored runs, without Linux, root or Docker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from harness.errors import EXIT_TROUBLE
-from harness.results.find_run import chosen_run
+from harness.results.find_run import find_run
 from harness.results.run import Run, list_runs, read_run
+from harness.results.scenario_names import short_name
 
 if TYPE_CHECKING:
     from harness.results.history import Series
@@ -21,21 +22,21 @@ _reports = click.option(
     default="reports",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that holds the runs.",
+    help="Folder that contains the runs.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("results")
 def results() -> None:
-    """Runs on disk: list, check, merge, carry, query. A RUN is a folder or an id."""
+    """List, check, merge, export and query stored runs. A RUN is a folder or an id."""
 
 
 @results.command("list")
 @_reports
 @_json
 def list_(reports: Path, as_json: bool) -> None:
-    """List the runs, oldest first: trials, how they came out, what is damaged."""
+    """List the runs, oldest first: trials by outcome, and what is damaged."""
     rows = [_row(read_run(folder)) for folder in list_runs(reports)]
     if as_json:
         _print_json(rows)
@@ -45,7 +46,7 @@ def list_(reports: Path, as_json: bool) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True)
-    for column in ("trials", "good", "bad", "unknown", "damaged"):
+    for column in ("trials", "as expected", "not as expected", "unknown", "damaged"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("engines", overflow="fold")
     for row in rows:
@@ -83,17 +84,15 @@ def _row(run: Run) -> dict[str, object]:
 @click.argument("runs", nargs=-1, type=_RUN)
 @_reports
 def check(runs: tuple[Path, ...], reports: Path) -> None:
-    """Read RUNS whole (default: the latest) and say what is damaged: exit code 2 if anything."""
+    """Check RUNS (default: the latest) for damage; exit with code 2 if there is any."""
     from harness.results.check import check_run
 
     found = False
     for name in runs or (None,):
-        run = read_run(chosen_run(name, reports))
+        run = read_run(find_run(name, reports))
         damage = check_run(run)
-        click.echo(
-            f"{run.record.id}: {_counted(len(run.trials), 'trial')} read, "
-            f"{len(damage) or 'nothing'} damaged"
-        )
+        problems = _counted(len(damage), "problem") if damage else "no damage"
+        click.echo(f"{run.record.id}: {_counted(len(run.trials), 'trial')} read, {problems} found")
         for one in damage:
             where = one.path.relative_to(run.folder) if run.folder in one.path.parents else one.path
             click.echo(f"  {where}: {one.sentence}")
@@ -104,30 +103,30 @@ def check(runs: tuple[Path, ...], reports: Path) -> None:
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN, required=True)
-@click.option("--into", required=True, type=_RUN, help="Folder of the new run.")
+@click.option("--into", required=True, type=_RUN, help="Folder for the new run.")
 @_reports
 def merge(runs: tuple[Path, ...], into: Path, reports: Path) -> None:
     """Merge RUNS (the shards of a suite) into one new run."""
     from harness.results.merge import merge_runs
 
-    merged = merge_runs([chosen_run(run, reports) for run in runs], into)
+    merged = merge_runs([find_run(run, reports) for run in runs], into)
     for sentence in merged.damage:
         click.echo(f"! {sentence}", err=True)
     click.echo(
-        f"{merged.folder}: {_counted(merged.trials, 'trial')} of {_counted(len(runs), 'run')}"
+        f"{merged.folder}: {_counted(merged.trials, 'trial')} from {_counted(len(runs), 'run')}"
     )
-    click.echo(f"the page of it: swarm-chaos report {merged.folder}", err=True)
+    click.echo(f"to build its pages: swarm-chaos report {merged.folder}", err=True)
 
 
 @results.command("export")
 @click.argument("run", required=False, type=_RUN)
-@click.option("--to", type=_RUN, help="The archive's name (default: RUN.tar.gz here).")
+@click.option("--to", type=_RUN, help="Name of the archive (default: RUN.tar.gz).")
 @_reports
 def export(run: Path | None, to: Path | None, reports: Path) -> None:
-    """Write RUN (default: the latest) into one archive."""
+    """Write RUN (default: the latest) to an archive."""
     from harness.results.archive import export_run
 
-    folder = chosen_run(run, reports)
+    folder = find_run(run, reports)
     target = to or Path(f"{folder.resolve().name}.tar.gz")
     click.echo(export_run(folder, target))
 
@@ -136,7 +135,7 @@ def export(run: Path | None, to: Path | None, reports: Path) -> None:
 @click.argument("archives", nargs=-1, required=True, type=_RUN)
 @_reports
 def import_(archives: tuple[Path, ...], reports: Path) -> None:
-    """Unpack ARCHIVES of `results export` into the store. Exit code 2 if one is damaged."""
+    """Unpack ARCHIVES made by `results export`; exit with code 2 if one is damaged."""
     from harness.results.archive import import_run
 
     damaged = False
@@ -144,7 +143,9 @@ def import_(archives: tuple[Path, ...], reports: Path) -> None:
         imported = import_run(archive, reports)
         click.echo(imported.folder)
         if imported.damage:
-            click.echo(f"! {archive}: {imported.damage}; what was whole is there", err=True)
+            click.echo(
+                f"! {archive}: {imported.damage}; everything readable was imported", err=True
+            )
             damaged = True
     if damaged:
         click.get_current_context().exit(EXIT_TROUBLE)
@@ -153,7 +154,7 @@ def import_(archives: tuple[Path, ...], reports: Path) -> None:
 @results.command()
 @click.argument("kind", type=click.Choice(["run", "trial", "comparison"]))
 def schema(kind: str) -> None:
-    """Print the JSON Schema of run.json, trial.json or of what compare writes."""
+    """Print the JSON Schema of run.json, of trial.json or of a comparison."""
     from harness.results.schema import schema_text
 
     click.echo(schema_text(kind), nl=False)
@@ -166,13 +167,13 @@ def metrics(runs: tuple[Path, ...], reports: Path) -> None:
     """Print the measures of RUNS (default: the latest) as OpenMetrics text."""
     from harness.results.openmetrics import openmetrics
 
-    read = [read_run(chosen_run(name, reports)) for name in runs or (None,)]
+    read = [read_run(find_run(name, reports)) for name in runs or (None,)]
     click.echo(openmetrics(read), nl=False)
 
 
 @results.command()
 @click.argument("run", required=False, type=_RUN)
-@click.option("--json", "as_json", is_flag=True, help="What shields.io's endpoint badge reads.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for shields.io's endpoint badge.")
 @_reports
 def badge(run: Path | None, as_json: bool, reports: Path) -> None:
     """Print a badge of RUN (default: the latest) as SVG."""
@@ -180,7 +181,7 @@ def badge(run: Path | None, as_json: bool, reports: Path) -> None:
 
     from harness.results.badge import badge_of
 
-    made = badge_of(read_run(chosen_run(run, reports)))
+    made = badge_of(read_run(find_run(run, reports)))
     click.echo(json.dumps(made.as_json()) + "\n" if as_json else made.as_svg(), nl=False)
 
 
@@ -189,17 +190,17 @@ def badge(run: Path | None, as_json: bool, reports: Path) -> None:
 @_reports
 @_json
 def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
-    """Say what share of requests was lost in RUNS (default: the latest), by whole trials."""
-    from harness.results.request_loss import losses_of
+    """Print the share of requests lost in RUNS (default: the latest), resampled by trial."""
+    from harness.results.request_loss import request_losses
 
-    found = losses_of([read_run(chosen_run(name, reports)) for name in runs or (None,)])
+    found = request_losses([read_run(find_run(name, reports)) for name in runs or (None,)])
     if as_json:
         _print_json(found)
         return
     for loss in found:
         control = " (control)" if loss.control else ""
         click.echo(
-            f"{loss.scenario.rpartition('::')[2]}{control}, engine {loss.engine}, {loss.topology}, "
+            f"{short_name(loss.scenario)}{control}, engine {loss.engine}, {loss.topology}, "
             f"{loss.lab} lab, {loss.clock} time: {100 * loss.share:.3g} % {loss.kind} "
             f"(95 %: {100 * loss.low:.3g} to {100 * loss.high:.3g} %), "
             f"{_counted(loss.trials, 'trial')}, {_counted(loss.requests, 'request')}"
@@ -213,16 +214,15 @@ def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
 def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
     """Print the measures of RUNS (default: the latest) as CSV, for spreadsheets.
 
-    A row for every trial; or for every engine, with the least, the median and the most of its
-    trials.
+    There is a row per trial, or per engine with the minimum, median and maximum of its trials.
     """
-    from harness.results.table import OfEngine, OfTrial, as_csv, of_engines, of_trials
+    from harness.results.table import EngineRow, TrialRow, as_csv, engine_rows, trial_rows
 
-    read = [read_run(chosen_run(name, reports)) for name in runs or (None,)]
+    read = [read_run(find_run(name, reports)) for name in runs or (None,)]
     if of == "trials":
-        click.echo(as_csv(OfTrial._fields, of_trials(read)), nl=False)
+        click.echo(as_csv(TrialRow._fields, trial_rows(read)), nl=False)
     else:
-        click.echo(as_csv(OfEngine._fields, of_engines(read)), nl=False)
+        click.echo(as_csv(EngineRow._fields, engine_rows(read)), nl=False)
 
 
 @results.command()
@@ -230,10 +230,10 @@ def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
 @_reports
 @_json
 def growth(run: Path | None, reports: Path, as_json: bool) -> None:
-    """Say how fast the daemons' memory grew in RUN (default: the latest)."""
-    from harness.results.memory_growth import growth_of
+    """Print how fast the daemons' memory grew in RUN (default: the latest)."""
+    from harness.results.memory_growth import memory_growth
 
-    found = growth_of(read_run(chosen_run(run, reports)))
+    found = memory_growth(read_run(find_run(run, reports)))
     if as_json:
         _print_json(found)
         return
@@ -241,24 +241,24 @@ def growth(run: Path | None, reports: Path, as_json: bool) -> None:
         click.echo(
             f"{one.trial}, {one.node}, {one.quantity}: {one.per_hour:+.3g} MiB/h "
             f"(95 %: {one.low:+.3g} to {one.high:+.3g}), {one.since:.0f} s to {one.until:.0f} s"
-            f"{', grows' if one.grows else ''}"
+            f"{', growing' if one.grows else ''}"
         )
 
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
-@click.option("--thresholds", type=_RUN, help="TOML file: which differences count.")
-@click.option("--all", "whole", is_flag=True, help="Also series in which nothing changed.")
+@click.option("--thresholds", type=_RUN, help="TOML file that says which differences count.")
+@click.option("--all", "show_all", is_flag=True, help="Also list measures that did not change.")
 @_reports
 @_json
 def history(
-    runs: tuple[Path, ...], thresholds: Path | None, whole: bool, reports: Path, as_json: bool
+    runs: tuple[Path, ...], thresholds: Path | None, show_all: bool, reports: Path, as_json: bool
 ) -> None:
-    """Say from which run on a measure is another, over RUNS (default: all in the store)."""
+    """Print the runs at which measures changed, over RUNS (default: all of them)."""
     from harness.results.history import history_of
     from harness.results.thresholds import read_thresholds
 
-    folders = [chosen_run(run, reports) for run in runs] or list(list_runs(reports))
+    folders = [find_run(run, reports) for run in runs] or list(list_runs(reports))
     series = history_of(
         [read_run(folder) for folder in folders],
         read_thresholds(thresholds) if thresholds else None,
@@ -266,35 +266,35 @@ def history(
     if as_json:
         _print_json(series)
         return
-    for line in _history_lines(series, whole):
+    for line in _history_lines(series, show_all):
         click.echo(line)
 
 
-def _history_lines(series: tuple[Series, ...], whole: bool) -> list[str]:
+def _history_lines(series: tuple[Series, ...], show_all: bool) -> list[str]:
     from harness.results.statistics.changes import LEAST
 
     lines = []
     for one in series:
         head = (
-            f"{one.scenario.rpartition('::')[2]}, {one.measure} "
+            f"{short_name(one.scenario)}, {one.measure} "
             f"({one.engine}, {one.topology}, {one.lab}, {one.clock} time): "
         )
-        for turn in one.turns:
+        for change in one.changes:
             engines = (
-                f", engine {turn.engine_before} to {turn.engine}"
-                if turn.engine != turn.engine_before
+                f", engine {change.engine_before} before, {change.engine} after"
+                if change.engine != change.engine_before
                 else ""
             )
             lines.append(
-                f"{head}{turn.word} from {turn.run} on{engines}: "
-                f"{turn.before:.4g} to {turn.after:.4g} {one.unit} (p = {turn.p:.2g})"
+                f"{head}{change.outcome} from run {change.run} on{engines}: "
+                f"from {change.before:.4g} to {change.after:.4g} {one.unit} (p = {change.p:.2g})"
             )
-        if whole and not one.turns:
-            lines.append(f"{head}{'no change' if one.enough else 'too few runs to tell'}")
-    short = sum(not one.enough for one in series)
-    turned = sum(bool(one.turns) for one in series)
+        if show_all and not one.changes:
+            lines.append(f"{head}{'no change' if one.enough_runs else 'too few runs to tell'}")
+    short = sum(not one.enough_runs for one in series)
+    changed = sum(bool(one.changes) for one in series)
     lines.append(
-        f"{len(series)} series, {turned} changed"
-        + (f"; {short} of fewer than {2 * LEAST} runs, too few to tell" if short else "")
+        f"{_counted(len(series), 'measure')}, {changed} changed"
+        + (f"; {short} with fewer than {2 * LEAST} runs, too few to tell" if short else "")
     )
     return lines

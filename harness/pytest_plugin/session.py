@@ -88,7 +88,7 @@ class Session:
             self.progress.page(self.run.folder)
             return
         self._config.pluginmanager.unregister(name=JUNIT)
-        self.run.take_back()
+        self.run.discard()
         self.run = None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

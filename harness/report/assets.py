@@ -1,4 +1,4 @@
-"""What the pages of a site share: style, script, and the charting library.
+"""The shared files of a site: style, script, and the charting library.
 
 The library is taken from the installed ``plotly`` package and written into a site once; nothing
 is loaded from anywhere else.
@@ -23,7 +23,7 @@ def text_of(name: str) -> str:
 
 @cache
 def library_name() -> str:
-    """The charting library's file name, with its version: browsers may keep it for ever."""
+    """The charting library's file name, with its version: browsers may cache it for ever."""
     return f"plotly-{version('plotly')}.min.js"
 
 
@@ -39,6 +39,6 @@ def library() -> Path:
         if path.is_file():
             return path
     raise MissingError(
-        "the package plotly has no package_data/plotly.min.js, which draws the charts",
-        hint="install it again: pip install --force-reinstall plotly",
+        "the plotly package lacks package_data/plotly.min.js, which draws the charts",
+        hint="reinstall it: pip install --force-reinstall plotly",
     )

@@ -1,4 +1,4 @@
-"""What happened in a trial, by time: its journal, and what the daemons' logs complained of."""
+"""The events of a trial by time: its journal, and the problems in the daemons' logs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import msgspec
 
-from harness.report.logs import Complaint
+from harness.report.logs import LogProblem
 from harness.report.sanitize import plain
 
 MOST_EVENTS = 2000
-MOST_COMPLAINTS = 400
+MOST_LOG_PROBLEMS = 400
 _MOST_TEXT = 500
 JOURNAL = "journal"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line to read.
+    """One row of the table of events.
 
-    ``at`` is in trial seconds, None where the trial's time cannot be told; ``clock`` then says
-    the node's own. ``source`` is the journal or a node, ``group`` the first word of ``kind``.
+    ``at`` is in trial seconds, None if the trial time is unknown; ``clock`` is then the node's
+    own. ``source`` is the journal or a node, ``group`` the first word of ``kind``.
     """
 
     at: float | None
@@ -36,17 +36,17 @@ class Event:
 
 
 def events_of(
-    journal: Sequence[Mapping[str, Any]], said: Iterable[Complaint] = ()
+    journal: Sequence[Mapping[str, Any]], problems: Iterable[LogProblem] = ()
 ) -> tuple[tuple[Event, ...], int]:
-    """The journal's entries and the logs' complaints by time, and how many were left out.
+    """The journal's entries and the logs' log_problems by time, and how many were left out.
 
-    A complaint has a trial time when the journal begins with the nodes' clock (``wall``).
+    A problem has a trial time when the journal begins with the nodes' clock (``wall``).
     """
     wall = next((_number(e.get("wall")) for e in journal if e.get("kind") == "trial.start"), None)
-    said = list(said)
+    problems = list(problems)
     events = [_event(entry) for entry in journal[:MOST_EVENTS]]
-    events += [_of_log(complaint, wall) for complaint in said[:MOST_COMPLAINTS]]
-    left = max(0, len(journal) - MOST_EVENTS) + max(0, len(said) - MOST_COMPLAINTS)
+    events += [_of_log(problem, wall) for problem in problems[:MOST_LOG_PROBLEMS]]
+    left = max(0, len(journal) - MOST_EVENTS) + max(0, len(problems) - MOST_LOG_PROBLEMS)
     return tuple(sorted(events, key=lambda e: math.inf if e.at is None else e.at)), left
 
 
@@ -57,19 +57,27 @@ def _event(entry: Mapping[str, Any]) -> Event:
     return Event(_number(entry.get("t")), "", JOURNAL, kind, kind.partition(".")[0], text)
 
 
-def _of_log(said: Complaint, wall: float | None) -> Event:
-    at = None if wall is None or said.seconds is None else round(said.seconds - wall, 3)
+def _of_log(problem: LogProblem, wall: float | None) -> Event:
+    at = None if wall is None or problem.seconds is None else round(problem.seconds - wall, 3)
     # A clock that was set wrong on purpose, or a log of long before, has no place on the axis.
     if at is not None and at < -3600:
         at = None
-    clock = "" if at is not None else said.clock
-    return Event(at, clock, plain(said.node, 40), said.level, said.level, said.text, said.times)
+    clock = "" if at is not None else problem.clock
+    return Event(
+        at,
+        clock,
+        plain(problem.node, 40),
+        problem.level,
+        problem.level,
+        problem.text,
+        problem.times,
+    )
 
 
 def _words(kind: str, facts: dict[str, Any]) -> str:
     match kind, facts:
         case "leader", {"leader": leader, **rest}:
-            return f"{leader or 'nobody'} leads{_seen_by(rest)}"
+            return f"{leader} leads{_seen_by(rest)}" if leader else f"no leader{_seen_by(rest)}"
         case "node.state", {"node": node, "state": state, **rest}:
             return f"{node} is {state}{_seen_by(rest)}"
         case "trial.start", {"inputs": _}:

@@ -1,4 +1,4 @@
-"""Numbers and happenings in words: what tables, captions and screen readers say."""
+"""Numbers and events as text for tables, captions and screen readers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from harness.report.lanes import Lane
 from harness.report.sanitize import plain
 from harness.report.timeline_data import FaultWindow, Span, Timeline
-from harness.trial import Measure
+from harness.report.tracks import TimelineTrack
+from harness.trial import Bound, Measure
 
 SIGNS = {"below": "≤", "above": "≥", "equals": "="}
+"""For the labels of charts, where words would not fit."""
+
+_LIMITS = {"below": "at most", "above": "at least", "equals": "exactly"}
 
 
 def number(value: float) -> str:
-    """A number to four significant digits, in plain notation where that can be read."""
+    """Return a number with four significant digits, in plain notation if readable."""
     if value == int(value) and abs(value) < 1e7:
         return f"{int(value):,}"
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
+    """Return a duration in µs, ms or s."""
     if seconds < 0.0009995:
         return f"{seconds * 1e6:.3g} µs"
     if seconds < 0.9995:
@@ -33,31 +36,36 @@ def duration(seconds: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A share in percent; a little is never rounded to nothing, nor nearly all to all."""
+    """Return a share in percent that is never rounded to 0 % or 100 %."""
     percent = 100 * part / whole if whole else 0.0
     if 0 < percent < 0.05:
-        return "< 0.1 %"
+        return "less than 0.1 %"
     if 99.95 <= percent < 100:
-        return "> 99.9 %"
+        return "more than 99.9 %"
     return f"{percent:.1f} %" if 0 < percent < 100 else f"{percent:.0f} %"
 
 
 def value_of(measure: Measure) -> str:
-    """A measure's value with its unit."""
+    """Return a measure's value with its unit."""
     if measure.value is None:
         return "not measured"
-    return ("> " if measure.censored else "") + quantity(measure.value, measure)
+    return ("more than " if measure.censored else "") + quantity(measure.value, measure)
 
 
 def bound_of(measure: Measure) -> str:
-    """A measure's bound with its unit, "" if it has none."""
+    """Return a measure's bound with its unit, "" if it has none."""
     if measure.bound is None:
         return ""
-    return f"{SIGNS[measure.bound.op]} {quantity(measure.bound.limit, measure)}"
+    return limit_text(measure.bound, measure)
+
+
+def limit_text(bound: Bound, measure: Measure) -> str:
+    """Return a bound of the measure with its unit: "at most 45 s"."""
+    return f"{_LIMITS[bound.op]} {quantity(bound.limit, measure)}"
 
 
 def quantity(value: float, measure: Measure) -> str:
-    """A value in the measure's unit. The unit 1 with a bound within (0, 1) is read as a share."""
+    """Return a value with the measure's unit; unit 1 with a bound within (0, 1) is a share."""
     if measure.unit != "1":
         return f"{number(value)} {measure.unit}"
     if measure.bound is not None and 0 < measure.bound.limit < 1:
@@ -66,7 +74,7 @@ def quantity(value: float, measure: Measure) -> str:
 
 
 def standing_of(measure: Measure) -> str:
-    """Whether a measure keeps its bound, in a word or two."""
+    """Return whether a measure keeps its bound: holds, broken, undecided, and so on."""
     if measure.value is None:
         return "not measured"
     if measure.bound is None:
@@ -75,7 +83,7 @@ def standing_of(measure: Measure) -> str:
 
 
 def wall_time(iso: str) -> str:
-    """An ISO time as people write it; what is no such time goes through unchanged."""
+    """Return an ISO time as people write it, and anything else unchanged."""
     try:
         when = datetime.fromisoformat(iso)
     except ValueError:
@@ -85,7 +93,7 @@ def wall_time(iso: str) -> str:
 
 
 def describe_load(timeline: Timeline) -> str:
-    """The traffic in a sentence, "" without any."""
+    """Return a sentence about the load, "" without any."""
     total = len(timeline.requests)
     if not total:
         return ""
@@ -98,12 +106,12 @@ def describe_load(timeline: Timeline) -> str:
 
 
 def describe_faults(timeline: Timeline) -> str:
-    """What was injected, in sentences."""
+    """Return sentences about the faults."""
     return " ".join(_fault(f) for f in timeline.faults)
 
 
 def describe_leaders(timeline: Timeline) -> str:
-    """Who led, in a sentence; the times without a leader are counted."""
+    """Return a sentence about the leaders and the times without one."""
     spans = [s for s in timeline.leaders if s.end > timeline.start]
     if not spans:
         return ""
@@ -112,7 +120,7 @@ def describe_leaders(timeline: Timeline) -> str:
 
 
 def describe_members(timeline: Timeline) -> str:
-    """Which members were not ready, and when."""
+    """Return a sentence about the members that were not ready, "" without members."""
     bad = [
         f"{name} is {s.label} from {s.start:.1f} s to {s.end:.1f} s"
         for name, spans in timeline.members.items()
@@ -122,12 +130,12 @@ def describe_members(timeline: Timeline) -> str:
     if not timeline.members:
         return ""
     if not timeline.watched:
-        return "The members' states were not watched."
-    return f"{_listed(bad)}." if bad else "All members stay ready in the swarm's eyes."
+        return "The states of the members were not observed."
+    return f"{_listed(bad)}." if bad else "All members stay ready, as the swarm sees them."
 
 
 def describe(timeline: Timeline) -> list[str]:
-    """The whole picture in sentences: faults, load, leader, members."""
+    """Describe a timeline in sentences: faults, load, leader, members."""
     sentences = (
         describe_faults(timeline),
         describe_load(timeline),
@@ -137,36 +145,39 @@ def describe(timeline: Timeline) -> list[str]:
     return [plain(s) for s in sentences if s]
 
 
-def describe_lanes(lanes: Sequence[Lane]) -> list[str]:
-    """What probes sampled, a sentence for each lane with its least and greatest value."""
-    return [plain(sentence) for lane in lanes if (sentence := _lane(lane))]
+def describe_tracks(tracks: Sequence[TimelineTrack]) -> list[str]:
+    """Return a sentence for each track, with its minimum and maximum."""
+    return [plain(sentence) for track in tracks if (sentence := _track(track))]
 
 
-def _lane(lane: Lane) -> str:
-    unit = f" {lane.unit}" if lane.unit not in {"", "1"} else ""
-    if lane.lines:
-        values = [v for line in lane.lines for v in line.known]
+def _track(track: TimelineTrack) -> str:
+    unit = f" {track.unit}" if track.unit not in {"", "1"} else ""
+    if track.lines:
+        values = [v for line in track.lines for v in line.known]
         if not values:
             return ""
-        most = max(lane.lines, key=lambda line: max(line.known, default=-math.inf))
-        at = f" ({most.label})" if most.label and len(lane.lines) > 1 else ""
+        most = max(track.lines, key=lambda line: max(line.known, default=-math.inf))
+        at = f" ({most.label})" if most.label and len(track.lines) > 1 else ""
         return (
-            f"{lane.title}: from {number(min(values))} to {number(max(values))}{unit}{at}, "
-            f"{len(lane.lines)} {'line' if len(lane.lines) == 1 else 'lines'}."
+            f"{track.title}: from {number(min(values))} to {number(max(values))}{unit}{at}, "
+            f"{len(track.lines)} {'line' if len(track.lines) == 1 else 'lines'}."
         )
-    if lane.dots:
-        told = [f"{len(times):,} {name}" for name, times in lane.dots.items()]
-        return f"{lane.title}: {', '.join(told)}."
-    states = dict.fromkeys(s.label for spans in lane.bands.values() for s in spans)
-    return f"{lane.title}: {len(lane.bands)} rows; states seen: {', '.join(states)}."
+    if track.dots:
+        counts = [f"{len(times):,} {name}" for name, times in track.dots.items()]
+        return f"{track.title}: {', '.join(counts)}."
+    states = dict.fromkeys(s.label for spans in track.bands.values() for s in spans)
+    return (
+        f"{track.title}: {len(track.bands)} {'row' if len(track.bands) == 1 else 'rows'}, "
+        f"with the states {', '.join(states)}."
+    )
 
 
 def _leader(span: Span) -> str:
     since, lasted = f"{max(span.start, 0):.1f} s", duration(span.seconds)
     if not span.label:
-        return f"nobody leads from {since} for {lasted}"
+        return f"there is no leader from {since} for {lasted}"
     if span.under_fault:
-        return f"{span.label} is named leader but under fault from {since} for {lasted}"
+        return f"{span.label} is still listed as leader, under a fault, from {since} for {lasted}"
     return f"{span.label} leads from {since}"
 
 
@@ -175,10 +186,10 @@ def _fault(fault: FaultWindow) -> str:
     proven = (
         "no evidence that it took effect"
         if fault.proven is None
-        else f"proven at {fault.proven:.1f} s"
+        else f"took effect by {fault.proven:.1f} s"
     )
-    words = f"{fault.label} at {fault.start:.1f} s ({proven}, {until})."
-    return words[0].upper() + words[1:]
+    text = f"{fault.label} at {fault.start:.1f} s ({proven}, {until})."
+    return text[0].upper() + text[1:]
 
 
 def _listed(parts: list[str], *, joint: str = "and") -> str:

@@ -1,4 +1,4 @@
-"""What a GitHub workflow shows of a run: the job's summary, and annotations.
+"""A run in a GitHub workflow: the job's summary, and annotations.
 
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 The summary is appended to the file that ``GITHUB_STEP_SUMMARY`` names; annotations are lines to be
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.report.markup import cell
 from harness.report.overview import headline_of, matrix_of, outcome_of
-from harness.report.sanitize import one_line
+from harness.report.sanitize import markdown_cell, one_line
 from harness.results import Run, StoredTrial
 
 MOST_ANNOTATIONS = 10
@@ -23,24 +22,24 @@ MOST_SUMMARY = 1_000_000
 
 
 def run_to_github(run: Run, environ: Mapping[str, str]) -> list[str]:
-    """Append the run to the job's summary; returns the annotations to be printed."""
+    """Append the run to the job's summary, and return the annotations to print."""
     append_summary(run_markdown(run), environ)
     return few(_annotations(run)) if environ.get("GITHUB_ACTIONS") == "true" else []
 
 
 def run_markdown(run: Run) -> str:
-    """A run as Markdown: scenario by engine, what is not as expected, what is damaged."""
+    """Return a run as Markdown: scenarios by engine, what is not as expected or damaged."""
     matrix = matrix_of(run.trials)
-    lines = [f"## swarm-chaos: {cell(headline_of(run.trials, len(run.damaged)))}", ""]
+    lines = [f"## swarm-chaos: {markdown_cell(headline_of(run.trials, len(run.damaged)))}", ""]
     if matrix.rows:
-        lines.append(f"| scenario | {' | '.join(map(cell, matrix.engines))} |")
+        lines.append(f"| scenario | {' | '.join(map(markdown_cell, matrix.engines))} |")
         lines.append("|---|" + "---|" * len(matrix.engines))
     for row in matrix.rows:
         cells = [
             "<br>".join(
                 [
-                    *(f"{o.mark} {o.word}{f' ({n})' if n > 1 else ''}" for o, n in column.tally),
-                    *(cell(f"{m.name}: {m.value}") for m in column.measures),
+                    *(f"{o.mark} {o.word}{f' ({n})' if n > 1 else ''}" for o, n in column.counts),
+                    *(markdown_cell(f"{m.name}: {m.value}") for m in column.measures),
                 ]
             )
             if column
@@ -48,14 +47,16 @@ def run_markdown(run: Run) -> str:
             for column in row.cells
         ]
         control = " (control)" if row.control else ""
-        lines.append(f"| {cell(row.name)}{control} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown_cell(row.name)}{control} | {' | '.join(cells)} |")
     troubles = [t for t in run.trials if outcome_of(t).tone != "good" and t.record.reason]
     if troubles:
-        lines += ["", "Not as expected, or nothing to be said:", ""]
-        lines += [f"- {cell(t.id)}: {cell(t.record.reason)}" for t in troubles]
+        lines += ["", "Not as expected, or without a verdict:", ""]
+        lines += [f"- {markdown_cell(t.id)}: {markdown_cell(t.record.reason)}" for t in troubles]
     if run.damaged:
         lines += ["", "Unfinished or damaged:", ""]
-        lines += [f"- {cell(d.path.name)}: {cell(d.sentence)}" for d in run.damaged]
+        lines += [
+            f"- {markdown_cell(d.path.name)}: {markdown_cell(d.sentence)}" for d in run.damaged
+        ]
     return "\n".join([*lines, ""])
 
 
@@ -65,8 +66,8 @@ def _annotations(run: Run) -> Iterator[str]:
         if outcome.tone == "good":
             continue
         kind = "error" if outcome.tone == "bad" else "warning"
-        words = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
-        yield annotation(kind, trial.id, words, file=_file_of(trial))
+        message = f"{outcome.long}: {trial.record.reason}" if trial.record.reason else outcome.long
+        yield annotation(kind, trial.id, message, file=_file_of(trial))
     for damaged in run.damaged:
         yield annotation("warning", damaged.path.name, damaged.sentence)
 
@@ -75,11 +76,11 @@ def _file_of(trial: StoredTrial) -> str:
     return trial.record.inputs.scenario.partition("::")[0]
 
 
-def annotation(kind: str, title: str, words: str, *, file: str = "") -> str:
-    """The line that makes an annotation; ``kind`` is error, warning or notice."""
+def annotation(kind: str, title: str, message: str, *, file: str = "") -> str:
+    """Return the line of an annotation; ``kind`` is error, warning or notice."""
     properties = {"file": file, "title": title} if file else {"title": title}
     written = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{kind} {written}::{_data(words)}"
+    return f"::{kind} {written}::{_data(message)}"
 
 
 def _data(text: str) -> str:
@@ -91,7 +92,7 @@ def _property(text: str) -> str:
 
 
 def few(lines: Iterable[str]) -> list[str]:
-    """As many of each kind as are shown; how many more there are is in the last one."""
+    """Limit the lines of each kind to what GitHub shows; the last one counts the rest."""
     kept: list[str] = []
     counts: dict[str, int] = {}
     for line in lines:

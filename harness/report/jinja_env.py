@@ -1,4 +1,4 @@
-"""The templates, and the words and figures they can call upon."""
+"""The Jinja environment of the pages, with its filters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from harness.report import formatting
 from harness.report.figures import Figure
+from harness.report.formatting import bound_of, duration, standing_of, value_of, wall_time
 from harness.report.overview import outcome_of, parameters_of
 from harness.report.sanitize import plain
 from harness.trial import Measure
@@ -20,8 +20,8 @@ _GITHUB = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """Jinja with the report's filters; everything that is shown is escaped."""
+def jinja_env() -> jinja2.Environment:
+    """Return Jinja with the report's filters and autoescaping."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
         autoescape=True,
@@ -30,14 +30,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # What records hold was said by others: no control characters get into the page.
+    # Records are untrusted: no control characters get into the page.
     made.finalize = _finalize
     made.filters.update(
-        wall_time=formatting.wall_time,
-        value_of=formatting.value_of,
-        bound_of=formatting.bound_of,
-        standing_of=formatting.standing_of,
-        duration=formatting.duration,
+        wall_time=wall_time,
+        value_of=value_of,
+        bound_of=bound_of,
+        standing_of=standing_of,
+        duration=duration,
         gauge_of=gauge_of,
         upstream_url=upstream_url,
         parameters_of=parameters_of,

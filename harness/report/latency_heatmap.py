@@ -1,4 +1,4 @@
-"""The latency heat: how many requests took how long, by slices of time."""
+"""The latency heatmap: how many requests took how long, by slices of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORTEST = 1e-5
 
 
 @dataclass(frozen=True)
-class Heat:
+class LatencyHeatmap:
     """Counts of requests in cells: ``counts[row][column]``.
 
     ``times`` and ``lengths`` are edges in seconds, one more than columns and rows; lengths grow by
@@ -30,10 +30,12 @@ class Heat:
         return max((n for row in self.counts for n in row), default=0)
 
 
-def heat_of(requests: Sequence[Request], starts: Sequence[float], width: float) -> Heat:
+def latency_heatmap(
+    requests: Sequence[Request], starts: Sequence[float], width: float
+) -> LatencyHeatmap:
     """Count ``requests`` into slices that begin at ``starts`` and are ``width`` seconds long."""
     if not requests or not starts:
-        return Heat((), (), ())
+        return LatencyHeatmap((), (), ())
     rows = [_row(r.took) for r in requests]
     low, high = min(rows), max(rows)
     counts = [[0] * len(starts) for _ in range(high - low + 1)]
@@ -41,7 +43,7 @@ def heat_of(requests: Sequence[Request], starts: Sequence[float], width: float) 
         column = math.floor((request.t - starts[0]) / width + 1e-9)
         if 0 <= column < len(starts):
             counts[row - low][column] += 1
-    return Heat(
+    return LatencyHeatmap(
         (*starts, round(starts[-1] + width, 3)),
         tuple(float(f"{10 ** (n / _PER_DECADE):.4g}") for n in range(low, high + 2)),
         tuple(tuple(row) for row in counts),

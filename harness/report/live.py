@@ -1,4 +1,4 @@
-"""What can be shown of a run while it is under way."""
+"""The running trials of a run."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import msgspec
 from harness.report.site_model import unfinished
 from harness.results import Damaged, Run, StoredTrial
 
-QUIET = 180.0
-"""Seconds without a sign of life after which a trial without a record counts as cut short.
+IDLE_LIMIT = 180.0
+"""Seconds without a change after which a trial without a record counts as interrupted.
 
-A guest of the microVM lab hands its files over when it is done, so it shows none in between."""
+A trial in a virtual machine hands its files over at the end, so nothing changes in between."""
 
 
 @dataclass(frozen=True)
-class Underway:
-    """A trial that has begun and has no record yet; ``quiet`` seconds since its last sign."""
+class RunningTrial:
+    """A trial that has no record yet; ``idle`` is in seconds since a file of it changed."""
 
     trial: StoredTrial
-    quiet: float
+    idle: float
 
 
-def underway(run: Run, *, now: float | None = None) -> tuple[Underway, ...]:
-    """The trials of a run that are going on now, the one that moved last first."""
+def running_trials(run: Run, *, now: float | None = None) -> tuple[RunningTrial, ...]:
+    """Return the running trials of a run, the one that changed last first."""
     now = time.time() if now is None else now
     found = []
     for damaged in run.damaged:
-        quiet = now - last_sign(damaged.path)
-        if (damaged.path / "trial.json").exists() or quiet > QUIET:
+        idle = now - last_change(damaged.path)
+        if (damaged.path / "trial.json").exists() or idle > IDLE_LIMIT:
             continue
         if (trial := unfinished(damaged)) is not None:
-            found.append(Underway(_as_running(trial, damaged), max(0.0, quiet)))
-    return tuple(sorted(found, key=lambda u: u.quiet))
+            found.append(RunningTrial(_as_running(trial, damaged), max(0.0, idle)))
+    return tuple(sorted(found, key=lambda u: u.idle))
 
 
-def last_sign(folder: Path) -> float:
+def last_change(folder: Path) -> float:
     """When a file in ``folder`` last changed (seconds since the epoch), 0 if there is none."""
     times = [0.0]
     for path in folder.rglob("*"):
         try:
             times.append(path.stat().st_mtime)
         except OSError:
-            continue  # it went while we looked
+            continue  # removed meanwhile
     return max(times)
 
 

@@ -1,4 +1,4 @@
-"""What the daemons of a trial complained of: their logs' warnings and worse, by time."""
+"""Warnings and errors in the daemons' logs of a trial, by time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _AGAIN_WITHIN = 10.0  # seconds: equal messages of a node this close are one, co
 
 
 @dataclass
-class Complaint:
-    """One message of one node, said ``times`` times.
+class LogProblem:
+    """One message of one node, logged ``times`` times.
 
     ``clock`` is the node's wall clock at the first, ``seconds`` the same as UTC seconds since
     the epoch (None: the line has no such time), ``last`` that of the last.
@@ -37,47 +37,78 @@ class Complaint:
     times: int = 1
 
 
-def complaints(folder: Path) -> tuple[Complaint, ...]:
-    """Complaints in the logs under a trial's ``logs/``, by node and first occurrence.
+START = "start"
+"""The level of the one problem that stands for all that dockerd logs while it starts."""
 
-    Equal messages of a node within some seconds count as one. A log that cannot be read is itself
-    a complaint.
+_START_BEGINS = ("Starting up",)
+_START_ENDS = ("Daemon has completed initialization", "API listen on")
+
+
+def log_problems(folder: Path) -> tuple[LogProblem, ...]:
+    """Return the problems in the logs under a trial's ``logs/``, by node and first occurrence.
+
+    Equal messages of a node within some seconds count as one, and so does everything up to an
+    error that dockerd logs while it starts. A log that cannot be read is itself a problem.
     """
-    gathered: list[Complaint] = []
+    gathered: list[LogProblem] = []
     for path in sorted((folder / "logs").glob("*.log")):
         try:
             with path.open(encoding="utf-8", errors="replace") as lines:
                 gathered += _of_node(path.stem, lines)
         except OSError as error:
-            gathered.append(Complaint(path.stem, "error", f"log not read: {error.strerror}", ""))
+            gathered.append(
+                LogProblem(path.stem, "error", f"cannot read the log: {error.strerror}", "")
+            )
     return tuple(gathered)
 
 
-def _of_node(node: str, lines: Iterable[str]) -> Iterator[Complaint]:
-    found: list[Complaint] = []
-    known: dict[tuple[str, str], Complaint] = {}
+def _of_node(node: str, lines: Iterable[str]) -> Iterator[LogProblem]:
+    found: list[LogProblem] = []
+    known: dict[tuple[str, str], LogProblem] = {}
+    starting: LogProblem | None = None
     for line in lines:
-        if (said := _complaint(node, line)) is None:
+        if any(f'msg="{text}' in line for text in _START_BEGINS):
+            starting = _start_of(node)
+        elif any(f'msg="{text}' in line for text in _START_ENDS):
+            starting = None
+        if (problem := _problem(node, line)) is None:
             continue
-        before = known.get((said.level, said.text))
-        if before is not None and _soon_after(before, said):
+        if starting is not None and problem.level in {"warning", "error"}:
+            _count(starting, problem, found)
+            continue
+        before = known.get((problem.level, problem.text))
+        if before is not None and _soon_after(before, problem):
             before.times += 1
-            before.last = said.seconds
+            before.last = problem.seconds
         else:
-            known[said.level, said.text] = said
-            found.append(said)
+            known[problem.level, problem.text] = problem
+            found.append(problem)
     yield from found
 
 
-def _soon_after(before: Complaint, said: Complaint) -> bool:
-    if before.last is None or said.seconds is None:
+def _start_of(node: str) -> LogProblem:
+    text = f"messages while dockerd started: logs/{node}.log"
+    return LogProblem(node, START, text, "", times=0)
+
+
+def _count(starting: LogProblem, problem: LogProblem, found: list[LogProblem]) -> None:
+    """Count ``problem`` as a message of a start, which is listed once it has any."""
+    if not starting.times:
+        starting.clock, starting.seconds = problem.clock, problem.seconds
+        found.append(starting)
+    starting.times += 1
+    starting.last = problem.seconds
+
+
+def _soon_after(before: LogProblem, problem: LogProblem) -> bool:
+    if before.last is None or problem.seconds is None:
         return True
-    return said.seconds - before.last <= _AGAIN_WITHIN
+    return problem.seconds - before.last <= _AGAIN_WITHIN
 
 
-def _complaint(node: str, line: str) -> Complaint | None:
+def _problem(node: str, line: str) -> LogProblem | None:
     if _CRASH.match(line):
-        return Complaint(node, "panic", plain(line.strip(), _MOST_TEXT), "")
+        return LogProblem(node, "panic", plain(line.strip(), _MOST_TEXT), "")
     if "level=" not in line:
         return None
     pairs = {key: _unquoted(value) for key, value in _PAIR.findall(line)}
@@ -90,7 +121,7 @@ def _complaint(node: str, line: str) -> Complaint | None:
     stamp = pairs.get("time", "")
     clock = _CLOCK.search(stamp)
     seconds = _seconds(stamp)
-    return Complaint(
+    return LogProblem(
         node, level, plain(text, _MOST_TEXT), clock[0] if clock else "", seconds, seconds
     )
 
@@ -101,10 +132,10 @@ def _seconds(stamp: str) -> float | None:
     if not match:
         return None
     try:
-        whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3]))
+        seconds = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3]))
     except ValueError:
         return None
-    return whole.timestamp() + float(f"0{match[2] or '.0'}")
+    return seconds.timestamp() + float(f"0{match[2] or '.0'}")
 
 
 def _unquoted(value: str) -> str:

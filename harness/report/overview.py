@@ -1,4 +1,4 @@
-"""The first look at a run: what ran, how it came out, and scenario by engine."""
+"""The overview of a run: trials by outcome, and scenarios by engine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
 from harness.report.formatting import bound_of, quantity, standing_of, value_of
-from harness.results import StoredTrial
+from harness.results.run import StoredTrial
+from harness.results.scenario_names import short_name
+from harness.results.versions import by_version
 from harness.trial import Measure, TrialInputs, as_expected
 
 _MOST_KEY_MEASURES = 3
@@ -23,7 +24,7 @@ _WORDS = {"good": "as expected", "bad": "not as expected", "unknown": "unknown"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial came out: ``tone`` good, bad or unknown, and the words for it."""
+    """How a trial ended: ``tone`` is good, bad or unknown; ``word`` and ``long`` describe it."""
 
     tone: str
     mark: str
@@ -33,18 +34,22 @@ class Outcome:
 
 _GOOD = Outcome("good", "✓", "pass", "passed")
 _BAD = Outcome("bad", "✗", "fail", "failed")
-_UNKNOWN = Outcome("unknown", "?", "unknown", "says nothing")
+_UNKNOWN = Outcome("unknown", "?", "unknown", "gave no verdict")
 _GOOD_CONTROL = Outcome("good", "✓", "fails, as it must", "failed, as a control must")
-_BLIND_CONTROL = Outcome("bad", "✗", "passes: blind", "passed: the check is blind")
+_BLIND_CONTROL = Outcome(
+    "bad", "✗", "passes: check is blind", "passed, so the check cannot detect this fault"
+)
 _ASTRAY_CONTROL = Outcome(
     "bad", "✗", "fails by other measures", "failed, but not by the measures that must break"
 )
-_KNOWN_BUG = Outcome("good", "✓", "fails: known bug", "failed, by a bug its engine is known for")
-_BUG_GONE = Outcome("bad", "✗", "passes: bug gone", "passed: a known bug is gone")
+_KNOWN_BUG = Outcome("good", "✓", "fails: known bug", "failed because of a known bug of its engine")
+_BUG_GONE = Outcome(
+    "bad", "✗", "passes: bug gone", "passed although a known bug should make it fail"
+)
 
 
 def outcome_of(trial: StoredTrial) -> Outcome:
-    """How a trial came out, a control being good when it fails, a known bug when it shows."""
+    """Return the outcome of a trial; controls and trials with a known bug are to fail."""
     record = trial.record
     control, known = record.inputs.control, bool(record.known_bugs)
     match as_expected(record):
@@ -89,8 +94,8 @@ class Cell:
         return tuple(ranked[:_MOST_CHIPS])
 
     @property
-    def tally(self) -> tuple[tuple[Outcome, int], ...]:
-        """How many trials came out how, the worst first."""
+    def counts(self) -> tuple[tuple[Outcome, int], ...]:
+        """How many trials had each outcome, the worst first."""
         counts = Counter(outcome_of(t) for t in self.trials)
         return tuple(sorted(counts.items(), key=lambda c: _TONES.index(c[0].tone)))
 
@@ -107,7 +112,7 @@ class Row:
     cells: tuple[Cell | None, ...]
 
     @property
-    def words(self) -> str:
+    def outcomes(self) -> str:
         """How its trials came out, to filter by."""
         tones = {outcome_of(t).tone for cell in self.cells if cell for t in cell.trials}
         return "|".join(_WORDS[tone] for tone in _TONES if tone in tones)
@@ -121,19 +126,14 @@ class Matrix:
     rows: tuple[Row, ...]
 
 
-def name_of(scenario: str) -> str:
-    """A scenario's short name: that of its test function, parameters included."""
-    return scenario.rpartition("::")[2]
-
-
 def parameters_of(scenario: str) -> str:
     """What tells a scenario from others of the same title, "" if it has no parameters."""
-    return name_of(scenario).removesuffix("]").partition("[")[2]
+    return short_name(scenario).removesuffix("]").partition("[")[2]
 
 
 def title_of(trial: StoredTrial) -> str:
     """What a trial is called in headings."""
-    return trial.record.title.rstrip(". ") or name_of(trial.record.inputs.scenario)
+    return trial.record.title.rstrip(". ") or short_name(trial.record.inputs.scenario)
 
 
 def rerun_command(inputs: TrialInputs) -> str:
@@ -164,7 +164,7 @@ def _engine_argument(inputs: TrialInputs) -> str:
 
 
 def headline_of(trials: Sequence[StoredTrial], damaged: int = 0) -> str:
-    """Some trials in a few words, the worst first; ``damaged`` others could not be read."""
+    """Summarize trials, the worst first; ``damaged`` more could not be read."""
     tones = [outcome_of(t).tone for t in trials]
     total, bad, unknown = len(tones), tones.count("bad"), tones.count("unknown")
     parts = []
@@ -173,7 +173,7 @@ def headline_of(trials: Sequence[StoredTrial], damaged: int = 0) -> str:
             f"{bad} of {total} {_trials(total)} {'is' if bad == 1 else 'are'} not as expected"
         )
     if unknown:
-        parts.append(f"{unknown} {'says' if unknown == 1 else 'say'} nothing")
+        parts.append(f"{unknown} without a verdict")
     if damaged:
         parts.append(f"{damaged} unfinished or damaged")
     if parts and (bad or unknown or not total):
@@ -181,13 +181,13 @@ def headline_of(trials: Sequence[StoredTrial], damaged: int = 0) -> str:
     if parts:
         return f"{total} {_trials(total)} as expected, {parts[0]}"
     if not total:
-        return "No trial ran"
-    return f"All {total} trials are as expected" if total > 1 else "The one trial is as expected"
+        return "No trials ran"
+    return f"All {total} trials are as expected" if total > 1 else "The trial is as expected"
 
 
 def matrix_of(trials: Sequence[StoredTrial]) -> Matrix:
     """Scenarios in the order they ran, engines from the oldest to the newest."""
-    engines = sorted({t.record.inputs.engine.version for t in trials}, key=version_key)
+    engines = sorted({t.record.inputs.engine.version for t in trials}, key=by_version)
     cells: dict[tuple[str, bool], dict[str, list[StoredTrial]]] = {}
     for trial in trials:
         given = trial.record.inputs
@@ -202,7 +202,7 @@ def matrix_of(trials: Sequence[StoredTrial]) -> Matrix:
         rows.append(
             Row(
                 scenario,
-                name_of(scenario),
+                short_name(scenario),
                 first.record.title.rstrip(". "),
                 parameters_of(scenario),
                 control,
@@ -219,14 +219,6 @@ def distinct(values: Iterable[str]) -> str:
 
 def _trials(count: int) -> str:
     return "trial" if count == 1 else "trials"
-
-
-def version_key(text: str) -> tuple[int, Version | str]:
-    """To sort engines from the oldest to the newest; what is no version comes last."""
-    try:
-        return 0, Version(text)
-    except InvalidVersion:
-        return 1, text
 
 
 def _cell(trials: Sequence[StoredTrial]) -> Cell:
@@ -252,12 +244,12 @@ def _key_measure(measures: Sequence[Measure]) -> KeyMeasure:
     values = [m.value for m in measures if m.value is not None]
     value, spread = value_of(worst), ""
     if len(measures) > 1 and values:
-        # A trial whose watching ended early would have had a larger value: so then the median.
+        # If observation of a trial ended early its true value is larger, and so may be the median.
         censored = any(m.censored for m in measures)
         middle = msgspec.structs.replace(worst, value=median(values), censored=censored)
         low, high = (quantity(v, worst) for v in (min(values), max(values)))
         value = value_of(middle)
-        spread = f"median; {low} to {'> ' if censored else ''}{high}"
+        spread = f"median; {low} to {'more than ' if censored else ''}{high}"
     standing = standing_of(worst)
     remark = standing if standing in {"broken", "undecided"} else ""
     if remark and len(measures) > 1:

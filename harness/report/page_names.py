@@ -1,4 +1,4 @@
-"""File names of a site's pages: short, safe anywhere, and no two alike."""
+"""File names of a site's pages: short, portable and unique."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from harness.report.overview import name_of
+from harness.results.scenario_names import short_name
 
 _MOST = 120
 Key = TypeVar("Key")
@@ -23,11 +23,11 @@ def slug(text: str) -> str:
 
 
 def page_names(kind: str, wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
-    """A file name for each key, made from the words given for it."""
+    """Return a file name for each key, made from the stem given for it."""
     names: dict[Key, str] = {}
     taken: set[str] = set()
-    for key, words in wanted:
-        base = f"{kind}-{slug(words)}"
+    for key, stem in wanted:
+        base = f"{kind}-{slug(stem)}"
         name, number = base, 1
         # Some file systems do not tell capitals from small letters.
         while name.lower() in taken:
@@ -38,11 +38,11 @@ def page_names(kind: str, wanted: Iterable[tuple[Key, str]]) -> dict[Key, str]:
     return names
 
 
-def scenario_words(scenario: str, *, control: bool) -> str:
-    """What the page of a scenario is named by."""
-    return name_of(scenario).removeprefix("test_") + (".control" if control else "")
+def scenario_stem(scenario: str, *, control: bool) -> str:
+    """Return the stem of a scenario's page name."""
+    return short_name(scenario).removeprefix("test_") + (".control" if control else "")
 
 
-def trial_words(parts: Sequence[str]) -> str:
-    """What the page of a trial is named by: its run, if there are several, and its id."""
+def trial_stem(parts: Sequence[str]) -> str:
+    """Return the stem of a trial's page name: its run, if there are several, and its id."""
     return ".".join(part for part in parts if part)

@@ -1,21 +1,26 @@
-"""Text from records and logs, made fit to be shown: it was written by others."""
+"""Make text from records and logs safe to show; it is untrusted."""
 
 from __future__ import annotations
 
 import re
 
 # Terminal sequences, control characters, and what neither UTF-8 nor XML can hold.
-_UNFIT = re.compile(
+_UNSAFE = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 )
 
 
 def plain(text: str, most: int | None = None) -> str:
-    """Text without control characters but tab and newline, cut to ``most`` characters."""
-    text = _UNFIT.sub("", text)
+    """Return text without control characters but tab and newline, cut to ``most`` characters."""
+    text = _UNSAFE.sub("", text)
     return text if most is None or len(text) <= most else text[: most - 1] + "…"
 
 
 def one_line(value: object) -> str:
-    """Anything as plain text on one line."""
+    """Return a value as plain text on one line."""
     return " ".join(plain(str(value)).split())
+
+
+def markdown_cell(text: str) -> str:
+    """Return text that can neither leave a Markdown table cell nor be read as markup."""
+    return re.sub(r"([\\`*_\[\]<>|#@!~&])", r"\\\1", one_line(text))

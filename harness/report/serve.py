@@ -1,13 +1,13 @@
-"""``swarm-chaos serve``: the store in a browser, on this machine alone.
+"""``swarm-chaos serve``: runs in a browser, on this machine only.
 
 ::
 
     /                              all runs
     /runs/<id>/…                   a run's pages, and its files beside them
-    /runs/<id>/pages/live.html     the trial that is going on
+    /runs/<id>/pages/live.html     the running trials
     /runs/<id>+<id>/…              several runs together
 
-Pages are made when they are asked for, from the folders as they are at that moment.
+Pages are rendered on request, from the folders as they are then.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from harness.errors import HarnessError, UsageError
-from harness.report import assets, page_names
-from harness.report.jinja_env import environment
-from harness.report.live import underway
+from harness.report.assets import LIVE, SCRIPT, STYLE, library, library_name, text_of
+from harness.report.jinja_env import jinja_env
+from harness.report.live import running_trials
+from harness.report.page_names import INDEX, PAGES
 from harness.report.pages.live import live_page, live_part
-from harness.report.pages.page_frame import Place
-from harness.report.run_index import shelves
+from harness.report.pages.page_frame import PageFrame
+from harness.report.run_index import run_index
 from harness.report.site import Site
 from harness.report.site_model import read_runs
 from harness.results import read_run
@@ -40,7 +41,7 @@ _FILES = ("trials",)
 _CHUNK = 1 << 16
 
 
-class Missing(Exception):
+class PageNotFoundError(Exception):
     """There is no such page."""
 
 
@@ -53,8 +54,8 @@ class Answer:
         self.keep = keep
 
 
-class Browser:
-    """Answers to paths, whatever carries them. ``reports`` holds the runs."""
+class Pages:
+    """Answers requests by path; ``reports`` contains the runs."""
 
     def __init__(self, reports: Path) -> None:
         self.reports = reports.resolve()
@@ -62,15 +63,15 @@ class Browser:
     def answer(self, target: str) -> Answer:
         """The answer to a GET of ``target``; a path within is a redirection's ``Location``.
 
-        Raises :class:`Missing`.
+        Raises :class:`PageNotFoundError`.
         """
         path = urlsplit(target).path
         parts = [unquote(part) for part in path.split("/")[1:]]
         if any(part in {".", ".."} or "/" in part or "\0" in part for part in parts):
-            raise Missing
+            raise PageNotFoundError
         match parts:
             case [""]:
-                return self._store()
+                return self._run_list()
             case ["favicon.ico"]:
                 return Answer(b"", "image/x-icon", keep=True)  # asked for beside plain files
             case ["assets", name]:
@@ -79,31 +80,31 @@ class Browser:
                 return _asset(name)
             case ["runs", ids, *rest] if ids and rest:
                 return self._page(ids.split("+"), "/".join(rest))
-        raise Missing
+        raise PageNotFoundError
 
     def redirection(self, target: str) -> str | None:
         """Where to go instead: from the form that chooses runs, and from a folder to its index."""
         split = urlsplit(target)
         if split.path == "/together":
             chosen = parse_qs(split.query).get("run", [])
-            # The newest stands first in the list; the oldest is what others are held against.
+            # The list begins with the newest run; the baseline is the oldest.
             ids = "+".join(quote(run, safe="") for run in sorted(chosen))
-            return f"/runs/{ids}/{page_names.INDEX}" if ids else "/"
+            return f"/runs/{ids}/{INDEX}" if ids else "/"
         parts = split.path.split("/")
         if len(parts) in {3, 4} and parts[1] == "runs" and parts[2] and not "".join(parts[3:]):
-            return f"/runs/{parts[2]}/{page_names.INDEX}"
+            return f"/runs/{parts[2]}/{INDEX}"
         return None
 
-    def _store(self) -> Answer:
+    def _run_list(self) -> Answer:
         page = (
-            environment()
-            .get_template("store.html.j2")
+            jinja_env()
+            .get_template("runs.html.j2")
             .render(
-                runs=shelves(self.reports, now=time.time()),
+                runs=run_index(self.reports, now=time.time()),
                 reports=self.reports.name,
-                policy=Place(top=True, served=True).policy,
-                style=assets.STYLE,
-                script=assets.SCRIPT,
+                policy=PageFrame(top=True, served=True).policy,
+                style=STYLE,
+                script=SCRIPT,
             )
         )
         return Answer(page)
@@ -113,58 +114,58 @@ class Browser:
         if len(folders) == 1 and path.partition("/")[0] in _FILES:
             return _file(folders[0], path)
         single = len(folders) == 1
-        if single and path in {f"{page_names.PAGES}/{_LIVE}", f"{page_names.PAGES}/{_LIVE_PART}"}:
-            return self._live(folders[0], whole=path.endswith(_LIVE))
-        runs, lost = read_runs(folders)
-        going = single and bool(underway(runs[0]))
+        if single and path in {f"{PAGES}/{_LIVE}", f"{PAGES}/{_LIVE_PART}"}:
+            return self._live(folders[0], page=path.endswith(_LIVE))
+        runs, unreadable = read_runs(folders)
+        live = single and bool(running_trials(runs[0]))
         site = Site(
             runs,
-            unreadable=lost,
+            unreadable=unreadable,
             folder=folders[0] if single else None,
             served=True,
-            live=going,
-            store="/",
+            live=live,
+            run_list="/",
         )
         render = site.pages().get(path)
         if render is None:
-            raise Missing
+            raise PageNotFoundError
         return Answer(render())
 
-    def _live(self, folder: Path, *, whole: bool) -> Answer:
+    def _live(self, folder: Path, *, page: bool) -> Answer:
         run = read_run(folder)
-        going = underway(run)
-        found = Site([run], folder=folder).found
-        if not whole:
-            return Answer(live_part(found, going))
-        several = len(found.engines) > 1
-        place = Place(top=False, comparison=several, served=True, live=True, store="/")
-        return Answer(live_page(found, going, place))
+        running = running_trials(run)
+        model = Site([run], folder=folder).model
+        if not page:
+            return Answer(live_part(model, running))
+        several = len(model.engines) > 1
+        frame = PageFrame(top=False, comparison=several, served=True, live=True, run_list="/")
+        return Answer(live_page(model, running, frame))
 
     def _folder(self, run: str) -> Path:
         folder = self.reports / run
         if not run or run.startswith(".") or Path(run).name != run or not folder.is_dir():
-            raise Missing
+            raise PageNotFoundError
         return folder
 
 
 def _asset(name: str) -> Answer:
-    if name in {assets.STYLE, assets.SCRIPT, assets.LIVE}:
-        return Answer(assets.text_of(name), _TYPES[Path(name).suffix])
-    if name == assets.library_name():
-        return Answer(assets.library(), _TYPES[".js"], keep=True)
-    raise Missing
+    if name in {STYLE, SCRIPT, LIVE}:
+        return Answer(text_of(name), _TYPES[Path(name).suffix])
+    if name == library_name():
+        return Answer(library(), _TYPES[".js"], keep=True)
+    raise PageNotFoundError
 
 
 def _file(run: Path, path: str) -> Answer:
     """A file of a run, as text: whatever it holds, the browser is not to run it."""
     found = (run / path).resolve()
     if not found.is_relative_to(run.resolve()) or not found.is_file():
-        raise Missing
+        raise PageNotFoundError
     return Answer(found, _PLAIN)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    browser: ClassVar[Browser]
+    pages: ClassVar[Pages]
     server_version = "swarm-chaos"
     sys_version = ""
     protocol_version = "HTTP/1.1"
@@ -186,17 +187,15 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, ThreadingHTTPServer)
         port = self.server.server_port
         if self.headers.get("Host") not in {f"{HOST}:{port}", f"localhost:{port}"}:
-            self._send(
-                HTTPStatus.FORBIDDEN, Answer("this is not the name of this server\n", _PLAIN)
-            )
+            self._send(HTTPStatus.FORBIDDEN, Answer("this host name is not served here\n", _PLAIN))
             return
-        if (location := self.browser.redirection(self.path)) is not None:
+        if (location := self.pages.redirection(self.path)) is not None:
             self._send(HTTPStatus.SEE_OTHER, Answer("", _PLAIN), location=location)
             return
         try:
-            answer, status = self.browser.answer(self.path), HTTPStatus.OK
-        except Missing:
-            answer, status = Answer("there is no such page\n", _PLAIN), HTTPStatus.NOT_FOUND
+            answer, status = self.pages.answer(self.path), HTTPStatus.OK
+        except PageNotFoundError:
+            answer, status = Answer("no such page\n", _PLAIN), HTTPStatus.NOT_FOUND
         except (HarnessError, OSError) as error:
             answer, status = Answer(f"{error}\n", _PLAIN), HTTPStatus.INTERNAL_SERVER_ERROR
         try:
@@ -231,22 +230,22 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def server_of(reports: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the runs under ``reports`` on 127.0.0.1; ``port`` 0 takes any that is free.
+    """Return a server of the runs under ``reports`` on 127.0.0.1; ``port`` 0 picks a free one.
 
-    Raises :class:`~harness.errors.UsageError` for a folder that is not there and for a port that
-    cannot be had.
+    Raises :class:`~harness.errors.UsageError` if the folder does not exist or the port is not
+    available.
     """
     if not reports.is_dir():
         raise UsageError(
             f"there is no folder {reports}",
-            hint="make a run with `pytest scenarios/`, or say where they are with --reports",
+            hint="make a run with `pytest scenarios/`, or name another folder with --reports",
         )
-    handler = type("Handler", (_Handler,), {"browser": Browser(reports)})
+    handler = type("Handler", (_Handler,), {"pages": Pages(reports)})
     try:
         server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
         raise UsageError(
-            f"port {port} of {HOST} cannot be had: {error.strerror}",
+            f"cannot listen on port {port} of {HOST}: {error.strerror}",
             hint="name another with --port, or 0 for any",
         ) from error
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""A site of pages about some runs: all in one folder, from a file or a server, no network.
+"""A site of pages about some runs: in one folder, read from files or a server, without network.
 
 ::
 
@@ -6,7 +6,7 @@
     pages/                one page per scenario and per trial, comparison, history
     pages/assets/         what they share: style, script, the charting library
 
-The same runs give the same bytes.
+The same runs give byte-identical pages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import TrialError, UsageError
-from harness.report import assets, page_names
+from harness.report.assets import SCRIPT, STYLE, library, library_name, text_of
+from harness.report.page_names import COMPARISON, HISTORY, INDEX, PAGES
 from harness.report.pages.overview import overview_page
-from harness.report.pages.page_frame import Place
+from harness.report.pages.page_frame import PageFrame
 from harness.report.pages.scenario import scenario_page
 from harness.report.pages.trial import trial_page
-from harness.report.site_model import Entry, Found, Lost, find, read_runs
+from harness.report.site_model import Entry, SiteModel, Unreadable, build_model, read_runs
 from harness.results import Run
 
 _MARK = ".swarm-chaos-pages"
@@ -31,56 +32,50 @@ Render = Callable[[], str]
 
 
 class Site:
-    """The pages about ``runs``; nothing is read or rendered before it is asked for.
+    """The pages about ``runs``; each is rendered on request.
 
-    ``folder`` is where the site will lie: pages link to the trials' files if these lie in it too.
+    ``folder`` is where the site will be: pages link to the trials' files if these are in it too.
     """
 
     def __init__(
         self,
         runs: Sequence[Run],
         *,
-        unreadable: Sequence[Lost] = (),
+        unreadable: Sequence[Unreadable] = (),
         folder: Path | None = None,
         served: bool = False,
         live: bool = False,
-        store: str = "",
+        run_list: str = "",
     ) -> None:
-        self.found: Found = find(runs, unreadable)
+        self.model: SiteModel = build_model(runs, unreadable)
         self._folder = folder.resolve() if folder else None
-        self._served, self._live, self._store = served, live, store
+        self._served, self._live, self._run_list = served, live, run_list
 
     def pages(self) -> Mapping[str, Render]:
-        """Each page's path within the site, and how to make it."""
-        made: dict[str, Render] = {
-            page_names.INDEX: partial(overview_page, self.found, self._at(True))
-        }
+        """Return each page's path within the site, and the function that renders it."""
+        made: dict[str, Render] = {INDEX: partial(overview_page, self.model, self._at(True))}
         inner = self._at(False)
-        for scenario in self.found.scenarios:
-            made[f"{page_names.PAGES}/{scenario.page}"] = partial(
-                scenario_page, self.found, scenario, inner
-            )
+        for scenario in self.model.scenarios:
+            made[f"{PAGES}/{scenario.page}"] = partial(scenario_page, self.model, scenario, inner)
         if inner.comparison:
-            made[f"{page_names.PAGES}/{page_names.COMPARISON}"] = partial(
-                _comparison, self.found, inner
-            )
+            made[f"{PAGES}/{COMPARISON}"] = partial(_comparison, self.model, inner)
         if inner.history:
-            made[f"{page_names.PAGES}/{page_names.HISTORY}"] = partial(_history, self.found, inner)
-        for entry in (*self.found.entries, *self.found.unfinished):
-            made[f"{page_names.PAGES}/{entry.page}"] = partial(
-                trial_page, self.found, entry, inner, raw=self._raw(entry)
+            made[f"{PAGES}/{HISTORY}"] = partial(_history, self.model, inner)
+        for entry in (*self.model.entries, *self.model.unfinished):
+            made[f"{PAGES}/{entry.page}"] = partial(
+                trial_page, self.model, entry, inner, raw=self._raw(entry)
             )
         return made
 
-    def _at(self, top: bool) -> Place:
-        several = len(self.found.runs) > 1
-        return Place(
+    def _at(self, top: bool) -> PageFrame:
+        several = len(self.model.runs) > 1
+        return PageFrame(
             top=top,
-            comparison=several or len(self.found.engines) > 1,
+            comparison=several or len(self.model.engines) > 1,
             history=several,
             served=self._served,
             live=self._live,
-            store=self._store,
+            run_list=self._run_list,
         )
 
     def _raw(self, entry: Entry) -> str | None:
@@ -93,16 +88,16 @@ class Site:
 def write_site(folders: Sequence[Path], into: Path) -> Path:
     """Write the pages about the runs in ``folders`` into the folder ``into``; returns the index.
 
-    Pages that an earlier call left there go. Raises :class:`~harness.errors.UsageError` for a
-    single folder that is no run and for a folder ``into`` whose ``pages/`` is not ours,
+    Removes the pages of an earlier call. Raises :class:`~harness.errors.UsageError` for a
+    single folder that is not a run and for a folder ``into`` whose ``pages/`` is not ours,
     :class:`~harness.errors.TrialError` if something cannot be written.
     """
-    runs, lost = read_runs(folders)
-    site = Site(runs, unreadable=lost, folder=into)
-    pages, half = into / page_names.PAGES, into / f".{page_names.PAGES}.part"
+    runs, unreadable = read_runs(folders)
+    site = Site(runs, unreadable=unreadable, folder=into)
+    pages, half = into / PAGES, into / f".{PAGES}.part"
     if pages.exists() and not (pages / _MARK).exists():
         raise UsageError(
-            f"{pages} is there and holds no pages of a report",
+            f"{pages} exists and does not contain a report",
             hint="name another folder with --into",
         )
     try:
@@ -112,40 +107,40 @@ def write_site(folders: Sequence[Path], into: Path) -> Path:
         for name, content in shared_files():
             (half / "assets" / name).write_bytes(content())
         made = dict(site.pages())
-        index = made.pop(page_names.INDEX)
+        index = made.pop(INDEX)
         for path, render in made.items():
             (half / Path(path).name).write_text(render(), encoding="utf-8")
         shutil.rmtree(pages, ignore_errors=True)
         half.replace(pages)
-        return _replace(into / page_names.INDEX, index())
+        return _replace(into / INDEX, index())
     except OSError as error:
         raise TrialError(f"cannot write the report into {into}: {error.strerror}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _comparison(found: Found, place: Place) -> str:
+def _comparison(model: SiteModel, frame: PageFrame) -> str:
     # On use: the statistics behind it take longer to load than most pages to render.
     from harness.report.pages.comparison import comparison_page, comparisons_of
 
-    return comparison_page(found, comparisons_of(found.runs), place)
+    return comparison_page(model, comparisons_of(model.runs), frame)
 
 
-def _history(found: Found, place: Place) -> str:
+def _history(model: SiteModel, frame: PageFrame) -> str:
     from harness.report.pages.history import history_page
 
-    return history_page(found, place)
+    return history_page(model, frame)
 
 
 def shared_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """What lies in ``pages/assets``: names, and how to get the bytes."""
-    for name in (assets.STYLE, assets.SCRIPT):
+    """Yield the files of ``pages/assets``: names, and functions that return the contents."""
+    for name in (STYLE, SCRIPT):
         yield name, partial(_bytes, name)
-    yield assets.library_name(), assets.library().read_bytes
+    yield library_name(), library().read_bytes
 
 
 def _bytes(name: str) -> bytes:
-    return assets.text_of(name).encode()
+    return text_of(name).encode()
 
 
 def _replace(target: Path, text: str) -> Path:

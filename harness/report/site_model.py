@@ -1,4 +1,4 @@
-"""What a site shows: the runs, their trials, and what could not be read of them."""
+"""What a site shows: the runs, their trials, and what could not be read."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import HarnessError
-from harness.report.overview import version_key
-from harness.report.page_names import page_names, scenario_words, trial_words
+from harness.report.page_names import page_names, scenario_stem, trial_stem
 from harness.results import Damaged, Run, StoredTrial, journal, read_run
+from harness.results.versions import by_version
 from harness.trial import EngineFacts, TrialInputs, TrialRecord
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial with a page of its own; ``lost``: what is wrong with one that has no record."""
+    """A trial with its page; ``problem`` says what is wrong with one that has no record."""
 
     run: Run
     trial: StoredTrial
     page: str
-    lost: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
-class Lost:
-    """What could not be read: where it lies, the sentence, and its page if it has one."""
+class Unreadable:
+    """A part of a run that could not be read; ``page`` is its page, "" if it has none."""
 
     run: str
     name: str
@@ -46,13 +46,13 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Found:
-    """All of it, in the order it ran."""
+class SiteModel:
+    """Everything that a site shows, in the order it ran."""
 
     runs: tuple[Run, ...]
     entries: tuple[Entry, ...]
     unfinished: tuple[Entry, ...]
-    lost: tuple[Lost, ...]
+    unreadable: tuple[Unreadable, ...]
     scenarios: tuple[Scenario, ...]
     pages: Mapping[Path, str]
 
@@ -64,23 +64,25 @@ class Found:
     @property
     def engines(self) -> tuple[str, ...]:
         """Versions, from the oldest."""
-        return tuple(sorted({t.record.inputs.engine.version for t in self.trials}, key=version_key))
+        return tuple(sorted({t.record.inputs.engine.version for t in self.trials}, key=by_version))
 
     def page_of(self, trial: StoredTrial) -> str:
         """The page of a trial."""
         return self.pages[trial.folder]
 
 
-def find(runs: Sequence[Run], unreadable: Iterable[Lost] = ()) -> Found:
-    """Give everything in ``runs`` its page."""
+def build_model(runs: Sequence[Run], unreadable: Iterable[Unreadable] = ()) -> SiteModel:
+    """Assign a page to everything in ``runs``."""
     several = len(runs) > 1
-    lost_trials = {damaged.path: unfinished(damaged) for run in runs for damaged in run.damaged}
+    unfinished_trials = {
+        damaged.path: unfinished(damaged) for run in runs for damaged in run.damaged
+    }
     wanted = [
-        (folder, trial_words([run.record.id if several else "", folder.name]))
+        (folder, trial_stem([run.record.id if several else "", folder.name]))
         for run in runs
         for folder in (
             *(t.folder for t in run.trials),
-            *(d.path for d in run.damaged if lost_trials[d.path] is not None),
+            *(d.path for d in run.damaged if unfinished_trials[d.path] is not None),
         )
     ]
     pages = page_names("trial", wanted)
@@ -89,31 +91,33 @@ def find(runs: Sequence[Run], unreadable: Iterable[Lost] = ()) -> Found:
         Entry(run, trial, pages[d.path], d.sentence)
         for run in runs
         for d in run.damaged
-        if (trial := lost_trials[d.path]) is not None
+        if (trial := unfinished_trials[d.path]) is not None
     )
-    lost = tuple(
-        Lost(run.record.id, d.path.name, d.sentence, pages.get(d.path, ""))
+    damaged_parts = tuple(
+        Unreadable(run.record.id, d.path.name, d.sentence, pages.get(d.path, ""))
         for run in runs
         for d in run.damaged
     )
-    return Found(tuple(runs), entries, left, (*unreadable, *lost), _scenarios(entries), pages)
+    return SiteModel(
+        tuple(runs), entries, left, (*unreadable, *damaged_parts), _scenarios(entries), pages
+    )
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Lost]]:
-    """Read several runs; one that is none becomes :class:`Lost`, unless it is the only one."""
+def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Unreadable]]:
+    """Read several runs; one that fails becomes :class:`Unreadable`, unless it is the only one."""
     if len(folders) == 1:
         return [read_run(folders[0])], []
-    runs, lost = [], []
+    runs, unreadable = [], []
     for folder in folders:
         try:
             runs.append(read_run(folder))
         except HarnessError as error:
-            lost.append(Lost(folder.name, folder.name, error.what))
-    return sorted(runs, key=lambda r: (r.record.started, r.record.id)), lost
+            unreadable.append(Unreadable(folder.name, folder.name, error.what))
+    return sorted(runs, key=lambda r: (r.record.started, r.record.id)), unreadable
 
 
 def unfinished(damaged: Damaged) -> StoredTrial | None:
-    """A trial without a record, as far as its journal tells what it was; else None."""
+    """Return a trial without a record as its journal describes it; None without a journal."""
     if not (damaged.path / "journal.jsonl").is_file():
         return None
     rows = journal(damaged.path).rows
@@ -121,9 +125,9 @@ def unfinished(damaged: Damaged) -> StoredTrial | None:
     try:
         inputs = msgspec.convert(given, TrialInputs)
     except msgspec.ValidationError:
-        nobody = EngineFacts(name="?", version="?", source="", digest="")
+        unknown = EngineFacts(name="?", version="?", source="", digest="")
         inputs = TrialInputs(
-            scenario=damaged.path.name, engine=nobody, topology="?", lab="?", kernel="?",
+            scenario=damaged.path.name, engine=unknown, topology="?", lab="?", kernel="?",
             clock="real", seed=0,
         )  # fmt: skip
     last = rows[-1].get("t") if rows else 0.0
@@ -143,9 +147,9 @@ def _scenarios(entries: Sequence[Entry]) -> tuple[Scenario, ...]:
         given = entry.trial.record.inputs
         grouped.setdefault((given.scenario, given.control), []).append(entry)
     pages = page_names(
-        "scenario", ((key, scenario_words(key[0], control=key[1])) for key in grouped)
+        "scenario", ((key, scenario_stem(key[0], control=key[1])) for key in grouped)
     )
     return tuple(
-        Scenario(scenario, control, pages[scenario, control], tuple(of_it))
-        for (scenario, control), of_it in grouped.items()
+        Scenario(scenario, control, pages[scenario, control], tuple(entries_of_it))
+        for (scenario, control), entries_of_it in grouped.items()
     )

@@ -1,4 +1,4 @@
-"""A run in the terminal: trials, measures against bounds, reasons, and where the page is."""
+"""A run in the terminal: trials, measures and bounds, reasons, and the path of the report."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.formatting import bound_of, standing_of, value_of
-from harness.report.overview import headline_of, name_of, outcome_of
+from harness.report.overview import headline_of, outcome_of
 from harness.report.page_names import INDEX as REPORT_FILE
 from harness.report.sanitize import plain
 from harness.results import Run, StoredTrial
+from harness.results.scenario_names import short_name
 from harness.trial import Measure
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow"}
@@ -19,9 +20,9 @@ _STANDING = {"holds": "✓", "broken": "✗", "no bound": "", "undecided": "?", 
 
 
 def render_summary(run: Run) -> RenderableType:
-    """The run as something that rich prints: fits 80 columns, says nothing by colour alone.
+    """Return the run for rich, in 80 columns and not by colour alone.
 
-    The page's path is as long as it is: print it with ``crop=False``.
+    The path of the report may be longer: print it with ``crop=False``.
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("trial", overflow="fold", ratio=3)
@@ -52,7 +53,7 @@ def _add_trial(table: Table, trial: StoredTrial) -> None:
     outcome = outcome_of(trial)
     head = Text()
     head.append(f"{outcome.mark} {outcome.word}\n", style=_STYLES[outcome.tone])
-    head.append(plain(name_of(given.scenario)).removeprefix("test_"))
+    head.append(plain(short_name(given.scenario)).removeprefix("test_"))
     control = ", control" if given.control else ""
     head.append(f"\n{given.engine.version}, {given.topology}, seed {given.seed}{control}", "dim")
     measures = trial.record.measures
@@ -82,5 +83,5 @@ def _reason(trial: StoredTrial) -> Text | None:
     outcome = outcome_of(trial)
     if not trial.record.reason or outcome.tone == "good":
         return None
-    words = Text(f"{outcome.mark} {plain(trial.id)}: ", style=_STYLES[outcome.tone])
-    return words.append(plain(trial.record.reason), "not bold default")
+    line = Text(f"{outcome.mark} {plain(trial.id)}: ", style=_STYLES[outcome.tone])
+    return line.append(plain(trial.record.reason), "not bold default")

@@ -1,7 +1,7 @@
-"""What the pictures and tables show, worked out from a trial's journal and samples.
+"""The data behind a trial's timeline, from its journal and samples.
 
-Plain numbers only, no drawing. Everything is in trial time (seconds since the trial began).
-Entries that lack what they should have are passed over: a report must come out of any record.
+Plain numbers only, no drawing; times are trial times (seconds since the trial began). Incomplete
+entries are skipped: every record must give a report.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Request(msgspec.Struct, frozen=True):
 class Span:
     """Something that lasted: ``label`` from ``start`` to ``end``.
 
-    ``under_fault``: of a leader, that it is still named one while a proven fault is upon it. The
-    survivors name a dead leader until they elect another; nobody may read that as leading.
+    ``under_fault``: a leader that is still listed while a proven fault affects it. The survivors
+    list a dead leader until they elect another; that must not look like leading.
     """
 
     start: float
@@ -69,7 +69,7 @@ class FaultWindow:
 
     @property
     def label(self) -> str:
-        """What was done to whom."""
+        """The fault and its target."""
         return f"{self.fault}: {self.target}" if self.target else self.fault
 
 
@@ -87,8 +87,7 @@ class Bin:
 class Timeline:
     """All that one timeline shows, from ``start`` to ``end``.
 
-    ``watched``: whether anybody observed the members' states; without that ``members`` says who
-    they are and not how they fared.
+    ``watched``: whether the members' states were observed; if not, ``members`` only lists them.
     """
 
     start: float
@@ -110,27 +109,27 @@ class Timeline:
 
 
 def read_requests(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[Request, ...], int]:
-    """The requests among ``rows``, by time, and how many rows were none.
+    """Return the requests in ``rows`` by time, and the number of invalid rows.
 
-    An outcome this version does not know counts as none, not as a success.
+    A row with an unknown outcome is invalid, not a success.
     """
     requests: list[Request] = []
-    strange = 0
+    invalid = 0
     for row in rows:
         try:
             request = msgspec.convert(row, Request)
         except msgspec.ValidationError:
-            strange += 1
+            invalid += 1
             continue
         if request.outcome not in OUTCOMES:
-            strange += 1
+            invalid += 1
             continue
         requests.append(request)
-    return tuple(sorted(requests, key=lambda r: r.t)), strange
+    return tuple(sorted(requests, key=lambda r: r.t)), invalid
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile of values in ascending order; None of none."""
+    """Return the nearest-rank percentile of ascending values, None if there are none."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
@@ -139,10 +138,10 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 def timeline_of(
     journal: Sequence[Mapping[str, Any]], requests: Sequence[Request], *, seconds: float
 ) -> Timeline:
-    """Work out a trial's timeline. ``seconds`` is the trial's length.
+    """Compute a trial's timeline; ``seconds`` is the trial's length.
 
-    With load the axis begins shortly before it: what came before is lab set-up, and is told in
-    the events.
+    With load the axis begins shortly before it: what came before is lab set-up, and is listed
+    in the events.
     """
     entries = sorted(
         (e for e in journal if _number(e.get("t")) is not None and isinstance(e.get("kind"), str)),

@@ -1,4 +1,4 @@
-"""Runs on disk: beginning one, and reading them back wherever they were carried to.
+"""Write and read runs on disk.
 
 Stands on :mod:`harness.trial` alone; needs neither Linux nor root nor Docker.
 """

@@ -1,12 +1,13 @@
-"""A run as one file, and back: ``.tar.gz`` with the run's folder in it.
+"""Export a run as a ``.tar.gz`` of its folder, and import it.
 
-The same run gives the same bytes. Reading trusts nothing: only plain files and folders below one
-folder are taken, by whatever path an archive names them, and never more than ``MOST_BYTES``.
+Exporting a run twice gives byte-identical archives. Importing trusts nothing: only regular files
+and folders below one plainly named folder are accepted, and at most ``MOST_BYTES``.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import tarfile
 import zlib
@@ -16,32 +17,33 @@ from tempfile import mkdtemp
 
 from harness.errors import TrialError, UsageError
 from harness.results.files import plain_files
-from harness.results.run import RUN_FILE, TRIALS, read_run
+from harness.results.run import LATEST, RUN_FILE, TRIALS, read_run
 from harness.results.writer import free_folder
 
 MOST_BYTES = 16 << 30
 MOST_FILES = 1_000_000
 _CHUNK = 1 << 20
+_RUN_NAME = re.compile(r"[^\W_][\w.+~ -]{0,199}")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A run from an archive; ``damage`` says what ended the reading, "" if nothing did."""
+    """An imported run; ``damage`` says what ended the reading, "" if nothing."""
 
     folder: Path
     damage: str
 
 
 def export_run(folder: Path, to: Path) -> Path:
-    """Write the run in ``folder`` into the archive ``to``, whole or not at all.
+    """Write the run in ``folder`` into the archive ``to``, completely or not at all.
 
-    Raises :class:`UsageError` if it is no run or ``to`` is there already, :class:`TrialError` if
-    it cannot be written.
+    Raises :class:`UsageError` if it is not a run or ``to`` exists already, :class:`TrialError`
+    if it cannot be written.
     """
     run = read_run(folder)
     name = folder.resolve().name
     if to.exists():
-        raise UsageError(f"{to} is there already", hint="remove it, or name another file")
+        raise UsageError(f"{to} exists already", hint="remove it, or name another file")
     half = to.with_name(f".{to.name}.part")
     try:
         with (
@@ -60,10 +62,11 @@ def export_run(folder: Path, to: Path) -> Path:
 
 
 def import_run(archive: Path, root: Path) -> Imported:
-    """Unpack the run in ``archive`` under ``root``, by its own name or, when taken, a number.
+    """Unpack the run in ``archive`` under ``root``, under its own name, numbered if that exists.
 
-    What is damaged is read as far as it goes. Raises :class:`UsageError` for a file that holds no
-    run or names places outside of it, :class:`TrialError` if it cannot be written.
+    A damaged archive is read as far as possible. Raises :class:`UsageError` for a file that does
+    not hold a run, whose folder is named as no run is, or with paths outside that folder;
+    :class:`TrialError` if it cannot be written.
     """
     if not archive.is_file():
         raise UsageError(f"there is no archive {archive}")
@@ -77,8 +80,8 @@ def import_run(archive: Path, root: Path) -> Imported:
         inside = half / name
         if not (inside / RUN_FILE).is_file() and not (inside / TRIALS).is_dir():
             raise UsageError(
-                f"{archive} holds no run" + (f": {damage}" if damage else ""),
-                hint="an archive of `swarm-chaos results export` has the run's folder in it",
+                f"{archive} does not contain a run" + (f": {damage}" if damage else ""),
+                hint="make one with `swarm-chaos results export`",
             )
         target = free_folder(root, name)
         target.rmdir()
@@ -99,7 +102,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _unpack(archive: Path, into: Path) -> tuple[str, str]:
-    """The name of the one folder in it, and what ended the reading."""
+    """Return the name of the folder in the archive, and what ended the reading."""
     name, damage = "", ""
     files = size = 0
     try:
@@ -109,32 +112,44 @@ def _unpack(archive: Path, into: Path) -> tuple[str, str]:
                 if not parts:
                     continue
                 if name not in {"", parts[0]}:
-                    raise UsageError(f"{archive} holds more than one folder: {name}, {parts[0]}")
+                    raise UsageError(f"{archive} contains more than one folder: {name}, {parts[0]}")
+                if not name:
+                    _check_name(parts[0], archive)
                 name = parts[0]
                 files += 1
                 size += member.size
                 if files > MOST_FILES or size > MOST_BYTES:
-                    raise UsageError(f"{archive} holds more than any run: {size} bytes so far")
+                    raise UsageError(f"{archive} is larger than any run: {size:,} bytes so far")
                 if member.isdir():
                     into.joinpath(*parts).mkdir(parents=True, exist_ok=True)
                 elif len(parts) > 1:
                     _write(tar, member, into.joinpath(*parts))
             while packed.read(_CHUNK):
-                pass  # the checksum of all comes last
+                pass  # the checksum comes last
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         damage = f"the archive ends early or is damaged ({error})"
     return name, damage
 
 
+def _check_name(name: str, archive: Path) -> None:
+    # "latest" is the link to the newest run, and hidden folders belong to git and the like.
+    if not _RUN_NAME.fullmatch(name) or name == LATEST:
+        raise UsageError(
+            f"{archive} contains the folder {name!r}, which is not a valid name for a run",
+            hint=f"nothing was unpacked; a name has letters, digits, spaces and . _ + - ~ only, "
+            f"begins with a letter or digit, and is not {LATEST!r}",
+        )
+
+
 def _parts(member: tarfile.TarInfo, archive: Path) -> tuple[str, ...]:
-    """Where a member lies, checked; nothing for the archive's own root."""
+    """Return the checked path of a member, empty for the archive's own root."""
     path = PurePosixPath(member.name)
     parts = tuple(part for part in path.parts if part != ".")
-    foul = path.is_absolute() or any(p == ".." or "\\" in p or "\0" in p for p in parts)
-    if foul or not (member.isfile() or member.isdir()):
+    unsafe = path.is_absolute() or any(p == ".." or "\\" in p or "\0" in p for p in parts)
+    if unsafe or not (member.isfile() or member.isdir()):
         raise UsageError(
-            f"{archive} holds {member.name!r}, which no run has",
-            hint="nothing of it was unpacked; do not trust where it came from",
+            f"{archive} contains {member.name!r}, which cannot belong to a run",
+            hint="nothing was unpacked; do not trust the source of this archive",
         )
     return parts
 

@@ -1,4 +1,4 @@
-"""A run in one word, as a badge: an SVG of its own, or the JSON that shields.io asks for.
+"""A badge that summarizes a run: an SVG, or the JSON that shields.io reads.
 
 https://shields.io/badges/endpoint-badge
 """
@@ -22,13 +22,13 @@ _HEX = {"brightgreen": "#2d7d46", "red": "#b0360c", "orange": "#9a6700", "lightg
 
 @dataclass(frozen=True)
 class Badge:
-    """What it says, and the colour's name with shields.io."""
+    """The message, and the colour as shields.io names it."""
 
     message: str
     colour: str
 
     def as_json(self) -> dict[str, object]:
-        """What shields.io's endpoint badge reads."""
+        """Return what shields.io's endpoint badge reads."""
         return {
             "schemaVersion": 1,
             "label": LABEL,
@@ -38,13 +38,13 @@ class Badge:
         }
 
     def as_svg(self) -> str:
-        """A picture that needs no font, no network and no script."""
+        """Return a picture that needs no font, no network and no script."""
         left = round(len(LABEL) * _PIXELS_A_LETTER + 2 * _PADDING)
         right = round(len(self.message) * _PIXELS_A_LETTER + 2 * _PADDING)
-        words = escape(f"{LABEL}: {self.message}")
+        label = escape(f"{LABEL}: {self.message}")
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" '
-            f'role="img" aria-label="{words}"><title>{words}</title>'
+            f'role="img" aria-label="{label}"><title>{label}</title>'
             f'<clipPath id="r"><rect width="{left + right}" height="20" rx="3"/></clipPath>'
             f'<g clip-path="url(#r)"><rect width="{left}" height="20" fill="#3b424a"/>'
             f'<rect x="{left}" width="{right}" height="20" fill="{_HEX[self.colour]}"/></g>'
@@ -57,7 +57,7 @@ class Badge:
 
 
 def badge_of(run: Run) -> Badge:
-    """The worst of the run: red if anything is not as expected, never green for unknown."""
+    """Return the badge of a run: red for anything not as expected, never green for unknown."""
     outcomes = [as_expected(trial.record) for trial in run.trials]
     total, bad = len(outcomes), outcomes.count(False)
     unknown = outcomes.count(None) + len(run.damaged)
@@ -66,5 +66,5 @@ def badge_of(run: Run) -> Badge:
     if unknown:
         return Badge(f"{unknown} of {total + len(run.damaged)} unknown", "orange")
     if not total:
-        return Badge("no trial", "lightgrey")
+        return Badge("no trials", "lightgrey")
     return Badge(f"{total} as expected", "brightgreen")

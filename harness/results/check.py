@@ -1,4 +1,4 @@
-"""Whether a stored run is whole: every record, every line, every digest."""
+"""Check a stored run for damage: every record, every line, every digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.trial import digest_files
 
 
 def check_run(run: Run) -> tuple[Damaged, ...]:
-    """All that is wrong with a run, a sentence each: unreadable, torn, changed since."""
+    """Return everything that is wrong with a run: unreadable, cut short, changed since."""
     found = list(run.damaged)
     for trial in run.trials:
         found += _check_trial(trial)
@@ -29,7 +29,7 @@ def _check_trial(trial: StoredTrial) -> Iterator[Damaged]:
     try:
         there = digest_files(folder)
     except (OSError, TrialError) as error:
-        yield Damaged(folder, f"its files cannot be read: {error}")
+        yield Damaged(folder, f"cannot read its files: {error}")
         return
     recorded = trial.record.files
     changed = [name for name in recorded if name in there and there[name] != recorded[name]]
@@ -42,7 +42,7 @@ def _check_trial(trial: StoredTrial) -> Iterator[Damaged]:
 
 def _lines(path: Path, read: Lines) -> Iterator[Damaged]:
     if read.damage:
-        yield Damaged(path, f"read up to here: {read.damage}")
+        yield Damaged(path, f"damaged: {read.damage}")
 
 
 def _few(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Like with like: the trials of a side by all that has to be equal for figures to be compared."""
+"""Group trials by everything that must be equal before their figures may be compared."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from harness.results.comparison_sides import Side
 from harness.results.run import StoredTrial
-from harness.trial import Measure, TrialInputs, TrialRecord, judge
+from harness.results.scenario_names import short_name
+from harness.results.usable import is_usable
+from harness.trial import Measure, TrialInputs
 
 FAILED = "trials that fail"
-"""A measure that every trial with a verdict has: 1 if it failed, 0 if it passed."""
+"""A measure of every trial that has a verdict: 1 if it failed, 0 if it passed."""
 
 
 class Setting(NamedTuple):
-    """What has to be equal for figures to be comparable."""
+    """What must be equal for figures to be comparable; ``engine`` is "" if engines may differ."""
 
     scenario: str
     engine: str
@@ -32,13 +34,13 @@ class Setting(NamedTuple):
 
 @dataclass
 class Group:
-    """The trials of one side in one setting, and what they measured."""
+    """The trials of one side in one setting, and their measures by name."""
 
     trials: list[StoredTrial] = field(default_factory=list)
     measures: dict[str, list[Measure]] = field(default_factory=dict)
 
     def add(self, trial: StoredTrial) -> None:
-        """Take a trial in, its measures and whether it failed."""
+        """Add a trial: its measures, and whether it failed."""
         self.trials.append(trial)
         verdict = trial.record.verdict
         failed = [Measure(FAILED, float(verdict == "fail"), "1")] if verdict != "unknown" else []
@@ -47,57 +49,47 @@ class Group:
 
     @property
     def fingerprint(self) -> frozenset[tuple[int, str]]:
-        """Seeds and digests: equal for groups that are equal to the byte."""
+        """Seeds and digests: equal for groups whose trials are byte-identical."""
         return frozenset((t.record.inputs.seed, t.record.digest) for t in self.trials)
 
 
-def is_believed(record: TrialRecord) -> bool:
-    """Whether what a trial measured counts, its verdict being known or not.
+def group_trials(side: Side, left_out: list[str], *, by_engine: bool) -> dict[Setting, Group]:
+    """Group the usable trials of a side by setting, and by engine version if ``by_engine``.
 
-    Of a trial in doubt nothing counts. One that is unknown only because a measure is undecided
-    ("longer than 30 s", held against 45 s) counts: it is the slow trials that end so, and leaving
-    them out would make the rest look fast.
+    Appends a sentence to ``left_out`` for each reason for which trials are left out.
     """
-    if record.verdict != "unknown":
-        return True
-    return (record.verdict, record.reason) == judge(None, record.measures, ())
-
-
-def group(side: Side, named: bool, left_out: list[str]) -> dict[Setting, Group]:
-    """The trials of a side by setting, engines kept apart if ``named``; appends to ``left_out``."""
     groups: dict[Setting, Group] = {}
-    unknown = controls = again = 0
+    controls = repeated = 0
     seen = set()
     for trial in side.trials:
         given = trial.record.inputs
         if given.control:
             controls += 1
             continue
-        if not is_believed(trial.record):
-            unknown += 1
-            continue
-        setting = _setting(given, named)
+        if not is_usable(trial.record):
+            continue  # counted below, by Side.unknown
+        setting = _setting(given, by_engine)
         same = (setting, given.engine.version, given.seed, trial.record.digest)
         if given.clock == "virtual" and trial.record.digest and same in seen:
-            again += 1
+            repeated += 1
             continue
         seen.add(same)
         groups.setdefault(setting, Group()).add(trial)
     for count, why in (
-        (unknown, "in doubt: what they measured condemns nobody"),
+        (side.unusable, "verdict unknown; their measures cannot be trusted"),
         (controls, "controls: swarms broken on purpose"),
-        (again, "in virtual time again, identical to the byte: counted once"),
-        (side.damaged, "damaged or unfinished: cannot be read"),
+        (repeated, "byte-identical repetitions in virtual time; each is counted once"),
+        (side.damaged, "damaged or unfinished"),
     ):
         if count:
             left_out.append(f"{side.name}: {count} {_trials(count)} left out ({why})")
     return groups
 
 
-def _setting(given: TrialInputs, named: bool) -> Setting:
+def _setting(given: TrialInputs, by_engine: bool) -> Setting:
     return Setting(
         given.scenario,
-        given.engine.version if named else "",
+        given.engine.version if by_engine else "",
         given.topology,
         given.lab,
         given.clock,
@@ -106,14 +98,14 @@ def _setting(given: TrialInputs, named: bool) -> Setting:
 
 
 def several_engines(sides: Iterable[Side]) -> bool:
-    """Whether a side has trials of several engines: then each is compared to its own."""
+    """Return whether any side has trials of several engines; then each is compared to itself."""
     return any(len({t.record.inputs.engine.version for t in side.trials}) > 1 for side in sides)
 
 
 def unmatched(
     first: str, second: str, ours: Mapping[Setting, Group], theirs: Mapping[Setting, Group]
 ) -> Iterable[str]:
-    """What only one of the sides has, in sentences."""
+    """Yield a sentence for each setting that only one of the sides has."""
     for name, other, here, there in ((first, second, ours, theirs), (second, first, theirs, ours)):
         for setting in here:
             if setting in there:
@@ -121,16 +113,11 @@ def unmatched(
             elsewhere = [s for s in there if s.scenario == setting.scenario]
             if elsewhere and name == first:
                 yield (
-                    f"{short(setting.scenario)}: {setting} in {name}, "
+                    f"{short_name(setting.scenario)}: {setting} in {name}, "
                     f"{'; '.join(map(str, elsewhere))} in {other}: not comparable"
                 )
             elif not elsewhere:
-                yield f"{short(setting.scenario)}: only in {name} ({setting})"
-
-
-def short(scenario: str) -> str:
-    """A scenario's short name: that of its test function, parameters included."""
-    return scenario.rpartition("::")[2]
+                yield f"{short_name(setting.scenario)}: only in {name} ({setting})"
 
 
 def _trials(count: int) -> str:

@@ -1,8 +1,8 @@
-"""Comparing runs, or the engines within them: which measures differ, and by how much.
+"""Compare runs, or the engines within them: which measures differ, and by how much.
 
-The first side is the baseline; every other is compared to it, measure by measure. Only like is
-held against like: same scenario, topology, lab, clock and options, so that figures of virtual and
-of real time never meet. What cannot be compared is told in ``left_out``.
+The first side is the baseline; every other side is compared with it, measure by measure. Two
+figures are compared only if scenario, topology, lab, clock and options are the same, so figures
+in virtual and in real time are never mixed. ``left_out`` says what could not be compared.
 """
 
 from __future__ import annotations
@@ -21,51 +21,52 @@ from harness.results.comparable import (
     FAILED,
     Group,
     Setting,
-    group,
+    group_trials,
     several_engines,
-    short,
     unmatched,
 )
 from harness.results.comparison_sides import Side
+from harness.results.scenario_names import short_name
 from harness.results.statistics import (
     LEVEL,
-    Answer,
     Contrast,
     Judgement,
-    Question,
+    MeasurePair,
+    PairResult,
     Sample,
     Word,
-    answer,
+    judge_all,
 )
 from harness.results.thresholds import Rule, Thresholds, rule_for
 from harness.trial import Direction, Measure
 
-COMPARISON_SCHEMA = 1
+COMPARISON_SCHEMA = 2
 
 By = Literal["run", "engine"]
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side measured: a value per trial, and how many trials had none.
+    """The values of one measure on one side, one per trial.
 
-    ``censored``: the true value is larger.
+    ``censored`` flags the values whose true value is larger; ``missing`` counts the trials in
+    which the measure has no value.
     """
 
     values: tuple[float, ...]
     censored: tuple[bool, ...]
     missing: int
     median: float
-    least: float
-    most: float
+    min: float
+    max: float
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure of one scenario, held against the baseline.
+    """One measure of one scenario, compared with the baseline.
 
-    ``shift`` (candidate less baseline), ``low`` and ``high`` (its 95 % interval) and ``floor``
-    (what counts at least) are in ``unit``; an end that nothing bounds is null. ``p`` is of this
-    measure alone, ``adjusted`` after correction for all measures. ``delta`` is Cliff's.
-    ``engine`` is empty where engines are what is compared.
+    ``shift`` (candidate minus baseline), ``low`` and ``high`` (its 95 % interval) and ``floor``
+    (the smallest shift that counts) are in ``unit``; an unbounded end is null. ``p`` is for this
+    measure alone, ``adjusted`` after correction for all measures. ``delta`` is Cliff's delta.
+    ``engine`` is empty if the sides are engines.
     """
 
     scenario: str
@@ -85,27 +86,36 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     adjusted: float
     delta: float
     floor: float
-    word: Word
-    because: str
+    outcome: Word
+    reason: str
 
 
 class Pairing(msgspec.Struct, frozen=True, kw_only=True):
-    """One side against the baseline; ``left_out`` says in sentences what was not compared."""
+    """One side against the baseline.
+
+    ``unknown`` counts the candidate's trials without a verdict, damaged ones included.
+    ``left_out`` has a sentence for everything that was not compared.
+    """
 
     candidate: str
     trials: int
+    unknown: int
     findings: tuple[Finding, ...]
     left_out: tuple[str, ...]
 
     @property
     def counts(self) -> dict[Word, int]:
-        """How many measures came out by each word, all words in order."""
-        counted = Counter(finding.word for finding in self.findings)
-        return {word: counted[word] for word in _ORDER}
+        """How many measures had each outcome, all outcomes in order."""
+        counted = Counter(finding.outcome for finding in self.findings)
+        return {outcome: counted[outcome] for outcome in _ORDER}
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A baseline and all that was held against it. ``level`` is of the intervals."""
+    """A baseline and the sides compared with it.
+
+    ``level`` is that of the intervals; ``unknown`` counts the baseline's trials without a
+    verdict.
+    """
 
     schema: int = COMPARISON_SCHEMA
     by: By
@@ -113,18 +123,29 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     level: float = LEVEL
     baseline: str
     trials: int
+    unknown: int
     pairings: tuple[Pairing, ...]
 
     @property
-    def words(self) -> frozenset[Word]:
-        """All words that were given."""
-        return frozenset(f.word for pairing in self.pairings for f in pairing.findings)
+    def outcomes(self) -> frozenset[Word]:
+        """All outcomes that occur."""
+        return frozenset(f.outcome for pairing in self.pairings for f in pairing.findings)
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether any trial of any side has no verdict."""
+        return bool(self.unknown or any(pairing.unknown for pairing in self.pairings))
+
+    @property
+    def without_findings(self) -> tuple[str, ...]:
+        """The candidates of which nothing could be compared with the baseline."""
+        return tuple(pairing.candidate for pairing in self.pairings if not pairing.findings)
 
 
 def compare(
     sides: Sequence[Side], thresholds: Thresholds | None = None, *, by: By = "run"
 ) -> Comparison:
-    """Hold every side against the first. Raises :class:`UsageError` for fewer than two."""
+    """Compare every side with the first. Raises :class:`UsageError` for fewer than two."""
     if len(sides) < 2:
         raise UsageError(
             "there is nothing to compare: "
@@ -138,12 +159,13 @@ def compare(
         alpha=settings.alpha,
         baseline=baseline.name,
         trials=len(baseline.trials),
+        unknown=baseline.unknown,
         pairings=tuple(_pair(baseline, side, settings, by) for side in sides[1:]),
     )
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Shared:
     """A measure that both sides have."""
 
     setting: Setting
@@ -153,9 +175,9 @@ class _Asked:
     identical: bool
 
     @property
-    def question(self) -> Question:
+    def pair(self) -> MeasurePair:
         baseline = _sample(self.first)
-        return Question(
+        return MeasurePair(
             baseline,
             _sample(self.second),
             better=self.rule.better,
@@ -166,27 +188,28 @@ class _Asked:
 
 def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pairing:
     left_out: list[str] = []
-    named = by == "run" and several_engines((baseline, candidate))
-    groups = [group(side, named, left_out) for side in (baseline, candidate)]
+    by_engine = by == "run" and several_engines((baseline, candidate))
+    groups = [group_trials(side, left_out, by_engine=by_engine) for side in (baseline, candidate)]
     left_out += unmatched(baseline.name, candidate.name, *groups)
-    asked = [
-        question
+    shared = [
+        item
         for setting in groups[0]
         if setting in groups[1]
-        for question in _questions(
+        for item in _shared_measures(
             setting, groups[0][setting], groups[1][setting], thresholds, left_out
         )
     ]
-    # What is identical to the byte is no test, and must not count among those that are.
-    tested = [item for item in asked if not item.identical]
-    answers = iter(answer([item.question for item in tested], alpha=thresholds.alpha))
+    # Byte-identical trials are not a test, and must not count among the tests.
+    tested = [item for item in shared if not item.identical]
+    results = iter(judge_all([item.pair for item in tested], alpha=thresholds.alpha))
     findings = [
-        _identical(item) if item.identical else _finding(item, next(answers)) for item in asked
+        _identical(item) if item.identical else _tested(item, next(results)) for item in shared
     ]
     return Pairing(
         candidate=candidate.name,
         trials=len(candidate.trials),
-        findings=tuple(sorted(findings, key=lambda f: _ORDER.index(f.word))),
+        unknown=candidate.unknown,
+        findings=tuple(sorted(findings, key=lambda f: _ORDER.index(f.outcome))),
         left_out=tuple(dict.fromkeys(left_out)),
     )
 
@@ -199,25 +222,25 @@ _ORDER: tuple[Word, ...] = (
     "within noise",
     "same",
 )
-"""What people look for first."""
+"""The most important first."""
 
 
-def _questions(
+def _shared_measures(
     setting: Setting,
     first: Group,
     second: Group,
     thresholds: Thresholds,
     left_out: list[str],
-) -> Iterable[_Asked]:
+) -> Iterable[_Shared]:
     identical = setting.clock == "virtual" and first.fingerprint == second.fingerprint
-    where = short(setting.scenario)
+    where = short_name(setting.scenario)
     for name, ours in first.measures.items():
         theirs = second.measures.get(name)
         rule = rule_for(thresholds, name, ours[-1].unit, ours[-1].better)
         if rule.ignore:
             continue
         if theirs is None and name == FAILED:
-            continue  # no trial of theirs has a verdict; that is said of the trials
+            continue  # no trial of theirs has a verdict: reported with the trials left out
         if theirs is None:
             left_out.append(f"{where}: {name!r} was measured on one side only")
         elif len({m.unit for m in (*ours, *theirs)}) > 1:
@@ -226,7 +249,7 @@ def _questions(
         elif not (_known(ours) and _known(theirs)):
             left_out.append(f"{where}: {name!r} has no value on one side")
         else:
-            yield _Asked(setting, ours, theirs, rule, identical)
+            yield _Shared(setting, ours, theirs, rule, identical)
     left_out += [
         f"{where}: {name!r} was measured on one side only"
         for name in second.measures
@@ -247,26 +270,26 @@ def _values(measures: Sequence[Measure]) -> Values:
     sample = _sample(measures)
     return Values(
         values=sample.values,
-        censored=sample.beyond,
+        censored=sample.censored,
         missing=len(measures) - len(sample),
         median=median(sample.values),
-        least=min(sample.values),
-        most=max(sample.values),
+        min=min(sample.values),
+        max=max(sample.values),
     )
 
 
-def _finding(item: _Asked, given: Answer) -> Finding:
-    return _told(item, given.contrast, given.adjusted, given.judgement)
+def _tested(item: _Shared, result: PairResult) -> Finding:
+    return _finding(item, result.contrast, result.adjusted, result.judgement)
 
 
-def _identical(item: _Asked) -> Finding:
+def _identical(item: _Shared) -> Finding:
     nothing = Contrast(
-        shift=0.0, mean_shift=0.0, low=0.0, high=0.0, p=1.0, least=1.0, delta=0.0, spread=0.0
+        shift=0.0, mean_shift=0.0, low=0.0, high=0.0, p=1.0, smallest_p=1.0, delta=0.0, spread=0.0
     )
-    return _told(item, nothing, 1.0, Judgement("same", "every trial is identical, to the byte"))
+    return _finding(item, nothing, 1.0, Judgement("same", "all trials are byte-identical"))
 
 
-def _told(item: _Asked, found: Contrast, adjusted: float, judgement: Judgement) -> Finding:
+def _finding(item: _Shared, found: Contrast, adjusted: float, judgement: Judgement) -> Finding:
     setting, baseline = item.setting, _values(item.first)
     return Finding(
         scenario=setting.scenario,
@@ -286,6 +309,6 @@ def _told(item: _Asked, found: Contrast, adjusted: float, judgement: Judgement) 
         adjusted=adjusted,
         delta=found.delta,
         floor=item.rule.floor(baseline.median),
-        word=judgement.word,
-        because=judgement.because,
+        outcome=judgement.outcome,
+        reason=judgement.reason,
     )

@@ -1,4 +1,4 @@
-"""What is compared: whole runs, or the engines within them."""
+"""The sides of a comparison: runs, or the engines within them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,46 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.results.run import Run, StoredTrial
+from harness.results.usable import is_usable
 from harness.results.versions import by_version
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the things compared: its name and its trials."""
+    """One side of a comparison: a run, or all trials of one engine version.
+
+    ``damaged`` counts the trials that could not be read.
+    """
 
     name: str
     trials: tuple[StoredTrial, ...]
     damaged: int = 0
 
+    @property
+    def unusable(self) -> int:
+        """How many trials, controls aside, have measures that cannot be used."""
+        records = (trial.record for trial in self.trials)
+        return sum(not (record.inputs.control or is_usable(record)) for record in records)
+
+    @property
+    def unknown(self) -> int:
+        """How many trials, controls aside, have no verdict, damaged ones included."""
+        records = (trial.record for trial in self.trials)
+        return self.damaged + sum(
+            not record.inputs.control and record.verdict == "unknown" for record in records
+        )
+
 
 def sides_by_run(runs: Sequence[Run]) -> list[Side]:
-    """A side per run, in their order; runs of one name get a number."""
+    """Return a side per run, in the order given; runs of the same name are numbered."""
     names = _distinct([run.record.id for run in runs])
     return [Side(name, run.trials, len(run.damaged)) for name, run in zip(names, runs, strict=True)]
 
 
 def sides_by_engine(runs: Sequence[Run], *, baseline: str | None = None) -> list[Side]:
-    """A side per engine version over all ``runs``, the oldest first, or ``baseline`` before it.
+    """Return a side per engine version over all ``runs``: ``baseline``, then the oldest first.
 
-    Raises :class:`UsageError` for a baseline that did not run.
+    Raises :class:`UsageError` if no trial ran on ``baseline``.
     """
     groups: dict[str, list[StoredTrial]] = {}
     for run in runs:
@@ -39,8 +57,8 @@ def sides_by_engine(runs: Sequence[Run], *, baseline: str | None = None) -> list
     if baseline is not None:
         if baseline not in groups:
             raise UsageError(
-                f"engine {baseline} did not run",
-                hint=f"engines that did: {', '.join(versions) or 'none'}",
+                f"no trial ran on engine {baseline}",
+                hint=f"engines in these runs: {', '.join(versions) or 'none'}",
             )
         versions.remove(baseline)
         versions.insert(0, baseline)
@@ -56,7 +74,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return distinct
 
 
-def limited(side: Side, text: str) -> Side:
-    """A side's trials of scenarios that have ``text`` in their id."""
+def with_scenarios(side: Side, text: str) -> Side:
+    """Return the side with only the trials whose scenario id contains ``text``."""
     kept = tuple(trial for trial in side.trials if text in trial.record.inputs.scenario)
     return Side(side.name, kept, side.damaged)

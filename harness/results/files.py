@@ -1,4 +1,4 @@
-"""The plain files of a run's folder: nothing else of it travels."""
+"""The regular files of a run's folder; nothing else is exported or merged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def plain_files(folder: Path) -> Iterator[Path]:
-    """All regular files under ``folder``, by name; links and devices are passed by.
+    """Yield all regular files under ``folder`` by name, without links and devices.
 
-    Half-written files (``.name.part``) are not of the run.
+    Half-written files (``.name.part``) do not count.
     """
     for where, folders, names in os.walk(folder):
         folders.sort()
@@ -23,9 +23,9 @@ def plain_files(folder: Path) -> Iterator[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """One sha256 over names and contents of all plain files."""
-    told = hashlib.sha256()
+    """Return one SHA-256 over the names and contents of all plain files."""
+    hashed = hashlib.sha256()
     for path in sorted(plain_files(folder)):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        told.update(f"{digest}  {path.relative_to(folder).as_posix()}\n".encode())
-    return told.hexdigest()
+        hashed.update(f"{digest}  {path.relative_to(folder).as_posix()}\n".encode())
+    return hashed.hexdigest()

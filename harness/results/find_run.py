@@ -1,4 +1,4 @@
-"""Runs as people name them on a command line: a folder, an id, or ``latest``."""
+"""Find a run by what a command line calls it: a folder or an id."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from harness.results.run import latest_run
 
 
-def chosen_run(name: Path | None, reports: Path) -> Path:
-    """The folder of a run: itself, or ``reports/name``; the latest one for None.
+def find_run(name: Path | None, reports: Path) -> Path:
+    """Return the folder of a run: ``name`` itself, or ``reports/name``; the latest for None.
 
-    Raises :class:`UsageError` where there is no run at all to be the latest. A name that leads
-    nowhere is handed back as it is, for the reader of the run to complain of.
+    Raises :class:`UsageError` for None if there is no run. A name that leads nowhere is returned
+    as it is, so that reading it gives the error.
     """
     if name is None:
         return latest_run(reports)

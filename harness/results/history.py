@@ -1,4 +1,4 @@
-"""A measure over many runs, night after night, and from which run on it is another."""
+"""Measures over many runs, night after night, and the runs at which they changed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.results.comparable import is_believed
 from harness.results.run import Run, StoredTrial
-from harness.results.statistics.changes import ALPHA, LEAST, changes
+from harness.results.statistics.changes import ALPHA, LEAST
+from harness.results.statistics.changes import changes as find_changes
 from harness.results.thresholds import Thresholds, rule_for
+from harness.results.usable import is_usable
 from harness.trial import Direction, Measure
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's figure: the median of its trials. ``engine`` is the version that ran."""
+    """The median of one run's trials. ``engine`` is the version that ran."""
 
     run: str
     started: str
@@ -26,10 +27,10 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     censored: int
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A change point: ``run`` is the first of the new state; medians before and after.
+class ChangePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A change: ``run`` is the first of the new level; ``before`` and ``after`` are medians.
 
-    ``word`` is regressed, improved or different (the measure has no better direction).
+    ``outcome`` is regressed, improved or different (the measure has no better direction).
     """
 
     run: str
@@ -38,13 +39,13 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     after: float
     p: float
-    word: str
+    outcome: str
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure of one scenario over the runs; ``engine`` is the name that was asked for.
+    """One measure of one scenario over the runs; ``engine`` is the name that was requested.
 
-    ``enough``: whether the series is long enough for a change to be told at all.
+    ``enough_runs``: whether the series is long enough to detect a change.
     """
 
     scenario: str
@@ -56,8 +57,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     better: Direction
     points: tuple[Point, ...]
-    turns: tuple[Turn, ...]
-    enough: bool
+    changes: tuple[ChangePoint, ...]
+    enough_runs: bool
 
 
 class _Key(NamedTuple):
@@ -74,10 +75,10 @@ class _Key(NamedTuple):
 def history_of(
     runs: Sequence[Run], thresholds: Thresholds | None = None, *, alpha: float = ALPHA
 ) -> tuple[Series, ...]:
-    """The series of all measures over ``runs``, from the oldest run to the youngest.
+    """Return the series of all measures over ``runs``, from the oldest run to the newest.
 
-    Controls and trials in doubt are left out; virtual and real time are series of their
-    own. Of 100 series in which nothing changes, at most 100 ``alpha`` are said to have changed.
+    Controls and doubtful trials are left out; virtual and real time are separate series. A
+    change is reported in at most a share ``alpha`` of the series in which nothing changes.
     """
     settings = thresholds or Thresholds()
     points: dict[_Key, list[Point]] = {}
@@ -97,7 +98,7 @@ def _of_run(run: Run) -> dict[_Key, list[tuple[StoredTrial, Measure]]]:
     taken: dict[_Key, list[tuple[StoredTrial, Measure]]] = {}
     for trial in run.trials:
         given = trial.record.inputs
-        if given.control or not is_believed(trial.record):
+        if given.control or not is_usable(trial.record):
             continue
         options = tuple(sorted(given.options.items()))
         for measure in trial.record.measures:
@@ -145,23 +146,23 @@ def _series(
         unit=key.unit,
         better=rule.better,
         points=tuple(points),
-        turns=tuple(
-            Turn(
+        changes=tuple(
+            ChangePoint(
                 run=points[change.at].run,
                 engine_before=points[change.at - 1].engine,
                 engine=points[change.at].engine,
                 before=change.before,
                 after=change.after,
                 p=change.p,
-                word=_word(change.shift, rule.better),
+                outcome=_outcome(change.shift, rule.better),
             )
-            for change in changes(values, alpha=alpha, floor=rule.floor(median(values)))
+            for change in find_changes(values, alpha=alpha, floor=rule.floor(median(values)))
         ),
-        enough=len(values) >= 2 * LEAST,
+        enough_runs=len(values) >= 2 * LEAST,
     )
 
 
-def _word(shift: float, better: Direction) -> str:
+def _outcome(shift: float, better: Direction) -> str:
     if better == "none":
         return "different"
     return "regressed" if (shift > 0) == (better == "lower") else "improved"

@@ -13,16 +13,15 @@ from harness.results.samples import samples
 from harness.results.statistics.slopes import slope_of
 
 QUANTITIES = ("heap", "anonymous", "rss")
-"""Of samples/memory.jsonl, in bytes: Go's own, without the pages of files, all that is resident."""
+"""Of samples/memory.jsonl, in bytes: Go's heap, anonymous memory, everything resident."""
 
 _PER_HOUR = 3600 / (1 << 20)
 
 
-class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """Growth of one quantity on one node, in MiB/h with its 95 % interval.
+class MemoryGrowth(msgspec.Struct, frozen=True, kw_only=True):
+    """MemoryGrowth of one quantity on one node, in MiB/h with its 95 % interval.
 
-    It is taken from the longest time that one and the same dockerd ran: ``since`` to ``until``,
-    in the trial's seconds.
+    It covers the longest-lived dockerd process, from ``since`` to ``until`` in trial seconds.
     """
 
     trial: str
@@ -36,16 +35,16 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def grows(self) -> bool:
-        """Whether it certainly grew."""
+        """Whether the whole interval is above 0."""
         return self.low > 0
 
 
-def growth_of(run: Run) -> tuple[Growth, ...]:
-    """All that can be told; a node with too few samples has none."""
+def memory_growth(run: Run) -> tuple[MemoryGrowth, ...]:
+    """Return the growth on every node that has enough samples."""
     return tuple(growth for trial in run.trials for growth in _of_trial(trial))
 
 
-def _of_trial(trial: StoredTrial) -> Iterator[Growth]:
+def _of_trial(trial: StoredTrial) -> Iterator[MemoryGrowth]:
     rows = [r for r in samples(trial.folder, "memory").rows if _number(r.get("t"))]
     for node in sorted({str(r.get("node")) for r in rows}):
         own = sorted((r for r in rows if r.get("node") == node), key=lambda r: r["t"])
@@ -55,7 +54,7 @@ def _of_trial(trial: StoredTrial) -> Iterator[Growth]:
             known = [r for r in life if _number(r.get(quantity))]
             slope = slope_of([r["t"] for r in known], [r[quantity] for r in known])
             if slope is not None:
-                yield Growth(
+                yield MemoryGrowth(
                     trial=trial.id,
                     node=node,
                     quantity=quantity,

@@ -1,8 +1,8 @@
-"""One run out of several: the shards of a suite that ran in different places.
+"""Merge several runs into one: the shards of a suite that ran in different places.
 
-Merging knows no order and does nothing twice: the same runs give the same trials under the same
-names, in whatever order they are named, and a trial that is in two of them to the byte is taken
-once. Of different trials of one name (the same inputs in real time) all but one get a number.
+Merging is commutative and idempotent: the same runs give the same trials under the same names in
+whatever order they are given, and byte-identical trials are taken once. Of different trials with
+the same name (the same inputs in real time) all but one get a number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JUNIT = "junit.xml"
 
 @dataclass(frozen=True)
 class Merged:
-    """The run that came of merging; ``damage`` says in sentences what of it could not be read."""
+    """The merged run; ``damage`` has a sentence for everything that could not be read."""
 
     folder: Path
     trials: int
@@ -35,15 +35,15 @@ class Merged:
 
 
 def merge_runs(sources: Sequence[Path], into: Path) -> Merged:
-    """Merge the runs in ``sources`` into a new folder ``into``, whole or not at all.
+    """Merge the runs in ``sources`` into a new folder ``into``, completely or not at all.
 
-    Unfinished trials come along. Raises :class:`UsageError` for a source that is no run, or an
-    ``into`` that is there already; :class:`TrialError` if it cannot be written.
+    Unfinished trials are included. Raises :class:`UsageError` if a source is not a run or
+    ``into`` exists already, :class:`TrialError` if it cannot be written.
     """
     if not sources:
-        raise UsageError("there is no run to merge")
+        raise UsageError("no run to merge was given")
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise UsageError(f"{into} is there already", hint="name a folder that is not")
+        raise UsageError(f"{into} exists already", hint="name a new folder")
     runs = sorted((read_run(source) for source in sources), key=_age)
     named = _named(runs)
     try:
@@ -81,19 +81,19 @@ def _age(run: Run) -> tuple[str, str, str]:
 def _named(runs: Sequence[Run]) -> dict[str, Path]:
     """The merged run's trials by name, in the order of the runs.
 
-    Who gets a name that several wish for is settled by what is in them alone, or merging again
-    would name them otherwise.
+    Name conflicts are settled by the trials' contents alone, or merging again would give other
+    names.
     """
     folders: dict[str, Path] = {}
-    wishes: dict[str, tuple[str, int]] = {}
+    wanted: dict[str, tuple[str, int]] = {}
     for run in runs:
         for name, folder in _trials(run):
             mark = fingerprint(folder)
             if mark not in folders:
-                folders[mark], wishes[mark] = folder, _parted(name)
+                folders[mark], wanted[mark] = folder, _parted(name)
     names: dict[str, str] = {}
-    for mark in sorted(folders, key=lambda mark: (*wishes[mark], mark)):
-        stem, number = wishes[mark]
+    for mark in sorted(folders, key=lambda mark: (*wanted[mark], mark)):
+        stem, number = wanted[mark]
         while (name := stem if number == 1 else f"{stem}-{number}") in names.values():
             number += 1
         names[mark] = name
@@ -147,7 +147,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _merge_junit(runs: Sequence[Run], target: Path) -> list[str]:
-    """All suites in one file, each once; what is no JUnit is told and left out."""
+    """All suites in one file, each once; a file that is not JUnit is reported and left out."""
     suites: dict[bytes, ET.Element] = {}
     damage = []
     for run in runs:

@@ -1,4 +1,4 @@
-"""A run's measures as OpenMetrics text, for Prometheus and all that reads its form.
+"""A run's measures as OpenMetrics text, for Prometheus and compatible tools.
 
 https://prometheus.io/docs/specs/om/open_metrics_spec/
 """
@@ -15,23 +15,23 @@ CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _FAMILIES = {
     "swarm_chaos_measure": "A measure of a trial, in its unit; censored: the true value is larger.",
-    "swarm_chaos_measure_limit": "The bound that a measure is held against.",
-    "swarm_chaos_trial_as_expected": "1: the trial came out as it should; 0: not; NaN: unknown.",
-    "swarm_chaos_trial_duration": "The trial's length on its own clock, in seconds.",
+    "swarm_chaos_measure_limit": "The limit that a measure is checked against.",
+    "swarm_chaos_trial_as_expected": "1: the trial went as expected; 0: it did not; NaN: unknown.",
+    "swarm_chaos_trial_duration": "The length of the trial on its own clock, in seconds.",
 }
 
 
 def openmetrics(runs: Sequence[Run]) -> str:
     """The text: gauges with the run's start as their time, ended by ``# EOF``."""
     lines: list[str] = []
-    for family, says in _FAMILIES.items():
-        lines += [f"# TYPE {family} gauge", f"# HELP {family} {says}"]
+    for family, description in _FAMILIES.items():
+        lines += [f"# TYPE {family} gauge", f"# HELP {family} {description}"]
         for run in runs:
             at = _timestamp(run.record.started)
             for trial in run.trials:
                 labels = _labels(run, trial)
                 for own, value in _points(family, trial):
-                    lines.append(f"{family}{_written({**labels, **own})} {_number(value)}{at}")
+                    lines.append(f"{family}{_label_set({**labels, **own})} {_number(value)}{at}")
     return "\n".join([*lines, "# EOF", ""])
 
 
@@ -70,7 +70,7 @@ def _points(family: str, trial: StoredTrial) -> Iterator[tuple[Mapping[str, str]
             yield {}, record.seconds
 
 
-def _written(labels: Mapping[str, str]) -> str:
+def _label_set(labels: Mapping[str, str]) -> str:
     inside = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
     return f"{{{inside}}}"
 
@@ -81,7 +81,7 @@ def _escaped(value: str) -> str:
 
 
 def _unbroken(value: str) -> Iterable[str]:
-    """Without what would break a line or is no text in UTF-8."""
+    """Yield characters, without any that break the line or are not valid UTF-8."""
     for char in value:
         yield "\ufffd" if 0xD800 <= ord(char) <= 0xDFFF or char in "\r\0" else char
 

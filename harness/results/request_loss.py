@@ -1,4 +1,4 @@
-"""What share of requests was lost, over the trials of a scenario: drawn again by trial."""
+"""The share of requests lost over the trials of a scenario, resampled by trial."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.results.comparable import is_believed
 from harness.results.run import Run
 from harness.results.samples import samples
 from harness.results.statistics.rates import rate_of
+from harness.results.usable import is_usable
 from harness.results.versions import by_version
 
-#: Outcomes of samples/requests.jsonl; "client" is trouble of the load generator's own.
+#: Outcomes of samples/requests.jsonl; "client" is a failure of the load generator itself.
 KINDS = {
     "50x": frozenset({"5xx"}),
     "connection errors": frozenset({"refused", "reset", "timeout", "unreachable"}),
 }
 
 
-class Loss(msgspec.Struct, frozen=True, kw_only=True):
+class RequestLoss(msgspec.Struct, frozen=True, kw_only=True):
     """The share of requests that ended in one way, with its 95 % interval.
 
-    With fewer than 4 trials the interval is all there is: 0 to 1.
+    With fewer than 4 trials the interval is 0 to 1.
     """
 
     scenario: str
@@ -40,16 +40,16 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
 
 
-def losses_of(runs: Sequence[Run]) -> tuple[Loss, ...]:
-    """Losses by scenario, engine, topology, lab and clock, over the trials that sent requests."""
+def request_losses(runs: Sequence[Run]) -> tuple[RequestLoss, ...]:
+    """Return the losses by scenario, engine, topology, lab and clock over trials with requests."""
     counts: dict[tuple[str, bool, str, str, str, str], list[Counter[str]]] = {}
     for run in runs:
         for trial in run.trials:
             given = trial.record.inputs
             rows = samples(trial.folder, "requests").rows
-            told = Counter(str(row.get("outcome")) for row in rows)
-            del told["client"]
-            if is_believed(trial.record) and told.total():
+            outcomes = Counter(str(row.get("outcome")) for row in rows)
+            del outcomes["client"]
+            if is_usable(trial.record) and outcomes.total():
                 where = (
                     given.scenario,
                     given.control,
@@ -58,15 +58,15 @@ def losses_of(runs: Sequence[Run]) -> tuple[Loss, ...]:
                     given.lab,
                     given.clock,
                 )
-                counts.setdefault(where, []).append(told)
+                counts.setdefault(where, []).append(outcomes)
     found = []
     for key, trials in sorted(counts.items(), key=lambda c: (c[0][:2], by_version(c[0][2]), c[0])):
-        for kind, outcomes in KINDS.items():
-            pairs = [(sum(t[outcome] for outcome in outcomes), t.total()) for t in trials]
+        for kind, lost in KINDS.items():
+            pairs = [(sum(t[outcome] for outcome in lost), t.total()) for t in trials]
             rate = rate_of(pairs)
             scenario, control, engine, topology, lab, clock = key
             found.append(
-                Loss(
+                RequestLoss(
                     scenario=scenario,
                     control=control,
                     engine=engine,

@@ -1,8 +1,8 @@
-"""A run on disk: ``run.json`` and the trials beside it.
+"""Read runs from disk: ``run.json`` and the trials beside it.
 
 A run's folder::
 
-    run.json             which run this is, the command, the trials in the order they were begun
+    run.json             which run this is, the command, the trials in the order they began
     trials/<trial id>/   one folder per trial, see :mod:`harness.trial.record`
     index.html           the report, made from the rest
     junit.xml            what pytest says
@@ -11,8 +11,8 @@ A run's folder::
 (ISO wall time), ``command`` (argv), ``harness`` (version), ``trials`` (ids), and of a merged run
 ``merged`` (the ids of those it came from).
 
-Reading is forgiving and says so: what is damaged or half-written becomes :class:`Damaged`, and
-the rest is read all the same.
+Reading tolerates damage: whatever is damaged or half-written becomes :class:`Damaged`, and the
+rest is read all the same.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Run:
 
 
 def write_run(folder: Path, record: RunRecord) -> None:
-    """Write ``run.json``, whole or not at all."""
+    """Write ``run.json``, completely or not at all."""
     half = folder / f".{RUN_FILE}.part"
     try:
         half.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
@@ -94,8 +94,8 @@ def write_run(folder: Path, record: RunRecord) -> None:
 def read_run(folder: Path) -> Run:
     """Read a run and all of its trials that can be read.
 
-    Trials come in the order of ``run.json``; those it does not know (the run was cut short)
-    come after, by name. Raises :class:`UsageError` for a folder that is no run at all.
+    Trials come in the order of ``run.json``; those it does not know (the run was interrupted)
+    come after, by name. Raises :class:`UsageError` for a folder that is not a run.
     """
     if not folder.is_dir():
         raise UsageError(
@@ -112,7 +112,7 @@ def read_run(folder: Path) -> Run:
         record = _read_run_record(folder)
     except TrialError as error:
         damaged.append(Damaged(folder / RUN_FILE, str(error)))
-        record = _as_far_as_it_goes(folder)
+        record = _partial_record(folder)
     trials: list[StoredTrial] = []
     for trial_id in _trial_ids(folder, record):
         found = _read_trial(folder / TRIALS, trial_id)
@@ -124,7 +124,7 @@ def read_run(folder: Path) -> Run:
 
 
 def list_runs(root: Path) -> tuple[Path, ...]:
-    """The folders of the runs under ``root``, oldest first; none if there is no such folder."""
+    """Return the folders of the runs under ``root``, oldest first; empty without that folder."""
     if not root.is_dir():
         return ()
     return tuple(
@@ -140,12 +140,12 @@ def list_runs(root: Path) -> tuple[Path, ...]:
 
 
 def latest_run(root: Path) -> Path:
-    """The folder of the youngest run under ``root``. :class:`UsageError` if there is none."""
+    """Return the folder of the newest run under ``root``. :class:`UsageError` if there is none."""
     if runs := list_runs(root):
         return runs[-1]
     raise UsageError(
         f"there is no run under {root} yet",
-        hint="make one with `pytest scenarios/`, or say where they are with --reports",
+        hint="make one with `pytest scenarios/`, or name another folder with --reports",
     )
 
 
@@ -160,30 +160,30 @@ def _read_run_record(folder: Path) -> RunRecord:
         raw = (folder / RUN_FILE).read_bytes()
     except FileNotFoundError:
         raise TrialError(
-            f"{RUN_FILE} is missing: the run was cut short or is half copied"
+            f"{RUN_FILE} is missing: the run was interrupted or copied incompletely"
         ) from None
     except OSError as error:
         raise TrialError(f"cannot read {RUN_FILE}: {error.strerror}") from error
     try:
         head: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
         if (schema := head.get("schema")) != RUN_SCHEMA:
-            raise TrialError(_foreign(RUN_FILE, schema, RUN_SCHEMA))
+            raise TrialError(_schema_mismatch(RUN_FILE, schema, RUN_SCHEMA))
         return msgspec.json.decode(raw, type=RunRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TrialError(f"{RUN_FILE} cannot be read: {error}") from error
 
 
-def _foreign(file: str, schema: object, ours: int) -> str:
-    """What is wrong with a file of another schema, in a sentence."""
+def _schema_mismatch(file: str, schema: object, ours: int) -> str:
+    """Return a sentence about a file with another schema."""
     if schema is None:
-        return f"{file} names no schema: swarm-chaos did not write it"
+        return f"{file} has no schema number: swarm-chaos did not write it"
     if isinstance(schema, int) and schema > ours:
-        return f"{file} has schema {schema}, of a newer swarm-chaos; this one reads {ours}"
+        return f"{file} has schema {schema}, from a newer swarm-chaos; this one reads {ours}"
     return f"{file} has schema {schema}; this swarm-chaos reads {ours}"
 
 
-def _as_far_as_it_goes(folder: Path) -> RunRecord:
-    """What can be told of a run without a record of ours: of a newer one, what is of its kind."""
+def _partial_record(folder: Path) -> RunRecord:
+    """Return what can be read of a run whose record is damaged or of a newer schema."""
     head: dict[str, Any] = {}
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head = msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=dict[str, Any])
@@ -210,34 +210,36 @@ def _trial_ids(folder: Path, record: RunRecord) -> list[str]:
 def _read_trial(trials: Path, trial_id: str) -> StoredTrial | Damaged:
     folder = trials / trial_id
     if trial_id in {"", ".", ".."} or Path(trial_id).name != trial_id:
-        return Damaged(trials, f"{RUN_FILE} names a trial {trial_id!r}, which is no folder's name")
+        return Damaged(
+            trials, f"{RUN_FILE} lists the trial {trial_id!r}, which is not a valid folder name"
+        )
     if not folder.is_dir():
-        return Damaged(folder, f"{RUN_FILE} names this trial, and its folder is missing")
+        return Damaged(folder, f"{RUN_FILE} lists this trial, but its folder is missing")
     if not (folder / TRIAL_FILE).exists():
-        return Damaged(folder, _how_far(folder))
+        return Damaged(folder, _progress(folder))
     try:
         return StoredTrial(folder, read_record(folder))
     except (TrialError, UnicodeDecodeError, RecursionError) as error:
         if (schema := _schema_of(folder / TRIAL_FILE)) != SCHEMA:
-            return Damaged(folder, _foreign(TRIAL_FILE, schema, SCHEMA))
+            return Damaged(folder, _schema_mismatch(TRIAL_FILE, schema, SCHEMA))
         what = error.what if isinstance(error, TrialError) else str(error)
         return Damaged(folder, what.replace(f"{folder}/", ""))
 
 
 def _schema_of(path: Path) -> object:
-    """The schema that a file names; ours if that cannot be told."""
+    """Return the schema number in a file; ours if it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("schema")
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return SCHEMA
 
 
-def _how_far(folder: Path) -> str:
+def _progress(folder: Path) -> str:
     rows = journal(folder).rows
     if not rows:
-        return "the trial was begun and left no record"
+        return "the trial began but left no record"
     last = rows[-1]
     return (
-        "the trial never finished; the last entry of its journal is "
+        "the trial did not finish; the last entry in its journal is "
         f"{last.get('kind', '?')} at {last.get('t', '?')} s"
     )

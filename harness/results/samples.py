@@ -1,4 +1,4 @@
-"""The line files of a stored trial, read as far as they go."""
+"""Read the JSON lines files of a stored trial, up to any damage."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from harness.trial import read_lines
 
 @dataclass(frozen=True)
 class Lines:
-    """The rows of one file up to where it is whole; ``damage`` says what ended the reading."""
+    """The readable rows of one file; ``damage`` says what ended the reading, "" if nothing."""
 
     rows: tuple[dict[str, Any], ...]
     damage: str = ""
 
 
 def journal(trial_folder: Path) -> Lines:
-    """The journal of a trial. A missing or broken file is told in ``damage``."""
+    """Read the journal of a trial; ``damage`` reports a missing or broken file."""
     return _read(trial_folder / "journal.jsonl")
 
 
 def samples(trial_folder: Path, name: str) -> Lines:
-    """A probe's samples, ``samples/<name>.jsonl``; none if the trial had no such probe."""
+    """Read a probe's samples, ``samples/<name>.jsonl``; no rows if there is no such file."""
     path = trial_folder / "samples" / f"{name}.jsonl"
     return _read(path) if path.exists() else Lines(())
 

@@ -1,7 +1,7 @@
-"""The published form of ``run.json``, ``trial.json`` and of what ``compare`` writes.
+"""The JSON Schemas of ``run.json``, ``trial.json`` and the output of ``compare``.
 
-A schema's number goes up when a reader of the old one would misread the new; new keys alone do not
-raise it. A reader must let keys pass that it does not know.
+A schema's number is raised when a reader of the old one would misread the new; new keys alone do
+not raise it. Readers must ignore unknown keys.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PUBLISHED: Mapping[str, tuple[type, int]] = {
     "trial": (TrialRecord, SCHEMA),
     "comparison": (Comparison, COMPARISON_SCHEMA),
 }
-"""What is published, with its number."""
+"""The published types, each with its schema number."""
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``run``, ``trial`` or ``comparison``."""
+    """Return the JSON Schema (2020-12) of ``run``, ``trial`` or ``comparison``."""
     kind, number = PUBLISHED[name]
     (shape,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    whole = parts[kind.__name__]
-    whole["properties"]["schema"] = {"const": number}
-    whole["required"] = ["schema", *whole["required"]]
+    main = parts[kind.__name__]
+    main["properties"]["schema"] = {"const": number}
+    main["required"] = ["schema", *main["required"]]
     _open(parts)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -43,12 +43,12 @@ def json_schema(name: str) -> dict[str, Any]:
 
 
 def schema_text(name: str) -> str:
-    """The schema as it is published."""
+    """Return the schema as text, as it is published."""
     return msgspec.json.format(msgspec.json.encode(json_schema(name)), indent=2).decode() + "\n"
 
 
 def _open(parts: dict[str, Any]) -> None:
-    """This version's readers are strict about some parts; those of the files need not be."""
+    """Allow unknown keys: our own readers are strict, those of others need not be."""
     for part in parts.values():
         part.pop("additionalProperties", None)
         if "description" in part:

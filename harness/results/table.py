@@ -1,4 +1,4 @@
-"""Measures as a table for spreadsheets: of every trial, or of each engine's trials together."""
+"""Measures as a CSV table: a row per trial, or per engine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from harness.results.comparable import FAILED, Group, Setting, group
+from harness.results.comparable import FAILED, Group, Setting, group_trials
 from harness.results.comparison_sides import Side
 from harness.results.run import Run, StoredTrial
 from harness.results.versions import by_version
 
 
-class OfTrial(NamedTuple):
-    """One measure of one trial. ``limit``: its bound, in words; "" if it has none."""
+class TrialRow(NamedTuple):
+    """One measure of one trial. ``limit`` is "<= 45" or the like, "" if it has none."""
 
     run: str
     trial: str
@@ -31,15 +31,15 @@ class OfTrial(NamedTuple):
     measure: str
     unit: str
     value: float | None
-    longer: bool
+    censored: bool
     limit: str
 
 
-class OfEngine(NamedTuple):
+class EngineRow(NamedTuple):
     """One measure over the trials of an engine.
 
-    ``longer``: in how many the watching ended first, so that the true value is larger;
-    ``failed``: in how many it was out of its bound.
+    ``censored`` counts the trials in which observation ended first, so that the true value is
+    larger; ``broken`` those in which the measure exceeded its limit.
     """
 
     scenario: str
@@ -51,43 +51,43 @@ class OfEngine(NamedTuple):
     measure: str
     unit: str
     trials: int
-    least: float
+    min: float
     median: float
-    most: float
-    longer: int
-    failed: int
+    max: float
+    censored: int
+    broken: int
 
 
-def of_trials(runs: Sequence[Run]) -> list[OfTrial]:
-    """A row for every measure of every trial, in the runs' own order."""
-    return [row for run in runs for trial in run.trials for row in _of_trial(run, trial)]
+def trial_rows(runs: Sequence[Run]) -> list[TrialRow]:
+    """Return a row for every measure of every trial, in the runs' own order."""
+    return [row for run in runs for trial in run.trials for row in _trial_rows_of(run, trial)]
 
 
-def of_engines(runs: Sequence[Run]) -> list[OfEngine]:
-    """A row for every measure of every scenario and engine, engines by their version.
+def engine_rows(runs: Sequence[Run]) -> list[EngineRow]:
+    """Return a row for every measure of every scenario and engine, engines by version.
 
-    Counted is what a comparison counts: no controls, no trials in doubt, none twice.
+    The trials are those that a comparison uses: no controls, no doubtful trials, none twice.
     """
     trials = tuple(trial for run in runs for trial in run.trials)
-    groups = group(Side("", trials), named=True, left_out=[])
+    groups = group_trials(Side("", trials), [], by_engine=True)
     order = sorted(groups, key=lambda s: (s.scenario, by_version(s.engine), s[2:]))
-    return [row for setting in order for row in _over(setting, groups[setting])]
+    return [row for setting in order for row in _engine_rows_of(setting, groups[setting])]
 
 
-def as_csv(heads: Sequence[str], rows: Iterable[tuple[object, ...]]) -> str:
-    """Rows as CSV below a line of heads; what is unknown is empty."""
+def as_csv(header: Sequence[str], rows: Iterable[tuple[object, ...]]) -> str:
+    """Return rows as CSV below a header line; None becomes an empty cell."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
-    out.writerow(heads)
+    out.writerow(header)
     for row in rows:
         out.writerow(map(_cell, row))
     return text.getvalue()
 
 
-def _of_trial(run: Run, trial: StoredTrial) -> Iterator[OfTrial]:
+def _trial_rows_of(run: Run, trial: StoredTrial) -> Iterator[TrialRow]:
     given = trial.record.inputs
     for m in trial.record.measures:
-        yield OfTrial(
+        yield TrialRow(
             run.record.id,
             trial.id,
             given.scenario,
@@ -96,7 +96,7 @@ def _of_trial(run: Run, trial: StoredTrial) -> Iterator[OfTrial]:
             given.topology,
             given.lab,
             given.clock,
-            _words(given.options),
+            _option_text(given.options),
             given.seed,
             trial.record.verdict,
             m.name,
@@ -107,14 +107,14 @@ def _of_trial(run: Run, trial: StoredTrial) -> Iterator[OfTrial]:
         )
 
 
-def _over(setting: Setting, trials: Group) -> Iterator[OfEngine]:
+def _engine_rows_of(setting: Setting, trials: Group) -> Iterator[EngineRow]:
     for name, taken in trials.measures.items():
         values = [m.value for m in taken if m.value is not None]
         if name == FAILED or not values:
             continue
-        yield OfEngine(
+        yield EngineRow(
             *setting[:5],
-            _words(dict(setting.options)),
+            _option_text(dict(setting.options)),
             name,
             taken[0].unit,
             len(values),
@@ -126,7 +126,7 @@ def _over(setting: Setting, trials: Group) -> Iterator[OfEngine]:
         )
 
 
-def _words(options: Mapping[str, str]) -> str:
+def _option_text(options: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in sorted(options.items()))
 
 

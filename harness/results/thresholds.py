@@ -1,11 +1,11 @@
-"""Which differences count: per measure its direction and noise floor, from a TOML file.
+"""Thresholds: each measure's direction and noise floor, from a TOML file.
 
 ::
 
-    alpha = 0.05                        # of comparisons without a difference, how many may tell one
+    alpha = 0.05                        # share of false alarms where nothing differs
 
     [unit.s]                            # all measures in this unit
-    absolute = 0.25                     # shifts up to this are noise, in the unit itself
+    absolute = 0.25                     # shifts up to this are noise, in that unit
     relative = 0.05                     # or up to this share of the baseline's median
 
     [measure."time to a new leader"]    # one measure; * and ? stand for any text
@@ -15,8 +15,8 @@
     [measure."longest gap at *"]
     ignore = true
 
-A measure's table replaces what its unit's says, key by key; the larger of the two floors holds.
-Of several patterns the last that fits goes.
+A measure's table overrides its unit's, key by key; the larger of the two floors applies. If
+several patterns match, the last one applies.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from harness.trial import Direction
 
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is said of a measure or a unit; None: nothing."""
+    """The settings of a measure or a unit; None leaves a setting unchanged."""
 
     absolute: float | None = None
     relative: float | None = None
@@ -43,7 +43,7 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a thresholds file can say."""
+    """The contents of a thresholds file."""
 
     alpha: float = ALPHA
     unit: dict[str, Threshold] = {}
@@ -58,19 +58,19 @@ DEFAULT_UNITS = {
     "MiB/h": Threshold(absolute=1.0, relative=0.05),
     "1/s": Threshold(absolute=0.5, relative=0.05),
 }
-"""Noise floors of units, where no file says otherwise.
+"""Default noise floors by unit.
 
-Half a percent of all requests; a tenth of a second, which is how often most states are asked for;
-two MiB, which is what Go's collector moves an idle dockerd by.
+Half a percent of all requests; a tenth of a second, the interval at which most states are polled;
+2 MiB, by which Go's garbage collector moves an idle dockerd.
 """
 
-OTHERWISE = Threshold(absolute=0.0, relative=0.05)
-"""Of units that are not listed."""
+OTHER_UNITS = Threshold(absolute=0.0, relative=0.05)
+"""The noise floor of units that are not listed."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for one measure."""
+    """The settings that apply to one measure."""
 
     better: Direction
     absolute: float
@@ -78,13 +78,13 @@ class Rule:
     ignore: bool
 
     def floor(self, baseline: float) -> float:
-        """The smallest shift that counts, in the unit, against this median of the baseline."""
+        """Return the smallest shift that counts, in the unit, given the baseline's median."""
         return max(self.absolute, self.relative * abs(baseline))
 
 
 def rule_for(thresholds: Thresholds, measure: str, unit: str, better: Direction) -> Rule:
-    """The rule of a measure whose record says ``better``."""
-    known = DEFAULT_UNITS.get(unit, OTHERWISE)
+    """Return the rule for a measure whose record says ``better``."""
+    known = DEFAULT_UNITS.get(unit, OTHER_UNITS)
     layers = [known, thresholds.unit.get(unit, Threshold())]
     layers += [t for name, t in thresholds.measure.items() if fnmatchcase(measure, name)][-1:]
     rule = Rule(better, 0.0, 0.0, ignore=False)
@@ -103,18 +103,18 @@ def read_thresholds(path: Path) -> Thresholds:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read the thresholds {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the thresholds file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text in UTF-8") from error
+        raise UsageError(f"{path} is not UTF-8 text") from error
     try:
         read = msgspec.convert(tomllib.loads(text), Thresholds)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"{path} says what no threshold can mean: {_plainly(str(error))}",
-            hint='tables are [unit.UNIT] and [measure."NAME"], their keys absolute, relative, '
-            "better, ignore; alpha stands above them",
+            f"{path} has an invalid setting: {_plainly(str(error))}",
+            hint='tables are [unit.UNIT] and [measure."NAME"], with the keys absolute, relative, '
+            "better and ignore; alpha comes before them",
         ) from error
     _check(path, read)
     return read
@@ -122,20 +122,22 @@ def read_thresholds(path: Path) -> Thresholds:
 
 def _check(path: Path, read: Thresholds) -> None:
     if not 0 < read.alpha < 1:
-        raise UsageError(f"{path}: alpha = {read.alpha:g} is no share between 0 and 1")
+        raise UsageError(
+            f"{path}: alpha = {read.alpha:g} is not a valid share: give a number between 0 and 1"
+        )
     for kind, tables in (("unit", read.unit), ("measure", read.measure)):
         for name, threshold in tables.items():
             for key in ("absolute", "relative"):
                 value = getattr(threshold, key)
                 if value is not None and not 0 <= value < float("inf"):
                     raise UsageError(
-                        f'{path}: {key} = {value:g} of [{kind}."{name}"] is no floor',
-                        hint="a floor is zero or more",
+                        f'{path}: {key} = {value:g} in [{kind}."{name}"] is not a valid floor: '
+                        "give zero or more"
                     )
 
 
 def _plainly(sentence: str) -> str:
-    """msgspec's words, with the place as TOML people write it."""
+    """Return msgspec's message, with the location in TOML notation."""
     what, _, where = sentence.partition(" - at `")
     place = where.removesuffix("`").replace("$.", "").replace("[...]", '."…"').replace("$", "")
     return f"{what} (at {place})" if place else what

@@ -1,4 +1,4 @@
-"""Engine versions in order."""
+"""The order of engine versions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from packaging.version import InvalidVersion, Version
 
 
 def by_version(text: str) -> tuple[int, Version | str]:
-    """A key to sort engine versions by: the oldest first, what is no version after all others."""
+    """Return a key that sorts engine versions oldest first, and anything else after them."""
     try:
         return 0, Version(text)
     except InvalidVersion:

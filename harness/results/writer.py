@@ -1,4 +1,4 @@
-"""Beginning a run: its folder, its ``run.json``, and names for its trials."""
+"""Begin a run: its folder, its ``run.json``, and the names of its trials."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import msgspec
 
 from harness.errors import TrialError
 from harness.results.run import LATEST, TRIALS, RunRecord, list_runs, write_run
+from harness.results.scenario_names import short_name
 from harness.trial import TrialInputs
 
 
 def trial_id(inputs: TrialInputs) -> str:
-    """A name for a trial's folder: ``<scenario>.<version>.<topology>.s<seed>[.control]``."""
-    scenario = _slug(inputs.scenario.rpartition("::")[2].removeprefix("test_"))
+    """Return a trial's folder name: ``<scenario>.<version>.<topology>.s<seed>[.control]``."""
+    scenario = _slug(short_name(inputs.scenario).removeprefix("test_"))
     parts = [scenario, _slug(inputs.engine.version, keep="."), _slug(inputs.topology)]
     parts.append(f"s{inputs.seed}")
     return ".".join(parts + (["control"] if inputs.control else []))
@@ -52,7 +53,7 @@ class RunWriter:
             folder = free_folder(root, when.strftime("%Y%m%dT%H%M%SZ"))
             (folder / TRIALS).mkdir()
         except OSError as error:
-            raise TrialError(f"cannot make a run's folder in {root}: {error.strerror}") from error
+            raise TrialError(f"cannot create a run's folder in {root}: {error.strerror}") from error
         record = RunRecord(
             id=folder.name,
             started=when.isoformat(timespec="seconds"),
@@ -65,7 +66,7 @@ class RunWriter:
 
     @classmethod
     def join(cls, folder: Path) -> RunWriter:
-        """Write trials into a run that another process has begun and keeps the record of."""
+        """Return a writer for a run whose ``run.json`` another process owns."""
         return _Joined(folder, RunRecord(id=folder.name, started="", command=(), harness=""))
 
     def trial_folder(self, inputs: TrialInputs) -> Path:
@@ -78,7 +79,7 @@ class RunWriter:
             folder = free_folder(self.folder / TRIALS, trial_id(inputs))
         except OSError as error:
             raise TrialError(
-                f"cannot make a trial's folder in {self.folder / TRIALS}: {error.strerror}"
+                f"cannot create a trial's folder in {self.folder / TRIALS}: {error.strerror}"
             ) from error
         self.add(folder.name)
         return folder
@@ -90,7 +91,7 @@ class RunWriter:
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
         write_run(self.folder, self.record)
 
-    def take_back(self) -> None:
+    def discard(self) -> None:
         """Remove the run's folder, and point ``latest`` at the newest run that is left."""
         shutil.rmtree(self.folder, ignore_errors=True)
         left = list_runs(self.folder.parent)
@@ -100,7 +101,7 @@ class RunWriter:
             (self.folder.parent / LATEST).unlink(missing_ok=True)
 
     def drop(self, trial: str) -> None:
-        """Forget a trial that has nothing to say (it skipped itself), its folder with it."""
+        """Remove a trial that skipped itself, its folder included."""
         shutil.rmtree(self.folder / TRIALS / trial, ignore_errors=True)
         kept = tuple(name for name in self.record.trials if name != trial)
         if kept != self.record.trials:
@@ -109,14 +110,14 @@ class RunWriter:
 
 
 class _Joined(RunWriter):
-    """A part in another process's run: it makes folders, and leaves ``run.json`` alone."""
+    """Makes folders in another process's run and leaves ``run.json`` alone."""
 
     def add(self, trial: str) -> None:
-        """The record's keeper lists the trial when it hears of it."""
+        """Do nothing: the process that owns ``run.json`` lists the trial."""
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """Make ``parent/name``, or ``name-2`` and so on when it is taken; returns it."""
+    """Create ``parent/name``, or ``name-2`` and so on if it exists, and return it."""
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):

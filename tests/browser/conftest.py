@@ -45,16 +45,16 @@ def failure(request):
 @pytest.fixture
 def visit(chromium):
     """Open an address in a window of its own; at the end nothing may have gone wrong there."""
-    contexts, complaints = [], []
+    contexts, log_problems = [], []
 
     def open_at(where, **settings):
         settings.setdefault("viewport", {"width": 1280, "height": 900})
         context = chromium.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: complaints.extend(failure(request)))
+        page.on("console", lambda said: log_problems.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: log_problems.append(f"error: {error}"))
+        page.on("requestfailed", lambda request: log_problems.extend(failure(request)))
         address = str(where)
         page.goto(address if "://" in address else f"file://{address}")
         return page
@@ -62,7 +62,7 @@ def visit(chromium):
     yield open_at
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert log_problems == []
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def test_list(reports, capsys):
 
 def test_check(reports, capsys):
     assert main.call(["results", "check", FIRST, SECOND]) == 0
-    assert f"{FIRST}: 2 trials read, nothing damaged" in capsys.readouterr().out
+    assert f"{FIRST}: 2 trials read, no damage found" in capsys.readouterr().out
     trial = next((reports / SECOND / "trials").iterdir())
     (trial / "journal.jsonl").unlink()
     assert main.call(["results", "check"]) == 2
@@ -38,7 +38,7 @@ def test_check(reports, capsys):
 
 def test_merge_export_and_import(reports, tmp_path, capsys):
     assert main.call(["results", "merge", FIRST, SECOND, "--into", "all"]) == 0
-    assert capsys.readouterr().out == "all: 3 trials of 2 runs\n"
+    assert capsys.readouterr().out == "all: 3 trials from 2 runs\n"
     assert main.call(["results", "export", "all"]) == 0
     assert capsys.readouterr().out == "all.tar.gz\n"
     assert main.call(["results", "import", "all.tar.gz", "--reports", "other"]) == 0
@@ -54,7 +54,7 @@ def test_merge_export_and_import(reports, tmp_path, capsys):
 
 def test_merge_into_what_is_there_is_refused(reports, capsys):
     assert main.call(["results", "merge", FIRST, "--into", "reports"]) == 64
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_schema_metrics_badge_and_history(reports, capsys):

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,12 @@ from rich.console import Console
 from stored_runs import given, store_run, store_trial
 
 from harness.cli import main
-from harness.report.comparing import markdown, render_comparison, table, what_changed
+from harness.report.comparing import (
+    comparison_markdown,
+    comparison_table,
+    render_comparison,
+    webhook_payload,
+)
 from harness.report.comparing.github import comparison_to_github
 from harness.report.github import run_to_github
 from harness.results import RunWriter, read_run
@@ -33,7 +39,7 @@ def comparison(tmp_path):
 
 def shown(comparison, width=80, **options):
     text = io.StringIO()
-    Console(file=text, width=width).print(table(comparison, **options))
+    Console(file=text, width=width).print(comparison_table(comparison, **options))
     return text.getvalue()
 
 
@@ -73,7 +79,7 @@ def test_the_terminal_shows_what_changed_and_counts_the_rest(comparison):
     assert "+10 s" in text
     assert "1 regressed, 1 same" in text
     assert "trials that fail" not in text
-    assert "trials that fail" in shown(comparison, whole=True)
+    assert "trials that fail" in shown(comparison, show_all=True)
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -86,9 +92,9 @@ def test_markdown_is_a_table_that_nothing_breaks_out_of(tmp_path):
             store_trial(writer, inputs, {HOSTILE: value})
         runs.append(read_run(writer.folder))
     found = compare(sides_by_run(runs))
-    rows = [line for line in markdown(found).splitlines() if line.startswith("| ")]
+    rows = [line for line in comparison_markdown(found).splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
-    assert "<b>" not in markdown(found)
+    assert "<b>" not in comparison_markdown(found)
     page = read(render_comparison(found))
     assert not {"b", "script"} & {tag for tag, _ in page.tags}
     [annotation] = comparison_to_github(found, {"GITHUB_ACTIONS": "true"})
@@ -111,8 +117,8 @@ def test_the_page_stands_alone_and_says_every_value_in_words(comparison):
 def test_longer_than_is_shown_as_such(tmp_path):
     cut = [Elapsed(30.0, reached=False, last="")] * 10
     found = compare(sides_by_run([store_run(tmp_path, FAST), store_run(tmp_path, cut, day=2)]))
-    assert "> 30 s" in shown(found, width=120)
-    assert "from +" in shown(found, width=120)
+    assert "more than 30 s" in shown(found, width=120)
+    assert "at least +" in shown(found, width=120)
     assert "more than 30 s" in render_comparison(found)
 
 
@@ -121,13 +127,13 @@ def test_shares_are_told_in_percent_and_move_by_points(tmp_path):
     found = compare(sides_by_run(runs))
     text = shown(found, width=120)
     assert "1 %" in text
-    assert "+4 points" in text
+    assert "+4 percentage points" in text
 
 
 def test_what_changed_is_ready_for_a_webhook(comparison):
-    told = json.loads(json.dumps(what_changed(comparison)))
+    told = json.loads(json.dumps(webhook_payload(comparison)))
     [change] = told["changed"]
-    assert (change["word"], change["measure"]) == ("regressed", "time to a new leader")
+    assert (change["outcome"], change["measure"]) == ("regressed", "time to a new leader")
     assert "1 regressed" in told["text"]
     assert change["sentence"] in told["text"]
 
@@ -157,6 +163,35 @@ def test_compare_exits_1_only_when_asked_to_fail_on_what_is_there(reports, capsy
     assert "regressed" in capsys.readouterr().out
 
 
+def test_compare_exits_2_where_nothing_could_be_compared(
+    reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = store_run(reports, FAST, day=3, inputs={"topology": "5m0w"}).record.id
+    doubtful = store_run(reports, FAST, day=4, doubt="the lab broke").record.id
+    for arguments in ([FIRST, other], [FIRST, doubtful], [doubtful, FIRST]):
+        assert main.call(["compare", *arguments]) == 2
+        assert main.call(["compare", *arguments, "--fail-on", "regressed"]) == 2
+        assert "nothing could be compared" in capsys.readouterr().err
+    # One side is enough, whatever the others show.
+    assert main.call(["compare", FIRST, FIRST, other]) == 2
+
+
+def test_compare_can_fail_on_trials_without_a_verdict(
+    reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undecided = [*FAST, Elapsed(30.0, reached=False, last="")]
+    unknown = store_run(reports, undecided, day=3, limit=45.0).record.id
+    known = store_run(reports, FAST, day=4, limit=45.0).record.id
+    assert main.call(["compare", known, unknown]) == 0
+    assert main.call(["compare", known, unknown, "--fail-on", "unknown"]) == 1
+    assert main.call(["compare", unknown, known, "--fail-on", "unknown"]) == 1
+    assert main.call(["compare", known, known, "--fail-on", "unknown"]) == 0
+    capsys.readouterr()
+    assert main.call(["compare", known, unknown, "--format", "json"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out, type=Comparison)
+    assert (found.unknown, found.pairings[0].unknown) == (0, 1)
+
+
 def test_compare_writes_every_form(reports, tmp_path, capsys):
     files = ["--write", "c.md", "--write", "c.html", "--write", "c.json"]
     assert main.call(["compare", FIRST, SECOND, *files, "--format", "json"]) == 0
@@ -176,8 +211,8 @@ def test_compare_writes_every_form(reports, tmp_path, capsys):
         ([FIRST, SECOND, "--write", "c.pdf"], ".md, .json, .html"),
         ([FIRST, SECOND, "--baseline", "26.1.5"], "--by engine"),
         ([FIRST, SECOND, "--thresholds", "none.toml"], "cannot read the thresholds"),
-        ([FIRST, SECOND, "-k", "nonsense"], "no scenario has 'nonsense'"),
-        ([FIRST, SECOND, "--fail-on", "worse"], "'worse' is none of"),
+        ([FIRST, SECOND, "-k", "nonsense"], "no scenario has a name containing 'nonsense'"),
+        ([FIRST, SECOND, "--fail-on", "worse"], "'worse' is not a valid outcome"),
         ([], "Missing argument"),
     ],
 )

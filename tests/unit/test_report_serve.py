@@ -3,6 +3,7 @@
 import html
 import http.client
 import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,8 +11,8 @@ from click.testing import CliRunner
 from harness.bench import synthetic_runs
 from harness.cli.serve import serve
 from harness.errors import UsageError
-from harness.report.live import QUIET, underway
-from harness.report.serve import HOST, Browser, Missing, server_of
+from harness.report.live import IDLE_LIMIT, running_trials
+from harness.report.serve import HOST, PageNotFoundError, Pages, server_of
 from harness.results import RunWriter, read_run
 from harness.trial import Trial
 
@@ -106,8 +107,8 @@ def test_a_link_out_of_a_run_is_not_followed(tmp_path, reports):
     run = tmp_path / "run"
     (run / "trials").mkdir(parents=True)
     (run / "trials" / "out").symlink_to(reports.parent / "secret")
-    with pytest.raises(Missing):
-        Browser(tmp_path).answer("/runs/run/trials/out")
+    with pytest.raises(PageNotFoundError):
+        Pages(tmp_path).answer("/runs/run/trials/out")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost"])
@@ -118,7 +119,7 @@ def test_other_names_for_this_server_are_refused(ask, host):
 def test_it_listens_on_this_machine_alone(reports):
     with server_of(reports, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
-        with pytest.raises(UsageError, match="cannot be had"):
+        with pytest.raises(UsageError, match="cannot listen on port"):
             server_of(reports, server.server_port)
 
 
@@ -127,20 +128,22 @@ def test_a_store_that_is_not_there_is_a_sentence(tmp_path):
     assert isinstance(done.exception, UsageError)
 
 
-def test_a_run_under_way_is_shown_as_it_goes(tmp_path):
+def test_a_running_run_is_shown_live_and_not_as_damaged(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="0")
     given = synthetic_runs.inputs()
     trial = Trial(writer.trial_folder(given), given)
-    browser = Browser(tmp_path)
+    browser = Pages(tmp_path)
     page = f"/runs/{writer.folder.name}/pages/live-part.html"
-    assert "under way" in browser.answer("/").body.decode()
-    assert "1 trial is under way" in browser.answer(page).body.decode()
+    index = browser.answer("/").body.decode()
+    assert "<td>running</td>" in index
+    assert "damaged" not in index
+    assert "1 trial is running" in browser.answer(page).body.decode()
     trial.journal.write("note", text="something new")
     assert "something new" in browser.answer(page).body.decode()
     run = read_run(writer.folder)
-    [going] = underway(run)
+    [going] = running_trials(run)
     assert going.trial.record.inputs == given
-    assert underway(run, now=trial.folder.stat().st_mtime + QUIET + 60) == ()
+    assert running_trials(run, now=trial.folder.stat().st_mtime + IDLE_LIMIT + 60) == ()
     trial.finish(None, title="done")
-    assert "No trial is under way" in browser.answer(page).body.decode()
-    assert underway(read_run(writer.folder)) == ()
+    assert "No trial is running" in browser.answer(page).body.decode()
+    assert running_trials(read_run(writer.folder)) == ()

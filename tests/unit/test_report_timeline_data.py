@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,8 +22,8 @@ from harness.report.formatting import (
     wall_time,
 )
 from harness.report.jinja_env import gauge_of, upstream_url
-from harness.report.latency_heatmap import heat_of
-from harness.report.logs import Complaint, complaints
+from harness.report.latency_heatmap import latency_heatmap
+from harness.report.logs import LogProblem, log_problems
 from harness.report.sanitize import plain
 from harness.report.timeline_data import (
     OUTCOMES,
@@ -70,7 +71,7 @@ def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change():
     )
     assert timeline.leaders == (Span(1.0, 4.0, "m1"), Span(4.0, 9.0, ""), Span(9.0, 12, "m2"))
     assert describe_leaders(timeline) == (
-        "m1 leads from 1.0 s, nobody leads from 4.0 s for 5 s, then m2 leads from 9.0 s."
+        "m1 leads from 1.0 s, there is no leader from 4.0 s for 5 s, then m2 leads from 9.0 s."
     )
 
 
@@ -89,7 +90,9 @@ def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead():
     assert timeline.leaders == (
         Span(1.0, 4.0, "m1"), Span(4.0, 9.0, "m1", under_fault=True), Span(9.0, 12, "m3"),
     )  # fmt: skip
-    assert "m1 is named leader but under fault from 4.0 s for 5 s" in describe_leaders(timeline)
+    assert "m1 is still listed as leader, under a fault, from 4.0 s for 5 s" in describe_leaders(
+        timeline
+    )
 
 
 def test_a_fault_without_evidence_takes_no_leader_away():
@@ -107,7 +110,7 @@ def test_a_fault_without_evidence_takes_no_leader_away():
 def test_nothing_is_said_of_members_that_nobody_watched():
     formed = entry(1.0, "swarm.formed", managers=["m1"], workers=[], leader="m1")
     down = entry(2.0, "node.state", node="m1", state="down")
-    assert "not watched" in describe_members(timeline_of([formed], [], seconds=3))
+    assert "not observed" in describe_members(timeline_of([formed], [], seconds=3))
     assert "m1 is down" in describe_members(timeline_of([formed, down], [], seconds=3))
 
 
@@ -190,19 +193,19 @@ def test_durations(value, said):
 
 
 @pytest.mark.parametrize(("part", "whole", "said"), [
-    (0, 10, "0 %"), (10, 10, "100 %"), (1, 100_000, "< 0.1 %"),
-    (99_999, 100_000, "> 99.9 %"), (1, 8, "12.5 %"), (0, 0, "0 %"),
+    (0, 10, "0 %"), (10, 10, "100 %"), (1, 100_000, "less than 0.1 %"),
+    (99_999, 100_000, "more than 99.9 %"), (1, 8, "12.5 %"), (0, 0, "0 %"),
 ])  # fmt: skip
 def test_a_little_is_not_nothing_and_nearly_all_not_all(part, whole, said):
     assert share(part, whole) == said
 
 
 @pytest.mark.parametrize(("measure", "value", "bound"), [
-    (Measure("a", 9.81234, "s", bound=Bound("below", 20)), "9.812 s", "≤ 20 s"),
-    (Measure("a", 0.01234, "1", bound=Bound("below", 0.05)), "1.234 %", "≤ 5 %"),
-    (Measure("a", 3, "1", bound=Bound("equals", 4)), "3", "= 4"),
-    (Measure("a", 40, "s", censored=True), "> 40 s", ""),
-    (Measure("a", None, "s", bound=Bound("above", 1)), "not measured", "≥ 1 s"),
+    (Measure("a", 9.81234, "s", bound=Bound("below", 20)), "9.812 s", "at most 20 s"),
+    (Measure("a", 0.01234, "1", bound=Bound("below", 0.05)), "1.234 %", "at most 5 %"),
+    (Measure("a", 3, "1", bound=Bound("equals", 4)), "3", "exactly 4"),
+    (Measure("a", 40, "s", censored=True), "more than 40 s", ""),
+    (Measure("a", None, "s", bound=Bound("above", 1)), "not measured", "at least 1 s"),
 ])  # fmt: skip
 def test_measures_in_words(measure, value, bound):
     assert (value_of(measure), bound_of(measure)) == (value, bound)
@@ -261,13 +264,13 @@ def test_complaints_are_gathered_by_node_and_message(tmp_path):
         b"panic: runtime error: index out of range\n"
         b"goroutine 1 [running]:\n"
     )
-    found = [(c.node, c.level, c.text, c.clock, c.times) for c in complaints(tmp_path)]
+    found = [(c.node, c.level, c.text, c.clock, c.times) for c in log_problems(tmp_path)]
     assert found == [
         ("m1", "warning", 'a "b" c (d e)', "00:45:31.123", 2),
         ("m1", "error", "bare", "", 1),
         ("m1", "panic", "panic: runtime error: index out of range", "", 1),
     ]
-    assert complaints(tmp_path / "nowhere") == ()
+    assert log_problems(tmp_path / "nowhere") == ()
 
 
 def test_events_in_words():
@@ -286,9 +289,28 @@ def test_events_in_words():
     assert told == [
         "with the inputs above",
         "m1: 198.18.0.11; m2: null",
-        "nobody leads (seen by m2)",
+        "no leader (seen by m2)",
         "m1 is down (seen by m2)",
         "id: f, target: m1, signals: a b, env: x=1",
+    ]
+
+
+def test_what_dockerd_logs_while_it_starts_is_one_line(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    stamp = 'time="2026-11-23T00:45:0'
+    logs.joinpath("m1.log").write_text(
+        f'{stamp}1Z" level=info msg="Starting up"\n'
+        f'{stamp}2Z" level=warning msg="bridge-nf-call-iptables is disabled"\n'
+        f'{stamp}3Z" level=error msg="failed to load cni during init"\n'
+        f'{stamp}4Z" level=fatal msg="no space left"\n'
+        f'{stamp}5Z" level=info msg="Daemon has completed initialization"\n'
+        f'{stamp}6Z" level=error msg="raft: lost leader"\n'
+    )
+    assert [(c.level, c.text, c.clock, c.times) for c in log_problems(tmp_path)] == [
+        ("start", "messages while dockerd started: logs/m1.log", "00:45:02", 2),
+        ("fatal", "no space left", "00:45:04", 1),
+        ("error", "raft: lost leader", "00:45:06", 1),
     ]
 
 
@@ -298,13 +320,16 @@ def test_equal_complaints_far_apart_are_two(tmp_path):
     logs.joinpath("m1.log").write_text(
         "".join(f'time="2026-11-23T00:45:{s}Z" level=error msg=x\n' for s in ("01", "09", "59"))
     )
-    assert [(c.clock, c.times) for c in complaints(tmp_path)] == [("00:45:01", 2), ("00:45:59", 1)]
+    assert [(c.clock, c.times) for c in log_problems(tmp_path)] == [
+        ("00:45:01", 2),
+        ("00:45:59", 1),
+    ]
 
 
 def test_logs_take_their_place_among_the_events():
     wall = datetime(2026, 11, 23, 0, 45, tzinfo=UTC).timestamp()
-    said = Complaint("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
-    stray = Complaint("m1", "panic", "y", "")
+    said = LogProblem("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
+    stray = LogProblem("m1", "panic", "y", "")
     journal = [entry(0, "trial.start", inputs={}, wall=wall), entry(2, "note", text="later")]
     events, left = events_of(journal, [stray, said])
     assert [(e.at, e.source, e.clock) for e in events] == [
@@ -323,7 +348,7 @@ def test_the_heat_counts_every_request_once(raw, width):
     requests = sorted((Request(t, took, "ok") for t, took in raw), key=lambda r: r.t)
     first = requests[0].t
     slices = math.floor((requests[-1].t - first) / width + 1e-9) + 1
-    heat = heat_of(requests, [first + n * width for n in range(slices)], width)
+    heat = latency_heatmap(requests, [first + n * width for n in range(slices)], width)
     assert sum(map(sum, heat.counts)) == len(requests)
     assert len(heat.lengths) == len(heat.counts) + 1
     assert heat.lengths[0] <= max(min(r.took for r in requests), 1e-5) * 1.001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given as given_
@@ -53,7 +54,7 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path):
     run = store_run(tmp_path, [1.0])
     archive = export_run(run.folder, tmp_path / "run.tar.gz")
     assert import_run(archive, tmp_path).folder.name == f"{run.record.id}-2"
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export_run(run.folder, archive)
 
 
@@ -83,7 +84,7 @@ def test_an_archive_that_reaches_out_is_refused_whole(tmp_path, foul):
 def test_an_archive_of_more_than_any_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.results.archive.MOST_BYTES", 1000)
     archive = archive_of(tmp_path / "x.tar.gz", [("run/run.json", b"{}"), ("run/big", b"0" * 2000)])
-    with pytest.raises(UsageError, match="more than any run"):
+    with pytest.raises(UsageError, match="larger than any run"):
         import_run(archive, tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
 
@@ -94,7 +95,7 @@ def test_an_archive_of_more_than_any_run_is_refused(tmp_path, monkeypatch):
 def test_what_is_no_archive_is_told(tmp_path, junk):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(junk)
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="does not contain a run"):
         import_run(path, tmp_path / "store")
     with pytest.raises(UsageError, match="there is no archive"):
         import_run(tmp_path / "none.tar.gz", tmp_path / "store")
@@ -102,8 +103,16 @@ def test_what_is_no_archive_is_told(tmp_path, junk):
 
 def test_an_archive_of_something_else_is_told(tmp_path):
     archive = archive_of(tmp_path / "x.tar.gz", [("holiday/picture", b"xx")])
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="does not contain a run"):
         import_run(archive, tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["latest", ".git", "two\nlines", "\x1b[31mred", ".", " ", "-x"])
+def test_a_folder_that_is_not_named_as_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    archive = archive_of(tmp_path / "x.tar.gz", [(f"{name}/run.json", b"{}")])
+    with pytest.raises(UsageError):
+        import_run(archive, tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +134,7 @@ def test_a_torn_archive_is_read_as_far_as_it_goes(whole, tmp_path_factory, cut):
     try:
         imported = import_run(archive, folder / "store")
     except UsageError as refused:
-        assert "holds no run" in str(refused)  # noqa: PT017 - either way is right
+        assert "does not contain a run" in str(refused)  # noqa: PT017 - either way is right
         return
     run = read_run(imported.folder)
     assert cut == 100 or imported.damage

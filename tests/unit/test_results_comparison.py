@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.results import RunWriter, read_run
 from harness.results.comparable import FAILED
 from harness.results.comparison import Comparison, compare
-from harness.results.comparison_sides import limited, sides_by_engine, sides_by_run
+from harness.results.comparison_sides import sides_by_engine, sides_by_run, with_scenarios
 from harness.results.thresholds import (
     Threshold,
     Thresholds,
@@ -42,7 +42,7 @@ def finding(comparison, measure="time to a new leader"):
 def test_a_slower_run_regressed_and_a_faster_one_improved(tmp_path):
     fast, slow = store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)
     there, back = finding(compared(fast, slow)), finding(compared(slow, fast))
-    assert (there.word, back.word) == ("regressed", "improved")
+    assert (there.outcome, back.outcome) == ("regressed", "improved")
     assert there.shift == pytest.approx(10.0)
     assert there.low <= 10.0 <= there.high
     assert back.shift == -there.shift
@@ -52,7 +52,7 @@ def test_a_slower_run_regressed_and_a_faster_one_improved(tmp_path):
 def test_a_run_against_itself_is_the_same_or_within_noise(tmp_path):
     run = store_run(tmp_path, FAST)
     comparison = compared(run, run)
-    assert comparison.words <= {"same", "within noise"}
+    assert comparison.outcomes <= {"same", "within noise"}
     assert comparison.pairings[0].candidate == f"{run.record.id} (2)"
 
 
@@ -81,8 +81,8 @@ def test_identical_trials_in_virtual_time_are_the_same_whatever_their_number(tmp
     inputs = {"clock": "virtual"}
     runs = [store_run(tmp_path, [12.0, 14.0], day=day, inputs=inputs) for day in (1, 2)]
     comparison = compared(*runs)
-    assert comparison.words == {"same"}
-    assert "identical" in finding(comparison).because
+    assert comparison.outcomes == {"same"}
+    assert "identical" in finding(comparison).reason
 
 
 def test_a_virtual_trial_that_ran_again_counts_once(tmp_path):
@@ -92,9 +92,10 @@ def test_a_virtual_trial_that_ran_again_counts_once(tmp_path):
     other = store_run(tmp_path, SLOW, day=2, inputs={"clock": "virtual"})
     comparison = compared(read_run(writer.folder), other)
     assert len(finding(comparison).baseline.values) == 1
-    assert finding(comparison).word == "inconclusive"
+    assert finding(comparison).outcome == "inconclusive"
     assert any(
-        "4 trials left out (in virtual time again" in s for s in comparison.pairings[0].left_out
+        "4 trials left out (byte-identical repetitions" in s
+        for s in comparison.pairings[0].left_out
     )
 
 
@@ -106,9 +107,9 @@ def test_doubted_trials_and_controls_are_left_out_and_said_so(tmp_path):
     store_trial(writer, given(seed=99, control=True), {"time to a new leader": 999.0})
     (writer.folder / "trials" / "torn").mkdir()
     comparison = compared(read_run(writer.folder), store_run(tmp_path, FAST, day=2))
-    assert finding(comparison).baseline.most < 11
+    assert finding(comparison).baseline.max < 11
     left_out = "\n".join(comparison.pairings[0].left_out)
-    assert "1 trial left out (in doubt" in left_out
+    assert "1 trial left out (verdict unknown" in left_out
     assert "1 trial left out (controls" in left_out
     assert "1 trial left out (damaged" in left_out
 
@@ -120,14 +121,14 @@ def test_a_trial_that_was_watched_too_short_counts_as_longer_than(tmp_path):
     assert {t.record.verdict for t in slow.trials} == {"pass", "unknown"}
     found = finding(compared(store_run(tmp_path, FAST, limit=45.0), slow))
     assert found.candidate.censored.count(True) == 6
-    assert found.word == "regressed"
+    assert found.outcome == "regressed"
 
 
 def test_failing_more_often_is_a_regression_of_its_own(tmp_path):
     good = store_run(tmp_path, FAST, limit=15.0)
     bad = store_run(tmp_path, SLOW, day=2, limit=15.0)
     found = finding(compared(good, bad), FAILED)
-    assert (found.word, found.shift) == ("regressed", 1.0)
+    assert (found.outcome, found.shift) == ("regressed", 1.0)
 
 
 def test_engines_within_a_run_the_oldest_being_the_baseline(tmp_path):
@@ -142,7 +143,7 @@ def test_engines_within_a_run_the_oldest_being_the_baseline(tmp_path):
     assert [p.counts["regressed"] for p in comparison.pairings] == [0, 1]
     other = compare(sides_by_engine([run], baseline="28.5.2"), by="engine")
     assert [p.counts["improved"] for p in other.pairings] == [1, 1]
-    with pytest.raises(UsageError, match="engine 1 did not run"):
+    with pytest.raises(UsageError, match="no trial ran on engine 1"):
         sides_by_engine([run], baseline="1")
 
 
@@ -154,7 +155,7 @@ def test_runs_of_several_engines_are_compared_engine_by_engine(tmp_path):
             for seed, value in enumerate(values):
                 store_trial(writer, given(version, seed=seed), {"time to a new leader": value})
         runs.append(read_run(writer.folder))
-    words = {f.engine: f.word for f in compared(*runs).pairings[0].findings if f.unit == "s"}
+    words = {f.engine: f.outcome for f in compared(*runs).pairings[0].findings if f.unit == "s"}
     assert words["28.5.2"] == "regressed"
     assert words["20.10.5"] in {"same", "within noise"}
 
@@ -184,8 +185,8 @@ def test_one_side_alone_is_refused(tmp_path):
 
 def test_scenarios_can_be_picked(tmp_path):
     [side] = sides_by_run([store_run(tmp_path, FAST)])
-    assert limited(side, "leader").trials == side.trials
-    assert limited(side, "nothing such").trials == ()
+    assert with_scenarios(side, "leader").trials == side.trials
+    assert with_scenarios(side, "nothing such").trials == ()
 
 
 def test_a_comparison_comes_back_from_json(tmp_path):
@@ -206,7 +207,7 @@ def test_a_threshold_makes_a_regression_noise_or_turns_it(tmp_path):
     fast, slow = store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)
 
     def word(text):
-        return finding(compared(fast, slow, thresholds=thresholds(tmp_path, text))).word
+        return finding(compared(fast, slow, thresholds=thresholds(tmp_path, text))).outcome
 
     assert word("") == "regressed"
     assert word("[unit.s]\nabsolute = 12") == "same"
@@ -234,12 +235,12 @@ def test_the_larger_floor_holds_and_the_last_pattern_goes():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[unit.s", "is no TOML"),
-        ("alpha = 2", "alpha = 2 is no share"),
+        ("[unit.s", "is not valid TOML"),
+        ("alpha = 2", "alpha = 2 is not a valid share"),
         ("[unit.s]\nabsolut = 1", "absolut"),
         ("[unit.s]\nabsolute = '1'", "float"),
-        ("[unit.s]\nabsolute = -1", "is no floor"),
-        ("[unit.s]\nrelative = inf", "is no floor"),
+        ("[unit.s]\nabsolute = -1", "is not a valid floor"),
+        ("[unit.s]\nrelative = inf", "is not a valid floor"),
         ('[measure."x"]\nbetter = "up"', "better"),
         ("thing = 1", "thing"),
     ],
@@ -252,10 +253,10 @@ def test_a_threshold_that_cannot_be_meant_is_refused_by_name(tmp_path, text, tol
 
 
 def test_a_thresholds_file_that_is_not_there_or_no_text_is_told(tmp_path):
-    with pytest.raises(UsageError, match="cannot read the thresholds"):
+    with pytest.raises(UsageError, match="cannot read the thresholds file"):
         read_thresholds(tmp_path / "no.toml")
     (tmp_path / "no.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="no text in UTF-8"):
+    with pytest.raises(UsageError, match="not UTF-8 text"):
         read_thresholds(tmp_path / "no.toml")
 
 

@@ -31,9 +31,9 @@ def spoil(folder, name, raw):
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        (b'{"schema": 99, "id": "x", "trials": "?"}', "of a newer swarm-chaos"),
+        (b'{"schema": 99, "id": "x", "trials": "?"}', "from a newer swarm-chaos"),
         (b'{"schema": 0}', "schema 0"),
-        (b'{"name": "package"}', "names no schema: swarm-chaos did not write it"),
+        (b'{"name": "package"}', "has no schema number: swarm-chaos did not write it"),
         (b'{"schema": "1"}', "schema 1"),
         (b"[" * 100_000, ""),
         (b"\xff\xfe\x00", ""),
@@ -130,4 +130,4 @@ def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path):
     told = "\n".join(f"{d.path.name}: {d.sentence}" for d in check_run(run))
     assert f"{changed.name}: changed since it was recorded: journal.jsonl" in told
     assert f"{missing.name}: missing: journal.jsonl" in told
-    assert "journal.jsonl: read up to here: journal.jsonl, line 1" in told
+    assert "journal.jsonl: damaged: journal.jsonl, line 1" in told

@@ -38,11 +38,11 @@ def test_a_change_is_told_with_its_run_and_the_engines_on_either_side(tmp_path):
             store_trial(writer, given(seed=seed, engine=engine), {"time to a new leader": value})
         runs.append(read_run(writer.folder))
     [series] = history_of(runs)
-    [turn] = series.turns
+    [turn] = series.changes
     assert series.engine == "stable"
     assert len(series.points) == 24
     assert turn.run == runs[12].record.id
-    assert (turn.engine_before, turn.engine, turn.word) == ("26.1.5", "28.5.2", "regressed")
+    assert (turn.engine_before, turn.engine, turn.outcome) == ("26.1.5", "28.5.2", "regressed")
     assert 5 < turn.after - turn.before < 7
 
 
@@ -50,24 +50,24 @@ def test_the_order_in_which_runs_are_named_does_not_matter(tmp_path):
     runs = [store_run(tmp_path, values, day=day) for day, values in enumerate(NIGHTS, start=1)]
     assert history_of(runs) == history_of(runs[::-1])
     [series] = history_of(runs)
-    assert [turn.run for turn in series.turns] == [runs[12].record.id]
+    assert [turn.run for turn in series.changes] == [runs[12].record.id]
 
 
 def test_a_rise_of_what_is_better_higher_improved(tmp_path):
     runs = nights(tmp_path, better="higher")
-    assert all(len(s.turns) == 0 for s in history_of(runs))  # each engine's own nights are level
+    assert all(len(s.changes) == 0 for s in history_of(runs))  # each engine's own nights are level
     same = [store_run(tmp_path / "x", v, day=d, better="higher") for d, v in enumerate(NIGHTS, 1)]
-    assert [t.word for s in history_of(same) for t in s.turns] == ["improved"]
+    assert [t.outcome for s in history_of(same) for t in s.changes] == ["improved"]
 
 
 def test_below_the_floor_and_ignored_and_short_ones(tmp_path):
     runs = [store_run(tmp_path, values, day=day) for day, values in enumerate(NIGHTS, start=1)]
     [level] = history_of(runs, Thresholds(unit={"s": Threshold(absolute=8.0)}))
-    assert level.turns == ()
-    assert level.enough
+    assert level.changes == ()
+    assert level.enough_runs
     assert history_of(runs, Thresholds(measure={"*": Threshold(ignore=True)})) == ()
     [short] = history_of(runs[:6])
-    assert not short.enough
+    assert not short.enough_runs
 
 
 def test_virtual_and_real_nights_are_series_of_their_own(tmp_path):

@@ -137,7 +137,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_left(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "file").write_text("")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         merge_runs([run], taken)
     with pytest.raises(UsageError, match="there is no run at"):
         merge_runs([run, tmp_path / "none"], tmp_path / "c")

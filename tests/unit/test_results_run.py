@@ -104,7 +104,7 @@ def test_a_trial_cut_short_tells_how_far_it_came_and_the_rest_is_read(tmp_path):
     run = read_run(writer.folder)
     assert [t.folder for t in run.trials] == [whole]
     told = {d.path: d.sentence for d in run.damaged}
-    assert "never finished" in told[trial.folder]
+    assert "did not finish" in told[trial.folder]
     assert "fault.inject at" in told[trial.folder]
     assert "left no record" in told[empty]
 
@@ -150,7 +150,7 @@ def test_a_run_cannot_name_folders_outside_itself(tmp_path, name):
     path.write_text(json.dumps({**json.loads(path.read_text()), "trials": [name]}))
     run = read_run(writer.folder)
     assert run.trials == ()
-    assert "no folder's name" in run.damaged[0].sentence
+    assert "not a valid folder name" in run.damaged[0].sentence
 
 
 def test_line_files_are_read_up_to_the_damage(tmp_path):
@@ -178,9 +178,9 @@ def test_a_run_without_trials_is_taken_back(tmp_path):
     older = RunWriter.create(tmp_path, command=["pytest"], harness="1")
     newer = RunWriter.create(tmp_path, command=["pytest"], harness="1")
 
-    newer.take_back()
+    newer.discard()
 
     assert not newer.folder.exists()
     assert (tmp_path / "latest").resolve() == older.folder
-    older.take_back()
+    older.discard()
     assert not (tmp_path / "latest").is_symlink()

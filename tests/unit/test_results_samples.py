@@ -7,8 +7,8 @@ import pytest
 from stored_runs import given, store_run, store_trial
 
 from harness.results import RunWriter, read_run
-from harness.results.memory_growth import growth_of
-from harness.results.request_loss import losses_of
+from harness.results.memory_growth import memory_growth
+from harness.results.request_loss import request_losses
 
 MIB = 1 << 20
 
@@ -28,7 +28,7 @@ def test_losses_are_of_whole_trials(tmp_path):
         lost = 50 if number == 0 else 0
         rows = requests({"ok": 100 - lost, "5xx": lost, "client": 7})
         put_samples(trial.folder, "requests", rows)
-    bad, errors = losses_of([read_run(run.folder)])
+    bad, errors = request_losses([read_run(run.folder)])
     assert (bad.kind, bad.trials, bad.requests) == ("50x", 6, 600)
     assert bad.share == pytest.approx(50 / 600)
     assert bad.low == 0.0
@@ -46,7 +46,7 @@ def test_engines_and_clocks_are_not_mixed_and_doubted_trials_are_left_out(tmp_pa
     ):
         folder = store_trial(writer, inputs, {}, doubt=doubt)
         put_samples(folder, "requests", requests({"ok": 9, "reset": 1}))
-    found = [loss for loss in losses_of([read_run(writer.folder)]) if loss.kind != "50x"]
+    found = [loss for loss in request_losses([read_run(writer.folder)]) if loss.kind != "50x"]
     assert [(loss.engine, loss.clock, loss.trials) for loss in found] == [
         ("9.0", "real", 1),
         ("9.0", "virtual", 1),
@@ -65,7 +65,7 @@ def test_growth_is_of_the_longest_life_of_a_daemon(tmp_path):
         for t in range(600)
     ]  # fmt: skip
     put_samples(run.trials[0].folder, "memory", [{"t": "x"}, {"node": "m1"}, *rows])
-    heap, rss = growth_of(run)
+    heap, rss = memory_growth(run)
     assert (heap.node, heap.quantity, heap.since, heap.until) == ("m1", "heap", 70, 599)
     assert heap.low <= 36.0 <= heap.high
     assert heap.grows
@@ -74,5 +74,5 @@ def test_growth_is_of_the_longest_life_of_a_daemon(tmp_path):
 
 def test_no_samples_are_no_growth_and_no_losses(tmp_path):
     run = store_run(tmp_path, [1.0])
-    assert growth_of(run) == ()
-    assert losses_of([run]) == ()
+    assert memory_growth(run) == ()
+    assert request_losses([run]) == ()

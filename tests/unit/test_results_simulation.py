@@ -7,7 +7,7 @@ import pytest
 
 from harness.bench.statistics import RECOMMENDED, figures
 from harness.results.statistics import MATERIAL
-from harness.results.statistics.simulation import LAWS, change_rates, rates
+from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
 
 # With 100 comparisons, one in twenty is seen more than 9 times in one of fifty tries.
 PROMISED, LUCK = 0.05, 0.04
@@ -22,15 +22,15 @@ def settings(name):
     }
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_where_nothing_differs_hardly_anything_is_told(name):
-    found = rates(LAWS[name], **settings(name))
+    found = rates(DISTRIBUTIONS[name], **settings(name))
     assert found.alarms <= PROMISED + LUCK
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_the_stated_minimum_effect_is_found_at_the_recommended_number_of_trials(name):
-    found = rates(LAWS[name], effect=MATERIAL, **settings(name))
+    found = rates(DISTRIBUTIONS[name], effect=MATERIAL, **settings(name))
     assert found.found >= 0.9
     assert found.wrong_way == 0.0
     assert found.false <= PROMISED + LUCK
@@ -38,20 +38,20 @@ def test_the_stated_minimum_effect_is_found_at_the_recommended_number_of_trials(
 
 @pytest.mark.parametrize("name", ["election", "cut_off"])
 def test_an_improvement_is_found_as_well(name):
-    found = rates(LAWS[name], effect=-MATERIAL, **settings(name))
+    found = rates(DISTRIBUTIONS[name], effect=-MATERIAL, **settings(name))
     assert found.found >= 0.9
 
 
 @pytest.mark.parametrize("name", ["normal", "cut_off"])
 def test_a_history_without_a_change_has_none_and_one_with_it_has_it(name):
-    assert change_rates(LAWS[name], runs=40, histories=60)[0] <= 0.05
-    told, near = change_rates(LAWS[name], runs=40, effect=MATERIAL, histories=60)
+    assert change_rates(DISTRIBUTIONS[name], runs=40, histories=60)[0] <= 0.05
+    told, near = change_rates(DISTRIBUTIONS[name], runs=40, effect=MATERIAL, histories=60)
     assert told >= 0.9
     assert near >= 0.6
 
 
 def test_too_few_trials_find_nothing_rather_than_anything():
-    found = rates(LAWS["normal"], trials=3, measures=5, effect=MATERIAL, comparisons=50)
+    found = rates(DISTRIBUTIONS["normal"], trials=3, measures=5, effect=MATERIAL, comparisons=50)
     assert (found.alarms, found.found) == (0.0, 0.0)
 
 

@@ -13,13 +13,13 @@ from scipy import stats
 
 from harness.results.statistics import (
     Contrast,
-    Question,
+    MeasurePair,
     Sample,
-    answer,
+    adjusted_p_values,
     changes,
     contrast,
     contrast_shares,
-    corrected,
+    judge_all,
     judge_contrast,
     rate_of,
     slope_of,
@@ -54,7 +54,7 @@ def test_without_ties_it_is_mann_and_whitneys(first, second, seed):
     theirs = stats.mannwhitneyu(b, a, method="exact")
     assert ours.p == pytest.approx(theirs.pvalue)
     assert ours.delta == pytest.approx(2 * theirs.statistic / (first * second) - 1)
-    assert ours.least == pytest.approx(smallest_p(first, second))
+    assert ours.smallest_p == pytest.approx(smallest_p(first, second))
 
 
 @settings(max_examples=40)
@@ -68,7 +68,7 @@ def test_with_ties_and_censoring_it_is_the_whole_permutation_test(first, second)
     dealt = [abs(sum(hand)) for hand in itertools.combinations(pooled.tolist(), len(second))]
     found = rank_test(first, second)
     assert found.p == pytest.approx(np.mean([d >= observed for d in dealt]))
-    assert found.least == pytest.approx(np.mean([d == max(dealt) for d in dealt]))
+    assert found.smallest_p == pytest.approx(np.mean([d == max(dealt) for d in dealt]))
 
 
 @example([102, 190, 155], 382)  # in fractions scipy took two equal differences for unequal ones
@@ -96,7 +96,7 @@ def test_sides_swapped_change_the_sign_alone(first, second):
 @given(samples(), samples(), st.randoms(use_true_random=False))
 def test_the_order_of_trials_does_not_matter(first, second, chance):
     def shuffled(sample):
-        rows = list(zip(sample.values, sample.beyond, strict=True))
+        rows = list(zip(sample.values, sample.censored, strict=True))
         chance.shuffle(rows)
         return Sample.of([v for v, _ in rows], [b for _, b in rows])
 
@@ -106,7 +106,7 @@ def test_the_order_of_trials_does_not_matter(first, second, chance):
 @given(samples(), samples(), st.integers(-50, 50))
 def test_a_shift_of_everything_changes_nothing(first, second, by):
     def moved(sample):
-        return Sample.of([v + by for v in sample.values], sample.beyond)
+        return Sample.of([v + by for v in sample.values], sample.censored)
 
     assert contrast(moved(first), moved(second)).p == contrast(first, second).p
 
@@ -115,7 +115,7 @@ def test_a_shift_of_everything_changes_nothing(first, second, by):
 def test_the_shift_lies_in_its_interval(first, second):
     found = contrast(first, second)
     assert found.low <= found.shift <= found.high
-    assert 0 < found.least <= found.p + 1e-12 <= 1 + 1e-9
+    assert 0 < found.smallest_p <= found.p + 1e-12 <= 1 + 1e-9
 
 
 def test_longer_than_is_above_all_up_to_where_watching_ended():
@@ -160,7 +160,7 @@ def test_one_bad_trial_in_five_shows_in_the_mean_of_shares():
 
 def test_shares_that_never_vary_have_a_point_for_an_interval():
     found = contrast_shares(Sample.of([0.0] * 5), Sample.of([0.0] * 5))
-    assert (found.low, found.high, found.p, found.least) == (0.0, 0.0, 1.0, 1.0)
+    assert (found.low, found.high, found.p, found.smallest_p) == (0.0, 0.0, 1.0, 1.0)
 
 
 def test_a_rate_is_resampled_by_trial_and_not_by_request():
@@ -183,23 +183,27 @@ def test_a_rate_of_few_trials_may_be_anything_and_of_none_is_refused():
 # -- many measures -------------------------------------------------------------------------------
 
 
-def made(p, least=0.001):
-    return Contrast(1.0, 1.0, 0.5, 1.5, p, least, 0.5, 1.0)
+def made(p, smallest_p=0.001):
+    return Contrast(1.0, 1.0, 0.5, 1.5, p, smallest_p, 0.5, 1.0)
 
 
 def test_correction_is_benjamini_and_hochbergs():
-    assert corrected([made(0.01), made(0.02), made(0.9)], 0.05) == pytest.approx([0.03, 0.03, 0.9])
+    assert adjusted_p_values([made(0.01), made(0.02), made(0.9)], 0.05) == pytest.approx(
+        [0.03, 0.03, 0.9]
+    )
 
 
 def test_what_can_never_stand_out_does_not_count():
-    stuck = [made(1.0, least=1.0)] * 50
-    assert corrected([made(0.04), *stuck], 0.05)[0] == pytest.approx(0.04)
-    assert corrected([], 0.05) == []
+    stuck = [made(1.0, smallest_p=1.0)] * 50
+    assert adjusted_p_values([made(0.04), *stuck], 0.05)[0] == pytest.approx(0.04)
+    assert adjusted_p_values([], 0.05) == []
 
 
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12))
 def test_correction_never_makes_anything_surer(ps):
-    assert all(a >= p - 1e-12 for a, p in zip(corrected([*map(made, ps)], 0.05), ps, strict=True))
+    assert all(
+        a >= p - 1e-12 for a, p in zip(adjusted_p_values([*map(made, ps)], 0.05), ps, strict=True)
+    )
 
 
 def test_trials_needed_is_the_first_that_can_reach_alpha():
@@ -212,8 +216,8 @@ def test_trials_needed_is_the_first_that_can_reach_alpha():
 
 
 def word(first, second, **settings):
-    [given_answer] = answer([Question(first, second, **settings)])
-    return given_answer.judgement.word
+    [given_answer] = judge_all([MeasurePair(first, second, **settings)])
+    return given_answer.judgement.outcome
 
 
 @pytest.mark.parametrize(
@@ -239,18 +243,18 @@ def test_a_difference_below_the_floor_is_noise():
 
 
 def test_three_trials_are_never_enough():
-    [told] = answer([Question(normal(1, 3), normal(2, 3, 99.0))])
-    assert told.judgement.word == "inconclusive"
-    assert "not enough trials" in told.judgement.because
+    [told] = judge_all([MeasurePair(normal(1, 3), normal(2, 3, 99.0))])
+    assert told.judgement.outcome == "inconclusive"
+    assert "too few trials" in told.judgement.reason
 
 
 def test_five_trials_alone_are_enough_and_among_many_measures_are_not():
-    clear = Question(normal(1, 5), normal(2, 5, 99.0))
-    others = [Question(normal([3, n], 5), normal([4, n], 5)) for n in range(20)]
-    assert answer([clear])[0].judgement.word == "regressed"
-    told = answer([clear, *others])[0].judgement
-    assert told.word == "inconclusive"
-    assert "it takes 6 trials" in told.because
+    clear = MeasurePair(normal(1, 5), normal(2, 5, 99.0))
+    others = [MeasurePair(normal([3, n], 5), normal([4, n], 5)) for n in range(20)]
+    assert judge_all([clear])[0].judgement.outcome == "regressed"
+    told = judge_all([clear, *others])[0].judgement
+    assert told.outcome == "inconclusive"
+    assert "at least 6 trials" in told.reason
 
 
 def test_nothing_told_apart_with_enough_trials_is_within_noise():
@@ -275,7 +279,7 @@ def test_a_sentence_is_always_given():
             contrast(Sample.of([first]), Sample.of([second])),
             better="lower", floor=0.0, adjusted=1.0, measures=1,
         )  # fmt: skip
-        assert told.because
+        assert told.reason
 
 
 # -- growth and change points --------------------------------------------------------------------
@@ -287,13 +291,13 @@ def test_a_slope_is_seen_through_a_saw_and_outliers():
     heap[::50] += 500
     slope = slope_of(at, heap)
     assert slope.low <= 0.02 <= slope.high
-    assert slope.grows
+    assert slope.low > 0
     assert slope.per_second == pytest.approx(0.02, abs=0.005)
 
 
 def test_what_does_not_grow_is_not_said_to():
     rng = np.random.default_rng(5)
-    said = sum(slope_of(range(300), 100 + rng.normal(size=300)).grows for _ in range(200))
+    said = sum(slope_of(range(300), 100 + rng.normal(size=300)).low > 0 for _ in range(200))
     assert said / 200 <= 0.05
 
 

@@ -1,4 +1,4 @@
-"""Findings of a comparison in words."""
+"""The findings of a comparison as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from harness.report.formatting import number
 from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding, Pairing, Values
+from harness.results.scenario_names import short_name
 from harness.results.statistics import Word
 
 MARKS: Mapping[Word, str] = {
@@ -17,7 +18,7 @@ MARKS: Mapping[Word, str] = {
     "within noise": "≈",
     "same": "=",
 }
-"""A sign for each word, so that nothing is told by colour alone."""
+"""A sign for each outcome, so that nothing is shown by colour alone."""
 
 TONES: Mapping[Word, str] = {
     "regressed": "bad",
@@ -29,99 +30,98 @@ TONES: Mapping[Word, str] = {
 }
 
 MEANINGS: Mapping[Word, str] = {
-    "regressed": "worse: not by chance, and by more than what counts",
-    "different": "differs: not by chance, and by more than what counts; neither way is better",
-    "improved": "better: not by chance, and by more than what counts",
-    "inconclusive": "not enough trials to tell",
-    "within noise": "no more than trials of one side differ by, or than what counts",
-    "same": "certainly no difference that counts",
+    "regressed": "significantly worse, by more than the noise floor",
+    "different": "significantly different, by more than the noise floor; no direction is better",
+    "improved": "significantly better, by more than the noise floor",
+    "inconclusive": "too few trials to tell",
+    "within noise": "a difference within the spread between trials, or below the noise floor",
+    "same": "any difference is below the noise floor, or all trials are byte-identical",
 }
 
 
 def scenario_name(finding: Finding) -> str:
-    """The scenario's short name, with the engine where several were held apart."""
-    name = plain(finding.scenario.rpartition("::")[2]).removeprefix("test_")
+    """Return the scenario's short name, with the engine if it was compared by engine."""
+    name = plain(short_name(finding.scenario)).removeprefix("test_")
     return f"{name}, {plain(finding.engine)}" if finding.engine else name
 
 
 def is_share(finding: Finding) -> bool:
-    """Whether the measure reads best in percent."""
+    """Return whether to show the measure in percent."""
     values = (*finding.baseline.values, *finding.candidate.values)
     return finding.unit == "1" and all(0 <= value <= 1 for value in values)
 
 
 def amount(value: float, finding: Finding) -> str:
-    """A value in the measure's unit."""
+    """Return a value with the measure's unit."""
     unit = " %" if is_share(finding) else "" if finding.unit == "1" else f" {finding.unit}"
     return _bare(value, finding) + unit
 
 
-def middle_of(values: Values, finding: Finding) -> float:
-    """What stands for all trials: the mean of a share, else the median."""
+def centre_of(values: Values, finding: Finding) -> float:
+    """Return the mean of a share, the median of anything else."""
     return sum(values.values) / len(values.values) if finding.unit == "1" else values.median
 
 
-def chance(p: float) -> str:
-    """A p value, as exact as anybody needs it."""
+def p_text(p: float) -> str:
+    """Return a p value with two significant digits."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def values_of(values: Values, finding: Finding) -> str:
-    """Median, or the mean of a share, with the range."""
-    cut = "> " if any(values.censored) else ""
-    if values.least == values.most:
-        return cut + amount(values.least, finding)
-    low, high = (_bare(value, finding) for value in (values.least, values.most))
-    return f"{amount(middle_of(values, finding), finding)} ({low} to {cut}{high})"
+    """Return the centre and the range of one side's values."""
+    more = "more than " if any(values.censored) else ""
+    if values.min == values.max:
+        return more + amount(values.min, finding)
+    low, high = (_bare(value, finding) for value in (values.min, values.max))
+    return f"{amount(centre_of(values, finding), finding)} ({low} to {more}{high})"
 
 
 def shift_of(finding: Finding) -> str:
-    """How far the candidate lies from the baseline, signed."""
+    """Return the signed shift with its unit."""
     return _signed(finding.shift, finding) + _shift_unit(finding)
 
 
 def interval_of(finding: Finding) -> str:
-    """What the shift may be, at 95 %."""
+    """Return the interval of the shift."""
     low, high, unit = finding.low, finding.high, _shift_unit(finding)
     if low is None and high is None:
-        return "may be anything"
+        return "unbounded"
     if low is None:
-        return f"up to {_signed(high or 0.0, finding)}{unit}"
+        return f"at most {_signed(high or 0.0, finding)}{unit}"
     if high is None:
-        return f"from {_signed(low, finding)}{unit} on"
+        return f"at least {_signed(low, finding)}{unit}"
     return f"{_signed(low, finding)} to {_signed(high, finding)}{unit}"
 
 
 def headline_of(pairing: Pairing) -> str:
-    """How a side came out against the baseline, the worst first."""
+    """Return how many measures of a side had each outcome, the worst first."""
     if not pairing.findings:
         return "nothing could be compared"
-    told = [f"{count} {word}" for word, count in pairing.counts.items() if count]
-    return ", ".join(told)
+    parts = [f"{count} {outcome}" for outcome, count in pairing.counts.items() if count]
+    return ", ".join(parts)
 
 
 def sentence_of(finding: Finding) -> str:
-    """A finding in one sentence."""
+    """Return a finding as one sentence."""
     return (
-        f"{scenario_name(finding)}: {plain(finding.measure)} {finding.word}, {shift_of(finding)} "
-        f"(95 %: {interval_of(finding)}); {finding.because}"
+        f"{scenario_name(finding)}: {plain(finding.measure)} {finding.outcome}, "
+        f"{shift_of(finding)} (95 %: {interval_of(finding)}); {finding.reason}"
     )
 
 
-def promise_of(comparison: Comparison) -> str:
-    """What the words stand for, in numbers."""
+def error_rates_note(comparison: Comparison) -> str:
+    """Return a sentence about the error rates of the outcomes."""
     return (
-        f"Where nothing differs, at most {100 * comparison.alpha:g} % of comparisons call anything "
-        f"regressed or improved. Intervals are of {100 * comparison.level:g} % and each stands for "
-        "itself."
+        f"If nothing differs, at most {100 * comparison.alpha:g} % of comparisons report a change. "
+        f"Intervals are {100 * comparison.level:g} % confidence intervals of single measures."
     )
 
 
 def _signed(value: float, finding: Finding) -> str:
-    words = _bare(abs(value), finding)
-    if words == "0":
-        return words
-    return ("\N{MINUS SIGN}" if value < 0 else "+") + words
+    text = _bare(abs(value), finding)
+    if text == "0":
+        return text
+    return ("\N{MINUS SIGN}" if value < 0 else "+") + text
 
 
 def _bare(value: float, finding: Finding) -> str:
@@ -129,7 +129,7 @@ def _bare(value: float, finding: Finding) -> str:
 
 
 def _shift_unit(finding: Finding) -> str:
-    """A share moves by points: percent of what it was would be another thing."""
+    """Return the unit of a shift: percentage points for a share."""
     if is_share(finding):
-        return " points"
+        return " percentage points"
     return "" if finding.unit == "1" else f" {finding.unit}"

@@ -1,45 +1,59 @@
-"""A comparison as Markdown: for a job's summary or a pull request's comment."""
+"""A comparison as Markdown, for a job's summary or a pull request's comment."""
 
 from __future__ import annotations
 
 from harness.report.comparing.comparison_text import (
     MARKS,
-    chance,
+    error_rates_note,
     headline_of,
     interval_of,
-    promise_of,
+    p_text,
     scenario_name,
     shift_of,
     values_of,
 )
-from harness.report.comparing.table import QUIET
-from harness.report.markup import cell
+from harness.report.comparing.table import UNCHANGED
+from harness.report.sanitize import markdown_cell
 from harness.results.comparison import Comparison, Finding
 
 
-def markdown(comparison: Comparison) -> str:
-    """The comparison; what is the same or within noise is folded away."""
+def comparison_markdown(comparison: Comparison) -> str:
+    """Return the comparison, with what is the same or within noise folded away."""
     lines: list[str] = []
     for pairing in comparison.pairings:
-        lines += [f"## {cell(pairing.candidate)} against {cell(comparison.baseline)}", ""]
+        lines += [
+            f"## {markdown_cell(pairing.candidate)} against {markdown_cell(comparison.baseline)}",
+            "",
+        ]
         lines += [f"**{headline_of(pairing)}**", ""]
-        loud = [f for f in pairing.findings if f.word not in QUIET]
-        quiet = [f for f in pairing.findings if f.word in QUIET]
-        if loud:
-            lines += [*_rows(loud), ""]
-        if quiet:
-            lines += ["<details><summary>", f"{len(quiet)} same or within noise", "</summary>", ""]
-            lines += [*_rows(quiet), "", "</details>", ""]
+        changed = [f for f in pairing.findings if f.outcome not in UNCHANGED]
+        unchanged = [f for f in pairing.findings if f.outcome in UNCHANGED]
+        if changed:
+            lines += [*_rows(changed), ""]
+        if unchanged:
+            lines += [
+                "<details><summary>",
+                f"{len(unchanged)} same or within noise",
+                "</summary>",
+                "",
+            ]
+            lines += [*_rows(unchanged), "", "</details>", ""]
         if pairing.left_out:
-            lines += ["Left out:", "", *(f"- {cell(one)}" for one in pairing.left_out), ""]
-    return "\n".join([*lines, promise_of(comparison), ""])
+            lines += [
+                "Not compared:",
+                "",
+                *(f"- {markdown_cell(one)}" for one in pairing.left_out),
+                "",
+            ]
+    return "\n".join([*lines, error_rates_note(comparison), ""])
 
 
 def _rows(findings: list[Finding]) -> list[str]:
-    head = ["| | scenario | measure | baseline | now | shift | 95 % | p |", "|" + "---|" * 8]
+    head = ["| | scenario | measure | baseline | candidate | shift | 95 % | p |", "|" + "---|" * 8]
     return head + [
-        f"| {MARKS[f.word]} {f.word} | {cell(scenario_name(f))} | {cell(f.measure)} "
-        f"| {cell(values_of(f.baseline, f))} | {cell(values_of(f.candidate, f))} "
-        f"| {shift_of(f)} | {interval_of(f)} | {chance(f.adjusted)} |"
+        f"| {MARKS[f.outcome]} {f.outcome} "
+        f"| {markdown_cell(scenario_name(f))} | {markdown_cell(f.measure)} "
+        f"| {markdown_cell(values_of(f.baseline, f))} | {markdown_cell(values_of(f.candidate, f))} "
+        f"| {shift_of(f)} | {interval_of(f)} | {p_text(f.adjusted)} |"
         for f in findings
     ]

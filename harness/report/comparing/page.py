@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing else: no network, no script."""
+"""A comparison as one self-contained HTML file: no network, no script."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from harness.report.comparing.comparison_text import (
     MARKS,
     MEANINGS,
     TONES,
-    chance,
+    error_rates_note,
     headline_of,
     interval_of,
-    promise_of,
+    p_text,
     scenario_name,
     shift_of,
     values_of,
 )
-from harness.report.comparing.strip_plot import strip
+from harness.report.comparing.strip_plot import strip_plot
 from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Values
 
@@ -28,7 +28,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """The page as text; the same comparison gives the same bytes."""
+    """The page as text; the same comparison gives byte-identical text."""
     others = ", ".join(pairing.candidate for pairing in comparison.pairings)
     return (
         _environment()
@@ -36,7 +36,7 @@ def render_comparison(comparison: Comparison) -> str:
         .render(
             comparison=comparison,
             title=plain(f"{others} against {comparison.baseline}"),
-            promise=promise_of(comparison),
+            note=error_rates_note(comparison),
             style=Markup((_TEMPLATES / "comparison.css").read_text(encoding="utf-8")),
             marks=MARKS,
             tones=TONES,
@@ -47,8 +47,8 @@ def render_comparison(comparison: Comparison) -> str:
             missing=_missing,
             shift=shift_of,
             interval=interval_of,
-            chance=chance,
-            strip=strip,
+            p_text=p_text,
+            strip_plot=strip_plot,
         )
     )
 
@@ -71,5 +71,5 @@ def _environment() -> jinja2.Environment:
 
 
 def _finalize(value: object) -> object:
-    # What records hold was said by others: no control characters get into the page.
+    # Records are untrusted: no control characters get into the page.
     return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,4 +1,4 @@
-"""The trials of two sides as dots over one axis: a small picture beside a finding."""
+"""A strip plot: the trials of two sides as dots over one axis, beside a finding."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from html import escape
 
 from markupsafe import Markup
 
-from harness.report.comparing.comparison_text import amount, middle_of
+from harness.report.comparing.comparison_text import amount, centre_of
 from harness.results.comparison import Finding, Values
 
 _WIDTH, _HEIGHT, _MARGIN = 200, 46, 8
 
 
-def strip(finding: Finding, names: tuple[str, str]) -> Markup:
+def strip_plot(finding: Finding, names: tuple[str, str]) -> Markup:
     """An SVG of every trial: the baseline's above, the other's below, a bar amidst each."""
     both = (finding.baseline, finding.candidate)
-    low = min(values.least for values in both)
-    high = max(values.most for values in both)
+    low = min(values.min for values in both)
+    high = max(values.max for values in both)
     extent = (high - low) or 1.0
 
     def x(value: float) -> str:
         return f"{_MARGIN + (value - low) / extent * (_WIDTH - 2 * _MARGIN):.1f}"
 
-    words = "; ".join(
+    label = "; ".join(
         f"{name}: {', '.join(_value(v, c, finding) for v, c in _pairs(values))}"
         for name, values in zip(names, both, strict=True)
     )
@@ -35,13 +35,13 @@ def strip(finding: Finding, names: tuple[str, str]) -> Markup:
             else f'<circle cx="{x(v)}" cy="{y}" r="4"/>'
             for v, c in _pairs(values)
         )
-        middle = x(middle_of(values, finding))
+        middle = x(centre_of(values, finding))
         rows.append(
             f'<g class="side{row}">{dots}<path class="middle" d="M{middle} {y - 8}v16"/></g>'
         )
     return Markup(
         f'<svg class="strip" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'role="img" aria-label="{escape(words)}">{"".join(rows)}</svg>'
+        f'role="img" aria-label="{escape(label)}">{"".join(rows)}</svg>'
     )
 
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from harness.report.comparing.comparison_text import (
     MARKS,
     TONES,
+    error_rates_note,
     headline_of,
     interval_of,
-    promise_of,
     shift_of,
     values_of,
 )
@@ -22,51 +22,53 @@ from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow", "plain": "dim"}
-QUIET = frozenset({"same", "within noise"})
-"""Words that are counted, and shown only when asked for."""
+UNCHANGED = frozenset({"same", "within noise"})
+"""Outcomes that are counted, and listed only on request."""
 
 
-def table(comparison: Comparison, *, whole: bool = False) -> RenderableType:
-    """The comparison as something that rich prints; findings that say nothing new if ``whole``."""
+def comparison_table(comparison: Comparison, *, show_all: bool = False) -> RenderableType:
+    """Return the comparison for rich; with ``show_all`` unchanged measures are listed too."""
     parts: list[RenderableType] = []
     for pairing in comparison.pairings:
         title = f"{plain(pairing.candidate)} against {plain(comparison.baseline)}"
         parts.append(Text(title, style="bold"))
-        shown = [f for f in pairing.findings if whole or f.word not in QUIET]
-        for scenario, group in groupby(sorted(shown, key=_place), key=_place):
+        shown = [f for f in pairing.findings if show_all or f.outcome not in UNCHANGED]
+        for scenario, group in groupby(sorted(shown, key=_scenario_id), key=_scenario_id):
             parts += _scenario(scenario, list(group))
         parts += [Text(f"! {plain(sentence)}", style="yellow") for sentence in pairing.left_out]
         parts.append(Text(headline_of(pairing), style="bold"))
         hidden = len(pairing.findings) - len(shown)
         if hidden:
-            parts.append(Text(f"({hidden} same or within noise not shown; --all shows them)"))
+            parts.append(Text(f"({hidden} same or within noise; list them with --all)"))
         parts.append(Text(""))
-    parts.append(Text(promise_of(comparison), style="dim"))
+    parts.append(Text(error_rates_note(comparison), style="dim"))
     return Group(*parts)
 
 
-def _place(finding: Finding) -> str:
-    """Which scenario, with its file: two of one name are two."""
+def _scenario_id(finding: Finding) -> str:
+    """Return the scenario with its file, as two files may have a test of the same name."""
     name = plain(finding.scenario).rpartition("/")[2]
     return f"{name}, {plain(finding.engine)}" if finding.engine else name
 
 
 def _scenario(name: str, findings: list[Finding]) -> list[RenderableType]:
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title, ratio in (("measure", 4), ("baseline", 4), ("now", 4), ("shift, 95 %", 4)):
+    for title, ratio in (("measure", 4), ("baseline", 4), ("candidate", 4), ("shift, 95 %", 4)):
         shown.add_column(title, overflow="fold", ratio=ratio)
     for finding in findings:
-        style = _STYLES[TONES[finding.word]]
+        style = _STYLES[TONES[finding.outcome]]
         shown.add_row(
-            Text(f"{MARKS[finding.word]} {finding.word}\n{plain(finding.measure)}", style=style),
+            Text(
+                f"{MARKS[finding.outcome]} {finding.outcome}\n{plain(finding.measure)}", style=style
+            ),
             values_of(finding.baseline, finding),
             values_of(finding.candidate, finding),
             Text(f"{shift_of(finding)}\n{interval_of(finding)}", style=style),
         )
-    doubtful = [f for f in findings if f.word == "inconclusive"]
+    doubtful = [f for f in findings if f.outcome == "inconclusive"]
     return [
         Text(name, style="bold"),
         shown,
-        *(Text(f"? {plain(f.measure)}: {f.because}", style="yellow") for f in doubtful),
+        *(Text(f"? {plain(f.measure)}: {f.reason}", style="yellow") for f in doubtful),
         Text(""),
     ]

@@ -1,6 +1,6 @@
-"""What changed, ready to be posted to a webhook.
+"""The changes of a comparison as the JSON body of a webhook.
 
-``text`` is what Slack, Mattermost, Rocket.Chat and their like show; the rest is for programs.
+``text`` is what Slack, Mattermost, Rocket.Chat and similar programs show; the rest is for scripts.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from harness.report.comparing.comparison_text import MARKS, headline_of, sentenc
 from harness.results.comparison import Comparison
 
 CHANGED = ("regressed", "different", "improved")
-"""The words that say that something changed."""
+"""The outcomes that are changes."""
 
 _MOST_IN_TEXT = 10
 
 
-def what_changed(comparison: Comparison) -> dict[str, Any]:
-    """The changes of a comparison, as JSON can hold them."""
+def webhook_payload(comparison: Comparison) -> dict[str, Any]:
+    """Return the changes of a comparison as JSON values."""
     lines = []
     changes = []
     for pairing in comparison.pairings:
         lines.append(f"{pairing.candidate} against {comparison.baseline}: {headline_of(pairing)}")
-        found = [f for f in pairing.findings if f.word in CHANGED]
-        lines += [f"{MARKS[f.word]} {sentence_of(f)}" for f in found[:_MOST_IN_TEXT]]
+        found = [f for f in pairing.findings if f.outcome in CHANGED]
+        lines += [f"{MARKS[f.outcome]} {sentence_of(f)}" for f in found[:_MOST_IN_TEXT]]
         if len(found) > _MOST_IN_TEXT:
             lines.append(f"and {len(found) - _MOST_IN_TEXT} more")
         changes += [
@@ -33,7 +33,7 @@ def what_changed(comparison: Comparison) -> dict[str, Any]:
                 "engine": f.engine,
                 "measure": f.measure,
                 "unit": f.unit,
-                "word": f.word,
+                "outcome": f.outcome,
                 "shift": f.shift,
                 "low": f.low,
                 "high": f.high,

@@ -1,4 +1,4 @@
-"""What all charts share: colours by name, text made fit, and the frame around the panels."""
+"""The style of all charts: colours by name, safe text, and the layout around the panels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HATCHES: Mapping[str, str] = MappingProxyType(
         "unreachable": "|", "client": "+",
     }
 )  # fmt: skip
-"""Outcome to pattern: every outcome but ok has one, so that nothing is told by colour alone."""
+"""Outcome to pattern: every outcome but ok has one, so that nothing is shown by colour alone."""
 
 SERIES = tuple(f"$series-{n}" for n in range(1, 9))
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -42,12 +42,12 @@ class Figure:
 
 
 def fit(text: str, most: int | None = None) -> str:
-    """Text by others for Plotly, which reads tags in what it shows."""
+    """Return untrusted text for Plotly, which interprets tags."""
     return html.escape(plain(text, most), quote=False)
 
 
 def axis(**more: Any) -> Json:
-    """An axis in the house's style."""
+    """Return an axis in the common style."""
     return {
         "showline": False, "zeroline": False, "gridcolor": "$grid", "gridwidth": 1,
         "tickfont": {"size": SMALL, "color": "$muted"}, "fixedrange": True, "automargin": False,
@@ -67,7 +67,7 @@ def frame(height: int, **more: Any) -> Json:
     }  # fmt: skip
 
 
-def words_at(x: float, y: float, text: str, **more: Any) -> Json:
+def text_at(x: float, y: float, text: str, **more: Any) -> Json:
     """Text on the paper, ``x`` and ``y`` in shares of the panels' area."""
     return {
         "x": x, "y": y, "xref": "paper", "yref": "paper", "text": text, "showarrow": False,

@@ -1,4 +1,4 @@
-"""How one measure came out by engine: every trial a point, a box where there are enough."""
+"""One measure by engine: a point for every trial, and a box where there are enough."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.figures.chart_style import SMALL, Figure, Json, axis, fit, frame, words_at
+from harness.report.figures.chart_style import SMALL, Figure, Json, axis, fit, frame, text_at
 
 _ROW = 34
 _MARGINS = (14, 40)
@@ -16,12 +16,12 @@ _LOG_BEYOND = 200.0
 
 @dataclass(frozen=True)
 class Point:
-    """One trial's value: ``kind`` good, bad or unknown; ``words`` say which; ``href`` its page."""
+    """One trial's value: ``kind`` good, bad or unknown; ``text`` say which; ``href`` its page."""
 
     value: float
     kind: str
     censored: bool
-    words: str
+    text: str
     href: str
 
 
@@ -69,7 +69,7 @@ def spread_figure(
                     "color": colour, "size": 8, "opacity": 0.85,
                     "line": {"width": 0.7, "color": "$paper"},
                 },
-                "customdata": [[fit(p.words), p.href] for *_, p in chosen],
+                "customdata": [[fit(p.text), p.href] for *_, p in chosen],
                 "hovertemplate": "%{customdata[0]}<extra></extra>",
             }
         )  # fmt: skip
@@ -96,7 +96,7 @@ def spread_figure(
         for limit, _ in limits
     ]  # fmt: skip
     layout["annotations"] = [
-        words_at(
+        text_at(
             math.log10(limit) if wide else limit, 1, fit(f"{sign} {limit:g}"), xref="x",
             xanchor="center", font={"size": SMALL, "color": "$no-leader"}, yshift=-2,
         )

@@ -23,12 +23,12 @@ from harness.report.figures.chart_style import (
     axis,
     fit,
     frame,
-    words_at,
+    text_at,
 )
 from harness.report.formatting import duration, number
-from harness.report.lanes import Lane
-from harness.report.latency_heatmap import heat_of
+from harness.report.latency_heatmap import latency_heatmap
 from harness.report.timeline_data import FaultWindow, Span, Timeline
+from harness.report.tracks import TimelineTrack
 
 _HEAD = 26  # pixels above each panel, for its title and legend
 _LOAD, _LATENCY, _LINES = 120, 120, 96
@@ -62,8 +62,8 @@ class _Drawing:
         self.figure.data.append(trace)
 
 
-def timeline_figure(timeline: Timeline, lanes: Sequence[Lane] = ()) -> Figure:
-    """The chart of ``timeline``, with ``lanes`` below."""
+def timeline_figure(timeline: Timeline, tracks: Sequence[TimelineTrack] = ()) -> Figure:
+    """The chart of ``timeline``, with ``tracks`` below."""
     drawing = _Drawing(timeline)
     if timeline.faults:
         _faults(drawing)
@@ -72,9 +72,9 @@ def timeline_figure(timeline: Timeline, lanes: Sequence[Lane] = ()) -> Figure:
         _latency(drawing)
     if timeline.members or timeline.leaders:
         _members(drawing)
-    for lane in lanes:
-        draw = _lines if lane.lines else _bands if lane.bands else _dots
-        draw(drawing, lane)
+    for track in tracks:
+        draw = _lines if track.lines else _bands if track.bands else _dots
+        draw(drawing, track)
     _lay_out(drawing)
     return drawing.figure
 
@@ -101,7 +101,7 @@ def _lay_out(drawing: _Drawing) -> None:
         text = f"<b>{fit(title, 60)}</b>" + (
             f'<span style="font-size:{SMALL}px">  {fit(note, 80)}</span>' if note else ""
         )
-        annotations.append(words_at(0, domain[1], text, xshift=6 - LEFT, yshift=3))
+        annotations.append(text_at(0, domain[1], text, xshift=6 - LEFT, yshift=3))
         layout[f"legend{name[1:]}"] = {
             "orientation": "h", "x": 1, "xanchor": "right", "y": domain[1], "yanchor": "bottom",
             "font": {"size": SMALL, "color": "$ink"}, "itemclick": False,
@@ -150,7 +150,7 @@ def _faults(drawing: _Drawing) -> None:
         "Faults", "", _ROW * len(faults),
         range=[len(faults), 0], showticklabels=False, showgrid=False,
     )  # fmt: skip
-    words = [
+    texts = [
         f"{f.label}, {duration(f.end - f.start)}{'' if f.healed else ', not healed'}"
         for f in faults
     ]
@@ -158,18 +158,18 @@ def _faults(drawing: _Drawing) -> None:
         type="bar", orientation="h", yaxis=y, name="faults", showlegend=False,
         base=[f.start for f in faults], x=[round(f.end - f.start, 3) for f in faults],
         y=[n + 0.5 for n in range(len(faults))], width=0.8,
-        text=[fit(w, 90) for w in words], textposition="auto", insidetextanchor="start",
+        text=[fit(w, 90) for w in texts], textposition="auto", insidetextanchor="start",
         textangle=0, constraintext="none", cliponaxis=True,
         insidetextfont={"color": "$fault-ink", "size": SMALL},
         outsidetextfont={"color": "$ink", "size": SMALL},
         marker={"color": "$fault"},
-        customdata=[_fault_words(f) for f in faults],
+        customdata=[_fault_text(f) for f in faults],
         hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
 
 
-def _fault_words(fault: FaultWindow) -> str:
-    proof = "no evidence" if fault.proven is None else f"proven at {fault.proven:.1f} s"
+def _fault_text(fault: FaultWindow) -> str:
+    proof = "no evidence" if fault.proven is None else f"took effect by {fault.proven:.1f} s"
     end = f"healed at {fault.end:.1f} s" if fault.healed else "not healed"
     return f"{fit(fault.label)}<br>injected at {fault.start:.1f} s, {proof}, {end}"
 
@@ -183,7 +183,7 @@ def _load(drawing: _Drawing) -> None:
     )
     legend = drawing.legend()
     middle = [round(b.start + timeline.width / 2, 3) for b in timeline.bins]
-    said = [
+    hover = [
         f"{b.start:g} to {b.start + timeline.width:g} s<br>"
         + "<br>".join(f"{o}: {b.counts[o]:,}" for o in timeline.outcomes if b.counts.get(o))
         for b in timeline.bins
@@ -201,13 +201,13 @@ def _load(drawing: _Drawing) -> None:
             x=[middle[n] for n in shown],
             y=[round(timeline.bins[n].counts[outcome] / timeline.width, 4) for n in shown],
             width=round(timeline.width * 0.94, 3), marker=marker,
-            customdata=[said[n] for n in shown], hovertemplate="%{customdata}<extra></extra>",
+            customdata=[hover[n] for n in shown], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
 
 
 def _latency(drawing: _Drawing) -> None:
     timeline = drawing.timeline
-    heat = heat_of(timeline.requests, [b.start for b in timeline.bins], timeline.width)
+    heat = latency_heatmap(timeline.requests, [b.start for b in timeline.bins], timeline.width)
     low, high = heat.lengths[0], heat.lengths[-1]
     ticks = [t for t in (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100) if low <= t <= high]
     y = drawing.panel(
@@ -220,7 +220,7 @@ def _latency(drawing: _Drawing) -> None:
     drawing.add(
         type="heatmap", yaxis=y, name="requests", showscale=False, showlegend=False,
         x=list(heat.times), y=list(heat.lengths),
-        # Roots, for a single odd request is to be seen beside hundreds.
+        # Square roots, so that a single slow request is visible beside hundreds.
         z=[[round(n ** 0.5, 2) if n else None for n in row] for row in heat.counts],
         zmin=0, zmax=round(max(heat.most, 1) ** 0.5, 2),
         colorscale=[[0, "$heat-1"], [0.35, "$heat-2"], [0.7, "$heat-3"], [1, "$heat-4"]],
@@ -263,47 +263,47 @@ def _members(drawing: _Drawing) -> None:
     rows: dict[str, list[tuple[Span, str, str]]] = {}
     if timeline.leaders:
         rows["leader"] = [
-            (s, _leader_kind(s, lightly=n % 2 == 1), _leader_words(s))
+            (s, _leader_kind(s, lightly=n % 2 == 1), _leader_text(s))
             for n, s in enumerate(timeline.leaders)
         ]
-    calm = "state" if timeline.watched else "unwatched"
+    calm = "state" if timeline.watched else "not-observed"
     for name, states in timeline.members.items():
         row = [(s, calm if s.label == "ready" else "bad", f"{name} is {s.label}") for s in states]
         led = [s for s in timeline.leaders if s.label == name and not s.under_fault]
         rows[name] = [*row, *((s, "leads", f"{name} leads") for s in led)]
-    note = "as the swarm saw them" if timeline.watched else "members' states were not watched"
+    note = "as the swarm sees them" if timeline.watched else "states were not observed"
     _rows_of_bars(drawing, "Leader and members", note, rows)
 
 
 def _leader_kind(span: Span, *, lightly: bool) -> str:
     if not span.label or span.under_fault:
-        return "nobody"
+        return "no-leader"
     return "leader-light" if lightly else "leader"
 
 
-def _leader_words(span: Span) -> str:
+def _leader_text(span: Span) -> str:
     if not span.label:
-        return "nobody leads"
-    return f"{span.label} named, under fault" if span.under_fault else span.label
+        return "no leader"
+    return f"{span.label} listed, under a fault" if span.under_fault else span.label
 
 
-def _bands(drawing: _Drawing, lane: Lane) -> None:
+def _bands(drawing: _Drawing, track: TimelineTrack) -> None:
     rows = {
         label or "all": [
             (s, "state" if s.label.lower() in _GOOD_STATES else "bad", s.label) for s in spans
         ]
-        for label, spans in lane.bands.items()
+        for label, spans in track.bands.items()
     }
-    _rows_of_bars(drawing, lane.title, _note(lane), rows)
+    _rows_of_bars(drawing, track.title, _note(track), rows)
 
 
 #: Kind of bar: colour, height, pattern, colour of the text in it.
 _BARS: Mapping[str, tuple[str, float, str, str]] = {
     "leader": ("$leader", 0.82, "", "$leader-ink"),
     "leader-light": ("$leader-light", 0.82, "", "$leader-ink"),
-    "nobody": ("$no-leader", 0.82, "/", "$ink"),
+    "no-leader": ("$no-leader", 0.82, "/", "$ink"),
     "state": ("$ready", 0.14, "", ""),
-    "unwatched": ("$grid", 0.14, "", ""),
+    "not-observed": ("$grid", 0.14, "", ""),
     "leads": ("$leader", 0.46, "", ""),
     "bad": ("$down", 0.72, "x", "$ink"),
 }
@@ -321,9 +321,9 @@ def _rows_of_bars(
     )  # fmt: skip
     for kind, (colour, height, pattern, ink) in _BARS.items():
         bars = [
-            (place, span, words)
+            (place, span, text)
             for place, name in enumerate(names)
-            for span, of_kind, words in rows[name]
+            for span, of_kind, text in rows[name]
             if of_kind == kind and span.end > drawing.timeline.start
         ]
         if not bars:
@@ -342,30 +342,30 @@ def _rows_of_bars(
             x=[round(span.end - at, 3) for at, (_, span, _) in zip(starts, bars, strict=True)],
             y=[place + 0.5 for place, _, _ in bars],
             marker=marker,
-            text=[fit(words, 40) if ink else "" for _, _, words in bars],
+            text=[fit(text, 40) if ink else "" for _, _, text in bars],
             textposition="inside", insidetextanchor="middle", textangle=0,
             insidetextfont={"color": ink or "$ink", "size": SMALL},
             customdata=[
-                f"{fit(words, 80)}<br>{span.start:.1f} to {span.end:.1f} s "
+                f"{fit(text, 80)}<br>{span.start:.1f} to {span.end:.1f} s "
                 f"({duration(span.seconds)})"
-                for _, span, words in bars
+                for _, span, text in bars
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
 
 
-def _lines(drawing: _Drawing, lane: Lane) -> None:
-    unit = {"": "", "1": ""}.get(lane.unit, lane.unit)
+def _lines(drawing: _Drawing, track: TimelineTrack) -> None:
+    unit = {"": "", "1": ""}.get(track.unit, track.unit)
     y = drawing.panel(
-        lane.title, ", ".join(w for w in (unit, _note(lane)) if w), _LINES, nticks=5,
-        rangemode="tozero" if lane.from_zero else "normal",
+        track.title, ", ".join(w for w in (unit, _note(track)) if w), _LINES, nticks=5,
+        rangemode="tozero" if track.from_zero else "normal",
     )  # fmt: skip
     legend = drawing.legend()
-    few = len(lane.lines) <= 6
-    for place, line in enumerate(lane.lines):
+    few = len(track.lines) <= 6
+    for place, line in enumerate(track.lines):
         drawing.add(
             type="scatter", mode="lines", yaxis=y, legend=legend, name=fit(line.label, 24) or "all",
-            showlegend=few and len(lane.lines) > 1,
+            showlegend=few and len(track.lines) > 1,
             x=[round(t, 2) for t in line.times], y=_rounded(line.values), connectgaps=False,
             line={"width": 1.5, "color": SERIES[place % len(SERIES)],
                   "dash": DASHES[place % len(DASHES)], "shape": "hv" if line.steps else "linear"},
@@ -374,16 +374,16 @@ def _lines(drawing: _Drawing, lane: Lane) -> None:
         )  # fmt: skip
 
 
-def _dots(drawing: _Drawing, lane: Lane) -> None:
-    names = list(lane.dots)
+def _dots(drawing: _Drawing, track: TimelineTrack) -> None:
+    names = list(track.dots)
     y = drawing.panel(
-        lane.title, _note(lane), _ROW * len(names),
+        track.title, _note(track), _ROW * len(names),
         range=[len(names), 0], showgrid=False,
         tickvals=[n + 0.5 for n in range(len(names))], ticktext=[fit(n, 18) for n in names],
         tickfont={"size": SMALL, "color": "$ink"},
     )  # fmt: skip
     for place, name in enumerate(names):
-        times = lane.dots[name][:: -(-len(lane.dots[name]) // _MOST_FAILURES)]
+        times = track.dots[name][:: -(-len(track.dots[name]) // _MOST_FAILURES)]
         drawing.add(
             type="scatter", mode="markers", yaxis=y, name=fit(name), showlegend=False,
             x=[round(t, 2) for t in times], y=[place + 0.5] * len(times),
@@ -393,9 +393,9 @@ def _dots(drawing: _Drawing, lane: Lane) -> None:
         )  # fmt: skip
 
 
-def _note(lane: Lane) -> str:
-    left = f"{number(lane.left_out)} more not drawn" if lane.left_out else ""
-    return "; ".join(part for part in (lane.note, left) if part)
+def _note(track: TimelineTrack) -> str:
+    left = f"{number(track.left_out)} more not drawn" if track.left_out else ""
+    return "; ".join(part for part in (track.note, left) if part)
 
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:

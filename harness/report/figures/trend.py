@@ -1,4 +1,4 @@
-"""How one measure went from run to run: a line for each engine, and where it changed."""
+"""One measure from run to run: a line for each engine, and where it changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.report.figures.chart_style import (
     axis,
     fit,
     frame,
-    words_at,
+    text_at,
 )
 
 _HEIGHT = 230
@@ -25,7 +25,7 @@ _HEIGHT = 230
 class Step:
     """One run's trials of a measure on an engine: their median, least and greatest value.
 
-    ``version``: which it was, where the engine was asked for by another name.
+    ``version``: which it was, if the engine was requested by another name.
     """
 
     run: str
@@ -44,7 +44,7 @@ def trend_figure(
     limits: Sequence[tuple[float, str]] = (),
     changes: Sequence[tuple[str, str]] = (),
 ) -> Figure:
-    """``lines`` by engine, over runs in order of time; ``changes`` are runs and words on them."""
+    """``lines`` by engine, over runs in order of time; ``changes`` are runs with their labels."""
     runs = sorted({(s.when, s.run) for _, steps in lines for s in steps})
     place = {run: n for n, (_, run) in enumerate(runs)}
     data: list[Json] = []
@@ -101,9 +101,9 @@ def trend_figure(
         if run in place
     ]  # fmt: skip
     layout["annotations"] = [
-        words_at(place[run] - 0.5, 1, fit(words), xref="x", yanchor="top", xshift=3,
+        text_at(place[run] - 0.5, 1, fit(label), xref="x", yanchor="top", xshift=3,
                  font={"size": SMALL, "color": "$bad"})
-        for run, words in changes
+        for run, label in changes
         if run in place
     ]  # fmt: skip
     return Figure(data, layout, _HEIGHT)

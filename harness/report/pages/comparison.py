@@ -1,4 +1,4 @@
-"""The comparison: engines of a run, or runs, held against the first of them, measure by measure."""
+"""The comparison page: runs, or the engines of a run, compared measure by measure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harness.report.comparing.comparison_text import (
     MEANINGS,
     TONES,
     amount,
+    error_rates_note,
     headline_of,
     interval_of,
-    promise_of,
     scenario_name,
     shift_of,
     values_of,
 )
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.pages.page_frame import Place, render
-from harness.report.site_model import Found
+from harness.report.pages.page_frame import PageFrame, render
+from harness.report.site_model import SiteModel
 from harness.results import Run
 from harness.results.comparison import Comparison, Finding, Pairing, Values, compare
 from harness.results.comparison_sides import sides_by_engine, sides_by_run
@@ -34,13 +34,13 @@ _MOST_CHARTS = 24
 class Bar:
     """A shift with its interval on a scale of its own, in shares of the bar's length.
 
-    ``quiet`` is what does not count. ``open``: nothing bounds one of the ends.
+    ``floor`` is the noise floor. ``open``: one end is unbounded.
     """
 
     shift: float
     low: float
     high: float
-    quiet: tuple[float, float]
+    floor: tuple[float, float]
     open: bool
 
 
@@ -75,9 +75,9 @@ class Section:
 
 
 def comparisons_of(runs: Sequence[Run]) -> list[Comparison]:
-    """What can be compared in ``runs``: each other, or the engines within them; none of one.
+    """Compare ``runs`` with each other, and the engines within them, as far as there are several.
 
-    Of many runs the first is held against the last few.
+    Of many runs the first is compared with the last few.
     """
     made = []
     sides = sides_by_run(runs)
@@ -92,14 +92,14 @@ def comparisons_of(runs: Sequence[Run]) -> list[Comparison]:
     return made
 
 
-def comparison_page(found: Found, comparisons: Sequence[Comparison], place: Place) -> str:
+def comparison_page(model: SiteModel, comparisons: Sequence[Comparison], frame: PageFrame) -> str:
     """The page as text."""
     return render(
         "comparison.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
-            "parts": [(c, promise_of(c), _sections(c)) for c in comparisons],
+            "parts": [(c, error_rates_note(c), _sections(c)) for c in comparisons],
             "meanings": MEANINGS,
             "marks": MARKS,
         },
@@ -112,7 +112,7 @@ def _sections(comparison: Comparison) -> tuple[Section, ...]:
     for pairing in comparison.pairings:
         rows = []
         for finding in pairing.findings:
-            drawn = left > 0 and finding.word in {"regressed", "improved", "different"}
+            drawn = left > 0 and finding.outcome in {"regressed", "improved", "different"}
             left -= drawn
             rows.append(_row(comparison, pairing, finding, drawn=drawn))
         sections.append(Section(pairing, headline_of(pairing), tuple(rows)))
@@ -131,10 +131,10 @@ def _row(comparison: Comparison, pairing: Pairing, finding: Finding, *, drawn: b
     return Row(
         finding=finding,
         scenario=scenario_name(finding),
-        tone=TONES[finding.word],
-        mark=MARKS[finding.word],
-        baseline=_told(finding.baseline, finding),
-        candidate=_told(finding.candidate, finding),
+        tone=TONES[finding.outcome],
+        mark=MARKS[finding.outcome],
+        baseline=_side_text(finding.baseline, finding),
+        candidate=_side_text(finding.candidate, finding),
         shift=shift_of(finding),
         interval=interval_of(finding),
         bar=_bar(finding),
@@ -142,7 +142,7 @@ def _row(comparison: Comparison, pairing: Pairing, finding: Finding, *, drawn: b
     )
 
 
-def _told(values: Values, finding: Finding) -> str:
+def _side_text(values: Values, finding: Finding) -> str:
     missing = f", {values.missing} without a value" if values.missing else ""
     return f"{values_of(values, finding)}, {len(values.values)} trials{missing}"
 
@@ -158,13 +158,13 @@ def _bar(finding: Finding) -> Bar:
     ends = [abs(end) for end in (finding.low, finding.high) if end is not None]
     reach = max([abs(finding.shift), finding.floor, *ends], default=0.0) * 1.15 or 1.0
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return round(0.5 + value / reach / 2, 4)
 
     return Bar(
-        shift=place(finding.shift),
-        low=0.0 if finding.low is None else place(finding.low),
-        high=1.0 if finding.high is None else place(finding.high),
-        quiet=(place(-finding.floor), place(finding.floor)),
+        shift=position(finding.shift),
+        low=0.0 if finding.low is None else position(finding.low),
+        high=1.0 if finding.high is None else position(finding.high),
+        floor=(position(-finding.floor), position(finding.floor)),
         open=finding.low is None or finding.high is None,
     )

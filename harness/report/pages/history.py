@@ -1,4 +1,4 @@
-"""The history: every measure from run to run, by engine, and from which run on it changed."""
+"""The history page: every measure from run to run, by engine, and where it changed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from harness.report.figures import Figure, trend_figure
 from harness.report.figures.trend import Step
 from harness.report.formatting import SIGNS, quantity
-from harness.report.overview import Outcome, outcome_of, parameters_of, title_of, version_key
-from harness.report.pages.page_frame import Place, render
-from harness.report.site_model import Entry, Found, Scenario
-from harness.results.history import Series, Turn, history_of
+from harness.report.overview import Outcome, outcome_of, parameters_of, title_of
+from harness.report.pages.page_frame import PageFrame, render
+from harness.report.site_model import Entry, Scenario, SiteModel
+from harness.results.history import ChangePoint, Series, history_of
 from harness.results.statistics.changes import LEAST
+from harness.results.versions import by_version
 from harness.trial import Measure
 
 
 @dataclass(frozen=True)
 class Trend:
-    """One measure of one scenario over the runs, a line for each engine that was asked for.
+    """One measure of one scenario over the runs, a line for each requested engine.
 
-    ``where`` is the rest of what has to be equal: topology, lab, clock.
+    ``where`` is the rest of the setting: topology, lab, clock.
     """
 
     scenario: Scenario
@@ -28,13 +29,13 @@ class Trend:
     where: str
     name: str
     figure: Figure
-    turns: tuple[str, ...]
-    words: str
+    changes: tuple[str, ...]
+    summary: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """How a scenario came out, run by run, on one engine."""
+    """The outcomes of a scenario on one engine, run by run."""
 
     title: str
     parameters: str
@@ -43,28 +44,28 @@ class Line:
     outcomes: tuple[Outcome | None, ...]
 
 
-def history_page(found: Found, place: Place) -> str:
+def history_page(model: SiteModel, frame: PageFrame) -> str:
     """The page as text."""
     grouped: dict[tuple[str, str, str, str, str], list[Series]] = {}
-    for series in history_of(found.runs):
+    for series in history_of(model.runs):
         key = (series.scenario, series.topology, series.lab, series.clock, series.measure)
         grouped.setdefault(key, []).append(series)
-    scenarios = {s.scenario: s for s in found.scenarios if not s.control}
+    scenarios = {s.scenario: s for s in model.scenarios if not s.control}
     trends = [_trend(scenarios[key[0]], of_it) for key, of_it in grouped.items()]
     return render(
         "history.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
-            "trends": sorted(trends, key=lambda t: not t.turns),
-            "turned": sum(bool(t.turns) for t in trends),
-            "lines": [line for s in found.scenarios for line in _lines(found, s)],
+            "trends": sorted(trends, key=lambda t: not t.changes),
+            "changed": sum(bool(t.changes) for t in trends),
+            "lines": [line for s in model.scenarios for line in _lines(model, s)],
             "least": 2 * LEAST,
         },
     )
 
 
-def _lines(found: Found, scenario: Scenario) -> list[Line]:
+def _lines(model: SiteModel, scenario: Scenario) -> list[Line]:
     made = []
     for engine, entries in _by_engine(scenario.entries):
         by_run: dict[str, list[Outcome]] = {}
@@ -76,7 +77,7 @@ def _lines(found: Found, scenario: Scenario) -> list[Line]:
                 parameters_of(scenario.scenario),
                 scenario.page,
                 engine,
-                tuple(_worst(by_run.get(str(run.folder), [])) for run in found.runs),
+                tuple(_worst(by_run.get(str(run.folder), [])) for run in model.runs),
             )
         )
     return made
@@ -91,7 +92,7 @@ def _by_engine(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
     grouped: dict[str, list[Entry]] = {}
     for entry in entries:
         grouped.setdefault(entry.trial.record.inputs.engine.version, []).append(entry)
-    return sorted(grouped.items(), key=lambda g: version_key(g[0]))
+    return sorted(grouped.items(), key=lambda g: by_version(g[0]))
 
 
 def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
@@ -101,7 +102,7 @@ def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
     ]
     like = measures[0]
     limits = dict.fromkeys((m.bound.limit, SIGNS[m.bound.op]) for m in measures if m.bound)
-    ordered = sorted(of_it, key=lambda s: version_key(s.engine))
+    ordered = sorted(of_it, key=lambda s: by_version(s.engine))
     figure = trend_figure(
         [(s.engine, [_step(s, n, scenario) for n in range(len(s.points))]) for s in ordered],
         unit=first.unit,
@@ -114,17 +115,17 @@ def _trend(scenario: Scenario, of_it: Sequence[Series]) -> Trend:
         where=f"{first.topology}, {first.lab}, {first.clock} time",
         name=first.measure,
         figure=figure,
-        turns=tuple(_turn(s, t, like) for s in ordered for t in s.turns),
-        words=_words(ordered, like),
+        changes=tuple(_change_text(s, c, like) for s in ordered for c in s.changes),
+        summary=_summary(ordered, like),
     )
 
 
 def _places(ordered: Sequence[Series]) -> list[tuple[str, str]]:
-    """The runs at which anything changed, each once, with the engines that did."""
+    """Return the runs at which any engine changed, with those engines."""
     engines: dict[str, list[str]] = {}
     for series in ordered:
-        for turn in series.turns:
-            engines.setdefault(turn.run, []).append(series.engine)
+        for change in series.changes:
+            engines.setdefault(change.run, []).append(series.engine)
     return [(run, ", ".join(names)) for run, names in engines.items()]
 
 
@@ -144,19 +145,20 @@ def _step(series: Series, number: int, scenario: Scenario) -> Step:
     )
 
 
-def _turn(series: Series, turn: Turn, like: Measure) -> str:
+def _change_text(series: Series, change: ChangePoint, like: Measure) -> str:
     engines = (
-        f", engine {turn.engine_before} before, {turn.engine} after"
-        if turn.engine != turn.engine_before
+        f", engine {change.engine_before} before, {change.engine} after"
+        if change.engine != change.engine_before
         else ""
     )
     return (
-        f"{series.engine} {turn.word} from run {turn.run} on: {quantity(turn.after, like)} instead "
-        f"of {quantity(turn.before, like)} (p = {turn.p:.2g}{engines})"
+        f"{series.engine} {change.outcome} from run {change.run} on: "
+        f"{quantity(change.after, like)} after "
+        f"{quantity(change.before, like)} (p = {change.p:.2g}{engines})"
     )
 
 
-def _words(ordered: Sequence[Series], like: Measure) -> str:
+def _summary(ordered: Sequence[Series], like: Measure) -> str:
     parts = [
         f"{s.engine}: {len(s.points)} runs, first {quantity(s.points[0].value, like)}, "
         f"last {quantity(s.points[-1].value, like)}"

@@ -1,32 +1,32 @@
-"""The live page: the trial that is going on now, and how the run stands."""
+"""The live page: the trial that is running on now, and how the run stands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.jinja_env import environment
-from harness.report.live import Underway
+from harness.report.jinja_env import jinja_env
+from harness.report.live import RunningTrial
 from harness.report.overview import headline_of
-from harness.report.pages.page_frame import Place, render
+from harness.report.pages.page_frame import PageFrame, render
 from harness.report.pages.trial import content_of
-from harness.report.site_model import Found
+from harness.report.site_model import SiteModel
 
 
-def live_page(found: Found, going: Sequence[Underway], place: Place) -> str:
+def live_page(model: SiteModel, running: Sequence[RunningTrial], frame: PageFrame) -> str:
     """The page as text."""
-    return render("live.html.j2", place, found, {"now": live_part(found, going)})
+    return render("live.html.j2", frame, model, {"now": live_part(model, running)})
 
 
-def live_part(found: Found, going: Sequence[Underway]) -> str:
+def live_part(model: SiteModel, running: Sequence[RunningTrial]) -> str:
     """The part of it that changes, as text."""
-    done = found.trials
+    done = model.trials
     return (
-        environment()
+        jinja_env()
         .get_template("live-part.html.j2")
         .render(
-            found=found,
+            model=model,
             headline=headline_of(done) if done else "No trial has finished yet",
-            going=[(u, content_of(found.runs[0], u.trial)) for u in going],
-            done=list(reversed(found.entries))[:10],
+            running=[(u, content_of(model.runs[0], u.trial)) for u in running],
+            done=list(reversed(model.entries))[:10],
         )
     )

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from harness.report.overview import distinct, headline_of, matrix_of, outcome_of, title_of
-from harness.report.pages.page_frame import Place, render
-from harness.report.site_model import Entry, Found
+from harness.report.pages.page_frame import PageFrame, render
+from harness.report.site_model import Entry, SiteModel
 from harness.results.versions import by_version
 
 
-def overview_page(found: Found, place: Place) -> str:
+def overview_page(model: SiteModel, frame: PageFrame) -> str:
     """The page as text."""
-    trials = found.trials
+    trials = model.trials
     inputs = [t.record.inputs for t in trials]
     engines = sorted({i.engine.version for i in inputs}, key=by_version)
     tones = [outcome_of(t).tone for t in trials]
     return render(
         "overview.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
-            "headline": headline_of(trials, len(found.lost)),
+            "headline": headline_of(trials, len(model.unreadable)),
             "tones": {tone: tones.count(tone) for tone in ("good", "bad", "unknown")},
             "facts": {
                 "Engines": distinct(engines),
@@ -30,8 +30,8 @@ def overview_page(found: Found, place: Place) -> str:
                 "Seeds": distinct(map(str, sorted({i.seed for i in inputs}))),
             },
             "matrix": matrix_of(trials),
-            "scenario_pages": {(s.scenario, s.control): s.page for s in found.scenarios},
-            "rows": [_row(entry) for entry in found.entries],
+            "scenario_pages": {(s.scenario, s.control): s.page for s in model.scenarios},
+            "rows": [_row(entry) for entry in model.entries],
         },
     )
 

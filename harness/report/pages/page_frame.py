@@ -1,4 +1,4 @@
-"""What every page is given: where it stands, and what stands beside it."""
+"""The frame of every page: its navigation and shared files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.report import page_names
 from harness.report.assets import LIVE, SCRIPT, STYLE, library_name, text_of
-from harness.report.jinja_env import environment
-from harness.report.site_model import Found
+from harness.report.jinja_env import jinja_env
+from harness.report.page_names import COMPARISON, HISTORY, INDEX, PAGES
+from harness.report.site_model import SiteModel
 
 #: Only what lies beside the page, by file or by the server that sent it; nothing from elsewhere.
 POLICY = (
@@ -21,11 +21,11 @@ POLICY = (
 
 
 @dataclass(frozen=True)
-class Place:
-    """How to get from a page to the others.
+class PageFrame:
+    """The links from a page to the others.
 
     ``top``: the page is the site's index. ``comparison`` and ``history``: there are such pages.
-    ``served``: a server sent it, and ``store`` is the way to its list of runs.
+    ``served``: a server sent it, and ``run_list`` is the way to its list of runs.
     """
 
     top: bool
@@ -33,17 +33,17 @@ class Place:
     history: bool = False
     served: bool = False
     live: bool = False
-    store: str = ""
+    run_list: str = ""
 
     @property
     def home(self) -> str:
         """The way to the index."""
-        return page_names.INDEX if self.top else f"../{page_names.INDEX}"
+        return INDEX if self.top else f"../{INDEX}"
 
     @property
     def to(self) -> str:
         """What to put before a page's name."""
-        return f"{page_names.PAGES}/" if self.top else ""
+        return f"{PAGES}/" if self.top else ""
 
     @property
     def assets(self) -> str:
@@ -57,17 +57,17 @@ class Place:
         return POLICY.format(connect=mine, form=mine)
 
 
-def render(template: str, place: Place, found: Found, context: Mapping[str, Any]) -> str:
+def render(template: str, frame: PageFrame, model: SiteModel, context: Mapping[str, Any]) -> str:
     """A page as text."""
     return (
-        environment()
+        jinja_env()
         .get_template(template)
         .render(
-            place=place,
-            found=found,
-            comparison_page=page_names.COMPARISON,
-            history_page=page_names.HISTORY,
-            inline_style=Markup(text_of(STYLE)) if place.top else None,
+            frame=frame,
+            model=model,
+            comparison_page=COMPARISON,
+            history_page=HISTORY,
+            inline_style=Markup(text_of(STYLE)) if frame.top else None,
             style=STYLE,
             script=SCRIPT,
             live_script=LIVE,

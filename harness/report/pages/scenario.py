@@ -9,11 +9,12 @@ from statistics import median
 
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.formatting import SIGNS, quantity, standing_of, value_of
-from harness.report.overview import headline_of, outcome_of, title_of, version_key
-from harness.report.pages.page_frame import Place, render
+from harness.report.formatting import SIGNS, limit_text, quantity, standing_of, value_of
+from harness.report.overview import headline_of, outcome_of, title_of
+from harness.report.pages.page_frame import PageFrame, render
 from harness.report.sanitize import plain
-from harness.report.site_model import Entry, Found, Scenario
+from harness.report.site_model import Entry, Scenario, SiteModel
+from harness.results.versions import by_version
 from harness.trial import Bound, Measure
 
 _KINDS = {"holds": "good", "broken": "bad"}
@@ -21,7 +22,7 @@ _KINDS = {"holds": "good", "broken": "bad"}
 
 @dataclass(frozen=True)
 class Expectation:
-    """A bound that trials were held against; ``source`` is where its number comes from."""
+    """A bound of a measure, and how many trials kept it; ``source`` explains the number."""
 
     measure: str
     bound: str
@@ -52,18 +53,18 @@ class Spread:
     better: str
     figure: Figure | None
     groups: tuple[Group, ...]
-    words: str
+    summary: str
 
 
-def scenario_page(found: Found, scenario: Scenario, place: Place) -> str:
+def scenario_page(model: SiteModel, scenario: Scenario, frame: PageFrame) -> str:
     """The page as text."""
     first = scenario.entries[0].trial
     about = next((e.trial.record.about for e in scenario.entries if e.trial.record.about), "")
     threads = dict.fromkeys(t for e in scenario.entries for t in e.trial.record.upstream)
     return render(
         "scenario.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
             "scenario": scenario,
             "title": title_of(first),
@@ -99,7 +100,7 @@ def _expectations(entries: Sequence[Entry]) -> list[Expectation]:
     return [
         Expectation(
             name,
-            f"{SIGNS[bound.op]} {quantity(bound.limit, measures[0])}",
+            limit_text(bound, measures[0]),
             bound.source,
             sum(m.ok is True for m in measures),
             sum(m.ok is False for m in measures),
@@ -112,7 +113,7 @@ def _expectations(entries: Sequence[Entry]) -> list[Expectation]:
 def _spread(name: str, entries: Sequence[Entry]) -> Spread:
     taken = _taken(name, entries)
     like = taken[0][1]
-    engines = sorted({e.trial.record.inputs.engine.version for e, _ in taken}, key=version_key)
+    engines = sorted({e.trial.record.inputs.engine.version for e, _ in taken}, key=by_version)
     groups = []
     drawn = []
     for engine in engines:
@@ -125,21 +126,21 @@ def _spread(name: str, entries: Sequence[Entry]) -> Spread:
     figure = None
     if any(points for _, points in drawn):
         figure = spread_figure(drawn, unit=like.unit, limits=list(limits))
-    return Spread(name, like.better, figure, tuple(groups), _words(name, groups))
+    return Spread(name, like.better, figure, tuple(groups), _summary(name, groups))
 
 
 def _point(entry: Entry, measure: Measure) -> Point:
     given = entry.trial.record.inputs
     kind = _KINDS.get(standing_of(measure), "unknown")
-    said = f"{value_of(measure)}, engine {given.engine.version}, seed {given.seed}"
+    text = f"{value_of(measure)}, engine {given.engine.version}, seed {given.seed}"
     assert measure.value is not None
-    return Point(measure.value, kind, measure.censored, said, entry.page)
+    return Point(measure.value, kind, measure.censored, text, entry.page)
 
 
 def _group(engine: str, measures: Sequence[Measure]) -> Group:
     values = [m.value for m in measures if m.value is not None]
     like = measures[0]
-    longer = "> " if any(m.censored for m in measures) else ""
+    longer = "more than " if any(m.censored for m in measures) else ""
     return Group(
         engine,
         len(values),
@@ -151,7 +152,7 @@ def _group(engine: str, measures: Sequence[Measure]) -> Group:
     )
 
 
-def _words(name: str, groups: Sequence[Group]) -> str:
+def _summary(name: str, groups: Sequence[Group]) -> str:
     parts = [
         f"{g.engine}: median {g.middle} of {g.count}, {g.least} to {g.greatest}"
         + (f", bound broken in {g.broken}" if g.broken else "")

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.report import formatting
 from harness.report.events import JOURNAL, Event, events_of
 from harness.report.figures import Figure, timeline_figure
-from harness.report.lanes import Lanes, lanes_of
-from harness.report.logs import complaints
+from harness.report.formatting import describe, describe_tracks
+from harness.report.logs import log_problems
 from harness.report.overview import Outcome, outcome_of, rerun_command, title_of
-from harness.report.pages.page_frame import Place, render
+from harness.report.pages.page_frame import PageFrame, render
 from harness.report.sanitize import plain
-from harness.report.site_model import Entry, Found
+from harness.report.site_model import Entry, SiteModel
 from harness.report.timeline_data import Timeline, read_requests, timeline_of
+from harness.report.tracks import TimelineTracks, read_tracks
 from harness.results import Run, StoredTrial, journal, samples
 
 _MOST_TABLE_ROWS = 150
@@ -35,7 +35,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Content:
-    """What a trial's folder holds, worked out for the page."""
+    """The contents of a trial's folder, prepared for the page."""
 
     trial: StoredTrial
     outcome: Outcome
@@ -43,7 +43,7 @@ class Content:
     command: str
     replay: str
     timeline: Timeline
-    lanes: Lanes
+    tracks: TimelineTracks
     figure: Figure | None
     stretches: tuple[Stretch, ...]
     captions: tuple[str, ...]
@@ -56,19 +56,19 @@ class Content:
 
 
 def content_of(run: Run, trial: StoredTrial) -> Content:
-    """Read a trial's folder as far as it goes."""
+    """Read a trial's folder, up to any damage."""
     entries = journal(trial.folder)
     rows = samples(trial.folder, "requests")
-    requests, strange = read_requests(rows.rows)
+    requests, invalid = read_requests(rows.rows)
     timeline = timeline_of(entries.rows, requests, seconds=trial.record.seconds)
-    lanes = lanes_of(trial.folder, end=timeline.end)
+    tracks = read_tracks(trial.folder, end=timeline.end)
     damage = [d for d in (entries.damage, rows.damage) if d]
-    if strange:
-        damage.append(f"requests.jsonl: {strange:,} rows are no requests and are left out")
+    if invalid:
+        damage.append(f"requests.jsonl: {invalid:,} invalid rows were ignored")
     figure = None
-    if timeline.requests or timeline.faults or timeline.members or lanes.lanes:
-        figure = timeline_figure(timeline, lanes.lanes)
-    events, left = events_of(entries.rows, complaints(trial.folder))
+    if timeline.requests or timeline.faults or timeline.members or tracks.tracks:
+        figure = timeline_figure(timeline, tracks.tracks)
+    events, left = events_of(entries.rows, log_problems(trial.folder))
     sources = sorted({e.source for e in events} - {JOURNAL})
     return Content(
         trial=trial,
@@ -77,10 +77,10 @@ def content_of(run: Run, trial: StoredTrial) -> Content:
         command=rerun_command(trial.record.inputs),
         replay=_replay(run, trial),
         timeline=timeline,
-        lanes=lanes,
+        tracks=tracks,
         figure=figure,
         stretches=_stretches(timeline),
-        captions=(*formatting.describe(timeline), *formatting.describe_lanes(lanes.lanes)),
+        captions=(*describe(timeline), *describe_tracks(tracks.tracks)),
         table=0 < len(timeline.bins) <= _MOST_TABLE_ROWS,
         events=events,
         events_left=left,
@@ -90,24 +90,24 @@ def content_of(run: Run, trial: StoredTrial) -> Content:
     )
 
 
-def trial_page(found: Found, entry: Entry, place: Place, *, raw: str | None) -> str:
+def trial_page(model: SiteModel, entry: Entry, frame: PageFrame, *, raw: str | None) -> str:
     """The page as text; ``raw`` is the way from it to the trial's folder, if there is one."""
     return render(
         "trial.html.j2",
-        place,
-        found,
+        frame,
+        model,
         {
             "entry": entry,
             "v": content_of(entry.run, entry.trial),
-            "lost": entry.lost,
+            "problem": entry.problem,
             "files": _files(entry.trial.folder, raw),
-            **_neighbours(found, entry),
+            **_neighbours(model, entry),
         },
     )
 
 
 def _replay(run: Run, trial: StoredTrial) -> str:
-    """The command that sends the same guest again, "" for a trial that was in none."""
+    """Return the command that replays a trial in a virtual machine, "" for any other trial."""
     if not (trial.folder / "errand.json").is_file():
         return ""
     return shlex.join(["swarm-chaos", "replay", f"reports/{run.record.id}/trials/{trial.id}"])
@@ -144,10 +144,10 @@ def _size(count: int) -> str:
     return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
 
 
-def _neighbours(found: Found, entry: Entry) -> dict[str, object]:
+def _neighbours(model: SiteModel, entry: Entry) -> dict[str, object]:
     given = entry.trial.record.inputs
     scenario = next(
-        (s for s in found.scenarios if (s.scenario, s.control) == (given.scenario, given.control)),
+        (s for s in model.scenarios if (s.scenario, s.control) == (given.scenario, given.control)),
         None,
     )
     around: Sequence[Entry] = scenario.entries if scenario else ()

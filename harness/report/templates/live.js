@@ -1,26 +1,26 @@
 "use strict";
-// The live page: asks its server again and again for the part that changes.
+// The live page: polls its server for the part that changes.
 (() => {
   const now = document.getElementById("now");
   const pause = document.getElementById("pause");
-  const said = document.getElementById("said");
+  const output = document.getElementById("freshness");
   const EVERY = 2000;
   let text = "";
 
-  const ask = async () => {
+  const refresh = async () => {
     if (pause.getAttribute("aria-pressed") === "true" || document.hidden) return;
     try {
       const answer = await fetch(now.dataset.from, { cache: "no-store" });
-      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       const fresh = await answer.text();
       if (fresh !== text && !now.contains(document.activeElement)) {
         text = fresh;
         now.innerHTML = fresh;
         window.swarmChaos.wire(now);
       }
-      said.textContent = `As of ${new Date().toLocaleTimeString()}.`;
+      output.textContent = `As of ${new Date().toLocaleTimeString()}.`;
     } catch (trouble) {
-      said.textContent = `Not up to date: ${trouble.message}.`;
+      output.textContent = `Out of date: ${trouble.message}.`;
     }
   };
 
@@ -28,7 +28,7 @@
   pause.addEventListener("click", () => {
     const paused = pause.getAttribute("aria-pressed") !== "true";
     pause.setAttribute("aria-pressed", String(paused));
-    pause.textContent = paused ? "Go on" : "Pause";
+    pause.textContent = paused ? "Resume" : "Pause";
   });
-  setInterval(ask, EVERY);
+  setInterval(refresh, EVERY);
 })();

@@ -8,13 +8,13 @@
     return (name) => style.getPropertyValue(`--c-${name}`).trim() || "#888";
   };
 
-  const painted = (value, colour) => {
+  const resolveColours = (value, colour) => {
     if (typeof value === "string") {
       return /^\$[a-z0-9-]+$/.test(value) ? colour(value.slice(1)) : value;
     }
-    if (Array.isArray(value)) return value.map((part) => painted(part, colour));
+    if (Array.isArray(value)) return value.map((part) => resolveColours(part, colour));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, painted(part, colour)]));
+      return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, resolveColours(part, colour)]));
     }
     return value;
   };
@@ -23,11 +23,11 @@
 
   const draw = (chart) => {
     if (!window.Plotly) {
-      chart.textContent = "The chart needs its library, which is not beside this page. The numbers are below.";
+      chart.textContent = "The chart library is missing beside this page. The numbers are below.";
       chart.removeAttribute("style");
       return;
     }
-    const figure = painted(figureOf(chart), palette());
+    const figure = resolveColours(figureOf(chart), palette());
     const before = drawn.get(chart);
     if (before && before.range) figure.layout.xaxis.range = before.range;
     drawn.set(chart, { whole: figureOf(chart).layout.xaxis.range, range: before && before.range });
@@ -66,7 +66,7 @@
 
   const control = (form) => {
     const chart = document.getElementById(form.dataset.chart);
-    const said = form.querySelector("output");
+    const output = form.querySelector("output");
     if (form.dataset.wired || !window.Plotly) return;
     form.dataset.wired = "yes";
     form.hidden = false;
@@ -85,7 +85,7 @@
     });
     chart.addEventListener("shown", (event) => {
       const [from, to] = event.detail;
-      said.textContent = `${from.toFixed(1)} s to ${to.toFixed(1)} s shown`;
+      output.textContent = `${from.toFixed(1)} s to ${to.toFixed(1)} s shown`;
     });
   };
 
@@ -96,7 +96,7 @@
     const text = form.querySelector("input[type=search]");
     const selects = Array.from(form.querySelectorAll("select"));
     const timed = form.querySelector("[data-window]");
-    const said = form.querySelector("output");
+    const output = form.querySelector("output");
     const chart = list.dataset.chart && document.getElementById(list.dataset.chart);
     const rows = Array.from(list.querySelectorAll("tbody tr"));
     const words = rows.map((row) => row.textContent.toLowerCase());
@@ -113,7 +113,7 @@
         row.hidden = !fits;
         count += fits ? 1 : 0;
       });
-      said.textContent = `${count} of ${rows.length} shown`;
+      output.textContent = `${count} of ${rows.length} shown`;
     };
     form.addEventListener("input", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -122,15 +122,15 @@
     apply();
   };
 
-  const watcher = new IntersectionObserver((entries) => {
+  const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
-      watcher.unobserve(entry.target);
+      observer.unobserve(entry.target);
       draw(entry.target);
     }
   }, { rootMargin: "400px" });
 
-  const forget = () => {
+  const purgeRemoved = () => {
     for (const chart of drawn.keys()) {
       if (chart.isConnected) continue;
       window.Plotly.purge(chart);
@@ -139,17 +139,17 @@
   };
 
   const wire = (root) => {
-    forget();
+    purgeRemoved();
     for (const list of root.querySelectorAll("[data-filterable]")) filter(list);
     for (const form of root.querySelectorAll("form.range")) control(form);
     for (const chart of root.querySelectorAll(".chart")) {
       if (drawn.has(chart)) draw(chart);
-      else watcher.observe(chart);
+      else observer.observe(chart);
     }
   };
 
-  const again = () => { for (const chart of drawn.keys()) if (chart.isConnected) draw(chart); };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  const redraw = () => { for (const chart of drawn.keys()) if (chart.isConnected) draw(chart); };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   // On paper everything is there, in the colours for light paper.
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("paper");
@@ -157,7 +157,7 @@
   });
   window.addEventListener("afterprint", () => {
     document.documentElement.classList.remove("paper");
-    again();
+    redraw();
   });
 
   window.swarmChaos = { wire, draw };

@@ -1,12 +1,12 @@
-"""What numbers of several trials say, on scipy; the host's side alone has it.
+"""Statistics over several trials, on scipy, which only the host has.
 
-:func:`answer` judges all measures of a comparison at once; :func:`rate_of`, :func:`slope_of` and
-:func:`changes` give shares, growth and change points with what is needed to believe them.
+:func:`judge_all` judges all measures of a comparison at once; :func:`rate_of`, :func:`slope_of` and
+:func:`changes` give shares, growth and change points with their intervals or p values.
 """
 
 from harness.results.statistics.changes import Change, changes
 from harness.results.statistics.contrast import LEVEL, Contrast, contrast, contrast_shares
-from harness.results.statistics.correction import corrected
+from harness.results.statistics.correction import adjusted_p_values
 from harness.results.statistics.judgement import (
     ALPHA,
     MATERIAL,
@@ -16,7 +16,7 @@ from harness.results.statistics.judgement import (
     judge_contrast,
     trials_needed,
 )
-from harness.results.statistics.multiple_testing import Answer, Question, answer
+from harness.results.statistics.multiple_testing import MeasurePair, PairResult, judge_all
 from harness.results.statistics.rates import Rate, rate_of
 from harness.results.statistics.sample import Sample
 from harness.results.statistics.slopes import Slope, slope_of
@@ -26,20 +26,20 @@ __all__ = [
     "LEVEL",
     "MATERIAL",
     "WORDS",
-    "Answer",
     "Change",
     "Contrast",
     "Judgement",
-    "Question",
+    "MeasurePair",
+    "PairResult",
     "Rate",
     "Sample",
     "Slope",
     "Word",
-    "answer",
+    "adjusted_p_values",
     "changes",
     "contrast",
     "contrast_shares",
-    "corrected",
+    "judge_all",
     "judge_contrast",
     "rate_of",
     "slope_of",

@@ -1,10 +1,10 @@
-"""Change points in a history: from which run on a measure is another.
+"""Change points in a history: the runs from which on a measure is different.
 
-The stretch of runs is looked for whose ranks differ most from those of all others, at an end or
-in the middle (so that what came and went is found too). It counts if of all orders of the same
-values at most ``alpha`` have one as good: a permutation test of the whole search, so looking
-everywhere costs nothing. Then each piece is searched again, and at last every change point must
-hold between the two stretches beside it.
+The search looks for the stretch of runs whose ranks differ most from those of all others, at an
+end or in the middle (so that a temporary change is found too). A stretch counts if at most
+``alpha`` of all orders of the same values have one as extreme: a permutation test of the whole
+search, so searching everywhere is already accounted for. Then each piece is searched again, and
+finally every change point must be significant between the two stretches beside it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from harness.results.statistics.permutation import rank_test
 from harness.results.statistics.sample import Floats, Sample
 
 ALPHA = 0.01
-"""Of 100 histories in which nothing changes at most one is said to have changed."""
+"""The share of histories without any change in which one is reported."""
 
 LEAST = 5
-"""Runs in a stretch, at least."""
+"""The fewest runs in a stretch."""
 
 MOST = 120
-"""Runs that are looked at: the youngest. A search takes time with their square."""
+"""How many of the latest runs are searched; the time grows with their square."""
 
 _ORDERS = 1999
 _BATCH = 100
@@ -38,7 +38,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Change:
-    """From run ``at`` (counted from 0) on it is another: medians of the stretches beside it.
+    """A change at run ``at`` (counted from 0), with the medians of the stretches beside it.
 
     ``p``: the chance of two such stretches if nothing changed between them.
     """
@@ -50,16 +50,16 @@ class Change:
 
     @property
     def shift(self) -> float:
-        """After less before, in the measure's unit."""
+        """After minus before, in the measure's unit."""
         return self.after - self.before
 
 
 def changes(
     values: Sequence[float], *, alpha: float = ALPHA, floor: float = 0.0
 ) -> tuple[Change, ...]:
-    """The change points of a series, in order. Shifts up to ``floor`` are not told.
+    """Return the change points of a series in order, without shifts up to ``floor``.
 
-    A series of fewer than ``2 * LEAST`` values has none: it is too short to tell.
+    A series of fewer than ``2 * LEAST`` values is too short and has none.
     """
     skipped = max(0, len(values) - MOST)
     series = np.asarray(values[skipped:], dtype=np.float64)
@@ -73,7 +73,7 @@ def changes(
         weak = [cut for cut, change in zip(cuts, found, strict=True) if change.p > alpha]
         if not weak:
             return tuple(change for change in found if abs(change.shift) > floor)
-        # One at a time: without it the stretches beside it are longer, and tell more.
+        # One at a time: without it the stretches beside it are longer and the tests stronger.
         cuts.remove(max(weak, key=lambda cut: found[cuts.index(cut)].p))
 
 
@@ -97,19 +97,19 @@ def _cuts(series: Floats, start: int, end: int, alpha: float) -> list[int]:
 
 
 def _stretch(ranks: Floats, alpha: float) -> tuple[int, int] | None:
-    """The stretch that differs most from all else, if that is no chance."""
+    """Return the stretch that differs most from the rest, if significant."""
     begins, ends = _stretches(len(ranks))
     own = _distances(ranks[None, :], begins, ends)[0]
     best = int(own.argmax())
     rng = np.random.default_rng(_SEED)
-    asfar, drawn = 0, 0
-    while drawn < _ORDERS:
-        count = min(_BATCH, _ORDERS - drawn)
+    as_extreme, shuffled = 0, 0
+    while shuffled < _ORDERS:
+        count = min(_BATCH, _ORDERS - shuffled)
         orders = rng.permuted(np.tile(ranks, (count, 1)), axis=1)
-        asfar += int((_distances(orders, begins, ends).max(axis=1) >= own[best] - 1e-9).sum())
-        drawn += count
-        # Enough of them to know how it ends.
-        if asfar + 1 > alpha * (_ORDERS + 1):
+        as_extreme += int((_distances(orders, begins, ends).max(axis=1) >= own[best] - 1e-9).sum())
+        shuffled += count
+        # The outcome is certain already.
+        if as_extreme + 1 > alpha * (_ORDERS + 1):
             return None
     return int(begins[best]), int(ends[best])
 

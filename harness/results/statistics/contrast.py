@@ -3,7 +3,7 @@
 Times and amounts are contrasted by ranks: an exact permutation test, and Hodges and Lehmann's
 shift (the median of all pairwise differences) with the interval that belongs to that test. Shares
 (50x of all requests) are contrasted by their means, because one bad trial in ten is what they are
-about: a permutation test of the difference of means, and a bootstrap that draws whole trials.
+about: a permutation test of the difference of means, and a bootstrap that resamples whole trials.
 A trial is one observation: its requests share one outage and are not independent.
 """
 
@@ -19,7 +19,7 @@ from harness.results.statistics.permutation import mean_test, pairs_outside, ran
 from harness.results.statistics.sample import Floats, Sample
 
 LEVEL = 0.95
-"""Of the confidence intervals. Each stands for itself: they are not widened for their number."""
+"""Of the confidence intervals. They are not widened for the number of measures."""
 
 _RESAMPLES = 1999
 _SEED = 20261123
@@ -32,10 +32,10 @@ _PAIR_TO_SD = 0.9538726
 class Contrast:
     """The second sample against the first.
 
-    ``shift``, ``low`` and ``high`` are in the measure's unit; an end that nothing bounds is
+    ``shift``, ``low`` and ``high`` are in the measure's unit; an unbounded end is
     infinite. ``mean_shift`` is the difference of means, censored values taken as they are.
-    ``least`` is the smallest ``p`` that these values can give at all. ``spread`` is what trials
-    of one side differ by, as a standard deviation.
+    ``smallest_p`` is the smallest ``p`` that these values can give. ``spread`` is the standard
+    deviation among trials of one side.
     """
 
     shift: float
@@ -43,7 +43,7 @@ class Contrast:
     low: float
     high: float
     p: float
-    least: float
+    smallest_p: float
     delta: float
     spread: float
 
@@ -64,14 +64,14 @@ def contrast(first: Sample, second: Sample) -> Contrast:
         low=low,
         high=high,
         p=outcome.p,
-        least=outcome.least,
+        smallest_p=outcome.smallest_p,
         delta=outcome.delta,
         spread=spread_of(first, second),
     )
 
 
 def contrast_shares(first: Sample, second: Sample) -> Contrast:
-    """Shares: by means, trials being drawn whole. Both samples need a value."""
+    """Shares: by means, resampling whole trials. Both samples need a value."""
     outcome = mean_test(first, second)
     shift = _mean_shift(first, second)
     low, high = _mean_interval(first, second)
@@ -81,14 +81,14 @@ def contrast_shares(first: Sample, second: Sample) -> Contrast:
         low=low,
         high=high,
         p=outcome.p,
-        least=outcome.least,
+        smallest_p=outcome.smallest_p,
         delta=outcome.delta,
         spread=_pooled_deviation(first, second),
     )
 
 
 def spread_of(first: Sample, second: Sample) -> float:
-    """What trials of one side differ by, as a standard deviation, whatever a few outliers do."""
+    """Return the robust standard deviation among trials of one side."""
     gaps = np.concatenate([_gaps(first.array), _gaps(second.array)])
     return float(np.median(gaps)) / _PAIR_TO_SD if len(gaps) else 0.0
 
@@ -117,7 +117,7 @@ def _shift_interval(first: Sample, second: Sample) -> tuple[float, float]:
 
 
 def _mean_interval(first: Sample, second: Sample) -> tuple[float, float]:
-    """The interval of the difference of means, from whole trials drawn again.
+    """The interval of the difference of means, resampling whole trials.
 
     Percentiles of so few trials lie too close together: the level is raised as Hesterberg (2015,
     "What Teachers Should Know About the Bootstrap", the expanded percentile interval) has it.

@@ -1,4 +1,4 @@
-"""Many measures at once: of what is called a difference, few are to be none."""
+"""Correct p values for many measures at once, so that few reported differences are false."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from scipy import stats
 from harness.results.statistics.contrast import Contrast
 
 
-def corrected(contrasts: Sequence[Contrast], alpha: float) -> list[float]:
-    """The p values after Benjamini and Hochberg (1995), in the order of ``contrasts``.
+def adjusted_p_values(contrasts: Sequence[Contrast], alpha: float) -> list[float]:
+    """Return the p values after Benjamini and Hochberg (1995), in the order of ``contrasts``.
 
-    What is called a difference where the result is at most ``alpha`` is, in a share of ``alpha``
-    of the cases, none; and where nothing differs at all, anything is called a difference in that
-    share of comparisons. Values that cannot give such a p however they are dealt to the sides (all
-    the same, too few) do not count among the measures (Tarone 1990).
+    Among differences reported where the result is at most ``alpha``, a share of ``alpha`` is
+    expected to be false; if nothing differs at all, any difference is reported in that share of
+    comparisons. Measures that cannot reach such a p however their values are assigned to the
+    sides (all equal, too few) do not count (Tarone 1990).
     """
-    able = [number for number, contrast in enumerate(contrasts) if contrast.least <= alpha]
+    able = [number for number, contrast in enumerate(contrasts) if contrast.smallest_p <= alpha]
     adjusted = [1.0] * len(contrasts)
     if able:
         controlled = stats.false_discovery_control([contrasts[number].p for number in able])
@@ -27,5 +27,5 @@ def corrected(contrasts: Sequence[Contrast], alpha: float) -> list[float]:
 
 
 def measures_counted(contrasts: Sequence[Contrast], alpha: float) -> int:
-    """How many measures the correction is for."""
-    return sum(contrast.least <= alpha for contrast in contrasts)
+    """Return the number of measures that the correction is for."""
+    return sum(contrast.smallest_p <= alpha for contrast in contrasts)

@@ -1,4 +1,4 @@
-"""All measures of one comparison, judged together."""
+"""Judge all measures of one comparison together, corrected for their number."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.results.statistics.contrast import Contrast, contrast, contrast_shares
-from harness.results.statistics.correction import corrected, measures_counted
+from harness.results.statistics.correction import adjusted_p_values, measures_counted
 from harness.results.statistics.judgement import ALPHA, Judgement, judge_contrast
 from harness.results.statistics.sample import Sample
 from harness.trial import Direction
 
 
 @dataclass(frozen=True)
-class Question:
-    """One measure of two sides; neither is empty. ``floor``: the smallest shift that counts."""
+class MeasurePair:
+    """One measure on two non-empty sides. ``floor``: the smallest shift that counts."""
 
     baseline: Sample
     candidate: Sample
@@ -24,35 +24,35 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of a question; ``adjusted`` is its p after correction for all of them."""
+class PairResult:
+    """The result for one measure; ``adjusted`` is its p after correction for all measures."""
 
     contrast: Contrast
     adjusted: float
     judgement: Judgement
 
 
-def answer(questions: Sequence[Question], *, alpha: float = ALPHA) -> list[Answer]:
+def judge_all(pairs: Sequence[MeasurePair], *, alpha: float = ALPHA) -> list[PairResult]:
     """Judge all measures of one comparison at once, in their order."""
     contrasts = [
-        (contrast_shares if question.share else contrast)(question.baseline, question.candidate)
-        for question in questions
+        (contrast_shares if pair.share else contrast)(pair.baseline, pair.candidate)
+        for pair in pairs
     ]
     counted = measures_counted(contrasts, alpha)
     return [
-        Answer(
+        PairResult(
             found,
             p,
             judge_contrast(
                 found,
-                better=question.better,
-                floor=question.floor,
+                better=pair.better,
+                floor=pair.floor,
                 adjusted=p,
                 measures=counted,
                 alpha=alpha,
             ),
         )
-        for question, found, p in zip(
-            questions, contrasts, corrected(contrasts, alpha), strict=True
+        for pair, found, p in zip(
+            pairs, contrasts, adjusted_p_values(contrasts, alpha), strict=True
         )
     ]

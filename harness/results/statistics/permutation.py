@@ -28,19 +28,19 @@ _GRID = 20_000
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A permutation test. ``least`` is the smallest ``p`` these values can give at all.
+class PermutationResult:
+    """A permutation test. ``smallest_p`` is the smallest ``p`` these values can give at all.
 
     ``delta`` is Cliff's: the share of pairs in which the second is certainly larger less that in
     which it is certainly smaller; -1 to 1.
     """
 
     p: float
-    least: float
+    smallest_p: float
     delta: float
 
 
-def rank_test(first: Sample, second: Sample) -> Outcome:
+def rank_test(first: Sample, second: Sample) -> PermutationResult:
     """Two-sided test whether the second sample tends to be larger or smaller than the first."""
     scores = scores_of(
         np.concatenate([first.array, second.array]), np.concatenate([first.flags, second.flags])
@@ -48,10 +48,10 @@ def rank_test(first: Sample, second: Sample) -> Outcome:
     size = len(second)
     observed = int(scores[len(first) :].sum())
     p, least = _two_sided(tuple(sorted(scores.tolist())), size, observed)
-    return Outcome(p, least, observed / (len(first) * size))
+    return PermutationResult(p, least, observed / (len(first) * size))
 
 
-def mean_test(first: Sample, second: Sample) -> Outcome:
+def mean_test(first: Sample, second: Sample) -> PermutationResult:
     """Two-sided test whether the means differ.
 
     Values are put on a grid between the smallest and the largest first, so that their sums can be
@@ -63,18 +63,18 @@ def mean_test(first: Sample, second: Sample) -> Outcome:
     delta_share = delta / (len(first) * size)
     extent = float(np.ptp(pooled))
     if extent == 0:
-        return Outcome(1.0, 1.0, delta_share)
+        return PermutationResult(1.0, 1.0, delta_share)
     grid = np.rint((pooled - pooled.min()) / extent * max(200, _GRID // size)).astype(np.int64)
     centred = len(pooled) * grid - grid.sum()
     p, least = _two_sided(tuple(sorted(centred.tolist())), size, int(centred[len(first) :].sum()))
-    return Outcome(p, least, delta_share)
+    return PermutationResult(p, least, delta_share)
 
 
-def scores_of(values: Floats, beyond: Flags) -> NDArray[np.int64]:
+def scores_of(values: Floats, censored: Flags) -> NDArray[np.int64]:
     """Of each value, how many are certainly below it less how many are certainly above it."""
     larger = values[:, None] > values[None, :]
-    reaches = beyond[:, None] & (values[:, None] >= values[None, :])
-    above = ~beyond[None, :] & (larger | reaches)
+    reaches = censored[:, None] & (values[:, None] >= values[None, :])
+    above = ~censored[None, :] & (larger | reaches)
     return np.asarray(above.sum(axis=1) - above.sum(axis=0), dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Shares of bad requests over several trials, drawn again by trial and not by request.
+"""Shares of bad requests over several trials, resampled by trial and not by request.
 
 The requests of a trial go through one and the same outage: ten thousand of them say no more about
 the next outage than the trial does. Intervals that count requests are far too narrow.

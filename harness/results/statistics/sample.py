@@ -14,16 +14,16 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Sample:
-    """Values of one measure, one per trial. ``beyond[i]``: the true value is larger."""
+    """Values of one measure, one per trial. ``censored[i]``: the true value is larger."""
 
     values: tuple[float, ...]
-    beyond: tuple[bool, ...]
+    censored: tuple[bool, ...]
 
     @classmethod
-    def of(cls, values: Iterable[float], beyond: Sequence[bool] = ()) -> Sample:
-        """A sample; without ``beyond`` every value is what it says."""
+    def of(cls, values: Iterable[float], censored: Sequence[bool] = ()) -> Sample:
+        """A sample; without ``censored`` every value is what it says."""
         taken = tuple(float(value) for value in values)
-        flags = tuple(bool(flag) for flag in beyond) or (False,) * len(taken)
+        flags = tuple(bool(flag) for flag in censored) or (False,) * len(taken)
         if len(flags) != len(taken):
             raise ValueError(f"{len(taken)} values and {len(flags)} flags")
         return cls(taken, flags)
@@ -39,4 +39,4 @@ class Sample:
     @property
     def flags(self) -> Flags:
         """Which of them are "longer than"."""
-        return np.asarray(self.beyond, dtype=np.bool_)
+        return np.asarray(self.censored, dtype=np.bool_)

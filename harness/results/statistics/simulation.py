@@ -1,8 +1,8 @@
-"""Simulated trials with a known truth, to hold the judgements against what is promised of them.
+"""Simulated trials with a known effect, to measure the error rates of the judgements.
 
-Each law is one that a measure of a swarm follows: a failover that takes between 10 and 20 ticks,
-latencies with a long tail, watching that ends before the state comes, shares that are zero in some
-trials, small counts. ``effect`` moves a side by so many standard deviations of its law.
+Each distribution is one that a measure of a swarm follows: a failover that takes 10 to 20 ticks,
+latencies with a long tail, observation that ends before the state is reached, shares that are
+zero in some trials, small counts. ``effect`` shifts a side by that many standard deviations.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 
 from harness.results.statistics.changes import changes
 from harness.results.statistics.judgement import Word
-from harness.results.statistics.multiple_testing import Question, answer
+from harness.results.statistics.multiple_testing import MeasurePair, judge_all
 from harness.results.statistics.sample import Floats, Sample
 
 Draw = Callable[[np.random.Generator, int], Floats]
 
 
 @dataclass(frozen=True)
-class Law:
-    """How one measure varies from trial to trial. ``ends``: where watching ends."""
+class Distribution:
+    """How one measure varies from trial to trial; observation ends at ``ends``."""
 
     draw: Draw
     deviation: float
@@ -30,37 +30,37 @@ class Law:
     share: bool = False
 
     def sample(self, rng: np.random.Generator, trials: int, effect: float = 0.0) -> Sample:
-        """So many trials, moved by ``effect`` deviations."""
+        """Draw ``trials`` values, shifted by ``effect`` standard deviations."""
         values = self.draw(rng, trials) + effect * self.deviation
         if self.ends is None:
             return Sample.of(np.round(values, 6))
-        beyond = values > self.ends
-        return Sample.of(np.where(beyond, self.ends, values), beyond.tolist())
+        censored = values > self.ends
+        return Sample.of(np.where(censored, self.ends, values), censored.tolist())
 
 
 def _zeros_and_shares(rng: np.random.Generator, trials: int) -> Floats:
     return np.asarray(rng.beta(2, 60, trials) * (rng.random(trials) < 0.7), dtype=np.float64)
 
 
-LAWS: Mapping[str, Law] = {
-    "normal": Law(lambda rng, n: rng.normal(20, 2, n), 2.0),
-    "election": Law(lambda rng, n: rng.uniform(10, 20, n), 10 / 12**0.5),
-    "long_tail": Law(lambda rng, n: rng.lognormal(1, 0.5, n), 1.6427),
-    "cut_off": Law(lambda rng, n: rng.uniform(10, 20, n), 10 / 12**0.5, ends=19.0),
-    "counts": Law(lambda rng, n: rng.poisson(4, n).astype(np.float64), 2.0),
-    "shares": Law(_zeros_and_shares, 0.02356, share=True),
+DISTRIBUTIONS: Mapping[str, Distribution] = {
+    "normal": Distribution(lambda rng, n: rng.normal(20, 2, n), 2.0),
+    "election": Distribution(lambda rng, n: rng.uniform(10, 20, n), 10 / 12**0.5),
+    "long_tail": Distribution(lambda rng, n: rng.lognormal(1, 0.5, n), 1.6427),
+    "cut_off": Distribution(lambda rng, n: rng.uniform(10, 20, n), 10 / 12**0.5, ends=19.0),
+    "counts": Distribution(lambda rng, n: rng.poisson(4, n).astype(np.float64), 2.0),
+    "shares": Distribution(_zeros_and_shares, 0.02356, share=True),
 }
-"""Deviations of the long tail and of the shares are of the law: sqrt((e^s - 1) e^(2m + s)) with
-m = 1, s = 0.25; sqrt(0.7 E[x^2] - (0.7 E[x])^2) for x after beta(2, 60)."""
+"""Standard deviations: of the long tail sqrt((e^s - 1) e^(2m + s)) with m = 1, s = 0.25; of the
+shares sqrt(0.7 E[x^2] - (0.7 E[x])^2) for x from beta(2, 60)."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Of many simulated comparisons, the shares that ended in each way.
+    """Error rates over many simulated comparisons, as shares of them.
 
-    ``alarms``: a difference was told of a measure that has none; ``false``: the mean share of such
-    among all that was told; ``found``: the one that differs was called by the right word;
-    ``wrong_way``: by the opposite one.
+    ``alarms``: a difference was reported for a measure that has none; ``false``: the mean share
+    of such reports among all; ``found``: the measure that differs had the right outcome;
+    ``wrong_way``: it had the opposite one.
     """
 
     comparisons: int
@@ -71,7 +71,7 @@ class Rates:
 
 
 def rates(
-    law: Law,
+    distribution: Distribution,
     *,
     trials: int,
     measures: int = 1,
@@ -79,43 +79,48 @@ def rates(
     comparisons: int = 200,
     seed: int = 1,
 ) -> Rates:
-    """Compare simulated sides of ``trials`` each; the first of the measures gets ``effect``."""
+    """Compare simulated sides of ``trials`` each; the first measure is shifted by ``effect``."""
     rng = np.random.default_rng([seed, trials, measures])
     alarms = found = wrong = 0
     false = 0.0
     for _ in range(comparisons):
-        questions = [
-            Question(
-                law.sample(rng, trials),
-                law.sample(rng, trials, effect if number == 0 else 0.0),
-                share=law.share,
+        pairs = [
+            MeasurePair(
+                distribution.sample(rng, trials),
+                distribution.sample(rng, trials, effect if number == 0 else 0.0),
+                share=distribution.share,
             )
             for number in range(measures)
         ]
-        words: list[Word] = [given.judgement.word for given in answer(questions)]
-        told = [word in {"regressed", "improved"} for word in words]
-        untrue = told[1:] if effect else told
+        outcomes: list[Word] = [result.judgement.outcome for result in judge_all(pairs)]
+        reported = [outcome in {"regressed", "improved"} for outcome in outcomes]
+        untrue = reported[1:] if effect else reported
         alarms += any(untrue)
-        false += sum(untrue) / max(1, sum(told))
-        found += bool(effect) and words[0] == ("regressed" if effect > 0 else "improved")
-        wrong += bool(effect) and words[0] == ("improved" if effect > 0 else "regressed")
+        false += sum(untrue) / max(1, sum(reported))
+        found += bool(effect) and outcomes[0] == ("regressed" if effect > 0 else "improved")
+        wrong += bool(effect) and outcomes[0] == ("improved" if effect > 0 else "regressed")
     ends = (alarms, false, found, wrong)
     return Rates(comparisons, *(end / comparisons for end in ends))
 
 
 def change_rates(
-    law: Law, *, runs: int, effect: float = 0.0, histories: int = 200, seed: int = 1
+    distribution: Distribution,
+    *,
+    runs: int,
+    effect: float = 0.0,
+    histories: int = 200,
+    seed: int = 1,
 ) -> tuple[float, float]:
-    """Of simulated histories, the share in which a change is told, and within one run of where.
+    """Return the shares of histories with any change reported, and with one at the right run.
 
-    The law's values move by ``effect`` deviations from the middle on.
+    Values shift by ``effect`` standard deviations in the middle; one run off still counts.
     """
     rng = np.random.default_rng([seed, runs])
-    told = near = 0
+    changed = near = 0
     for _ in range(histories):
-        before = law.sample(rng, runs // 2).values
-        after = law.sample(rng, runs - runs // 2, effect).values
+        before = distribution.sample(rng, runs // 2).values
+        after = distribution.sample(rng, runs - runs // 2, effect).values
         found = changes((*before, *after))
-        told += bool(found)
+        changed += bool(found)
         near += any(abs(change.at - runs // 2) <= 1 for change in found)
-    return told / histories, near / histories
+    return changed / histories, near / histories

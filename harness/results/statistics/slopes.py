@@ -1,6 +1,6 @@
-"""How fast something grows: a slope that outliers do not turn, with its interval.
+"""How fast something grows: a robust slope with its interval.
 
-For memory: garbage collection makes a saw of it, so an end less a beginning says little.
+For memory: garbage collection makes it a sawtooth, so the difference of the ends says little.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from harness.theil_sen import theil_sen
 
 BLOCKS = 40
-"""Neighbouring samples resemble each other: of so many stretches of time each counts once."""
+"""Stretches of time that each count once, since neighbouring samples are correlated."""
 
 FEWEST = 8
-"""Fewer stretches than this make no slope."""
+"""The fewest stretches that a slope is computed from."""
 
 
 @dataclass(frozen=True)
 class Slope:
-    """Units per second; ``low`` and ``high`` hold the true slope in 95 of 100 cases.
+    """Units per second; ``low`` and ``high`` are its 95 % interval.
 
-    ``points`` is how many stretches of time it stands on.
+    ``points`` is the number of stretches of time that it was computed from.
     """
 
     per_second: float
@@ -32,17 +32,11 @@ class Slope:
     high: float
     points: int
 
-    @property
-    def grows(self) -> bool:
-        """Whether it certainly grows."""
-        return self.low > 0
-
 
 def slope_of(times: Sequence[float], values: Sequence[float]) -> Slope | None:
-    """Theil and Sen's slope over medians of stretches of equal length; None: too few samples.
+    """Return the Theil-Sen slope over medians of equal stretches; None with too few samples.
 
-    ``times`` in seconds, in any order. Samples in which something settles should be left out
-    before.
+    ``times`` are in seconds, in any order. Leave out samples taken while something settles.
     """
     if len(times) != len(values):
         raise ValueError(f"{len(times)} times and {len(values)} values")

@@ -1,4 +1,4 @@
-"""A lane: one panel of the timeline below the load, from what a probe sampled."""
+"""A track: one panel of the timeline below the load, from a probe's samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Points = Sequence[tuple[float, float | None]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a lane; a value None is a gap. ``steps``: it holds until the next value."""
+    """One line of a track; a value None is a gap. ``steps``: it holds until the next value."""
 
     label: str
     times: tuple[float, ...]
@@ -34,10 +34,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lane:
+class TimelineTrack:
     """One panel: ``lines``, or ``bands`` (label to states), or ``dots`` (label to times).
 
-    ``note`` explains the numbers; ``left_out`` says how many lines or bands were too many.
+    ``note`` explains the numbers; ``left_out`` is the number of lines or bands that are not drawn.
     ``from_zero``: the axis of numbers begins at 0.
     """
 
@@ -58,7 +58,7 @@ class Lane:
 
 
 def lines_of(points: Mapping[str, Points], *, steps: bool = False) -> tuple[tuple[Line, ...], int]:
-    """Lines from points by label, and how many were too many to be drawn."""
+    """Return lines from points by label, and the number left out."""
     drawn = [
         Line(name, tuple(p[0] for p in few), tuple(p[1] for p in few), steps)
         for name in list(points)[:MOST_SERIES]
@@ -70,7 +70,7 @@ def lines_of(points: Mapping[str, Points], *, steps: bool = False) -> tuple[tupl
 def bands_of(
     changes: Mapping[str, Sequence[tuple[float, str]]], *, end: float
 ) -> tuple[dict[str, tuple[Span, ...]], int]:
-    """States from (time, state) in order of time, each until the next or ``end``."""
+    """Return bands from (time, state) pairs in order of time, each until the next or ``end``."""
     bands = {}
     for name in sorted(changes)[:MOST_BANDS]:
         kept: list[tuple[float, str]] = []
@@ -83,7 +83,7 @@ def bands_of(
 
 
 def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[float, float | None]]:
-    """At most about ``most`` points in which the least and the greatest of each stretch stay."""
+    """Return about ``most`` points, keeping the minimum and maximum of each stretch."""
     if len(points) <= most:
         return list(points)
     width = math.ceil(2 * len(points) / most)

@@ -1,16 +1,16 @@
-"""Lanes of the probes that the harness has: memory, tasks, reachability, logs, the GELF sink."""
+"""Tracks of the known probes: memory, tasks, reachability, logs, the GELF sink."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.report.lanes.lane import Lane, Row, bands_of, lines_of, number_in
 from harness.report.sanitize import one_line
+from harness.report.tracks.track import Row, TimelineTrack, bands_of, lines_of, number_in
 
 _MIB = 1 << 20
 
 #: Field of ``samples/memory.jsonl``: title, unit, what to divide by.
-_HELD = {
+_QUANTITIES = {
     "rss": ("Memory of dockerd, resident", "MiB", _MIB),
     "heap": ("Memory of dockerd, Go's heap", "MiB", _MIB),
     "goroutines": ("Goroutines of dockerd", "", 1),
@@ -18,10 +18,10 @@ _HELD = {
 }
 
 
-def memory(rows: Sequence[Row], end: float) -> list[Lane]:  # noqa: ARG001
-    """What the daemons held, a lane for each quantity, a line for each node."""
-    lanes = []
-    for field, (title, unit, by) in _HELD.items():
+def memory(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
+    """Return a track for each quantity of the daemons, with a line for each node."""
+    tracks = []
+    for field, (title, unit, by) in _QUANTITIES.items():
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in rows:
             value = number_in(row.get(field))
@@ -30,12 +30,14 @@ def memory(rows: Sequence[Row], end: float) -> list[Lane]:  # noqa: ARG001
             )
         if any(p[1] is not None for of_node in points.values() for p in of_node):
             lines, left = lines_of(points)
-            lanes.append(Lane("memory", title, unit, lines=lines, left_out=left, from_zero=False))
-    return lanes
+            tracks.append(
+                TimelineTrack("memory", title, unit, lines=lines, left_out=left, from_zero=False)
+            )
+    return tracks
 
 
-def tasks(rows: Sequence[Row], end: float, containers: Sequence[Row] = ()) -> list[Lane]:
-    """How many tasks of each service run: as a manager lists them, and as containers live."""
+def tasks(rows: Sequence[Row], end: float, containers: Sequence[Row] = ()) -> list[TimelineTrack]:
+    """Return the running tasks of each service: as a manager lists them, and as containers."""
     states: dict[str, dict[str, bool]] = {}
     points: dict[str, list[tuple[float, float | None]]] = {}
     for row in rows:
@@ -51,7 +53,7 @@ def tasks(rows: Sequence[Row], end: float, containers: Sequence[Row] = ()) -> li
         if label.endswith(", listed"):
             of_it.append((max(end, of_it[-1][0]), of_it[-1][1]))
     lines, left = lines_of(points, steps=True)
-    return [Lane("tasks", "Tasks that run", lines=lines, left_out=left)] if lines else []
+    return [TimelineTrack("tasks", "Running tasks", lines=lines, left_out=left)] if lines else []
 
 
 def _living(containers: Sequence[Row]) -> dict[str, list[tuple[float, float | None]]]:
@@ -71,19 +73,19 @@ def _living(containers: Sequence[Row]) -> dict[str, list[tuple[float, float | No
     return living
 
 
-def reachability(rows: Sequence[Row], end: float) -> list[Lane]:
-    """Who reached whom: the outcome of the last request, from each place to each target."""
+def reachability(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
+    """Return the outcome of the last request from each source to each target."""
     return [_outcomes("reachability", "Reachability", rows, end, ("source", "target"))]
 
 
-def api(rows: Sequence[Row], end: float) -> list[Lane]:
-    """What managers' APIs answered: the outcome of the last request, for each and its kind."""
+def api(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
+    """Return the outcome of the last API request of each kind at each manager."""
     return [_outcomes("api", "Managers' API", rows, end, ("by", "op"))]
 
 
 def _outcomes(
     source: str, title: str, rows: Sequence[Row], end: float, keys: tuple[str, str]
-) -> Lane:
+) -> TimelineTrack:
     changes: dict[str, list[tuple[float, str]]] = {}
     for row in rows:
         way = " → ".join(one_line(row.get(key, "?")) for key in keys)
@@ -92,12 +94,12 @@ def _outcomes(
     bad = {way: of_it for way, of_it in changes.items() if any(s != "ok" for _, s in of_it)}
     shown, left = bands_of(dict(sorted((bad or changes).items())), end=end)
     calm = len(changes) - len(bad) if bad else 0
-    note = f"{calm} without a failure not drawn" if calm else ""
-    return Lane(source, title, bands=shown, note=note, left_out=left)
+    note = f"{calm} without failures not drawn" if calm else ""
+    return TimelineTrack(source, title, bands=shown, note=note, left_out=left)
 
 
-def gossip(rows: Sequence[Row], end: float) -> list[Lane]:
-    """What members told of each other, and how many peers each sees."""
+def gossip(rows: Sequence[Row], end: float) -> list[TimelineTrack]:
+    """Return what members report of each other, and how many peers each sees."""
     dots: dict[str, list[float]] = {}
     peers: dict[str, list[tuple[float, float | None]]] = {}
     networks = {str(row.get("network")) for row in rows if row.get("kind") == "peers"}
@@ -114,21 +116,21 @@ def gossip(rows: Sequence[Row], end: float) -> list[Lane]:
     for points in peers.values():
         points.append((max(end, points[-1][0]), points[-1][1]))
     lines, left = lines_of(dict(sorted(peers.items())), steps=True)
-    lanes = [
-        Lane("gossip", "Gossip", dots={k: tuple(v) for k, v in sorted(dots.items())},
-             note="a dot for each time a member says so of another"),
-        Lane("gossip", "Gossip: peers seen", lines=lines, left_out=left),
+    tracks = [
+        TimelineTrack("gossip", "Gossip", dots={k: tuple(v) for k, v in sorted(dots.items())},
+             note="a dot for each report of one member about another"),
+        TimelineTrack("gossip", "Gossip: peers seen", lines=lines, left_out=left),
     ]  # fmt: skip
-    return [lane for lane in lanes if not lane.empty]
+    return [track for track in tracks if not track.empty]
 
 
-def dockerd_logs(rows: Sequence[Row], end: float) -> list[Lane]:  # noqa: ARG001
-    """What the daemons' logs told of gossip and raft, a dot for each line, by what it says."""
+def dockerd_logs(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
+    """Return a dot for each line about gossip or raft in the daemons' logs, by pattern."""
     dots: dict[str, list[float]] = {}
     for row in rows:
         dots.setdefault(one_line(row.get("pattern", "?")), []).append(float(row["t"]))
     return [
-        Lane(
+        TimelineTrack(
             "dockerd_logs",
             "Logs of gossip and raft",
             dots={name: tuple(times) for name, times in sorted(dots.items())},
@@ -137,20 +139,20 @@ def dockerd_logs(rows: Sequence[Row], end: float) -> list[Lane]:  # noqa: ARG001
     ]
 
 
-def gelf(rows: Sequence[Row], end: float) -> list[Lane]:  # noqa: ARG001
-    """What the GELF sink took in."""
-    lanes = []
+def gelf(rows: Sequence[Row], end: float) -> list[TimelineTrack]:  # noqa: ARG001
+    """Return the rate and age of the lines that the GELF sink received."""
+    tracks = []
     for field, title, unit in (
-        ("lines", "Lines that the GELF sink took in", "1/s"),
+        ("lines", "Lines received by the GELF sink", "1/s"),
         ("oldest", "Age of the oldest line on arrival", "s"),
     ):
         lines, _ = lines_of({"": [(float(r["t"]), number_in(r.get(field))) for r in rows]})
         if lines and lines[0].known:
-            lanes.append(Lane("gelf", title, unit, lines=lines))
-    return lanes
+            tracks.append(TimelineTrack("gelf", title, unit, lines=lines))
+    return tracks
 
 
-OF_FILE: Mapping[str, Callable[[Sequence[Row], float], list[Lane]]] = {
+TRACKS_BY_FILE: Mapping[str, Callable[[Sequence[Row], float], list[TimelineTrack]]] = {
     "memory": memory,
     "reachability": reachability,
     "api": api,
@@ -158,4 +160,4 @@ OF_FILE: Mapping[str, Callable[[Sequence[Row], float], list[Lane]]] = {
     "dockerd_logs": dockerd_logs,
     "gelf": gelf,
 }
-"""File name to what makes its lanes; discovery and tasks need a second file and stand apart."""
+"""File name to what makes its tracks; discovery and tasks need a second file and stand apart."""

@@ -1,4 +1,4 @@
-"""Lanes from what probes sampled: known files in their own way, any other by what it holds."""
+"""Timeline tracks from samples: of known files, and of any other by its contents."""
 
 import json
 
@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.report.formatting import describe_lanes
-from harness.report.lanes import lanes_of
-from harness.report.lanes.discovery import _without
-from harness.report.lanes.lane import thinned
+from harness.report.formatting import describe_tracks
+from harness.report.tracks import read_tracks
+from harness.report.tracks.discovery import _without
+from harness.report.tracks.track import thinned
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a probe's samples; gives back the lanes of the folder."""
+    """Write a probe's samples; gives back the tracks of the folder."""
     (tmp_path / "samples").mkdir()
 
     def one(end=100.0, **files):
         for name, rows in files.items():
             lines = "".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows)
             (tmp_path / "samples" / f"{name}.jsonl").write_text(lines)
-        return lanes_of(tmp_path, end=end)
+        return read_tracks(tmp_path, end=end)
 
     return one
 
 
-def steps(lane, label):
-    [line] = [line for line in lane.lines if line.label == label]
+def steps(track, label):
+    [line] = [line for line in track.lines if line.label == label]
     return list(zip(line.times, line.values, strict=True))
 
 
@@ -47,50 +47,50 @@ def view(t, until, addresses, error="", name="tasks.web", node="w1"):
 
 
 def test_an_address_given_after_its_container_ended_is_stale(write):
-    [lane] = write(
+    [track] = write(
         containers=[container(0, "a", ended=10.0), container(0, "b")],
         discovery=[view(1, 14.0, ["a", "b"]), view(14.5, 90.0, ["b"])],
-    ).lanes
-    assert steps(lane, "stale") == [(0.0, 0.0), (10.0, 1.0), (14.5, 0.0), (100.0, 0.0)]
-    assert {value for _, value in steps(lane, "missing")} == {0.0}
+    ).tracks
+    assert steps(track, "stale") == [(0.0, 0.0), (10.0, 1.0), (14.5, 0.0), (100.0, 0.0)]
+    assert {value for _, value in steps(track, "missing")} == {0.0}
 
 
 def test_a_serving_container_that_is_not_given_is_missing(write):
-    [lane] = write(
+    [track] = write(
         containers=[container(0, "a"), container(20, "b", serving=22.0)],
         discovery=[view(1, 24.0, ["a"]), view(25, 90.0, ["a", "b"])],
-    ).lanes
-    assert steps(lane, "missing")[1:3] == [(22.0, 1.0), (25.0, 0.0)]
-    assert {value for _, value in steps(lane, "stale")} == {0.0}
+    ).tracks
+    assert steps(track, "missing")[1:3] == [(22.0, 1.0), (25.0, 0.0)]
+    assert {value for _, value in steps(track, "stale")} == {0.0}
 
 
 def test_silence_is_neither_stale_nor_missing(write):
-    [lane] = write(
+    [track] = write(
         containers=[container(0, "a")],
         discovery=[
             view(1, 9.0, ["a"]), view(10, 19.0, [], "SERVFAIL"),
             view(20, 29.0, [], "nobody to ask"), view(30, 90.0, ["a"]),
         ],
-    ).lanes  # fmt: skip
-    assert {value for _, value in steps(lane, "missing")} == {0.0}
-    assert steps(lane, "no answer") == [(0.0, 0.0), (10.0, 1.0), (20.0, 0.0), (100.0, 0.0)]
+    ).tracks  # fmt: skip
+    assert {value for _, value in steps(track, "missing")} == {0.0}
+    assert steps(track, "no answer") == [(0.0, 0.0), (10.0, 1.0), (20.0, 0.0), (100.0, 0.0)]
 
 
 def test_a_virtual_address_is_not_held_against_containers(write):
-    [lane] = write(
+    [track] = write(
         containers=[container(0, "a")], discovery=[view(1, 90.0, ["10.0.0.2"], name="web")]
-    ).lanes
-    assert {v for line in lane.lines for v in line.values} == {0.0}
+    ).tracks
+    assert {v for line in track.lines for v in line.values} == {0.0}
 
 
 def test_running_tasks_are_counted_as_listed_and_as_they_live(write):
     task = {"task": "x", "service": "web", "slot": "1", "node": "m1"}
-    [lane] = write(
+    [track] = write(
         containers=[container(3, "a", ended=40.0)],
         tasks=[{**task, "t": 4, "state": "running"}, {**task, "t": 55, "state": "failed"}],
-    ).lanes
-    assert steps(lane, "web, listed") == [(4.0, 1.0), (55.0, 0.0), (100.0, 0.0)]
-    assert steps(lane, "web, containers") == [(3.0, 1.0), (40.0, 0.0), (100.0, 0.0)]
+    ).tracks
+    assert steps(track, "web, listed") == [(4.0, 1.0), (55.0, 0.0), (100.0, 0.0)]
+    assert steps(track, "web, containers") == [(3.0, 1.0), (40.0, 0.0), (100.0, 0.0)]
 
 
 def test_memory_has_a_lane_for_each_quantity_and_gaps_where_nothing_was_to_be_had(write):
@@ -99,11 +99,11 @@ def test_memory_has_a_lane_for_each_quantity_and_gaps_where_nothing_was_to_be_ha
         for t in (0, 1)
         for n in ("m1", "m2")
     ]
-    lanes = {lane.title: lane for lane in write(memory=rows).lanes}
-    assert list(lanes) == [
+    tracks = {track.title: track for track in write(memory=rows).tracks}
+    assert list(tracks) == [
         "Memory of dockerd, resident", "Memory of dockerd, Go's heap", "Open files of dockerd",
     ]  # fmt: skip
-    heap = lanes["Memory of dockerd, Go's heap"]
+    heap = tracks["Memory of dockerd, Go's heap"]
     assert [(line.label, line.values) for line in heap.lines] == [
         ("m1", (2.0, None)), ("m2", (2.0, None)),
     ]  # fmt: skip
@@ -114,9 +114,9 @@ def test_only_ways_that_failed_are_drawn_of_reachability(write):
         {"t": t, "source": "outside", "target": target, "outcome": outcome}
         for t, target, outcome in ((1, "m1", "ok"), (2, "m1", "timeout"), (1, "m2", "ok"))
     ]
-    [lane] = write(reachability=rows).lanes
-    assert [[s.label for s in spans] for spans in lane.bands.values()] == [["ok", "timeout"]]
-    assert lane.note == "1 without a failure not drawn"
+    [track] = write(reachability=rows).tracks
+    assert [[s.label for s in spans] for spans in track.bands.values()] == [["ok", "timeout"]]
+    assert track.note == "1 without failures not drawn"
 
 
 def test_gossip_has_dots_for_what_was_said_and_lines_for_the_peers(write):
@@ -127,7 +127,7 @@ def test_gossip_has_dots_for_what_was_said_and_lines_for_the_peers(write):
             {"t": 1, "by": "m1", "kind": "peers", "network": "n", "peers": ["m1", "w1"]},
             {"t": 6, "by": "m1", "kind": "peers", "network": "n", "peers": None},
         ]
-    ).lanes  # fmt: skip
+    ).tracks  # fmt: skip
     assert dict(dots.dots) == {"failed": (5.0,), "suspect": (3.0,)}
     assert steps(peers, "m1") == [(1.0, 2.0), (6.0, None), (100.0, None)]
 
@@ -137,23 +137,23 @@ def test_an_unknown_file_is_shown_by_what_it_holds(write):
         queue=[{"t": t, "node": n, "depth_bytes": 1 << 20} for t in (1, 2) for n in ("m1", "m2")],
         doors=[{"t": 1, "node": "m1", "up": True}, {"t": 5, "node": "m1", "up": False}],
     )
-    doors, queue = found.lanes
+    doors, queue = found.tracks
     assert (queue.title, queue.unit, [line.label for line in queue.lines]) == (
         "Queue", "MiB", ["m1", "m2"],
     )  # fmt: skip
     assert [(s.start, s.end, s.label) for s in doors.bands["m1"]] == [
         (1.0, 5.0, "yes"), (5.0, 100.0, "no"),
     ]  # fmt: skip
-    assert describe_lanes(found.lanes) == [
-        "Doors: 1 rows; states seen: yes, no.", "Queue: from 1 to 1 MiB (m1), 2 lines.",
+    assert describe_tracks(found.tracks) == [
+        "Doors: 1 row, with the states yes, no.", "Queue: from 1 to 1 MiB (m1), 2 lines.",
     ]  # fmt: skip
 
 
 def test_what_is_absent_or_damaged_is_said(write):
     found = write(memory=['{"t": 1, "node": "m1", "rss": 1}\n', "!\n", "{}\n"], odd=[{"x": 1}])
-    assert len(found.lanes) == 1
+    assert len(found.tracks) == 1
     assert any("memory.jsonl, line 2" in remark for remark in found.remarks)
-    assert "samples/odd.jsonl holds nothing that can be drawn" in found.remarks
+    assert "samples/odd.jsonl contains nothing that can be drawn" in found.remarks
     assert "Not sampled in this trial: discovery, gossip" in found.remarks
 
 
@@ -189,9 +189,9 @@ def test_whatever_rows_hold_lanes_come_of_them(tmp_path_factory, files):
     for name, rows in files.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / "samples" / f"{name}.jsonl").write_text(text)
-    found = lanes_of(folder, end=10.0)
-    describe_lanes(found.lanes)
-    assert all(not lane.empty for lane in found.lanes)
+    found = read_tracks(folder, end=10.0)
+    describe_tracks(found.tracks)
+    assert all(not track.empty for track in found.tracks)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.one_of(st.none(), st.floats(0, 1e9)))))

@@ -1,7 +1,7 @@
-"""How far discovery lagged: what each place was told, held against the containers that lived.
+"""How far service discovery lagged: the answers at each place against the live containers.
 
-An address that is given although its container is gone is stale; one that is not given although
-its container serves is missing. Both are counted over all places that were asked.
+An address that is returned after its container is gone is stale; one that is not returned
+although its container serves is missing. Both are counted over all places that were queried.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.lanes.lane import Lane, Row, lines_of, number_in
 from harness.report.sanitize import one_line
+from harness.report.tracks.track import Row, TimelineTrack, lines_of, number_in
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Live:
-    """An address under a name: live, and to be given, within the intervals."""
+    """An address of a name: when it is live, and when it must be returned."""
 
     lives: tuple[Interval, ...]
     wanted: tuple[Interval, ...]
 
 
-def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> list[Lane]:
-    """Stale and missing addresses and questions without an answer, by time."""
+def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> list[TimelineTrack]:
+    """Return stale and missing addresses and unanswered queries, by time."""
     truth = _truth(containers, end)
     stale: list[Interval] = []
     missing: list[Interval] = []
@@ -44,7 +44,7 @@ def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> lis
                 if address in given:
                     given[address].append((at, until))
         if not any(given.values()):
-            continue  # a virtual address: where it leads is asked of ipvs
+            continue  # a virtual address: its targets are in IPVS
         for address, live in known.items():
             stale += _without(given[address], live.lives)
             missing += _without(_within(live.wanted, asked), given[address])
@@ -56,11 +56,11 @@ def discovery(rows: Sequence[Row], end: float, containers: Sequence[Row]) -> lis
     }  # fmt: skip
     lines, _ = lines_of(points, steps=True)
     return [
-        Lane(
+        TimelineTrack(
             "discovery",
             "Discovery",
             lines=lines,
-            note="addresses given though dead, or not given though they serve, over all places",
+            note="dead addresses returned, or serving ones not returned, over all places",
         )
     ]
 
@@ -101,13 +101,13 @@ def _places(rows: Iterable[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
 def _stretches(
     views: Sequence[Row], end: float
 ) -> Iterable[tuple[float, float, tuple[str, ...], str]]:
-    """What was told, from its first answer until the next differs; the last until its last."""
+    """Yield the answers: each holds until the next one differs, the last until its own end."""
     for place, row in enumerate(views):
         at = float(row["t"])
         after = views[place + 1] if place + 1 < len(views) else None
         until = float(after["t"]) if after else min(_or(row.get("until"), end), end)
-        said = row.get("addresses")
-        addresses = tuple(map(one_line, said)) if isinstance(said, list | tuple) else ()
+        answered = row.get("addresses")
+        addresses = tuple(map(one_line, answered)) if isinstance(answered, list | tuple) else ()
         yield at, max(at, until), addresses, one_line(row.get("error") or "")
 
 

@@ -1,4 +1,4 @@
-"""Lanes from a probe's file that has no module of its own: shown by what its rows hold.
+"""Tracks of any other probe's file, by the contents of its rows.
 
 Numbers become lines, one for each place they were taken at; states become bands.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.lanes.lane import Lane, Row, bands_of, lines_of, number_in
 from harness.report.sanitize import one_line
+from harness.report.tracks.track import Row, TimelineTrack, bands_of, lines_of, number_in
 
-#: What tells one line of a lane from another, in the order in which the words stand.
+#: What tells one line of a track from another, in the order in which they are shown.
 _KEYS = (
     "node", "by", "at", "source", "from", "entry", "target", "to", "network", "service", "slot",
     "task", "peer", "host", "name", "via", "process", "what",
@@ -23,8 +23,8 @@ _UNITS = (
 )  # fmt: skip
 
 
-def anything(name: str, rows: Sequence[Row], end: float) -> list[Lane]:
-    """The lanes of a file; ``rows`` in order of time."""
+def generic_tracks(name: str, rows: Sequence[Row], end: float) -> list[TimelineTrack]:
+    """Return the tracks of a file; ``rows`` are in order of time."""
     title = name.replace("_", " ").replace("-", " ").capitalize()
     keys = _keys(rows)
     numbers = list(
@@ -35,9 +35,9 @@ def anything(name: str, rows: Sequence[Row], end: float) -> list[Lane]:
             if key not in _NOT_NUMBERS and number_in(value) is not None
         )
     )
-    lanes = []
+    tracks = []
     for key in numbers:
-        words, unit, scale = _words_for(key)
+        quantity, unit, scale = _name_and_unit(key)
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in rows:
             if key in row:
@@ -46,10 +46,10 @@ def anything(name: str, rows: Sequence[Row], end: float) -> list[Lane]:
                     (float(row["t"]), None if value is None else value * scale)
                 )
         lines, left = lines_of(dict(sorted(points.items())))
-        head = title if len(numbers) == 1 else f"{title}: {words}"
-        lanes.append(Lane(name, head, unit, lines=lines, left_out=left))
-    if lanes:
-        return lanes
+        head = title if len(numbers) == 1 else f"{title}: {quantity}"
+        tracks.append(TimelineTrack(name, head, unit, lines=lines, left_out=left))
+    if tracks:
+        return tracks
     for key in _STATES:
         changes: dict[str, list[tuple[float, str]]] = {}
         for row in rows:
@@ -59,18 +59,18 @@ def anything(name: str, rows: Sequence[Row], end: float) -> list[Lane]:
                 changes.setdefault(_label(row, keys), []).append((float(row["t"]), state))
         if changes:
             bands, left = bands_of(changes, end=end)
-            return [Lane(name, title, bands=bands, left_out=left)]
+            return [TimelineTrack(name, title, bands=bands, left_out=left)]
     return []
 
 
 def _keys(rows: Sequence[Row]) -> tuple[str, ...]:
     texts = [k for k in _KEYS if any(isinstance(row.get(k), str) and row[k] for row in rows)]
-    # A key that never changes tells nothing apart; but one has to stay to name the line.
+    # A key that never changes distinguishes nothing; but one has to stay to name the line.
     telling = [k for k in texts if len({str(row.get(k)) for row in rows}) > 1]
     return tuple(telling or texts[:1])
 
 
-def _words_for(key: str) -> tuple[str, str, float]:
+def _name_and_unit(key: str) -> tuple[str, str, float]:
     for suffix, unit, scale in _UNITS:
         if key.endswith(suffix):
             return key.removesuffix(suffix).replace("_", " "), unit, scale
