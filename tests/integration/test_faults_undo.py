@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from processes import proc_text, state_letter
 
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
@@ -64,11 +65,11 @@ def state_of(opened):
         fabric = f"--net=/proc/{lab.keeper.keeper}/ns/net"
         rules = node.run(["iptables-save"]).text.splitlines()
         groups = of_groups(lab, "cgroup.procs")
-        pids = {pid for procs in groups for pid in procs.read_text().split()}
+        pids = {int(pid) for procs in groups for pid in procs.read_text().split()}
         return {
             "answers": node.up and node.dockerd.ping(),
-            "processes": sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids),
-            "stopped": [pid for pid in pids if field("State", pid).startswith("T")],
+            "processes": sorted(proc_text(pid, "comm").strip() for pid in pids),
+            "stopped": [pid for pid in pids if state_letter(pid) == "T"],
             "descriptors": limit_of(node.dockerd.pid, "Max open files"),
             "limits": {
                 str(path).partition("/swarm-chaos/")[2]: path.read_text()
@@ -86,11 +87,6 @@ def of_groups(lab, name):
     """Files of this name in all of the node's control groups."""
     above = Path(f"/proc/{lab.keeper.janitor}/root{lab.keeper.lab_dir}/cgroup")
     return sorted(above.glob(f"**/swarm-chaos/{lab.keeper.lab_id}/m1/**/{name}"))
-
-
-def field(name, pid):
-    [line] = re.findall(rf"^{name}:\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return line
 
 
 def limit_of(pid, name):

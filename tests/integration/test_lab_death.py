@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from processes import all_pids, proc_bytes, running_with
 
 pytestmark = pytest.mark.integration
 
@@ -85,20 +86,7 @@ class Made:
 
     def processes(self):
         """Pids of what runs for this lab: by environment, command line or group."""
-        found = []
-        for process in Path("/proc").iterdir():
-            if not process.name.isdecimal() or int(process.name) == os.getpid():
-                continue
-            try:
-                words = b"".join(
-                    (process / name).read_bytes() for name in ("environ", "cmdline", "cgroup")
-                )
-                zombie = (process / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-            except OSError:
-                continue
-            if not zombie and (self.lab_id.encode() in words or os.fsencode(self.labs) in words):
-                found.append(int(process.name))
-        return found
+        return list(running_with(self.lab_id.encode(), os.fsencode(self.labs)))
 
     def namespaces(self):
         """The namespaces in which its processes are and this one is not."""
@@ -126,9 +114,8 @@ def links(folder):
 
 def all_namespaces():
     found = set()
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            found |= links(process / "ns")
+    for pid in all_pids():
+        found |= links(f"/proc/{pid}/ns")
     return found
 
 
@@ -196,14 +183,6 @@ def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_st
     assert after == before
 
 
-def command_of(pid):
-    """A process's command line; empty for one that has ended since it was listed, as some do."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-
-
 def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
     stable, tmp_path, labs
 ):
@@ -212,7 +191,7 @@ def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
     seen = {line.split()[0] for line in left_of(made, made.namespaces())}
     assert seen == {"process", "namespace", "group", "folder"}, "what is looked for is there"
     inside = [pid for pid in made.processes() if pid != made.process.pid]
-    [janitor] = [pid for pid in inside if b"janitor.py" in command_of(pid)]
+    [janitor] = [pid for pid in inside if b"janitor.py" in proc_bytes(pid, "cmdline")]
     living = clean(labs)
     assert made.lab_id not in living.stdout, "a living lab is left alone"
     assert set(made.processes()) >= {janitor}

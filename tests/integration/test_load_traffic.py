@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import struct
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import running
 
 import harness.load.load as load_module
 from harness.errors import LoadError, UsageError
@@ -401,18 +401,9 @@ def test_the_generator_dies_with_its_parent(server: Server, tmp_path: Path) -> N
     with parent.stdout, parent.stdin:
         child = int(parent.stdout.readline())
         assert parent.stdout.readline() == "running\n"
-        assert alive(child)
+        assert running(child)
         parent.kill()
         parent.wait()
     started = time.monotonic()
-    until(lambda: not alive(child), "the generator to be gone")
+    until(lambda: not running(child), "the generator to be gone")
     assert time.monotonic() - started < 5
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs; a zombie, which an init has yet to reap, does not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False

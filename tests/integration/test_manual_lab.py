@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import proc_text, running_with
 
 from harness.errors import EXIT_TROUBLE, EXIT_USAGE
 
@@ -225,13 +226,6 @@ def left_of(lab_id, labs):
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
     left += [str(group) for root in roots for group in root.glob(f"swarm-chaos/{lab_id}")]
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes() + (process / "cgroup").read_bytes()
-                zombie = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            except OSError:
-                continue
-            if lab_id.encode() in words and not zombie:
-                left.append(f"process {process.name} {words.decode()}")
-    return left
+    return left + [
+        f"process {pid} {proc_text(pid, 'cmdline')}" for pid in running_with(lab_id.encode())
+    ]

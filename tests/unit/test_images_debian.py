@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import running
 
 from harness.errors import HarnessError, ImageError, MissingError
 from harness.images import Cache, DebianRecipe, debian, installed_packages, root_tree
@@ -164,10 +165,3 @@ def test_the_builder_and_what_it_runs_end_with_us(path, tmp_path, number):
 
     wait_for(gone, state="the end of the builder", within=8)
     assert not scratch.exists()
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
