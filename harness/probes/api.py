@@ -78,7 +78,7 @@ class Api:
     ::
 
         with api.watch(), faults.kill_dockerd(leader) as outage:
-            took = api.time_to_all("write", since=outage.injected_at, within=45)
+            took = api.time_to_all("write", since=outage, within=45)
     """
 
     def __init__(self, managers: Iterable[Node], trial: Trial) -> None:

@@ -50,7 +50,7 @@ class Gossip:
     ::
 
         with faults.network.isolate(worker, plane="gossip") as cut:
-            failed = gossip.time_to("failed", worker, since=cut.injected_at, within=30)
+            failed = gossip.time_to("failed", worker, since=cut, within=30)
     """
 
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:

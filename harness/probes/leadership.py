@@ -74,7 +74,7 @@ class Leadership:
 
         with faults.kill_dockerd(leader) as outage:
             took = leadership.time_to_new_leader(
-                other_than=leader, since=outage.injected_at, within=45
+                other_than=leader, since=outage, within=45
             )
     """
 

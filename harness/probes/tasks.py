@@ -62,7 +62,7 @@ class Tasks:
     ::
 
         with faults.kill_node(worker) as outage:
-            took = tasks.time_to_running("app", count=4, since=outage.injected_at, within=60)
+            took = tasks.time_to_running("app", count=4, since=outage, within=60)
     """
 
     def __init__(self, containers: Containers, trial: Trial) -> None:

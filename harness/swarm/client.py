@@ -265,7 +265,7 @@ class SwarmClient:
     ) -> Elapsed:
         """Measure the time until all of these are ready members (managers: reachable).
 
-        ``since`` is a reading of the monotonic clock (default: now).
+        ``since`` is a fault or a monotonic reading (default: now).
         """
         names = sorted({node.name for node in nodes})
         return time_until(
@@ -295,7 +295,7 @@ class SwarmClient:
     def time_to_write(self, *, within: float, since: Moment | None = None) -> Elapsed:
         """Measure the time until some manager accepts a write: a secret, created and removed.
 
-        ``since`` is a reading of the monotonic clock (default: now).
+        ``since`` is a fault or a monotonic reading (default: now).
         """
         attempts = 0
 

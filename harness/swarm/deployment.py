@@ -108,7 +108,7 @@ class Deployment:
     ) -> Elapsed:
         """Measure the time until a service has all its tasks :meth:`running`.
 
-        ``since`` is a reading of the monotonic clock (default: now).
+        ``since`` is a fault or a monotonic reading (default: now).
         """
         return time_until(
             partial(self.running, service, avoiding=avoiding),
@@ -202,8 +202,8 @@ class Deployment:
     ) -> Elapsed:
         """Measure the time until the orchestrator calls a service's last update completed.
 
-        For changes that replace tasks; :meth:`scale` starts no update. ``since`` is a reading of
-        the monotonic clock (default: now). An update that is paused or rolled back is never
+        For changes that replace tasks; :meth:`scale` starts no update. ``since`` is a fault
+        or a monotonic reading (default: now). An update that is paused or rolled back is never
         completed: the answer is then given at once, as not reached in ``within`` seconds.
         """
         ended = ""
