@@ -209,7 +209,11 @@ def watched(web, probes):
     with (
         probes.discovery.watch(web, every=0.5, nodes=places),
         probes.reachability.watch(
-            web, every=2.0, inside=True, every_inside=3.0, watchers=probes.discovery.watchers
+            web,
+            every=2.0,
+            inside=True,
+            every_inside=3.0,
+            vantage_points=probes.discovery.vantage_points,
         ),
     ):
         yield
