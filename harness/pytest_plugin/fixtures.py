@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from harness.probes.memory import Memory
     from harness.probes.reachability import Reachability
     from harness.probes.tasks import Tasks
-    from harness.services import Services
+    from harness.services.services import Services
 
 Say = Callable[[str], None]
 
@@ -253,7 +253,7 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
     """Outside services on the fabric: a GELF sink, a registry, a name server."""
-    from harness.services import ServiceAssets, Services
+    from harness.services.services import ServiceAssets, Services
 
     scene = scene_of(request)
     services = Services(lab, trial, ServiceAssets(scene.engine_store.cache, scene.engine_store.say))

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from harness.errors import UsageError
-from harness.services import ExternalService
+from harness.services.base import ExternalService
 from harness.services.credentials import certificate_for, write_passwords
 from harness.services.services import IMAGES_IN_GUEST, REGISTRY_IN_GUEST
 from harness.snapshots import swarm_snapshot
