@@ -30,7 +30,6 @@ def run_pytest(args: list[str], trial: Path) -> int:
 
 def run_shell(order: dict[str, Any] | None, notes: list[str]) -> int:
     """Serve a person among the nodes, or run the script in ``order``."""
-    from harness.guest.agent import LAB_LINK
     from harness.guest.shell import converse
 
-    return converse(LAB_LINK, order, notes)
+    return converse(order, notes)

@@ -8,15 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.guest.contract import PROGRESS
 from harness.vm.guest_init import say
-
-REPORTS = "reports.jsonl"
-
-#: What the scenarios use they name; looking for more plugins is slow under emulation.
-PYTEST_ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-
-#: What a line of progress begins with on the console.
-PROGRESS = "trial: "
 
 
 class ReportLog:

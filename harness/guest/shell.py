@@ -24,19 +24,22 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import EXIT_TROUBLE, HarnessError
+from harness.guest.contract import (
+    LAB_LINK,
+    SHELL_BEGINS,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.lab import NamespacesLab, Node
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
 from harness.swarm import Swarm
 from harness.vm.guest_init import say
-
-HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
-"""``1``: a trial does not end with its body but hands its guest over to a person. ``0`` else: the
-same number of bytes, so that a trial that is held is the very trial that was not."""
 
 BY_HAND = ("inject", "heal", "status", "schedule")
 """Commands of ``swarm-chaos`` that a person has in a guest, by their own names."""
@@ -46,16 +49,6 @@ HOME = Path("/run/swarm-chaos-shell")
 _PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TERMINFO = ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")
 _KNOWN_TERMINAL = "xterm-256color"
-
-
-class Word(StrEnum):
-    """What a line of the conversation begins with."""
-
-    READY = "shell ready: "
-    BEGIN = "shell begins"
-    STDOUT = "shell stdout: "
-    STDERR = "shell stderr: "
-    TROUBLE = "shell trouble: "
 
 
 def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
@@ -71,10 +64,10 @@ def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
     os._exit(code)  # a trial that was looked into has no verdict
 
 
-def converse(lab_link: Path, order: dict[str, Any] | None, notes: list[str]) -> int:
+def converse(order: dict[str, Any] | None, notes: list[str]) -> int:
     """In a guest thawed for it: serve a person, or the script in ``order``; the exit code."""
     with _undisturbed():
-        lab = NamespacesLab.attach(lab_link.resolve())
+        lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
         return attend(lab, _ask({}) if order is None else order, home=Path("/root"), notes=notes)
 
 
@@ -95,7 +88,7 @@ def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list
         if (script := order.get("script")) is not None:
             return _run_script(str(script), name, home, variables)
     except HarnessError as error:
-        say(f"{Word.TROUBLE}{json.dumps(str(error))}")
+        say(f"{SHELL_TROUBLE}{json.dumps(str(error))}")
         return EXIT_TROUBLE
     return _on_terminal(order["terminal"], name, home, variables, banner(lab, notes))
 
@@ -228,7 +221,7 @@ def _ask(facts: dict[str, Any]) -> dict[str, Any]:
         silent[0] = 0
         silent[3] = 0
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        say(f"{Word.READY}{json.dumps(facts)}")
+        say(f"{SHELL_READY}{json.dumps(facts)}")
         while not line.endswith(b"\n"):
             line += os.read(descriptor, 4096)
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
@@ -245,7 +238,7 @@ def _on_terminal(
     shell = ["bash", "--rcfile", str(HOME / "rc"), "-i"] if node is None else [HOME / "bin" / node]
     with SERIAL.open("r+b", buffering=0) as line:
         _set_up(line.fileno(), int(terminal["rows"]), int(terminal["columns"]))
-        say(Word.BEGIN)
+        say(SHELL_BEGINS)
         line.write(greeting.encode())
         code = subprocess.run(
             ["setsid", "--ctty", "--wait", *shell],  # the line is its controlling terminal
@@ -298,8 +291,8 @@ def _relay(process: subprocess.Popen[bytes]) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ, Word.STDOUT)
-        waiting.register(process.stderr, selectors.EVENT_READ, Word.STDERR)
+        waiting.register(process.stdout, selectors.EVENT_READ, SHELL_STDOUT)
+        waiting.register(process.stderr, selectors.EVENT_READ, SHELL_STDERR)
         while waiting.get_map():
             for key, _ in waiting.select():
                 if piece := os.read(key.fd, 3072):

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import MicrovmError, MissingError
-from harness.images import Cache, DebianKernel, DebianRecipe, Say, root_tar, silent
+from harness.images import Cache, DebianRecipe, Say, root_tar, silent
+from harness.images.kernel import DebianKernel
 from harness.vm import content_hash
 
 SITE = "opt/microvm/site"

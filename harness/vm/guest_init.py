@@ -21,7 +21,6 @@ import mmap
 import os
 import random
 import select
-import shutil
 import signal
 import struct
 import sys
@@ -35,18 +34,22 @@ from typing import Any, NoReturn
 
 from harness.errors import MicrovmError
 from harness.vm import mailbox
+from harness.vm.contract import (
+    CONTROL_FILE,
+    FREEZING,
+    GUEST_HOME,
+    HEARTBEAT,
+    INBOX_SIZE,
+    INPUTS_FILE,
+    OUT_FOLDER,
+    OUTBOX_SIZE,
+    PAYLOAD_AT,
+    PAYLOAD_FILE,
+    RUN_STARTS,
+    SAYS,
+)
 
-CONTROL_FILE = "microvm.json"
-INPUTS_FILE = "inputs.json"
-PAYLOAD_FILE = "payload.tar"
-OUT_FOLDER = "out"
-HEARTBEAT = "microvm: virtual seconds "
-FIRST_LINE = "microvm: run starts"
-
-_HOME = Path("/var/lib/microvm")
-PAYLOAD_AT = _HOME / "payload"
-"""Where a thawed guest has its payload."""
-
+_HOME = Path(GUEST_HOME)
 _PVPANIC_PORT = 0x505
 _RB_AUTOBOOT = 0x01234567
 _RNDADDENTROPY = 0x40085203
@@ -81,8 +84,8 @@ def find_mailboxes(command_line: str, sizes: Mapping[str, int]) -> Mailboxes:
     words = dict(word.partition("=")[::2] for word in command_line.split())
     by_size = {size: name for name, size in sizes.items()}
     try:
-        inbox = int(words["microvm.inbox"])
-        outbox = int(words["microvm.outbox"])
+        inbox = int(words[INBOX_SIZE])
+        outbox = int(words[OUTBOX_SIZE])
         return Mailboxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
     except (KeyError, ValueError) as error:
         raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error
@@ -149,18 +152,19 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         prepare()
         devices = _devices()
         quiesce(zero_memory=zero_memory)
-        say("microvm: freezing")
+        say(FREEZING)
         freeze()
         brought = mailbox.contents(_inbox(devices))
         control = json.loads(brought[CONTROL_FILE])
         reseed(int(control["seed"]))
         os.write(pipe, json.dumps(control).encode() + b"\n")
         inputs = json.loads(brought[INPUTS_FILE])
-        mailbox.unpack(brought.pop(PAYLOAD_FILE), PAYLOAD_AT)
+        payload = Path(PAYLOAD_AT)
+        mailbox.unpack(brought.pop(PAYLOAD_FILE), payload)
         out = _HOME / OUT_FOLDER
         out.mkdir(parents=True, exist_ok=True)
-        say(FIRST_LINE)
-        return run(PAYLOAD_AT, inputs, out)
+        say(RUN_STARTS)
+        return run(payload, inputs, out)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:  # a run's own failure must not take the supervisor's report with it
@@ -256,7 +260,7 @@ def _bring_out(report: dict[str, Any]) -> None:
         mailbox.write_device(devices.outbox, devices.outbox_size, told)
     except (MicrovmError, OSError) as error:
         detail = error.what if isinstance(error, MicrovmError) else str(error)
-        say(f"microvm: {detail}")
+        say(f"{SAYS}{detail}")
         report = {**report, "outcome": "disk full", "detail": detail}
         alone = {CONTROL_FILE: json.dumps(report).encode()}
         mailbox.write_device(devices.outbox, devices.outbox_size, alone)
@@ -310,8 +314,3 @@ def _clear_free_memory() -> None:
             wanted -= 32 << 20
         os._exit(0)
     os.waitpid(pid, 0)
-
-
-def free_space(path: str = "/") -> int:
-    """Bytes free for files under ``path``."""
-    return shutil.disk_usage(path).free

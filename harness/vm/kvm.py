@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.images import Cache, DebianKernel, Say, silent
+from harness.images import Cache, Say, silent
+from harness.images.kernel import DebianKernel
 from harness.vm.initrd import cpio, regular
 from harness.vm.machine import KVM_CPU
 from harness.vm.qemu_binary import Qemu, provide_qemu

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MicrovmError
+from harness.vm.contract import INBOX_SIZE, OUTBOX_SIZE
 
 _MIB = 1 << 20
 
@@ -102,8 +103,8 @@ class Machine:
             "net.ifnames=0",
             "transparent_hugepage=never",
             f"microvm.root={root_size}",
-            f"microvm.inbox={self.inbox_size}",
-            f"microvm.outbox={self.outbox_size}",
+            f"{INBOX_SIZE}={self.inbox_size}",
+            f"{OUTBOX_SIZE}={self.outbox_size}",
             f"microvm.cgroup={self.cgroup}",
         ]
         if self.accelerator is Accelerator.TCG:

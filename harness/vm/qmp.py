@@ -77,14 +77,6 @@ class Qmp:
             except TimeoutError:
                 return None
 
-    def drain(self) -> None:
-        """Take in what QEMU has said so far, without waiting; a closed channel is the end."""
-        try:
-            while True:
-                self._message(time.monotonic())
-        except (TimeoutError, MicrovmError):
-            return
-
     def close(self) -> None:
         """Let go of the channel."""
         self._channel.close()

@@ -25,7 +25,7 @@ from typing import Any, Self
 from harness.errors import MicrovmError, UsageError
 from harness.vm import mailbox
 from harness.vm.console import follow, tail
-from harness.vm.guest_init import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
+from harness.vm.contract import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.vm.lockstep import Lockstep, lockstep_for
 from harness.vm.machine import Clock
 from harness.vm.qemu_process import Emulator

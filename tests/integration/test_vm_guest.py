@@ -16,7 +16,8 @@ import pytest
 
 import harness
 from harness.errors import HarnessError, MicrovmError, UsageError
-from harness.images import Cache, debian_kernel
+from harness.images import Cache
+from harness.images.kernel import debian_kernel
 from harness.vm import content_hash
 from harness.vm.guest_image import GuestImage, base_tar
 from harness.vm.machine import Machine

@@ -11,12 +11,13 @@ import sys
 import pytest
 
 from harness.errors import MicrovmError
-from harness.images import Cache, debian_qemu
+from harness.images import Cache
 from harness.images.compiler import (
     compile_library,
     debian_compiler,
     without_executable_stack,
 )
+from harness.images.debian_qemu import debian_qemu
 from harness.vm.lockstep import SOURCE, Lockstep, provide_lockstep
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator

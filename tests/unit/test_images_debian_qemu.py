@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError, MissingError, UsageError
-from harness.images import Cache, debian_qemu, portable_program
-from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
+from harness.images import Cache, portable_program
+from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, debian_qemu, parse_version
 from harness.vm.qemu_binary import own_qemu, provide_qemu, qemu_at_hand
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"

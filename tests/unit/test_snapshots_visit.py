@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError, TrialError, UsageError
-from harness.guest.shell import HOLD_VARIABLE, Word
+from harness.guest.contract import (
+    HOLD_VARIABLE,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.lab import Topology
 from harness.snapshots.terminal import ESCAPE, Terminal, pump, raw
 from harness.snapshots.visit import Conversation, Order, encode, judge
@@ -40,9 +46,9 @@ def talk(line, said, order=None):
 def test_a_scripts_output_arrives_as_it_was(line, capfdbinary):
     content = bytes(range(256))
     words = [
-        (Word.STDOUT, content),
-        (Word.STDERR, b"careful\n"),
-        (Word.STDOUT, b"end"),
+        (SHELL_STDOUT, content),
+        (SHELL_STDERR, b"careful\n"),
+        (SHELL_STDOUT, b"end"),
     ]
     said = b"microvm: run starts\r\n" + b"".join(
         word.encode() + base64.b64encode(piece) + b"\r\n" for word, piece in words
@@ -53,7 +59,7 @@ def test_a_scripts_output_arrives_as_it_was(line, capfdbinary):
 
 def test_the_order_is_given_when_it_is_asked_for(line):
     order = Order("m1", script="docker node ls")
-    talk(line, f"trial: 1 s\r\n{Word.READY}{{}}\r\n".encode(), order)
+    talk(line, f"trial: 1 s\r\n{SHELL_READY}{{}}\r\n".encode(), order)
     assert json.loads(line[1].recv(4096)) == {"node": "m1", "script": "docker node ls"}
 
 
@@ -63,7 +69,7 @@ def test_progress_is_passed_on(line):
 
 def test_a_node_that_cannot_be_entered_is_said_in_words(line):
     with pytest.raises(LabError, match="m1 is switched off"):
-        talk(line, f'{Word.TROUBLE}"m1 is switched off"\r\n'.encode())
+        talk(line, f'{SHELL_TROUBLE}"m1 is switched off"\r\n'.encode())
 
 
 def test_a_script_too_long_to_be_typed_is_refused():
