@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.guest.report_log import PROGRESS
+from harness.guest.contract import PROGRESS
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, thaw
-
-#: Lines on the guest's console that begin so are for the person who watches.
 
 JOB_RECORD_FILE = "errand.json"
 PAYLOADS = "payloads"

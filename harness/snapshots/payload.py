@@ -22,11 +22,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.guest.agent import ARCHIVE, FROZEN_WITH
+from harness.guest.contract import ARCHIVE, FROZEN_WITH
 from harness.images import Cache, Say, silent
 from harness.snapshots.source_bundle import digest, freezing_sources, is_pytests, trial_sources
+from harness.vm.contract import PAYLOAD_AT
 from harness.vm.guest_image import base_tar
-from harness.vm.guest_init import PAYLOAD_AT
 from harness.vm.mailbox import pack
 
 KIND = "guest-python"
@@ -76,7 +76,7 @@ def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> by
 
 
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """``files`` with all of the harness in :data:`~harness.guest.agent.ARCHIVE`.
+    """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
     A zip that Python imports from: byte code lies beside its source there, under its plain name.
     Nothing is compressed, so the same files give the same bytes whatever the host's zlib.
@@ -147,8 +147,8 @@ def with_byte_code(
 
 def _place(name: str) -> str:
     """Where a guest has a file: what is imported from an archive must name its source itself."""
-    above = PAYLOAD_AT / ARCHIVE if name.startswith(_PACKAGE) else PAYLOAD_AT
-    return f"{above / name}"
+    above = f"{PAYLOAD_AT}/{ARCHIVE}" if name.startswith(_PACKAGE) else PAYLOAD_AT
+    return f"{above}/{name}"
 
 
 def _guest_python(cache: Cache, say: Say) -> Path:

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
-from harness.guest.report_log import PROGRESS
-from harness.guest.shell import Word
+from harness.guest.contract import (
+    PROGRESS,
+    SHELL_BEGINS,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.snapshots.job import GuestJob
 from harness.snapshots.terminal import Terminal, pump, raw, write_all
 from harness.vm.pool import Pool
@@ -125,17 +131,17 @@ class Conversation:
     def carry_out(self, order: Order) -> bool:
         """Give the order and serve the guest until it ends; False if the person left first."""
         while (text := self._next()) is not None:
-            if text.startswith(Word.READY):
-                self._answer(json.loads(text.removeprefix(Word.READY)), order)
+            if text.startswith(SHELL_READY):
+                self._answer(json.loads(text.removeprefix(SHELL_READY)), order)
             elif text.startswith(PROGRESS):
                 self._say(text.removeprefix(PROGRESS))
-            elif text.startswith(Word.STDOUT):
-                _put(sys.stdout.fileno(), text.removeprefix(Word.STDOUT))
-            elif text.startswith(Word.STDERR):
-                _put(sys.stderr.fileno(), text.removeprefix(Word.STDERR))
-            elif text.startswith(Word.TROUBLE):
-                raise LabError(json.loads(text.removeprefix(Word.TROUBLE)))
-            elif text.startswith(Word.BEGIN):
+            elif text.startswith(SHELL_STDOUT):
+                _put(sys.stdout.fileno(), text.removeprefix(SHELL_STDOUT))
+            elif text.startswith(SHELL_STDERR):
+                _put(sys.stderr.fileno(), text.removeprefix(SHELL_STDERR))
+            elif text.startswith(SHELL_TROUBLE):
+                raise LabError(json.loads(text.removeprefix(SHELL_TROUBLE)))
+            elif text.startswith(SHELL_BEGINS):
                 keys, screen = sys.stdin.fileno(), sys.stdout.fileno()
                 with raw(keys):
                     write_all(screen, self._rest)

@@ -8,7 +8,7 @@ from typing import Any
 
 import harness
 from harness.errors import TrialError, UsageError
-from harness.guest.shell import HOLD_VARIABLE
+from harness.guest.contract import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
 from harness.snapshots.job import GuestJob, JobRecord
