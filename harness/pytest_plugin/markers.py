@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from harness.engine import KNOWN, release_key, resolve
-from harness.images import Cache
 from harness.lab import Topology
-from harness.pytest_plugin.fixtures import Point
 from harness.pytest_plugin.options import Options
-from harness.vm.qemu_binary import qemu_at_hand
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """What a scenario is multiplied by: an engine's name and a seed."""
+
+    engine: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.engine}-s{self.seed}"
 
 
 def is_scenario(item: pytest.Item) -> bool:
@@ -21,10 +30,10 @@ def is_scenario(item: pytest.Item) -> bool:
     return "point" in getattr(item, "fixturenames", ())
 
 
-def point_of(item: pytest.Item) -> Point:
+def point_of(item: pytest.Item) -> TrialPoint:
     """Engine and seed that a scenario was multiplied by."""
     callspec: Any = item.callspec  # type: ignore[attr-defined]
-    point: Point = callspec.params["point"]
+    point: TrialPoint = callspec.params["point"]
     return point
 
 
@@ -90,4 +99,7 @@ def chosen_lab(options: Options) -> str:
     """The lab that is asked for, or that ``auto`` means: microvm where QEMU is or can be had."""
     if options.lab != "auto":
         return options.lab
+    from harness.images import Cache  # a guest is told its lab, and need not import these
+    from harness.vm.qemu_binary import qemu_at_hand
+
     return "microvm" if qemu_at_hand(Cache()) else "namespaces"
