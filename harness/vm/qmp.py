@@ -28,7 +28,7 @@ class Qmp:
         while "QMP" not in self._message(deadline):
             pass
         # Out-of-band commands are never sent. But without them a monitor takes no command before it
-        # was woken from the last one, and it rests meanwhile (turns.c).
+        # was woken from the last one, and it rests meanwhile (lockstep.c).
         self.ask("qmp_capabilities", enable=["oob"], within=within)
 
     def ask(self, command: str, *, within: float = 30.0, **arguments: Any) -> Any:

@@ -223,7 +223,7 @@ def freeze(
     facts = {
         "format": _FORMAT,
         "qemu": qemu.version,
-        "turns": source_digest(),
+        "lockstep": source_digest(),
         "image": spec.image.key(cache),
         "guestfiles": {
             path.name: content_hash.of_bytes(path.read_bytes())
@@ -258,9 +258,9 @@ def freeze(
             draft.mkdir()
             started = time.monotonic()
             scratch = Scratch(_memory_place(spec.machine))
-            turns = lockstep_for(spec.machine, cache, scratch.path, say=say)
+            lockstep = lockstep_for(spec.machine, cache, scratch.path, say=say)
             try:
-                _boot(spec, qemu, turns, built, draft, scratch.path, progress)
+                _boot(spec, qemu, lockstep, built, draft, scratch.path, progress)
             finally:
                 scratch.remove()
             manifest = {
@@ -277,7 +277,7 @@ def freeze(
 def _boot(
     spec: FreezeSpec,
     qemu: Qemu,
-    turns: Lockstep | None,
+    lockstep: Lockstep | None,
     built: BuiltImage,
     draft: Path,
     fast: Path,
@@ -299,8 +299,8 @@ def _boot(
         qemu,
         spec.machine.switches(files, seed=spec.seed, private=False),
         log=draft / "qemu.log",
-        cpu=min(os.sched_getaffinity(0)) if turns else None,
-        turns=turns,
+        cpu=min(os.sched_getaffinity(0)) if lockstep else None,
+        lockstep=lockstep,
     )
     try:
         emulator.go()

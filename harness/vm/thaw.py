@@ -90,10 +90,10 @@ class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
     def __init__(
-        self, emulator: Emulator, scratch: Scratch, turns: Lockstep | None, ordered: float
+        self, emulator: Emulator, scratch: Scratch, lockstep: Lockstep | None, ordered: float
     ) -> None:
         self._emulator = emulator
-        self._turns = turns
+        self._lockstep = lockstep
         self._scratch = scratch.path
         self._own = scratch
         self._ordered = ordered
@@ -170,7 +170,7 @@ class Guest:
             virtual_seconds=virtual,
             wall_seconds=wall,
             detail=hung,
-            out_of_step=self._turns.counted().out_of_step if self._turns else 0,
+            out_of_step=self._lockstep.counted().out_of_step if self._lockstep else 0,
         )
         return result if hung else self._read_out(result)
 
@@ -259,7 +259,7 @@ def thaw(
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
-        turns = lockstep_for(machine, snapshot.cache, folder)
+        lockstep = lockstep_for(machine, snapshot.cache, folder)
         state = snapshot.state
         if virtual and idle_in_real_time:
             state = folder / "state"
@@ -280,7 +280,7 @@ def thaw(
             ],
             log=folder / "qemu.log",
             cpu=cpu,
-            turns=turns,
+            lockstep=lockstep,
             pass_fds=[serial.fileno()] if serial else [],
         )
         try:
@@ -293,7 +293,7 @@ def thaw(
         own.remove()
         raise
     snapshot.touch()
-    return Guest(emulator, own, turns, ordered)
+    return Guest(emulator, own, lockstep, ordered)
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:
