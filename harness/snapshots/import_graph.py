@@ -5,7 +5,7 @@ imported), and the packages above it. Some needs are no import:
 
 - a module that is started by its whole dotted name: ``"harness.load.locustfile"``;
 - files that a module finds beside itself by their name: ``with_name("scripts")``;
-- all modules of a package that is walked: ``walk_packages(harness.faults.__path__)``.
+- all modules of its own package, for a module that calls ``pkgutil.walk_packages``.
 
 A name that is put together, or relative, is not followed. That is how a module names one that
 is the other side's of the virtual machine.
@@ -69,9 +69,8 @@ class ImportGraph:
         for node in _nodes(_parsed(source)):
             if isinstance(node, ast.Constant) and node.value in self.modules:
                 yield str(node.value)
-            elif isinstance(node, ast.Attribute) and node.attr == "__path__":
-                walked = f"{ast.unparse(node.value)}."
-                yield from (module for module in self.modules if module.startswith(walked))
+            elif isinstance(node, ast.Attribute) and node.attr == "walk_packages":
+                yield from (module for module in self.modules if module.startswith(f"{above}."))
 
     def _data_of(self, module: Path) -> Iterator[Path]:
         """What lies beside a module and is named in it: a file, or all files of a folder."""

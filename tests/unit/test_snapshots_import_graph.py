@@ -34,13 +34,13 @@ def graph(tmp_path: Path) -> ImportGraph:
         **{f"{name}.py": "" for name in ("plain", "typed", "untyped", "lazy", "program", "other")},
         "relative.py": "",
         "room/__init__.py": "from pkg.room.inner import thing",
-        "room/inner.py": "import pkg.walker; DATA = open('data.txt'); FOLDER = 'scripts'",
+        "room/inner.py": "import pkg.all.walker; DATA = open('data.txt'); FOLDER = 'scripts'",
         "room/data.txt": "",
         "room/unnamed.txt": "",
         "room/scripts/up.sh": "",
         "room/scripts/__pycache__/up.pyc": "",
         "room/unused.py": "",
-        "walker.py": "import pkg.all; walk(pkg.all.__path__)",
+        "all/walker.py": "for module in pkgutil.walk_packages([HERE]): pass",
         "all/__init__.py": "",
         "all/deep/__init__.py": "",
         "all/deep/one.py": "",
@@ -54,8 +54,8 @@ def graph(tmp_path: Path) -> ImportGraph:
 
 def test_imports_programs_and_walked_packages_are_followed(graph: ImportGraph) -> None:
     assert graph.closure(["pkg.start"]) == [
-        *("pkg", "pkg.all", "pkg.all.deep", "pkg.all.deep.one", "pkg.lazy", "pkg.plain"),
-        *("pkg.program", "pkg.room", "pkg.room.inner", "pkg.start", "pkg.untyped", "pkg.walker"),
+        *("pkg", "pkg.all", "pkg.all.deep", "pkg.all.deep.one", "pkg.all.walker", "pkg.lazy"),
+        *("pkg.plain", "pkg.program", "pkg.room", "pkg.room.inner", "pkg.start", "pkg.untyped"),
     ]
 
 

@@ -95,7 +95,7 @@ def test_unpack_stays_inside(tmp_path, name):
 
 
 def test_unpack_of_nonsense_is_a_sentence(tmp_path):
-    with pytest.raises(MicrovmError, match="do not unpack"):
+    with pytest.raises(MicrovmError, match="does not unpack"):
         mailbox.unpack(b"no tar at all", tmp_path)
 
 
