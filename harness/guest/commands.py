@@ -16,7 +16,7 @@ def do(inputs: dict[str, Any], out: Path) -> int:
         case "pytest":
             return run_pytest(inputs["args"], out / inputs["trial"])
         case "shell":
-            return run_shell(inputs.get("order"), inputs["notes"])
+            return run_shell(inputs.get("request"), inputs["notes"])
         case unknown:
             raise MicrovmError(f"a guest cannot be asked to {unknown!r}")
 
@@ -28,8 +28,8 @@ def run_pytest(args: list[str], trial: Path) -> int:
     return int(pytest.main([*args, f"--trial-into={trial}"]))
 
 
-def run_shell(order: dict[str, Any] | None, notes: list[str]) -> int:
-    """Serve a person among the nodes, or run the script in ``order``."""
+def run_shell(request: dict[str, Any] | None, notes: list[str]) -> int:
+    """Serve a person among the nodes, or run the script in ``request``."""
     from harness.guest.shell import converse
 
-    return converse(order, notes)
+    return converse(request, notes)

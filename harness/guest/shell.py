@@ -1,10 +1,10 @@
 """A person in the guest: a shell on the serial console, or a script, among a lab's nodes.
 
-The console speaks with ``harness.snapshots`` on the host in lines that begin with a word of
-:class:`Word`. ``READY`` asks for an order, unless that lay in the inbox: one line of JSON on the
-same console, ``node`` (a name, or null for the guest itself) and either ``script`` or
-``terminal``. After ``BEGIN`` the console is the person's terminal until the machine is off. A
-script's output comes in lines instead, so that every byte of it arrives as it was.
+The console speaks with ``harness.snapshots`` on the host in lines that begin as
+``contract.SHELL_...`` say. ``SHELL_READY`` asks for a request, unless the inbox had one: one line
+of JSON on the same console, ``node`` (a name, or null for the guest itself) and either ``script``
+or ``terminal``. After ``SHELL_BEGINS`` the console is the person's terminal until the machine is
+off. A script's output comes in lines instead, so that every byte of it arrives as it was.
 """
 
 from __future__ import annotations
@@ -64,15 +64,17 @@ def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
     os._exit(code)  # a trial that was looked into has no verdict
 
 
-def converse(order: dict[str, Any] | None, notes: list[str]) -> int:
-    """In a guest thawed for it: serve a person, or the script in ``order``; the exit code."""
+def converse(request: dict[str, Any] | None, notes: list[str]) -> int:
+    """In a guest thawed for it: serve a person, or the script in ``request``; the exit code."""
     with _undisturbed():
         lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
-        return attend(lab, _ask({}) if order is None else order, home=Path("/root"), notes=notes)
+        return attend(
+            lab, _ask({}) if request is None else request, home=Path("/root"), notes=notes
+        )
 
 
-def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list[str]) -> int:
-    """Carry an order out among ``lab``'s nodes; the shell's exit code."""
+def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: list[str]) -> int:
+    """Carry a request out among ``lab``'s nodes; the shell's exit code."""
     home.mkdir(parents=True, exist_ok=True)
     Path("/proc/sys/kernel/printk").write_text("1")  # the console is a person's now
     write_helpers(lab, HOME / "bin")
@@ -82,22 +84,22 @@ def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list
         "HOME": "/root",
     }
     try:
-        name = order.get("node")
+        name = request.get("node")
         if name is not None:
             lab.node(name).pid  # noqa: B018 - asks whether it is there and switched on
-        if (script := order.get("script")) is not None:
+        if (script := request.get("script")) is not None:
             return _run_script(str(script), name, home, variables)
     except HarnessError as error:
         say(f"{SHELL_TROUBLE}{json.dumps(str(error))}")
         return EXIT_TROUBLE
-    return _on_terminal(order["terminal"], name, home, variables, banner(lab, notes))
+    return _on_terminal(request["terminal"], name, home, variables, banner(lab, notes))
 
 
 # -- what a person finds -------------------------------------------------------------------------
 
 
 def banner(lab: NamespacesLab, notes: list[str]) -> str:
-    """What a person is told first."""
+    """Return what a person is shown first."""
     engines = sorted({node.engine.version for node in lab.nodes.values()})
     first = next(iter(lab.nodes))
     return "\n".join(
@@ -108,7 +110,7 @@ def banner(lab: NamespacesLab, notes: list[str]) -> str:
             f"  {first}                  a shell on node {first} (also: node {first})",
             f"  {first} docker node ls   one command there",
             "  node                which nodes there are",
-            "  inject node-killed leader   a fault by hand; also: status, heal, schedule",
+            "  inject node-killed leader   inject a fault; also: status, heal, schedule",
             "  resize              after the window has changed its size",
             "",
             "Your keys come at moments that nothing repeats: this guest cannot be had again.",
@@ -128,7 +130,7 @@ def _leadership(lab: NamespacesLab) -> str:
 def write_helpers(lab: NamespacesLab, folder: Path) -> None:
     """Programs to enter nodes with: one by each node's name, and ``node NAME``.
 
-    And the commands for faults by hand, which are the host's own.
+    And the manual fault commands, which are the host's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = lab.describe()
@@ -212,7 +214,7 @@ resize() {
 
 
 def _ask(facts: dict[str, Any]) -> dict[str, Any]:
-    """Ask the host for its order: one line of JSON."""
+    """Ask the host for its request: one line of JSON."""
     line = b""
     descriptor = os.open(SERIAL, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -227,8 +229,8 @@ def _ask(facts: dict[str, Any]) -> dict[str, Any]:
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
     finally:
         os.close(descriptor)
-    order: dict[str, Any] = json.loads(line)
-    return order
+    request: dict[str, Any] = json.loads(line)
+    return request
 
 
 def _on_terminal(
@@ -308,7 +310,7 @@ def _relay(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Have this process's supervisor stand still: no deadline, no word on the console.
+    """Stop this process's supervisor: no deadline, and nothing of it on the console.
 
     It goes on when this process has ended, woken by a child that waits for just that: were it
     woken before, it could find the deadline past and the process still there.

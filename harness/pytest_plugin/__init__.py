@@ -1,6 +1,6 @@
 """The pytest plugin: collect scenarios, multiply them, run each as a trial, judge it, report.
 
-A scenario is a test that uses the fixture ``trial`` or one that stands on it. Its outcome comes
+A scenario is a test that uses the fixture ``trial`` or one that builds on it. Its outcome comes
 from the trial's verdict, so a fault without evidence cannot pass, and a broken bound does not
 keep the other measures from being taken.
 

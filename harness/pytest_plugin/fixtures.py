@@ -1,4 +1,4 @@
-"""What a scenario gets in its hands; where the rooms are wired together.
+"""What a scenario is given; where the rooms are wired together.
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
 ``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.
@@ -161,8 +161,8 @@ def reachability(
     """Who gets through to every node's published ports, and from task to task."""
     from harness.probes.reachability import Reachability
 
-    site = swarm.lab.client_host("reach")
-    reachability = Reachability(_members(swarm), site, containers, trial)
+    client = swarm.lab.client_host("reach")
+    reachability = Reachability(_members(swarm), client, containers, trial)
     setup_of(request).closing.append(reachability.close)
     return reachability
 

@@ -119,7 +119,7 @@ class Assignment:
     item: pytest.Item
     request: TrialRequest
     topology_given: bool
-    """Whether the topology is the command line's, so that the guest has to be told."""
+    """Whether the topology is the command line's, so that the guest has to be given it."""
 
     def args(self) -> tuple[str, ...]:
         """Return what the guest's pytest is called with."""
@@ -219,8 +219,8 @@ def _take_in(
                 seconds=sent.result.virtual_seconds,
             ),
         )
-    words = [why, *uncollected, f"the end of its console:\n{sent.result.console_tail}"]
-    return [unknown_report(item, folder.name, "\n".join(words))]
+    lines = [why, *uncollected, f"the end of its console:\n{sent.result.console_tail}"]
+    return [unknown_report(item, folder.name, "\n".join(lines))]
 
 
 def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:
@@ -251,12 +251,12 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _warn_again(item: pytest.Item, entry: dict[str, Any]) -> None:
-    told = entry["warning"]
-    category = getattr(builtins, told["category"], UserWarning)
+    warning = entry["warning"]
+    category = getattr(builtins, warning["category"], UserWarning)
     _record_warning(
         item,
-        category(told["text"]),
-        place=(told["filename"], told["lineno"]),
+        category(warning["text"]),
+        place=(warning["filename"], warning["lineno"]),
         nodeid=entry["nodeid"],
         when=entry["when"],
         location=tuple(entry["location"]) if entry["location"] else None,

@@ -99,7 +99,7 @@ def chosen_lab(options: Options) -> str:
     """The lab that is asked for, or that ``auto`` means: microvm where QEMU is or can be had."""
     if options.lab != "auto":
         return options.lab
-    from harness.images import Cache  # a guest is told its lab, and need not import these
+    from harness.images import Cache  # a guest is given its lab, and need not import these
     from harness.vm.qemu_binary import qemu_at_hand
 
     return "microvm" if qemu_at_hand(Cache()) else "namespaces"

@@ -109,8 +109,8 @@ class RunSession:
 
 def worker_input(config: pytest.Config) -> dict[str, Any]:
     """Return what the controller has told this process, if it is a worker of pytest-xdist."""
-    told: dict[str, Any] = getattr(config, "workerinput", {})
-    return told
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    return given
 
 
 def write_junit(config: pytest.Config, path: Path) -> None:

@@ -58,7 +58,7 @@ class TrialRequest:
 
     def inputs(self, engine: Engine, *, lab: str, kernel: str, clock: str) -> TrialInputs:
         """Make the inputs of the trial's record. ``clock``: ``virtual``, or any other for real."""
-        told: Literal["virtual", "real"] = "virtual" if clock == "virtual" else "real"
+        clock_name: Literal["virtual", "real"] = "virtual" if clock == "virtual" else "real"
         return TrialInputs(
             scenario=self.scenario,
             control=self.control,
@@ -71,7 +71,7 @@ class TrialRequest:
             topology=str(self.topology),
             lab=lab,
             kernel=kernel,
-            clock=told,
+            clock=clock_name,
             seed=self.point.seed,
             options=self.options,
         )

@@ -78,8 +78,8 @@ def _lines(path: Path) -> list[bytes]:
     content = _bytes(path)
     if content is None:
         return [b"(there is no such file)\n"]
-    *whole, last = content.split(b"\n")
-    return [*(line + b"\n" for line in whole), *([last] if last else [])]
+    *lines, last = content.split(b"\n")
+    return [*(line + b"\n" for line in lines), *([last] if last else [])]
 
 
 def _around(lines: list[bytes], at: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def snapshot_of(
     """The very snapshot if the cache has it, else one frozen anew from the same inputs.
 
     What is frozen anew may have another key, because the engine's files, QEMU or the sources that
-    form a swarm are others by now; ``say`` is told so.
+    form a swarm have changed since; ``say`` reports it.
     """
     provide_qemu(cache, say=say)
     for known in snapshots(cache):

@@ -69,7 +69,7 @@ def trial_payload(
 def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> bytes:
     """``files`` (contents by path) as a payload: with byte code, the harness in one archive.
 
-    And with a word on what it expects to find in the guest.
+    And with a note of what it expects to find in the guest.
     """
     expected = {FROZEN_WITH: digest(freezing_sources()).encode()}
     return pack(archived(with_byte_code(files, cache, say=say)) | expected)
@@ -79,7 +79,7 @@ def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
     A zip that Python imports from: byte code lies beside its source there, under its plain name.
-    Nothing is compressed, so the same files give the same bytes whatever the host's zlib.
+    Nothing is compressed, so the same files give a byte-identical archive whatever the host's zlib.
     """
     inside = {
         _beside_source(name): content
@@ -105,11 +105,11 @@ def _beside_source(name: str) -> str:
 def with_byte_code(
     files: Mapping[str, bytes], cache: Cache, *, say: Say = silent
 ) -> dict[str, bytes]:
-    """``files`` (contents by path), and the byte code of the Python sources among them.
+    """Return ``files`` (contents by path) and the byte code of the Python sources among them.
 
-    Two calls with the same files give the same bytes. A source that does not compile is left as
-    it is: whoever imports it is told. Raises :class:`MicrovmError` if the guest's Python does not
-    run on this host.
+    Two calls with the same files give byte-identical results. A source that does not compile is
+    left as it is: whoever imports it gets the error. Raises :class:`MicrovmError` if the guest's
+    Python does not run on this host.
     """
     python = _guest_python(cache, say)
     sources = sorted(

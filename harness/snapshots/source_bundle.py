@@ -14,7 +14,7 @@ from harness.vm.mailbox import pack
 FREEZE_ENTRY = "harness.guest.agent"
 
 #: What is run in a thawed guest beside that: what it can be asked to do, pytest's plugin, and the
-#: commands for faults by hand. All else that a trial brings follows from these and the scenarios.
+#: manual fault commands. All else that a trial brings follows from these and the scenarios.
 TRIAL_ENTRIES = (
     FREEZE_ENTRY,
     "harness.guest.commands",
@@ -69,7 +69,7 @@ def _contents(graph: ImportGraph, entries: Iterable[str]) -> dict[str, bytes]:
 
 
 def _imported_by(content: bytes, graph: ImportGraph) -> set[str]:
-    """The harness's modules that a file imports; none if it is no Python, as pytest will say."""
+    """The harness's modules that a file imports; none if it is not Python."""
     try:
         return set(graph.imported_by(content.decode()))
     except (SyntaxError, ValueError):

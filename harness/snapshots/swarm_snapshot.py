@@ -85,7 +85,7 @@ class _Recipe:
     say: Say
 
     def freeze(self) -> tuple[Snapshot, EngineFacts]:
-        own_qemu()  # a name that is no QEMU is told at once, not when all engines are built
+        own_qemu()  # a name that is not a QEMU is refused at once, not when all engines are built
         facts = {}
         for name in self.wanted.engines:
             asked = resolve(name)

@@ -5,7 +5,7 @@ to the state that is worth keeping. Then the machine is frozen, in the middle of
 process, with everything it has imported and holds open; each thaw goes on from there with
 ``run``, on the payload that the host laid into the inbox meanwhile.
 
-A parent process of few words watches: it gives the virtual time on the console, ends a run that
+A small parent process supervises: it gives the virtual time on the console, ends a run that
 is past its deadline, brings the result out and powers the machine off, whatever became of the
 run.
 """
@@ -116,7 +116,7 @@ def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
 def freeze() -> None:
     """Ask the host to freeze the machine here and now; returns in every guest thawed from it.
 
-    One OUT to the pvpanic device: the virtual CPU stands right behind it.
+    One OUT to the pvpanic device: the virtual CPU stops right behind it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ioperm(_PVPANIC_PORT, 1, 1) != 0:
@@ -201,7 +201,7 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
         "exit_code": code,
         "virtual_seconds": round(time.monotonic() - started, 6),
     }
-    # Whatever the run left behind stands still, so that no file changes while it is read.
+    # Whatever the run left behind is stopped, so that no file changes while it is read.
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGSTOP)
     _bring_out(report)
@@ -256,8 +256,8 @@ def _bring_out(report: dict[str, Any]) -> None:
         if path.is_file() and not path.is_symlink()
     }
     try:
-        told = {**files, CONTROL_FILE: json.dumps(report).encode()}
-        mailbox.write_device(devices.outbox, devices.outbox_size, told)
+        left = {**files, CONTROL_FILE: json.dumps(report).encode()}
+        mailbox.write_device(devices.outbox, devices.outbox_size, left)
     except (MicrovmError, OSError) as error:
         detail = error.what if isinstance(error, MicrovmError) else str(error)
         say(f"{SAYS}{detail}")

@@ -44,7 +44,7 @@ def character_device(name: str, major: int, minor: int) -> Entry:
 
 
 def cpio(entries: Iterable[Entry]) -> bytes:
-    """A cpio archive in the kernel's newc format; parents have to stand before their children."""
+    """A cpio archive in the kernel's newc format; parents have to come before their children."""
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)]):
         name = entry.name.encode() + b"\0"

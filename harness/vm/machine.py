@@ -48,7 +48,7 @@ class Machine:
     ``icount_shift``: one instruction takes ``2**icount_shift`` virtual nanoseconds (virtual
     clock only). ``cpus``: in virtual time one thread of the host's runs them in turn.
     ``cgroup``: the guest's layout, 2, or 1 for engines that know no other.
-    The two boxes and the root file system must differ in size: the guest knows them by it.
+    The two mailboxes and the root file system must differ in size: the guest knows them by it.
     """
 
     clock: Clock = Clock.VIRTUAL
@@ -88,7 +88,7 @@ class Machine:
         return asdict(self)
 
     def kernel_command_line(self, root_size: int) -> str:
-        """What the kernel is told; ``root_size`` is the root device's size in bytes."""
+        """Return the kernel's command line; ``root_size`` is the root device's size in bytes."""
         words = [
             "console=ttyS0",
             "loglevel=4",

@@ -34,7 +34,7 @@ _CHUNK = 4 << 20
 
 
 def header(body_length: int, body_sha256: bytes) -> bytes:
-    """The 4096 bytes that stand before a body."""
+    """Return the 4096 bytes that come before a body."""
     return _HEADER.pack(MAGIC, body_length, body_sha256).ljust(HEADER_SIZE, b"\0")
 
 

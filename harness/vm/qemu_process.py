@@ -95,7 +95,7 @@ class Emulator:
         self.qmp.ask("migrate-set-capabilities", capabilities=[capability])
 
     def save_state(self, path: Path) -> None:
-        """Write devices and registers to ``path``; the machine has to stand still."""
+        """Write devices and registers to ``path``; the machine has to be stopped."""
         self.ignore_shared_memory()
         self.qmp.ask("migrate", uri=f"exec:cat >'{_in_quotes(path)}'")
 
@@ -108,7 +108,7 @@ class Emulator:
         wait_for(saved, state="the machine's state on disk", within=60, every=0.01)
 
     def load_state(self, path: Path) -> None:
-        """Take devices and registers from ``path``; the machine stands still afterwards."""
+        """Take devices and registers from ``path``; the machine is stopped afterwards."""
         self.ignore_shared_memory()
         # There is no network to announce a new place to; and while a timer in real time is due,
         # a virtual CPU in virtual time executes nothing.

@@ -48,7 +48,7 @@ class Qmp:
                     f"QEMU gave no answer to {command} within {within:g} s"
                 ) from error
             if message.get("id") != number:
-                continue  # an event, or the answer to what was only told
+                continue  # an event, or the answer to a command sent without waiting
             if "return" in message:
                 return message["return"]
             if "error" in message:

@@ -1,4 +1,4 @@
-"""Freezing: boot a guest, let it prepare, and keep the machine as it then stands.
+"""Freezing: boot a guest, let it prepare, and keep the machine as it then is.
 
 A snapshot is a folder: the memory and the root file system as sparse files, the state of the
 devices, and a manifest of all that went in. Its name is a key made of the same facts, QEMU's
@@ -167,7 +167,7 @@ class Snapshot:
 
 
 def snapshots(cache: Cache) -> list[Snapshot]:
-    """All whole snapshots in the cache, the most recently used first."""
+    """Return all complete snapshots in the cache, the most recently used first."""
     found = [Snapshot(manifest.parent) for manifest in _store(cache).glob(f"[!.]*/{_MANIFEST}")]
     return sorted(found, key=lambda snapshot: snapshot.used_at, reverse=True)
 

@@ -253,7 +253,7 @@ def test_a_name_of_nothing_is_the_users_mistake(mirror, cache, monkeypatch, name
 def test_a_program_that_is_no_qemu_is_the_users_mistake_too(mirror, cache, tmp_path, monkeypatch):
     mirror(packages())
     monkeypatch.setenv("SWARM_CHAOS_QEMU", str(own(tmp_path / "bin", "hello", "no-qemu")))
-    with pytest.raises(UsageError, match=r"is no QEMU.*'hello'"):
+    with pytest.raises(UsageError, match=r"is not a QEMU.*'hello'"):
         provide_qemu(cache)
 
 

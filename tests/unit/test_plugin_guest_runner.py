@@ -116,7 +116,7 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
     assert reports[1].user_properties == [("verdict", "pass")]
     trial = run.folder / "trials" / "x.26.1.5.3m2w.s7"
     assert {p.name for p in trial.iterdir()} == {
-        "trial.json", "journal.jsonl", "console.log", "errand.json",
+        "trial.json", "journal.jsonl", "console.log", "job.json",
     }  # fmt: skip
     assert jobs[0].seed == 7
     assert "--seed=7" in jobs[0].args
