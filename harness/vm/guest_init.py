@@ -54,7 +54,6 @@ _PVPANIC_PORT = 0x505
 _RB_AUTOBOOT = 0x01234567
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
-_MCL_ALL = 3
 _GRACE = 10.0  # virtual seconds between SIGTERM and SIGKILL of a run past its deadline
 
 Prepare = Callable[[], None]

@@ -63,24 +63,6 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def pack_folder(
-    folder: Path, *, prefix: str = "", suffixes: tuple[str, ...] | None = None
-) -> bytes:
-    """A tar of the regular files under ``folder``, each name under ``prefix``.
-
-    Byte-code caches are left out; with ``suffixes`` only files that end in one of them are taken.
-    The same contents give a byte-identical tar. Symbolic links are followed.
-    """
-    files: dict[str, bytes] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or "__pycache__" in path.parts:
-            continue
-        if suffixes is not None and not path.name.endswith(suffixes):
-            continue
-        files[str(Path(prefix) / path.relative_to(folder))] = path.read_bytes()
-    return pack(files)
-
-
 def contents(body: bytes) -> dict[str, bytes]:
     """Return what a mailbox's tar holds, by name. What is not a plain file inside is refused.
 

@@ -66,8 +66,8 @@ def test_a_payload_holds_what_the_python_path_lets_be_imported(home, tmp_path):
     assert more.keys() - alone.keys() == {"lib/one.py", "lib/two/__init__.py", "lib/two/deep/a.py"}
 
 
-#: What a freeze needs of the rooms that the guest's program imports, and what keys a snapshot.
-FROZEN_FILES = 61
+#: As many files may key a snapshot: a change in one of them freezes every swarm anew.
+MOST_FROZEN_FILES = 58
 
 HOSTS_ROOMS = ("bench", "cli", "docgen", "doctor", "manual", "report", "results", "snapshots")
 TRIALS_ROOMS = ("faults", "load", "probes", "pytest_plugin", "services")
@@ -79,7 +79,7 @@ def frozen_modules() -> set[str]:
 
 def test_few_files_key_a_snapshot_and_none_that_only_the_host_runs() -> None:
     frozen = frozen_modules()
-    assert len(frozen) == FROZEN_FILES, sorted(frozen)
+    assert len(frozen) <= MOST_FROZEN_FILES, sorted(frozen)
     assert not {name.partition("/")[0] for name in frozen} & {*HOSTS_ROOMS, *TRIALS_ROOMS}
     assert {name for name in frozen if name.startswith("vm/")} == {
         *("vm/__init__.py", "vm/contract.py", "vm/guest_init.py", "vm/mailbox.py")
