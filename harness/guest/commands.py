@@ -10,7 +10,7 @@ from harness.errors import MicrovmError
 
 
 def do(inputs: dict[str, Any], out: Path) -> int:
-    """Do what ``inputs["do"]`` names, with its environment; the exit code."""
+    """Do what ``inputs["do"]`` names, in its environment; return the exit code."""
     os.environ.update(inputs.get("environment", {}))
     match inputs.get("do", "pytest"):
         case "pytest":

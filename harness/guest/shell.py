@@ -65,7 +65,7 @@ def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
 
 
 def converse(request: dict[str, Any] | None, notes: list[str]) -> int:
-    """In a guest thawed for it: serve a person, or the script in ``request``; the exit code."""
+    """Serve a person, or the script in ``request``, in a guest thawed for it; the exit code."""
     with _undisturbed():
         lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
         return attend(
@@ -74,7 +74,7 @@ def converse(request: dict[str, Any] | None, notes: list[str]) -> int:
 
 
 def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: list[str]) -> int:
-    """Carry a request out among ``lab``'s nodes; the shell's exit code."""
+    """Carry a request out among ``lab``'s nodes; return the shell's exit code."""
     home.mkdir(parents=True, exist_ok=True)
     Path("/proc/sys/kernel/printk").write_text("1")  # the console is a person's now
     write_helpers(lab, HOME / "bin")
@@ -144,7 +144,7 @@ def write_helpers(lab: NamespacesLab, folder: Path) -> None:
 
 
 def enter_script(node: Node, facts: Path) -> str:
-    """A shell script that runs its arguments on a node, or a shell without any.
+    """Return a shell script that runs its arguments on a node, or a shell without any.
 
     Which process is the node's first it reads in ``facts``, the lab's description: a node that was
     killed and healed by hand has another one.
@@ -236,7 +236,7 @@ def _ask(facts: dict[str, Any]) -> dict[str, Any]:
 def _on_terminal(
     terminal: dict[str, Any], node: str | None, home: Path, variables: dict[str, str], greeting: str
 ) -> int:
-    """A shell with job control on the serial line; its exit code."""
+    """Run a shell with job control on the serial line; return its exit code."""
     shell = ["bash", "--rcfile", str(HOME / "rc"), "-i"] if node is None else [HOME / "bin" / node]
     with SERIAL.open("r+b", buffering=0) as line:
         _set_up(line.fileno(), int(terminal["rows"]), int(terminal["columns"]))

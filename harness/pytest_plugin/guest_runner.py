@@ -69,7 +69,7 @@ class Guests:
     def frozen(
         self, engine: str, topology: Topology, others: tuple[str, ...] = ()
     ) -> tuple[Snapshot, Engine]:
-        """The snapshot for a trial, frozen now if it must be."""
+        """Return the snapshot for a trial, frozen now if it must be."""
         known = (engine, repr(topology), *others)
         if known not in self._frozen:
             wanted = FrozenSwarm(engine, topology, self.kernel, self.machine(), others)
@@ -106,7 +106,7 @@ class Guests:
         return self._payloads[folder]
 
     def pool(self) -> Pool:
-        """The CPUs that guests may have."""
+        """Return the CPUs that guests may have."""
         if self._pool is None:
             self._pool = Pool()
         return self._pool
@@ -178,7 +178,7 @@ def run_in_guest(
 
 
 def deadline_of(item: pytest.Item) -> float:
-    """Virtual seconds that a scenario may take."""
+    """Return virtual seconds that a scenario may take."""
     mark = item.get_closest_marker("deadline")
     return float(mark.args[0]) if mark else DEADLINE
 
@@ -224,7 +224,7 @@ def _take_in(
 
 
 def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:
-    """A report that says that nothing can be said, and why."""
+    """Return a report that says that nothing can be said, and why."""
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,

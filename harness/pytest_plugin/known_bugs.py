@@ -58,7 +58,7 @@ class KnownBug:
         return cls(mark.args, engines, tuple(expectation.name for expectation in measures))
 
     def concerns(self, version: str) -> bool:
-        """Whether an engine of this version has it; one without a version has none."""
+        """Return whether an engine of this version has it; one without a version has none."""
         try:
             return self.engines.contains(release_key(version))
         except ValueError:
@@ -66,7 +66,7 @@ class KnownBug:
 
 
 def bugs_of(item: pytest.Item) -> list[KnownBug]:
-    """All that an item is marked with; a control has none, it must fail in any case."""
+    """Return all that an item is marked with; a control has none, it must fail in any case."""
     if item.get_closest_marker("control"):
         return []
     return [KnownBug.of(mark, item.nodeid) for mark in item.iter_markers("known_bug")]
@@ -94,7 +94,7 @@ def conclude_expected(record: TrialRecord) -> None:
 
 
 def unexpected(record: TrialRecord) -> AssertionError:
-    """What to say of a trial with known bugs that came out otherwise."""
+    """Return what to say of a trial with known bugs that came out otherwise."""
     threads = ", ".join(record.known_bugs)
     broken = [m for m in record.measures if m.ok is False]
     unbroken = sorted(set(record.must_break) - {n for m in broken for n in (m.name, m.expectation)})

@@ -20,15 +20,15 @@ class LabSource(Protocol):
     """Gives one trial its lab."""
 
     def engine(self) -> EngineFacts:
-        """The engine of its nodes; called first, for its version belongs to the inputs."""
+        """Return the engine of its nodes; called first, for its version belongs to the inputs."""
         ...
 
     def open(self, stack: ExitStack) -> NamespacesLab:
-        """The lab, its nodes up; ``stack`` lets go of it."""
+        """Return the lab, its nodes up; ``stack`` lets go of it."""
         ...
 
     def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
-        """The swarm on the lab's nodes, formed and ready."""
+        """Return the swarm on the lab's nodes, formed and ready."""
         ...
 
 

@@ -26,7 +26,7 @@ class TrialPoint:
 
 
 def is_scenario(item: pytest.Item) -> bool:
-    """Whether a test makes a trial."""
+    """Return whether a test makes a trial."""
     return "point" in getattr(item, "fixturenames", ())
 
 
@@ -38,7 +38,7 @@ def point_of(item: pytest.Item) -> TrialPoint:
 
 
 def scenario_id(item: pytest.Item) -> str:
-    """A scenario's node id without engine and seed: they are inputs of their own."""
+    """Return a scenario's node id without engine and seed: they are inputs of their own."""
     callspec: Any = getattr(item, "callspec", None)
     if callspec is None:
         return item.nodeid
@@ -47,24 +47,24 @@ def scenario_id(item: pytest.Item) -> str:
 
 
 def _join(match: re.Match[str]) -> str:
-    """What is left between other parameters when one is cut out of the brackets."""
+    """Return what is left between other parameters when one is cut out of the brackets."""
     return "-" if match.groups() == ("-", "-") else match[1].strip("-") + match[2].strip("-")
 
 
 def title_of(item: pytest.Item) -> str:
-    """The first line of the scenario's docstring."""
+    """Return the first line of the scenario's docstring."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
     return next((line.strip() for line in doc.splitlines() if line.strip()), "")
 
 
 def about_of(item: pytest.Item) -> str:
-    """What the scenario says of itself: its file's docstring, then its own."""
+    """Return what the scenario says of itself: its file's docstring, then its own."""
     said = (getattr(item, "module", None), getattr(item, "function", None))
     return "\n\n".join(doc for doc in (inspect.getdoc(part) for part in said if part) if doc)
 
 
 def topology_of(item: pytest.Item, options: Options) -> Topology:
-    """The topology asked for on the command line, else by the scenario's marker."""
+    """Return the topology asked for on the command line, else by the scenario's marker."""
     if options.topology is not None:
         return options.topology
     mark = item.get_closest_marker("swarm")

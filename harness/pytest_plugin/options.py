@@ -98,7 +98,7 @@ def declare(parser: pytest.Parser) -> None:
 
 
 def read(config: pytest.Config) -> Options:
-    """The options as meant; :class:`UsageError` for what cannot be."""
+    """Return the options as meant; :class:`UsageError` for what cannot be."""
     written = config.getoption("--engine") or ["stable"]
     engines = tuple(dict.fromkeys(n.strip() for each in written for n in each.split(",")))
     for name in engines:

@@ -44,7 +44,7 @@ class Progress:
 
 
 def _measured(entry: dict[str, Any]) -> str:
-    """A measure's value as people read it: four digits, and no unit where it is a share."""
+    """Return a measure's value as people read it: four digits, and no unit where it is a share."""
     value, unit = entry.get("value"), entry.get("unit", "")
     if value is None:
         return "nothing"

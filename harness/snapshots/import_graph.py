@@ -28,7 +28,7 @@ class ImportGraph:
         """Each module's file, by the module's dotted name."""
 
     def closure(self, entries: Iterable[str]) -> list[str]:
-        """The names of all modules that ``entries`` need, themselves included, sorted."""
+        """Return the names of all modules that ``entries`` need, themselves included, sorted."""
         found: set[str] = set()
         waiting = list(entries)
         while waiting:
@@ -39,13 +39,13 @@ class ImportGraph:
         return sorted(found)
 
     def files(self, entries: Iterable[str]) -> list[Path]:
-        """The files of those modules, and of their data, sorted."""
+        """Return the files of those modules, and of their data, sorted."""
         modules = [self.modules[name] for name in self.closure(entries)]
         data = [file for module in modules for file in self._data_of(module)]
         return sorted({*modules, *data})
 
     def imported_by(self, source: str, *, typing: bool = False) -> Iterator[str]:
-        """The modules of the package that a source text imports.
+        """Yield the modules of the package that a source text imports.
 
         With ``typing`` those behind ``TYPE_CHECKING`` too.
         """
@@ -73,7 +73,7 @@ class ImportGraph:
                 yield from (module for module in self.modules if module.startswith(f"{above}."))
 
     def _data_of(self, module: Path) -> Iterator[Path]:
-        """What lies beside a module and is named in it: a file, or all files of a folder."""
+        """Yield what lies beside a module and is named in it: a file, or all files of a folder."""
         named = {
             node.value
             for node in _nodes(_parsed(module.read_text(encoding="utf-8")))

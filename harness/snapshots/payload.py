@@ -59,7 +59,7 @@ def trial_payload(
     python_path: Iterable[Path] = (),
     say: Say = silent,
 ) -> bytes:
-    """What a trial brings into a guest, as a tar: the harness, the project's ``folders``.
+    """Return what a trial brings into a guest, as a tar: the harness, the project's ``folders``.
 
     ``python_path`` as for :func:`~harness.snapshots.source_bundle.trial_sources`.
     """
@@ -152,7 +152,7 @@ def _place(name: str) -> str:
 
 
 def _guest_python(cache: Cache, say: Say) -> Path:
-    """The guest's Python and its library, unpacked; found in the cache or made."""
+    """Return the guest's Python and its library, unpacked; found in the cache or made."""
     base = base_tar(cache, say=say)
 
     def unpack(work: Path) -> None:

@@ -59,7 +59,7 @@ def trial_sources(
 
 
 def is_pytests(file: str) -> bool:
-    """Whether a file of that name is pytest's to find and to compile, in its own way."""
+    """Return whether a file of that name is pytest's to find and to compile, in its own way."""
     return file == "conftest.py" or file.startswith("test_")
 
 
@@ -69,7 +69,7 @@ def _contents(graph: ImportGraph, entries: Iterable[str]) -> dict[str, bytes]:
 
 
 def _imported_by(content: bytes, graph: ImportGraph) -> set[str]:
-    """The harness's modules that a file imports; none if it is not Python."""
+    """Return the harness's modules that a file imports; none if it is not Python."""
     try:
         return set(graph.imported_by(content.decode()))
     except (SyntaxError, ValueError):
@@ -77,7 +77,7 @@ def _imported_by(content: bytes, graph: ImportGraph) -> set[str]:
 
 
 def _importable(folder: Path) -> list[Path]:
-    """The modules and packages directly in ``folder``, what pytest collects left out."""
+    """Return the modules and packages directly in ``folder``, what pytest collects left out."""
     modules = [file for file in sorted(folder.glob("*.py")) if not is_pytests(file.name)]
     packages = [package.parent for package in sorted(folder.glob("*/__init__.py"))]
     return modules + [file for package in packages for file in _files(package)]

@@ -60,7 +60,7 @@ class FrozenSwarm:
 def freeze_swarm(
     wanted: FrozenSwarm, cache: Cache, *, say: Say = silent
 ) -> tuple[Snapshot, EngineFacts]:
-    """The snapshot of a swarm, found or made, and the facts of its engine.
+    """Return the snapshot of a swarm, found or made, and the facts of its engine.
 
     A snapshot is found by a key over all that goes in: contents of the root file systems and
     images, kernel, QEMU and its switches, topology, and the sources that form the swarm.
@@ -69,7 +69,7 @@ def freeze_swarm(
 
 
 def _pins() -> Path | None:
-    """The pinned versions beside the harness. Whoever freezes takes these and no others.
+    """Return the pinned versions beside the harness. Whoever freezes takes these and no others.
 
     Else one and the same swarm would have a key for each who asks.
     """
@@ -165,7 +165,7 @@ def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
 
 
 def guest_requirements() -> list[str]:
-    """The project's own requirements, less what only the host's side needs."""
+    """Return the project's own requirements, less what only the host's side needs."""
     wanted = [Requirement(line) for line in requires("swarm-chaos") or ()]
     return sorted(
         f"{requirement.name}{requirement.specifier}"

@@ -109,7 +109,7 @@ def visit(
 
 @contextlib.contextmanager
 def _cpu(pool: Pool, say: Callable[[str], None]) -> Iterator[int]:
-    """A CPU for the guest; a person is told if it takes a while."""
+    """Yield a CPU for the guest; a person is told if it takes a while."""
     with contextlib.ExitStack() as stack:
         try:
             cpu = stack.enter_context(pool.slot(within=_SOON))
@@ -158,7 +158,7 @@ class Conversation:
         self._line.sendall(encode(request))
 
     def _next(self) -> str | None:
-        """The console's next line; None when the guest has ended."""
+        """Return the console's next line; None when the guest has ended."""
         while b"\n" not in self._rest:
             piece = self._line.recv(65536)
             if not piece:
@@ -180,7 +180,7 @@ def encode(request: ShellRequest) -> bytes:
 
 
 def judge(recorded: Path, length: int, sha256: str) -> str:
-    """Whether a guest whose journal has this length and digest is in the recorded trial."""
+    """Return whether a guest whose journal has this length and digest is in the recorded trial."""
     same = hashlib.sha256(recorded.read_bytes()[:length]).hexdigest() == sha256
     if same:
         return f"the trial is at the end of its body; its journal is byte-identical to {recorded}"

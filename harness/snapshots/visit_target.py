@@ -39,7 +39,7 @@ def fresh(
     *,
     real_time: bool,
 ) -> Visit:
-    """A guest thawed for the visit alone. A script lies in it when it wakes."""
+    """Return a guest thawed for the visit alone. A script lies in it when it wakes."""
     check_node(request.node, wanted.topology)
     snapshot, engine = freeze_swarm(wanted, cache, say=say)
     notes = [
@@ -55,7 +55,7 @@ def fresh(
 
 
 def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
-    """The guest of a recorded trial, which it runs again up to the end of its body.
+    """Return the guest of a recorded trial, which it runs again up to the end of its body.
 
     Raises :class:`TrialError` for a trial that cannot be had again.
     """

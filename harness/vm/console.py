@@ -34,7 +34,7 @@ def follow(path: Path) -> Follower:
 
 
 def tail(path: Path, lines: int = 30) -> str:
-    """The last lines of a console file; empty if there is none."""
+    """Return the last lines of a console file; empty if there is none."""
     with contextlib.suppress(OSError):
         text = path.read_bytes()[-65536:].decode(errors="replace").replace("\r", "")
         return "\n".join(text.strip().splitlines()[-lines:])

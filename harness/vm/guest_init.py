@@ -146,7 +146,7 @@ def quiesce(*, zero_memory: bool = True) -> None:
 
 
 def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
-    """The worker's whole life; returns its exit code."""
+    """Prepare, freeze and run; return the worker's exit code."""
     try:
         prepare()
         devices = _devices()
@@ -208,7 +208,7 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
 
 
 def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
-    """The worker's exit code (negative: a signal), and whether it had to be ended."""
+    """Return the worker's exit code (negative: a signal), and whether it had to be killed."""
     ended = select.poll()
     ended.register(os.pidfd_open(worker), select.POLLIN)
     started = time.monotonic()

@@ -86,7 +86,7 @@ def _probe(kernel: DebianKernel, qemu: Qemu) -> KvmVerdict:
 
 
 def probe_program() -> bytes:
-    """A static ELF of a few hundred bytes that writes one line and sleeps for ever.
+    """Return a static ELF of a few hundred bytes that writes one line and sleeps for ever.
 
     Nothing is in the initrd but this program, so it makes its own node of the console.
     """

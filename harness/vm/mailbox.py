@@ -50,7 +50,7 @@ def parse_header(raw: bytes) -> tuple[int, bytes] | None:
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """A tar of ``files`` (name to content) with nothing in it but names and contents.
+    """Return a tar of ``files`` (name to content) with nothing in it but names and contents.
 
     The same files give a byte-identical tar: sorted, no owner, no time.
     """
@@ -95,7 +95,7 @@ def unpack(body: bytes, into: Path) -> None:
 
 
 def _members(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar, straight from its bytes."""
+    """Yield the files of a tar, straight from its bytes."""
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
         for member in tar:
             _check(member)
@@ -253,7 +253,7 @@ def _padded(length: int) -> int:
 
 @contextlib.contextmanager
 def _direct(device: str, flags: int) -> Iterator[tuple[int, mmap.mmap]]:
-    """An ``O_DIRECT`` descriptor and a page-aligned buffer to go with it."""
+    """Yield an ``O_DIRECT`` descriptor and a page-aligned buffer to go with it."""
     fd = os.open(device, flags | os.O_DIRECT | os.O_CLOEXEC)
     try:
         with mmap.mmap(-1, _CHUNK) as buffer:

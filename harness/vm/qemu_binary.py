@@ -48,7 +48,7 @@ def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
 
 
 def own_qemu() -> Qemu | None:
-    """The user's own QEMU, if :data:`VARIABLE` names one: a path, or a name on the PATH."""
+    """Return the user's own QEMU, if :data:`VARIABLE` names one: a path, or a name on the PATH."""
     named = os.environ.get(VARIABLE)
     if not named:
         return None

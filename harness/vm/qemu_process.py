@@ -70,7 +70,7 @@ class Emulator:
             )
 
     def complaint(self) -> str:
-        """The last lines of what QEMU itself said."""
+        """Return the last lines of what QEMU itself said."""
         with contextlib.suppress(OSError):
             return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
         return ""

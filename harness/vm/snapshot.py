@@ -108,7 +108,7 @@ class Snapshot:
         return Cache(self.folder.parent.parent)
 
     def qemu(self) -> Qemu:
-        """The QEMU it was frozen by, which alone can wake it.
+        """Return the QEMU it was frozen by, which alone can wake it.
 
         :class:`MicrovmError` if another is in use by now.
         """
@@ -148,7 +148,7 @@ class Snapshot:
             os.utime(self.folder / _MANIFEST)
 
     def files(self, run_folder: Path) -> Files:
-        """The files behind a machine thawed from this snapshot into ``run_folder``."""
+        """Return the files behind a machine thawed from this snapshot into ``run_folder``."""
         return Files(
             ram=self.folder / "ram",
             root=self.folder / "root",
@@ -211,7 +211,7 @@ def freeze(
     progress: Callable[[str], None] | None = None,
     say: Say = silent,
 ) -> Snapshot:
-    """The snapshot of ``spec``: found in the cache, or made now.
+    """Return the snapshot of ``spec``: found in the cache, or made now.
 
     ``progress`` gets the console's lines while the guest boots, ``say`` is told when QEMU has to
     be fetched. Whole or not at all, and made once when two ask at once. Raises
@@ -315,7 +315,7 @@ def _boot(
 
 
 def _memory_place(machine: Machine) -> Path | None:
-    """Where a booting guest's memory lies: in memory if there is plenty, else on the disk.
+    """Return where a booting guest's memory lies: in memory if there is plenty, else on the disk.
 
     A file on a disk makes every first touch of a page a matter for the file system, and its
     pages are written out while the guest still changes them.
@@ -369,7 +369,7 @@ def _command_script(spec: FreezeSpec) -> bytes:
 
 
 def build_initrd(built: BuiltImage) -> bytes:
-    """The initial RAM disk for a guest image."""
+    """Return the initial RAM disk for a guest image."""
     table = parse_modules_dep(built.modules_dep.read_text())
     # Every module a guest will need, decompressed and in order: under emulation this is
     # several seconds faster than modprobe on the compressed ones.

@@ -17,7 +17,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def disk_use(path: Path) -> int:
-    """Bytes on disk of a file, or of all files below a folder."""
+    """Return bytes on disk of a file, or of all files below a folder."""
     if path.is_dir():
         return sum(disk_use(entry) for entry in path.iterdir())
     return path.stat().st_blocks * 512

@@ -122,7 +122,7 @@ class Guest:
         return self._scratch / "console.log"
 
     def console_lines(self) -> Iterator[str]:
-        """The console's lines as they come, until QEMU has ended."""
+        """Yield the console's lines as they come, until QEMU has ended."""
         lines = follow(self.console)
         while True:
             over = self._emulator.ended() is not None
