@@ -151,10 +151,16 @@ def _brings_what_was_frozen(payload: Path) -> bool:
 
 
 def _find_the_rest_in(archive: Path) -> None:
-    """Have the packages in memory find the modules that were not frozen in an archive."""
+    """Have the packages in memory find the modules that were not frozen in an archive.
+
+    They say that they come from there, too: what starts a child (Locust, a server) gives it the
+    place of ``harness`` to import from, and where the guest was frozen there is only a part of it.
+    """
     for name, module in _harness_modules().items():
         if hasattr(module, "__path__"):
-            module.__path__ = [str(archive.joinpath(*name.split(".")))]
+            folder = archive.joinpath(*name.split("."))
+            module.__path__ = [str(folder)]
+            module.__file__ = str(folder / "__init__.py")
 
 
 def _forget_harness() -> None:

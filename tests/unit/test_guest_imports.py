@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,16 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.guest.contract import ARCHIVE, FREEZE_VARIABLE, FROZEN_WITH
 from harness.snapshots.import_graph import ImportGraph
-from harness.snapshots.source_bundle import TRIAL_ENTRIES, trial_sources
+from harness.snapshots.payload import archived
+from harness.snapshots.source_bundle import (
+    TRIAL_ENTRIES,
+    digest,
+    freezing_sources,
+    trial_sources,
+)
+from harness.vm import mailbox
 
 ROOT = Path(harness.__file__).parent.parent
 
@@ -63,3 +73,46 @@ def test_a_person_in_a_guest_has_the_commands_for_faults_by_hand(
 ) -> None:
     done = run(payload, "-m", "harness.cli.main", command, "--help")
     assert done.returncode == 0, done.stderr
+
+
+#: As a guest does it: the agent is imported from what was frozen, a trial runs with what it brings,
+#: and starts a child as services and loads do.
+_AGENT = """
+import os, subprocess, sys
+from pathlib import Path
+from harness.guest import agent
+code = agent.run(Path(sys.argv[1]), {"trial": "t", "args": sys.argv[3:]}, Path(sys.argv[2]))
+import harness, harness.probes.shared_file, harness.lab.leftovers
+above = str(Path(harness.__file__).parent.parent)
+child = (
+    "import harness.services.servers.gelf_sink as s, harness.load.plan;"
+    "print('CHILD', s.__file__)"
+)
+env = {**os.environ, "PYTHONPATH": os.pathsep.join([above, os.environ["PYTHONPATH"]])}
+sys.stdout.flush()
+subprocess.run([sys.executable, "-P", "-c", child], env=env, check=True)
+print("KEPT", sys.modules["harness.lab.node"].__file__)
+sys.exit(code)
+"""
+
+
+def test_a_thawed_agent_runs_the_scenarios_with_what_is_brought(tmp_path: Path) -> None:
+    frozen, payload, out = (tmp_path / name for name in ("frozen", "payload", "out"))
+    sources = freezing_sources()
+    mailbox.unpack(sources, frozen)
+    files = archived(trial_sources(ROOT, ["scenarios"]))
+    mailbox.unpack(mailbox.pack({**files, FROZEN_WITH: digest(sources).encode()}), payload)
+    args = ("--lab=namespaces", "--collect-only", "-q", "-p", "no:cacheprovider", "scenarios")
+    plan = {FREEZE_VARIABLE: json.dumps({"sources": digest(sources)}), "PYTHONPATH": str(frozen)}
+    done = subprocess.run(
+        [sys.executable, "-c", _AGENT, str(payload), str(out), *args],
+        cwd=frozen,
+        env={**os.environ, **plan},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_leader_killed" in done.stdout
+    assert f"CHILD {payload / ARCHIVE}/harness/services/servers/gelf_sink.py" in done.stdout
+    assert f"KEPT {frozen}/harness/lab/node.py" in done.stdout

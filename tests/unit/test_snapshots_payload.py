@@ -135,6 +135,7 @@ def test_modules_that_were_frozen_stay_if_the_trial_brings_the_same(guest: Path)
     assert inputs["from"] == str(guest / ARCHIVE / "harness/guest/commands.py")
     assert [name for name, module in frozen.items() if sys.modules.get(name) is not module] == []
     assert "harness.lab.extra" in sys.modules, "the rest of a room comes from the archive"
+    assert sys.modules["harness"].__file__ == str(guest / ARCHIVE / "harness/__init__.py")
     assert os.environ["PYTHONPATH"] == f"{guest / ARCHIVE}:{guest}:/elsewhere"
 
 
