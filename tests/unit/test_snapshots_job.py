@@ -115,7 +115,7 @@ def test_a_job_record_that_lacks_something_is_refused(saved, missing):
     facts = json.loads((saved / JOB_RECORD_FILE).read_text())
     del facts[missing]
     (saved / JOB_RECORD_FILE).write_text(json.dumps(facts))
-    assert "cannot be sent again" in refused(saved)
+    assert "cannot be run again" in refused(saved)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_job_record_that_lacks_something_is_refused(saved, missing):
 )
 def test_a_job_record_that_is_none_is_refused(saved, written):
     (saved / JOB_RECORD_FILE).write_text(written, encoding="latin-1")
-    assert "cannot be sent again" in refused(saved)
+    assert "cannot be run again" in refused(saved)
 
 
 @settings(deadline=None, max_examples=50)

@@ -128,7 +128,7 @@ def test_a_held_trial_is_told_from_another(tmp_path):
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(b"one\ntwo\n")
     assert "beware" in judge(journal, 4, hashlib.sha256(b"two\n").hexdigest())
-    assert "to the byte" in judge(journal, 4, hashlib.sha256(b"one\n").hexdigest())
+    assert "byte-identical" in judge(journal, 4, hashlib.sha256(b"one\n").hexdigest())
 
 
 def test_only_a_trial_that_can_stop_is_held():
