@@ -56,11 +56,7 @@ HOSTS_ROOMS = {"bench", "docgen", "doctor", "manual", "report", "results", "snap
 
 GUESTS_OF_VM = {"harness.vm", "harness.vm.contract", "harness.vm.guest_init", "harness.vm.mailbox"}
 
-NOT_PUBLIC = {
-    "harness.faults.process.processes",
-    "harness.swarm.deployment",
-    "harness.swarm.workload",
-}
+NOT_PUBLIC = {"harness.faults.process.processes"}
 """Modules behind a room's public names that scenarios still reach into. None is to be added."""
 
 NOT_IN = {
