@@ -18,7 +18,7 @@ import click
 import harness
 from harness.bench.metric import Figure, median_of, show
 from harness.errors import MicrovmError
-from harness.guest.report_log import PYTEST_ENVIRONMENT
+from harness.guest.contract import PYTEST_ENVIRONMENT
 from harness.images import Cache
 from harness.snapshots.payload import packed
 from harness.snapshots.source_bundle import trial_sources

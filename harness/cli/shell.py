@@ -13,7 +13,7 @@ from harness.lab import Topology
 from harness.pytest_plugin.options import DEFAULT_KERNEL
 from harness.snapshots.swarm_snapshot import FrozenSwarm
 from harness.snapshots.terminal import Terminal
-from harness.snapshots.visit import Order, visit
+from harness.snapshots.visit import ShellRequest, visit
 from harness.snapshots.visit_target import after as after_trial
 from harness.snapshots.visit_target import fresh
 from harness.vm.kernels import KERNELS
@@ -69,26 +69,26 @@ def shell(
 
     Such a script lies in the guest when it wakes, so it repeats as a trial does.
     """
-    order = _order(node)
+    request = _request(node)
     cache = Cache()
     if after is not None:
         _refuse_beside_after(ctx)
-        wanted = after_trial(after, order, cache, _say)
+        wanted = after_trial(after, request, cache, _say)
     else:
         swarm = FrozenSwarm(engine, Topology.parse(topology), kernel, Machine())
-        wanted = fresh(swarm, order, seed, cache, _say, real_time=real_time)
-    code = visit(wanted, order, Pool(), _say)
+        wanted = fresh(swarm, request, seed, cache, _say, real_time=real_time)
+    code = visit(wanted, request, Pool(), _say)
     if code is None:
         _say("the guest was ended")
         return
     ctx.exit(code)
 
 
-def _order(node: str | None) -> Order:
+def _request(node: str | None) -> ShellRequest:
     if sys.stdin.isatty():
-        return Order(node, terminal=Terminal.here())
+        return ShellRequest(node, terminal=Terminal.here())
     try:
-        return Order(node, script=sys.stdin.buffer.read().decode())
+        return ShellRequest(node, script=sys.stdin.buffer.read().decode())
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is no script: {error}") from error
 

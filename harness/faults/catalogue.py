@@ -12,9 +12,9 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import harness.faults
 from harness.errors import UsageError
 from harness.faults.fault import Fault
 from harness.faults.links import Links
@@ -31,7 +31,7 @@ _NODE = "node"
 def catalogue() -> Mapping[str, type[Fault]]:
     """Return every kind of fault by its name, in the order of groups and names."""
     found: dict[str, type[Fault]] = {}
-    for module in pkgutil.walk_packages(harness.faults.__path__, "harness.faults."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
         for kind in vars(importlib.import_module(module.name)).values():
             if not _is_kind(kind) or kind.__module__ != module.name:
                 continue

@@ -1,9 +1,8 @@
 """The guest's program: form the swarm, be frozen, and run each trial that thaws it.
 
 Started once by the freeze, as ``python3 -m harness.guest.agent``. What a trial needs of third
-parties is imported before the freeze, and so are the rooms of the harness that the freeze itself
-runs: the snapshot's key has their sources in it, so they are the trial's own. All else of the
-harness a trial brings along.
+parties is imported before the freeze. What this program imports of the harness is in the
+snapshot's key, so a trial that brings the same finds it in memory. All else a trial brings along.
 """
 
 from __future__ import annotations
@@ -13,11 +12,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from harness.engine import Engine, engine_at
+from harness.guest.contract import (
+    ARCHIVE,
+    FREEZE_PROGRESS,
+    FREEZE_VARIABLE,
+    FROZEN_WITH,
+    LAB_LINK,
+)
 from harness.lab import NamespacesLab, Topology
 from harness.lab.image_seed import capture_seed
 from harness.lab.warm_process import keep_warm
@@ -25,20 +31,11 @@ from harness.swarm import Swarm
 from harness.swarm.image_seed import load_into
 from harness.vm.guest_init import say, serve
 
-PLAN_VARIABLE = "SWARM_CHAOS_FREEZE"
-SEEDS = Path("/var/lib/swarm-chaos/seeds")
-LAB_LINK = Path("/run/swarm-chaos-lab")
+_SEEDS = Path("/var/lib/swarm-chaos/seeds")
 
-#: The harness in a payload: a zip to import from.
-ARCHIVE = "harness.zip"
-
-#: In a payload: the digest of the sources that the guest it is for was frozen with.
-FROZEN_WITH = "frozen-with"
-
-#: Rooms and modules that take part in a freeze as a whole: their sources are in the snapshot's
-#: key, they need nothing of the harness but each other, and a trial finds them in memory. A
-#: change in one of them makes a new snapshot, a change anywhere else does not.
-FREEZING = ("errors", "wait", "images", "engine", "lab", "swarm", "trial")
+#: What a thawed guest runs, by its name from here: what is imported above is frozen, and this is
+#: the trial's.
+_COMMANDS = ".commands"
 
 #: Slow to import under emulation; a trial finds them in memory.
 _IMPORTED_BEFORE = (
@@ -62,9 +59,7 @@ _IMPORTED_BEFORE = (
     "statistics",
     "testinfra.host",
     "tomllib",
-    *(f"harness.{name}" for name in FREEZING),
 )
-
 
 #: What the generator of a load imports of third parties; a process of its own waits with it.
 _GENERATOR_IMPORTS = (
@@ -79,13 +74,13 @@ _GENERATOR_IMPORTS = (
     "msgspec",
 )
 
-#: Said to Locust before it is imported, as the generator itself would.
+#: Set before Locust is imported, as the generator itself would.
 _GENERATOR_ENVIRONMENT = {"LOCUST_SKIP_MONKEY_PATCH": "1"}
 
 
 def prepare() -> None:
     """Bring the guest to the state that is worth keeping: a swarm, formed and quiet."""
-    plan = json.loads(os.environ[PLAN_VARIABLE])
+    plan = json.loads(os.environ[FREEZE_VARIABLE])
     engines = {node: engine_at(Path(at)) for node, at in plan["engines"].items()}
     for name in _IMPORTED_BEFORE:
         importlib.import_module(name)
@@ -93,25 +88,29 @@ def prepare() -> None:
     seeds: dict[Path, Path] = {}
     for engine in engines.values():
         if engine.rootfs not in seeds:
-            say(f"swarm-chaos: loading the workload images into engine {engine.version}")
+            _report(f"loading the workload images into engine {engine.version}")
             seeds[engine.rootfs] = _seed(engine, Path(plan["archive"]))
     topology = Topology.parse(plan["topology"])
-    say(f"swarm-chaos: starting {topology}")
+    _report(f"starting {topology}")
     lab = NamespacesLab.build(
         topology, lambda node: engines[node], seed_for=lambda engine: seeds[engine.rootfs]
     )
-    say("swarm-chaos: forming the swarm")
+    _report("forming the swarm")
     Swarm.form(lab)
     lab.client_host("client")
     lab.own_kernel = True
     lab.describe()
-    LAB_LINK.symlink_to(lab.keeper.lab_dir)
+    Path(LAB_LINK).symlink_to(lab.keeper.lab_dir)
     lab.release()
-    say("swarm-chaos: formed")
+    _report("formed")
+
+
+def _report(line: str) -> None:
+    say(f"{FREEZE_PROGRESS}{line}")
 
 
 def _seed(engine: Engine, archive: Path) -> Path:
-    seed = SEEDS / engine.digest[:16]
+    seed = _SEEDS / engine.digest[:16]
     with NamespacesLab.build(Topology(), lambda _: engine) as lab:
         node = lab.node("m1")
         load_into(node, archive)
@@ -121,46 +120,56 @@ def _seed(engine: Engine, archive: Path) -> Path:
 
 
 def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
-    """Do the trial's errand with the code that it brought along.
+    """Run what ``inputs`` name with the code in ``payload``; the exit code.
 
-    Rooms that were frozen stay in memory if they are the trial's own. They are not if a recorded
-    trial is sent into a swarm that was frozen later: then all the code is what it brought.
+    Modules that were frozen stay in memory if the payload brings the same ones. It does not when
+    a recorded trial is sent into a swarm that was frozen later: then all the code is the payload's.
     """
     frozen_home = str(Path.cwd())
+    archive = payload / ARCHIVE
     if _brings_what_was_frozen(payload):
-        brought = [str(payload / ARCHIVE), str(payload)]
-        kept = {name: sys.modules[f"harness.{name}"] for name in FREEZING}
+        brought = [str(archive), str(payload)]
+        _find_the_rest_in(archive)
     else:
-        if (payload / ARCHIVE).exists():  # some of it finds files of its own beside itself
-            shutil.unpack_archive(payload / ARCHIVE, payload)
+        if archive.exists():  # some of it finds files of its own beside itself
+            shutil.unpack_archive(archive, payload)
         brought = [str(payload)]
-        kept = {}
-    _forget_all_but(kept)
+        _forget_harness()
     sys.path[:] = [*brought, *(p for p in sys.path if p not in ("", frozen_home))]
     os.chdir(payload)
     # Children of the trial (Locust) must find the same code.
     others = os.environ.get("PYTHONPATH", "").split(":")
     os.environ["PYTHONPATH"] = ":".join([*brought, *(p for p in others if p != frozen_home)])
-    package = importlib.import_module("harness")
-    for name, module in kept.items():
-        setattr(package, name, module)
-    jobs = importlib.import_module("harness.guest.commands")
-    code: int = jobs.do(inputs, out)
+    code: int = importlib.import_module(_COMMANDS, __package__).do(inputs, out)
     return code
 
 
 def _brings_what_was_frozen(payload: Path) -> bool:
-    told = payload / FROZEN_WITH
-    frozen: str = json.loads(os.environ[PLAN_VARIABLE])["sources"]
-    return told.exists() and told.read_text() == frozen
+    note = payload / FROZEN_WITH
+    frozen: str = json.loads(os.environ[FREEZE_VARIABLE])["sources"]
+    return note.exists() and note.read_text() == frozen
 
 
-def _forget_all_but(kept: Collection[str]) -> None:
-    """Leave of the imported harness what lies under the names in ``kept``."""
-    for name in list(sys.modules):
-        package, _, rest = name.partition(".")
-        if package == "harness" and rest.partition(".")[0] not in kept:
-            del sys.modules[name]
+def _find_the_rest_in(archive: Path) -> None:
+    """Have the packages in memory find the modules that were not frozen in an archive.
+
+    They say that they come from there, too: what starts a child (Locust, a server) gives it the
+    place of ``harness`` to import from, and where the guest was frozen there is only a part of it.
+    """
+    for name, module in _harness_modules().items():
+        if hasattr(module, "__path__"):
+            folder = archive.joinpath(*name.split("."))
+            module.__path__ = [str(folder)]
+            module.__file__ = str(folder / "__init__.py")
+
+
+def _forget_harness() -> None:
+    for name in _harness_modules():
+        del sys.modules[name]
+
+
+def _harness_modules() -> dict[str, ModuleType]:
+    return {n: module for n, module in sys.modules.items() if n.partition(".")[0] == "harness"}
 
 
 def main() -> NoReturn:

@@ -10,13 +10,13 @@ from harness.errors import MicrovmError
 
 
 def do(inputs: dict[str, Any], out: Path) -> int:
-    """Do what ``inputs["do"]`` names, with its environment; the exit code."""
+    """Do what ``inputs["do"]`` names, in its environment; return the exit code."""
     os.environ.update(inputs.get("environment", {}))
     match inputs.get("do", "pytest"):
         case "pytest":
             return run_pytest(inputs["args"], out / inputs["trial"])
         case "shell":
-            return run_shell(inputs.get("order"), inputs["notes"])
+            return run_shell(inputs.get("request"), inputs["notes"])
         case unknown:
             raise MicrovmError(f"a guest cannot be asked to {unknown!r}")
 
@@ -28,9 +28,8 @@ def run_pytest(args: list[str], trial: Path) -> int:
     return int(pytest.main([*args, f"--trial-into={trial}"]))
 
 
-def run_shell(order: dict[str, Any] | None, notes: list[str]) -> int:
-    """Serve a person among the nodes, or run the script in ``order``."""
-    from harness.guest.agent import LAB_LINK
+def run_shell(request: dict[str, Any] | None, notes: list[str]) -> int:
+    """Serve a person among the nodes, or run the script in ``request``."""
     from harness.guest.shell import converse
 
-    return converse(LAB_LINK, order, notes)
+    return converse(request, notes)

@@ -1,4 +1,4 @@
-"""In the guest: what its pytest says, written down and put on the console for the outer pytest."""
+"""In the guest: what its pytest reports, logged to a file and to the console for the host's."""
 
 from __future__ import annotations
 
@@ -8,38 +8,31 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.guest.contract import PROGRESS
 from harness.vm.guest_init import say
-
-REPORTS = "reports.jsonl"
-
-#: What the scenarios use they name; looking for more plugins is slow under emulation.
-PYTEST_ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-
-#: What a line of progress begins with on the console.
-PROGRESS = "trial: "
 
 
 class ReportLog:
-    """Writes pytest's reports and warnings to a file for the outer pytest."""
+    """Writes pytest's reports and warnings to a file for the host's pytest."""
 
     def __init__(self, config: pytest.Config, path: Path) -> None:
         self._config = config
         self._path = path
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write a report down."""
+        """Log a report."""
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._write({"report": data})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Write down why nothing could be collected."""
+        """Log why nothing could be collected."""
         if report.failed:
             self._write({"uncollected": report.longreprtext})
 
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any
     ) -> None:
-        """Write a warning down."""
+        """Log a warning."""
         warning = {
             "text": str(warning_message.message),
             "category": warning_message.category.__name__,
@@ -55,5 +48,5 @@ class ReportLog:
 
 
 def console_line(text: str) -> None:
-    """A line of progress, on the console that the outer pytest reads."""
+    """Print a line of progress on the console, which the host's pytest reads."""
     say(f"{PROGRESS}{text}")

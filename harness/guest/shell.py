@@ -1,10 +1,10 @@
 """A person in the guest: a shell on the serial console, or a script, among a lab's nodes.
 
-The console speaks with ``harness.snapshots`` on the host in lines that begin with a word of
-:class:`Word`. ``READY`` asks for an order, unless that lay in the inbox: one line of JSON on the
-same console, ``node`` (a name, or null for the guest itself) and either ``script`` or
-``terminal``. After ``BEGIN`` the console is the person's terminal until the machine is off. A
-script's output comes in lines instead, so that every byte of it arrives as it was.
+The console speaks with ``harness.snapshots`` on the host in lines that begin as
+``contract.SHELL_...`` say. ``SHELL_READY`` asks for a request, unless the inbox had one: one line
+of JSON on the same console, ``node`` (a name, or null for the guest itself) and either ``script``
+or ``terminal``. After ``SHELL_BEGINS`` the console is the person's terminal until the machine is
+off. A script's output comes in lines instead, so that every byte of it arrives as it was.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import EXIT_TROUBLE, HarnessError
+from harness.guest.contract import (
+    LAB_LINK,
+    SHELL_BEGINS,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.lab import NamespacesLab, Node
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
 from harness.swarm import Swarm
 from harness.vm.guest_init import say
-
-HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
-"""``1``: a trial does not end with its body but hands its guest over to a person. ``0`` else: the
-same number of bytes, so that a trial that is held is the very trial that was not."""
 
 BY_HAND = ("inject", "heal", "status", "schedule")
 """Commands of ``swarm-chaos`` that a person has in a guest, by their own names."""
@@ -46,16 +49,6 @@ HOME = Path("/run/swarm-chaos-shell")
 _PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TERMINFO = ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")
 _KNOWN_TERMINAL = "xterm-256color"
-
-
-class Word(StrEnum):
-    """What a line of the conversation begins with."""
-
-    READY = "shell ready: "
-    BEGIN = "shell begins"
-    STDOUT = "shell stdout: "
-    STDERR = "shell stderr: "
-    TROUBLE = "shell trouble: "
 
 
 def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
@@ -71,15 +64,17 @@ def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
     os._exit(code)  # a trial that was looked into has no verdict
 
 
-def converse(lab_link: Path, order: dict[str, Any] | None, notes: list[str]) -> int:
-    """In a guest thawed for it: serve a person, or the script in ``order``; the exit code."""
+def converse(request: dict[str, Any] | None, notes: list[str]) -> int:
+    """Serve a person, or the script in ``request``, in a guest thawed for it; the exit code."""
     with _undisturbed():
-        lab = NamespacesLab.attach(lab_link.resolve())
-        return attend(lab, _ask({}) if order is None else order, home=Path("/root"), notes=notes)
+        lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
+        return attend(
+            lab, _ask({}) if request is None else request, home=Path("/root"), notes=notes
+        )
 
 
-def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list[str]) -> int:
-    """Carry an order out among ``lab``'s nodes; the shell's exit code."""
+def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: list[str]) -> int:
+    """Carry a request out among ``lab``'s nodes; return the shell's exit code."""
     home.mkdir(parents=True, exist_ok=True)
     Path("/proc/sys/kernel/printk").write_text("1")  # the console is a person's now
     write_helpers(lab, HOME / "bin")
@@ -89,22 +84,22 @@ def attend(lab: NamespacesLab, order: dict[str, Any], *, home: Path, notes: list
         "HOME": "/root",
     }
     try:
-        name = order.get("node")
+        name = request.get("node")
         if name is not None:
             lab.node(name).pid  # noqa: B018 - asks whether it is there and switched on
-        if (script := order.get("script")) is not None:
+        if (script := request.get("script")) is not None:
             return _run_script(str(script), name, home, variables)
     except HarnessError as error:
-        say(f"{Word.TROUBLE}{json.dumps(str(error))}")
+        say(f"{SHELL_TROUBLE}{json.dumps(str(error))}")
         return EXIT_TROUBLE
-    return _on_terminal(order["terminal"], name, home, variables, banner(lab, notes))
+    return _on_terminal(request["terminal"], name, home, variables, banner(lab, notes))
 
 
 # -- what a person finds -------------------------------------------------------------------------
 
 
 def banner(lab: NamespacesLab, notes: list[str]) -> str:
-    """What a person is told first."""
+    """Return what a person is shown first."""
     engines = sorted({node.engine.version for node in lab.nodes.values()})
     first = next(iter(lab.nodes))
     return "\n".join(
@@ -115,7 +110,7 @@ def banner(lab: NamespacesLab, notes: list[str]) -> str:
             f"  {first}                  a shell on node {first} (also: node {first})",
             f"  {first} docker node ls   one command there",
             "  node                which nodes there are",
-            "  inject node-killed leader   a fault by hand; also: status, heal, schedule",
+            "  inject node-killed leader   inject a fault; also: status, heal, schedule",
             "  resize              after the window has changed its size",
             "",
             "Your keys come at moments that nothing repeats: this guest cannot be had again.",
@@ -135,7 +130,7 @@ def _leadership(lab: NamespacesLab) -> str:
 def write_helpers(lab: NamespacesLab, folder: Path) -> None:
     """Programs to enter nodes with: one by each node's name, and ``node NAME``.
 
-    And the commands for faults by hand, which are the host's own.
+    And the manual fault commands, which are the host's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = lab.describe()
@@ -149,7 +144,7 @@ def write_helpers(lab: NamespacesLab, folder: Path) -> None:
 
 
 def enter_script(node: Node, facts: Path) -> str:
-    """A shell script that runs its arguments on a node, or a shell without any.
+    """Return a shell script that runs its arguments on a node, or a shell without any.
 
     Which process is the node's first it reads in ``facts``, the lab's description: a node that was
     killed and healed by hand has another one.
@@ -219,7 +214,7 @@ resize() {
 
 
 def _ask(facts: dict[str, Any]) -> dict[str, Any]:
-    """Ask the host for its order: one line of JSON."""
+    """Ask the host for its request: one line of JSON."""
     line = b""
     descriptor = os.open(SERIAL, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -228,24 +223,24 @@ def _ask(facts: dict[str, Any]) -> dict[str, Any]:
         silent[0] = 0
         silent[3] = 0
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        say(f"{Word.READY}{json.dumps(facts)}")
+        say(f"{SHELL_READY}{json.dumps(facts)}")
         while not line.endswith(b"\n"):
             line += os.read(descriptor, 4096)
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
     finally:
         os.close(descriptor)
-    order: dict[str, Any] = json.loads(line)
-    return order
+    request: dict[str, Any] = json.loads(line)
+    return request
 
 
 def _on_terminal(
     terminal: dict[str, Any], node: str | None, home: Path, variables: dict[str, str], greeting: str
 ) -> int:
-    """A shell with job control on the serial line; its exit code."""
+    """Run a shell with job control on the serial line; return its exit code."""
     shell = ["bash", "--rcfile", str(HOME / "rc"), "-i"] if node is None else [HOME / "bin" / node]
     with SERIAL.open("r+b", buffering=0) as line:
         _set_up(line.fileno(), int(terminal["rows"]), int(terminal["columns"]))
-        say(Word.BEGIN)
+        say(SHELL_BEGINS)
         line.write(greeting.encode())
         code = subprocess.run(
             ["setsid", "--ctty", "--wait", *shell],  # the line is its controlling terminal
@@ -298,8 +293,8 @@ def _relay(process: subprocess.Popen[bytes]) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ, Word.STDOUT)
-        waiting.register(process.stderr, selectors.EVENT_READ, Word.STDERR)
+        waiting.register(process.stdout, selectors.EVENT_READ, SHELL_STDOUT)
+        waiting.register(process.stderr, selectors.EVENT_READ, SHELL_STDERR)
         while waiting.get_map():
             for key, _ in waiting.select():
                 if piece := os.read(key.fd, 3072):
@@ -315,7 +310,7 @@ def _relay(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Have this process's supervisor stand still: no deadline, no word on the console.
+    """Stop this process's supervisor: no deadline, and nothing of it on the console.
 
     It goes on when this process has ended, woken by a child that waits for just that: were it
     woken before, it could find the deadline past and the process still there.

@@ -17,16 +17,13 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from harness.errors import LabError, MissingError
 from harness.wait import NotYet, wait_for
-
-if TYPE_CHECKING:
-    from harness.lab.node import Node
 
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -71,10 +68,47 @@ class Disk:
     image: Path
 
 
+class Daemon(Protocol):
+    """What is asked of the node's dockerd."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        ...
+
+
+class DiskHost(Protocol):
+    """What is asked of the node whose disks these are (:class:`harness.lab.node.Node`)."""
+
+    name: str
+    dir: Path
+
+    @property
+    def up(self) -> bool:
+        """Whether it is switched on."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+        ...
+
+    @property
+    def dockerd(self) -> Daemon:
+        """Its daemon."""
+        ...
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float | None = 60.0, check: bool = True
+    ) -> object:
+        """Run a program on it to its end."""
+        ...
+
+
 class Disks:
     """The disks of one node. Folders are paths on the node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: DiskHost) -> None:
         self._node = node
         self._list = node.dir / "disks.json"
 

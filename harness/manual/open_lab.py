@@ -13,14 +13,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import LabError, UsageError
+from harness.guest.contract import LAB_LINK
 from harness.lab import NamespacesLab, labs_folder
 from harness.lab.leftovers import living
 
 #: In the folder of a lab that `swarm-chaos lab up` holds open; others are a trial's.
 _MARK = "open"
-
-#: Where a guest that was thawed for a person has its lab.
-GUEST_LAB = Path("/run/swarm-chaos-lab")
 
 #: Seconds to wait for another command on the same lab: to start a dockerd again takes a few.
 _TURN_WITHIN = 120.0
@@ -67,8 +65,9 @@ class OpenLab:
 
 def open_labs() -> list[OpenLab]:
     """Labs that are held open, and in a guest its own."""
-    if GUEST_LAB.is_symlink():
-        return [OpenLab(GUEST_LAB.resolve())]
+    in_guest = Path(LAB_LINK)
+    if in_guest.is_symlink():
+        return [OpenLab(in_guest.resolve())]
     alive = living()
     try:
         folders = sorted(path.parent for path in labs_folder().glob(f"*/{_MARK}"))

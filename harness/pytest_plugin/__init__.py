@@ -1,16 +1,28 @@
 """The pytest plugin: collect scenarios, multiply them, run each as a trial, judge it, report.
 
-A scenario is a test that uses the fixture ``trial`` or one that stands on it. Its outcome comes
+A scenario is a test that uses the fixture ``trial`` or one that builds on it. Its outcome comes
 from the trial's verdict, so a fault without evidence cannot pass, and a broken bound does not
 keep the other measures from being taken.
+
+A trial runs in this process (``trial_protocol``) or is sent into a guest (``host_protocol``).
+Which of the two it is, is which of them is registered. In a guest only what the trial needs is
+imported.
+
+PYTEST_DONT_REWRITE: no assertion in here is a test's, so the plugin may be imported before pytest
+registers it.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from harness.errors import EXIT_USAGE, UsageError
-from harness.guest.report_log import REPORTS, ReportLog
+from harness.guest.contract import REPORTS
+from harness.guest.report_log import ReportLog, console_line
+from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.collection import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
@@ -40,22 +52,9 @@ from harness.pytest_plugin.fixtures import (
     tasks,
     trial,
 )
-from harness.pytest_plugin.options import declare, read
-from harness.pytest_plugin.session import (
-    SESSION,
-    Session,
-    pytest_configure_node,
-    pytest_report_teststatus,
-    pytest_sessionfinish,
-    pytest_terminal_summary,
-    pytest_xdist_auto_num_workers,
-)
-from harness.pytest_plugin.trial_protocol import (
-    pytest_pyfunc_call,
-    pytest_runtest_makereport,
-    pytest_runtest_protocol,
-    pytest_runtest_setup,
-)
+from harness.pytest_plugin.options import Options, declare, read
+from harness.pytest_plugin.session import SESSION, OneFolder, Session
+from harness.pytest_plugin.workers import pytest_xdist_auto_num_workers
 
 #: Fixtures and hooks: pytest finds them by their names in this module.
 __all__ = [
@@ -75,15 +74,7 @@ __all__ = [
     "probes",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
-    "pytest_configure_node",
     "pytest_generate_tests",
-    "pytest_pyfunc_call",
-    "pytest_report_teststatus",
-    "pytest_runtest_makereport",
-    "pytest_runtest_protocol",
-    "pytest_runtest_setup",
-    "pytest_sessionfinish",
-    "pytest_terminal_summary",
     "pytest_xdist_auto_num_workers",
     "reachability",
     "services",
@@ -120,8 +111,23 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_cpus_without_guests(options)
     except UsageError as error:
         pytest.exit(str(error), returncode=EXIT_USAGE)
-    config.stash[SESSION] = Session(config, options)
-    config.pluginmanager.register(config.stash[SESSION], "swarm-chaos-session")
     if options.into is not None:
-        log = ReportLog(config, options.into.with_name(REPORTS))
-        config.pluginmanager.register(log, "swarm-chaos-report-log")
+        _register_in_guest(config, options, options.into)
+    else:
+        import_module(f"{__name__}.host").register(config, options)
+
+
+def _register_in_guest(config: pytest.Config, options: Options, into: Path) -> None:
+    config.stash[SESSION] = Session(options, OneFolder(into), console_line)
+    plugins = config.pluginmanager
+    plugins.register(ReportLog(config, into.with_name(REPORTS)), "swarm-chaos-report-log")
+    plugins.register(trial_protocol, "swarm-chaos-trial")
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Unknown is a status of its own: neither passed nor failed."""
+    if report.failed and ("outcome", "unknown") in getattr(report, "user_properties", ()):
+        return "unknown", "U", ("UNKNOWN", {"yellow": True})
+    return None

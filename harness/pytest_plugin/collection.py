@@ -8,9 +8,9 @@ import pytest
 
 from harness.errors import MissingError, UsageError
 from harness.pytest_plugin.expectations import check_controls
-from harness.pytest_plugin.fixtures import Point
 from harness.pytest_plugin.known_bugs import check
 from harness.pytest_plugin.markers import (
+    TrialPoint,
     chosen_lab,
     is_scenario,
     other_engines_of,
@@ -18,14 +18,13 @@ from harness.pytest_plugin.markers import (
 )
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.session import SESSION
-from harness.vm.qemu_binary import own_qemu
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply scenarios by engines and seeds."""
     if "point" in metafunc.fixturenames:
         options = metafunc.config.stash[SESSION].options
-        points = [Point(engine, seed) for seed in options.seeds for engine in options.engines]
+        points = [TrialPoint(engine, seed) for seed in options.seeds for engine in options.engines]
         metafunc.parametrize("point", points, ids=str)
 
 
@@ -74,6 +73,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def refuse_unknown_qemu(options: Options) -> None:
     """What SWARM_CHAOS_QEMU names has to be one: every trial would be unknown."""
     if chosen_lab(options) == "microvm":
+        from harness.vm.qemu_binary import own_qemu  # the host's
+
         own_qemu()
 
 

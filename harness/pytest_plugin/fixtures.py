@@ -1,4 +1,4 @@
-"""What a scenario gets in its hands; the one place that wires the rooms together.
+"""What a scenario is given; where the rooms are wired together.
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
 ``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.
@@ -9,21 +9,17 @@ importing everything would take it longer than all else up to a scenario's first
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.engine import Engine, provide, resolve
-from harness.images import Cache
-from harness.lab import NamespacesLab, Node, Topology, probe_features
+from harness.lab import NamespacesLab, Node, probe_features
+from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.probe_bundle import Probes
-from harness.swarm import Swarm, seed_for
-from harness.trial import EngineFacts, Measures, Trial, TrialInputs
+from harness.pytest_plugin.trial_setup import setup_of
+from harness.swarm import Swarm
+from harness.trial import Measures, Trial
 
 if TYPE_CHECKING:
     from harness.faults import Faults
@@ -37,154 +33,19 @@ if TYPE_CHECKING:
     from harness.probes.memory import Memory
     from harness.probes.reachability import Reachability
     from harness.probes.tasks import Tasks
-    from harness.services import Services
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of what a scenario is multiplied by."""
-
-    engine: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.engine}-s{self.seed}"
-
-
-@dataclass
-class EngineStore:
-    """Engines and seeds at hand for a whole session: each is provided once."""
-
-    cache: Cache
-    say: Say
-    _engines: dict[str, Engine] = field(default_factory=dict)
-
-    def engine(self, name: str) -> Engine:
-        """The engine of this name, built if it must be."""
-        if name not in self._engines:
-            self._engines[name] = provide(resolve(name), self.cache, say=self.say)
-        return self._engines[name]
-
-    def seed(self, engine: Engine) -> Path | None:
-        """What nodes with this engine start from: the workload images, loaded."""
-        return seed_for(self.cache, say=self.say)(engine)
-
-
-@dataclass
-class Scene:
-    """All of one trial that must be ended in order: made by the plugin, filled by fixtures."""
-
-    point: Point
-    engine_store: EngineStore
-    topology: Topology
-    lab_name: str
-    attach: Path | None
-    scenario: str
-    control: bool
-    options: dict[str, str]
-    clock: str
-    new_folder: Callable[[TrialInputs], Path]
-    watch: Callable[[Trial], None]
-    others: tuple[str, ...] = ()
-    trial: Trial | None = None
-    lab: NamespacesLab | None = None
-    faults: Faults | None = None
-    leadership: Leadership | None = None
-    closing: list[Callable[[], None]] = field(default_factory=list)
-    """What ends, or is written, when faults are healed and before the trial is judged."""
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    def open_trial(self) -> Trial:
-        """Open the record; the engine is provided first, for its version belongs to the inputs."""
-        if self.attach is not None:
-            self.lab = NamespacesLab.attach(self.attach.resolve())
-            self.stack.callback(self.lab.release)
-            engine = next(iter(self.lab.nodes.values())).engine
-        else:
-            engine = self.engine_store.engine(self.point.engine)
-        inputs = TrialInputs(
-            scenario=self.scenario,
-            control=self.control,
-            engine=EngineFacts(
-                name=self.point.engine,
-                version=engine.version,
-                source=engine.source,
-                digest=engine.digest,
-            ),
-            topology=str(self.topology),
-            lab=self.lab_name,
-            kernel=platform.release(),
-            clock="virtual" if self.clock == "virtual" else "real",
-            seed=self.point.seed,
-            options=self.options,
-        )
-        self.trial = Trial(self.new_folder(inputs), inputs)
-        self.watch(self.trial)
-        return self.trial
-
-    def open_lab(self) -> NamespacesLab:
-        """Bring up the nodes, or find them in a guest that was thawed with them."""
-        lab = self.lab
-        if lab is None:
-            engines = {place.name: self.point.engine for place in self.topology.places()}
-            engines.update(self.topology.engines)
-            lab = NamespacesLab.build(
-                self.topology,
-                lambda node: self.engine_store.engine(engines[node]),
-                seed_for=self.engine_store.seed,
-            )
-            self.stack.callback(lab.close)
-        self.lab = lab
-        assert self.trial is not None
-        self.trial.journal.write(
-            "lab.ready",
-            nodes={
-                node.name: {
-                    "address": node.address,
-                    "engine": node.engine.version,
-                    "planned_role": node.planned_role,
-                }
-                for node in lab.nodes.values()
-            },
-        )
-        for warning in self.topology.warnings():
-            self.trial.journal.write("note", text=warning)
-        return lab
-
-    def wind_down(self) -> None:
-        """Heal what is still injected and collect what the trial leaves, before it is judged."""
-        if self.faults is not None:
-            self.faults.heal_all()
-        if self.trial is None or self.lab is None:
-            return
-        if self.leadership is not None:
-            self.leadership.save()
-        for close in reversed(self.closing):
-            close()
-        self.lab.collect_logs(self.trial.folder / "logs")
-
-
-SCENE = pytest.StashKey[Scene]()
+    from harness.services.services import Services
 
 
 @pytest.fixture
-def point() -> Point:
+def point() -> TrialPoint:
     """Engine and seed of this trial; the plugin multiplies scenarios by it."""
     raise pytest.UsageError("a scenario's `point` comes from the plugin harness.pytest_plugin")
 
 
-def scene_of(request: pytest.FixtureRequest) -> Scene:
-    """The scene that the plugin has set for a test."""
-    here: Scene = request.node.stash[SCENE]
-    return here
-
-
 @pytest.fixture
-def trial(request: pytest.FixtureRequest, point: Point) -> Trial:  # noqa: ARG001 - multiplies it
+def trial(request: pytest.FixtureRequest, point: TrialPoint) -> Trial:  # noqa: ARG001 - multiplies it
     """The open trial: its clock, journal, doubts and folder."""
-    return scene_of(request).open_trial()
+    return setup_of(request).open_trial()
 
 
 @pytest.fixture
@@ -193,19 +54,15 @@ def lab(
     trial: Trial,  # noqa: ARG001 - the record is open before anything happens
 ) -> Iterator[NamespacesLab]:
     """The nodes, each with its dockerd answering."""
-    scene = scene_of(request)
-    with scene.stack:
-        yield scene.open_lab()
+    setup = setup_of(request)
+    with setup.stack:
+        yield setup.open_lab()
 
 
 @pytest.fixture
 def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Swarm:
     """The swarm of the scenario's topology, formed and ready."""
-    if scene_of(request).attach is not None:
-        swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
-        swarm.reseed()
-    else:
-        swarm = Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
+    swarm = setup_of(request).source.swarm(lab, trial)
     trial.journal.write(
         "swarm.formed",
         leader=swarm.leader.name,
@@ -229,9 +86,9 @@ def faults(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> 
     """Makes faults; what a scenario leaves injected is healed after it."""
     from harness.faults import Faults
 
-    scene = scene_of(request)
-    scene.faults = Faults(trial, lab)
-    return scene.faults
+    setup = setup_of(request)
+    setup.faults = Faults(trial, lab)
+    return setup.faults
 
 
 @pytest.fixture
@@ -239,25 +96,25 @@ def leadership(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Le
     """Who leads, by each manager's own view."""
     from harness.probes.leadership import Leadership
 
-    scene = scene_of(request)
-    scene.leadership = Leadership(swarm.managers, trial)
-    return scene.leadership
+    setup = setup_of(request)
+    setup.leadership = Leadership(swarm.managers, trial)
+    return setup.leadership
 
 
 @pytest.fixture
 def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ...]:  # noqa: ARG001
     """The engines that the mark of the same name asks for, by name: none that a node has yet."""
-    return scene_of(request).others
+    return setup_of(request).request.others
 
 
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
     """Outside services on the fabric: a GELF sink, a registry, a name server."""
-    from harness.services import ServiceAssets, Services
+    from harness.services.services import ServiceAssets, Services
 
-    scene = scene_of(request)
-    services = Services(lab, trial, ServiceAssets(scene.engine_store.cache, scene.engine_store.say))
-    scene.closing.append(services.close)
+    setup = setup_of(request)
+    services = Services(lab, trial, ServiceAssets(setup.session.cache, setup.session.progress.say))
+    setup.closing.append(services.close)
     return services
 
 
@@ -271,7 +128,7 @@ def memory(
     from harness.probes.memory import Memory
 
     memory = Memory(trial)
-    scene_of(request).closing.append(memory.save)
+    setup_of(request).closing.append(memory.save)
     return memory
 
 
@@ -281,7 +138,7 @@ def containers(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Co
     from harness.probes.containers import Containers
 
     containers = Containers(_members(swarm), trial)
-    scene_of(request).closing.append(containers.close)
+    setup_of(request).closing.append(containers.close)
     return containers
 
 
@@ -293,7 +150,7 @@ def discovery(
     from harness.probes.discovery import Discovery
 
     discovery = Discovery(_members(swarm), containers, trial)
-    scene_of(request).closing.append(discovery.close)
+    setup_of(request).closing.append(discovery.close)
     return discovery
 
 
@@ -304,9 +161,9 @@ def reachability(
     """Who gets through to every node's published ports, and from task to task."""
     from harness.probes.reachability import Reachability
 
-    site = swarm.lab.client_host("reach")
-    reachability = Reachability(_members(swarm), site, containers, trial)
-    scene_of(request).closing.append(reachability.close)
+    client = swarm.lab.client_host("reach")
+    reachability = Reachability(_members(swarm), client, containers, trial)
+    setup_of(request).closing.append(reachability.close)
     return reachability
 
 
@@ -316,7 +173,7 @@ def tasks(request: pytest.FixtureRequest, containers: Containers, trial: Trial) 
     from harness.probes.tasks import Tasks
 
     tasks = Tasks(containers, trial)
-    scene_of(request).closing.append(tasks.close)
+    setup_of(request).closing.append(tasks.close)
     return tasks
 
 
@@ -326,7 +183,7 @@ def dockerd_logs(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Tria
     from harness.probes.logs import DockerdLogs
 
     logs = DockerdLogs(lab.nodes.values(), trial)
-    scene_of(request).closing.append(logs.save)
+    setup_of(request).closing.append(logs.save)
     return logs
 
 
@@ -338,7 +195,7 @@ def gossip(
     from harness.probes.gossip import Gossip
 
     gossip = Gossip(_members(swarm), containers, trial)
-    scene_of(request).closing.append(gossip.save)
+    setup_of(request).closing.append(gossip.save)
     return gossip
 
 
@@ -348,7 +205,7 @@ def api(request: pytest.FixtureRequest, swarm: Swarm, trial: Trial) -> Api:
     from harness.probes.api import Api
 
     api = Api(swarm.managers, trial)
-    scene_of(request).closing.append(api.close)
+    setup_of(request).closing.append(api.close)
     return api
 
 

@@ -1,8 +1,8 @@
 """The microVM lab as pytest sees it: each scenario runs in a thawed guest, and its reports,
-warnings and folder come back as the outer run's own.
+warnings and folder come back as the host's run's own.
 
-The guest runs the very same item with ``--lab namespaces``; what its pytest says is written down
-there (:class:`~harness.guest.report_log.ReportLog`) and said again here.
+The guest runs the very same item with ``--lab namespaces``; what its pytest reports is logged
+there (:class:`~harness.guest.report_log.ReportLog`) and reported again here.
 """
 
 from __future__ import annotations
@@ -19,16 +19,23 @@ from typing import Any
 import pytest
 
 from harness.engine import EngineFacts as Engine
-from harness.guest.agent import LAB_LINK
-from harness.guest.report_log import PYTEST_ENVIRONMENT, REPORTS
-from harness.guest.shell import HOLD_VARIABLE
-from harness.images import Cache, Say, debian_kernel
+from harness.guest.contract import (
+    CLOCK_VARIABLE,
+    HOLD_VARIABLE,
+    LAB_LINK,
+    LAB_VARIABLE,
+    PYTEST_ENVIRONMENT,
+    REPORTS,
+)
+from harness.images import Cache, Say
+from harness.images.kernel import debian_kernel
 from harness.lab import Topology
+from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter
 from harness.snapshots.job import GuestJob, JobRecord, JobResult, send
 from harness.snapshots.payload import trial_payload
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
-from harness.trial import EngineFacts, TrialInputs, TrialRecord, read_lines, write_record
+from harness.trial import TrialInputs, TrialRecord, read_lines, write_record
 from harness.vm.kernels import kernel_suite
 from harness.vm.kvm import kvm_boots
 from harness.vm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
@@ -62,7 +69,7 @@ class Guests:
     def frozen(
         self, engine: str, topology: Topology, others: tuple[str, ...] = ()
     ) -> tuple[Snapshot, Engine]:
-        """The snapshot for a trial, frozen now if it must be."""
+        """Return the snapshot for a trial, frozen now if it must be."""
         known = (engine, repr(topology), *others)
         if known not in self._frozen:
             wanted = FrozenSwarm(engine, topology, self.kernel, self.machine(), others)
@@ -99,7 +106,7 @@ class Guests:
         return self._payloads[folder]
 
     def pool(self) -> Pool:
-        """The CPUs that guests may have."""
+        """Return the CPUs that guests may have."""
         if self._pool is None:
             self._pool = Pool()
         return self._pool
@@ -107,28 +114,24 @@ class Guests:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One item to be run in a guest, and the inputs of its trial."""
+    """One item to be run in a guest."""
 
     item: pytest.Item
-    scenario: str
-    engine: str
-    seed: int
-    topology: Topology
-    control: bool
+    request: TrialRequest
     topology_given: bool
-    options: dict[str, str] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
+    """Whether the topology is the command line's, so that the guest has to be given it."""
 
     def args(self) -> tuple[str, ...]:
-        """What the guest's pytest is called with."""
+        """Return what the guest's pytest is called with."""
+        request, point = self.request, self.request.point
         return (
             self.item.nodeid,
             *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
             *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
-            *(f"--engine={self.engine}", f"--seed={self.seed}"),
-            *([f"--topology={self.topology}"] if self.topology_given else []),
-            *([f"--cpus={self.options['cpus']}"] if "cpus" in self.options else []),
-            *(["--controls"] if self.control else []),
+            *(f"--engine={point.engine}", f"--seed={point.seed}"),
+            *([f"--topology={request.topology}"] if self.topology_given else []),
+            *([f"--cpus={request.cpus}"] if request.cpus is not None else []),
+            *(["--controls"] if request.control else []),
             *(["--thorough"] if self.item.get_closest_marker("thorough") else []),
         )
 
@@ -136,28 +139,14 @@ class Assignment:
 def run_in_guest(
     assignment: Assignment, guests: Guests, run: RunWriter, say: Say
 ) -> Iterator[pytest.TestReport]:
-    """Run one item in a guest; its reports, as the outer pytest's own.
+    """Run one item in a guest; yield its reports, as this pytest's own.
 
     The trial's folder ends up in the run. A guest that did not come to its end makes the trial
     unknown, with the console's end in the report.
     """
-    snapshot, engine = guests.frozen(assignment.engine, assignment.topology, assignment.others)
-    inputs = TrialInputs(
-        scenario=assignment.scenario,
-        control=assignment.control,
-        engine=EngineFacts(
-            name=assignment.engine,
-            version=engine.version,
-            source=engine.source,
-            digest=engine.digest,
-        ),
-        topology=str(assignment.topology),
-        lab="microvm",
-        kernel=guests.kernel,
-        clock="virtual" if guests.clock is Clock.VIRTUAL else "real",
-        seed=assignment.seed,
-        options=assignment.options,
-    )
+    request = assignment.request
+    snapshot, engine = guests.frozen(request.point.engine, request.topology, request.others)
+    inputs = request.inputs(engine, lab="microvm", kernel=guests.kernel, clock=guests.clock.value)
     folder = run.trial_folder(inputs)
     incoming = folder.with_name(f".{folder.name}.incoming")
     deadline = deadline_of(assignment.item)
@@ -165,10 +154,10 @@ def run_in_guest(
         trial=folder.name,
         args=assignment.args(),
         payload=guests.payload(assignment.item),
-        seed=assignment.seed,
+        seed=inputs.seed,
         environment={
-            "SWARM_CHAOS_CLOCK": inputs.clock,
-            "SWARM_CHAOS_LAB": "microvm",
+            CLOCK_VARIABLE: inputs.clock,
+            LAB_VARIABLE: inputs.lab,
             HOLD_VARIABLE: "0",
             **PYTEST_ENVIRONMENT,
         },
@@ -178,7 +167,7 @@ def run_in_guest(
     say(f"trial {folder.name}")
     try:
         sent = send(job, snapshot, guests.pool(), incoming, watch=say)
-        reports = _bring_home(assignment, inputs, sent, folder)
+        reports = _take_in(assignment, inputs, sent, folder)
         if (folder / "trial.json").exists():
             JobRecord.of(job, snapshot).save(folder)
         else:  # the scenario skipped itself and has nothing to say
@@ -189,12 +178,12 @@ def run_in_guest(
 
 
 def deadline_of(item: pytest.Item) -> float:
-    """Virtual seconds that a scenario may take."""
+    """Return virtual seconds that a scenario may take."""
     mark = item.get_closest_marker("deadline")
     return float(mark.args[0]) if mark else DEADLINE
 
 
-def _bring_home(
+def _take_in(
     assignment: Assignment, inputs: TrialInputs, sent: JobResult, folder: Path
 ) -> list[pytest.TestReport]:
     if sent.folder is not None:
@@ -230,12 +219,12 @@ def _bring_home(
                 seconds=sent.result.virtual_seconds,
             ),
         )
-    words = [why, *uncollected, f"the end of its console:\n{sent.result.console_tail}"]
-    return [unknown_report(item, folder.name, "\n".join(words))]
+    lines = [why, *uncollected, f"the end of its console:\n{sent.result.console_tail}"]
+    return [unknown_report(item, folder.name, "\n".join(lines))]
 
 
 def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport:
-    """A report that says that nothing can be said, and why."""
+    """Return a report that says that nothing can be said, and why."""
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
@@ -262,12 +251,12 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _warn_again(item: pytest.Item, entry: dict[str, Any]) -> None:
-    told = entry["warning"]
-    category = getattr(builtins, told["category"], UserWarning)
+    warning = entry["warning"]
+    category = getattr(builtins, warning["category"], UserWarning)
     _record_warning(
         item,
-        category(told["text"]),
-        place=(told["filename"], told["lineno"]),
+        category(warning["text"]),
+        place=(warning["filename"], warning["lineno"]),
         nodeid=entry["nodeid"],
         when=entry["when"],
         location=tuple(entry["location"]) if entry["location"] else None,

@@ -58,7 +58,7 @@ class KnownBug:
         return cls(mark.args, engines, tuple(expectation.name for expectation in measures))
 
     def concerns(self, version: str) -> bool:
-        """Whether an engine of this version has it; one without a version has none."""
+        """Return whether an engine of this version has it; one without a version has none."""
         try:
             return self.engines.contains(release_key(version))
         except ValueError:
@@ -66,14 +66,14 @@ class KnownBug:
 
 
 def bugs_of(item: pytest.Item) -> list[KnownBug]:
-    """All that an item is marked with; a control has none, it must fail in any case."""
+    """Return all that an item is marked with; a control has none, it must fail in any case."""
     if item.get_closest_marker("control"):
         return []
     return [KnownBug.of(mark, item.nodeid) for mark in item.iter_markers("known_bug")]
 
 
 def check(items: Iterable[pytest.Item]) -> None:
-    """Read the marks of all scenarios, so that a wrong one is told before anything runs."""
+    """Read the marks of all scenarios, so that a wrong one is refused before anything runs."""
     for item in items:
         if is_scenario(item):
             bugs_of(item)
@@ -94,15 +94,15 @@ def conclude_expected(record: TrialRecord) -> None:
 
 
 def unexpected(record: TrialRecord) -> AssertionError:
-    """What to say of a trial with known bugs that came out otherwise."""
+    """Return what to say of a trial with known bugs that came out otherwise."""
     threads = ", ".join(record.known_bugs)
     broken = [m for m in record.measures if m.ok is False]
-    whole = sorted(set(record.must_break) - {n for m in broken for n in (m.name, m.expectation)})
-    if broken and not whole:
+    unbroken = sorted(set(record.must_break) - {n for m in broken for n in (m.name, m.expectation)})
+    if broken and not unbroken:
         return ExpectationFailed(
             [m for m in broken if not {m.name, m.expectation} & set(record.must_break)]
         )
-    kept = f": not by {', '.join(whole)}" if whole else ""
+    kept = f": not by {', '.join(unbroken)}" if unbroken else ""
     return BugGone(
         f"the known bug {threads} does not show with engine {record.inputs.engine.version}{kept}\n"
         "  -> if it is mended there, take the engine out of the mark known_bug"

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from harness.engine import KNOWN, release_key, resolve
-from harness.images import Cache
 from harness.lab import Topology
-from harness.pytest_plugin.fixtures import Point
 from harness.pytest_plugin.options import Options
-from harness.vm.qemu_binary import qemu_at_hand
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """What a scenario is multiplied by: an engine's name and a seed."""
+
+    engine: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.engine}-s{self.seed}"
 
 
 def is_scenario(item: pytest.Item) -> bool:
-    """Whether a test makes a trial."""
+    """Return whether a test makes a trial."""
     return "point" in getattr(item, "fixturenames", ())
 
 
-def point_of(item: pytest.Item) -> Point:
+def point_of(item: pytest.Item) -> TrialPoint:
     """Engine and seed that a scenario was multiplied by."""
     callspec: Any = item.callspec  # type: ignore[attr-defined]
-    point: Point = callspec.params["point"]
+    point: TrialPoint = callspec.params["point"]
     return point
 
 
 def scenario_id(item: pytest.Item) -> str:
-    """A scenario's node id without engine and seed: they are inputs of their own."""
+    """Return a scenario's node id without engine and seed: they are inputs of their own."""
     callspec: Any = getattr(item, "callspec", None)
     if callspec is None:
         return item.nodeid
@@ -38,24 +47,24 @@ def scenario_id(item: pytest.Item) -> str:
 
 
 def _join(match: re.Match[str]) -> str:
-    """What is left between other parameters when one is cut out of the brackets."""
+    """Return what is left between other parameters when one is cut out of the brackets."""
     return "-" if match.groups() == ("-", "-") else match[1].strip("-") + match[2].strip("-")
 
 
 def title_of(item: pytest.Item) -> str:
-    """The first line of the scenario's docstring."""
+    """Return the first line of the scenario's docstring."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
     return next((line.strip() for line in doc.splitlines() if line.strip()), "")
 
 
 def about_of(item: pytest.Item) -> str:
-    """What the scenario says of itself: its file's docstring, then its own."""
+    """Return what the scenario says of itself: its file's docstring, then its own."""
     said = (getattr(item, "module", None), getattr(item, "function", None))
     return "\n\n".join(doc for doc in (inspect.getdoc(part) for part in said if part) if doc)
 
 
 def topology_of(item: pytest.Item, options: Options) -> Topology:
-    """The topology asked for on the command line, else by the scenario's marker."""
+    """Return the topology asked for on the command line, else by the scenario's marker."""
     if options.topology is not None:
         return options.topology
     mark = item.get_closest_marker("swarm")
@@ -90,4 +99,7 @@ def chosen_lab(options: Options) -> str:
     """The lab that is asked for, or that ``auto`` means: microvm where QEMU is or can be had."""
     if options.lab != "auto":
         return options.lab
+    from harness.images import Cache  # a guest is given its lab, and need not import these
+    from harness.vm.qemu_binary import qemu_at_hand
+
     return "microvm" if qemu_at_hand(Cache()) else "namespaces"

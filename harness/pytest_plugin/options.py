@@ -92,13 +92,13 @@ def declare(parser: pytest.Parser) -> None:
         help=f"a guest's CPUs, up to {MOST_CPUS} (default: 1 in virtual time, else the host's; "
         "microvm lab)",
     )
-    # How the outer pytest speaks to the one in a guest; nothing for people.
+    # How the host's pytest calls the one in a guest; nothing for people.
     group.addoption("--lab-attach", metavar="DIR", help="(internal)")
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
 
 
 def read(config: pytest.Config) -> Options:
-    """The options as meant; :class:`UsageError` for what cannot be."""
+    """Return the options as meant; :class:`UsageError` for what cannot be."""
     written = config.getoption("--engine") or ["stable"]
     engines = tuple(dict.fromkeys(n.strip() for each in written for n in each.split(",")))
     for name in engines:
@@ -153,7 +153,7 @@ def _whole(option: str, written: str, *, least: int) -> int:
     try:
         number = int(written)
     except ValueError:
-        raise UsageError(f"{option} {written!r} is no whole number") from None
+        raise UsageError(f"{option}: {written!r} is not a whole number") from None
     if number < least:
         raise UsageError(f"{option} {number} is too small", hint=f"at least {least}")
     return number

@@ -1,4 +1,4 @@
-"""One trial: sent where it runs, its scene set, its body run, wound down, judged, reported."""
+"""Where a trial runs: it is set up, its body run, wound down, judged, and reported."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import suppress
 import pytest
 
 from harness.errors import ExpectationTimeout, HarnessError
-from harness.guest.shell import HOLD_VARIABLE, hand_over
+from harness.guest.contract import HOLD_VARIABLE
 from harness.lab import probe_features
 from harness.pytest_plugin.expectations import broken_by
-from harness.pytest_plugin.fixtures import SCENE, Scene
 from harness.pytest_plugin.known_bugs import (
     BugGone,
     bugs_of,
@@ -20,129 +19,44 @@ from harness.pytest_plugin.known_bugs import (
     expected_of,
     unexpected,
 )
-from harness.pytest_plugin.markers import (
-    about_of,
-    chosen_lab,
-    is_scenario,
-    other_engines_of,
-    point_of,
-    scenario_id,
-    title_of,
-    topology_of,
-)
-from harness.pytest_plugin.session import SESSION, Session
+from harness.pytest_plugin.markers import about_of, is_scenario, title_of
+from harness.pytest_plugin.session import SESSION
+from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
 from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
 
 RECORD = pytest.StashKey[TrialRecord]()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
-    """Send a scenario into a guest, if that is the lab; its reports are this item's."""
-    session = item.config.stash[SESSION]
-    if not is_scenario(item) or chosen_lab(session.options) != "microvm":
-        return None
-    if item.get_closest_marker("skip"):  # pytest says so itself, and no guest is needed
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    _run_in_guest(item, session)
-    # Nothing was set up for it here, but what the item before it has left to it must go.
-    call = pytest.CallInfo.from_call(
-        lambda: item.session._setupstate.teardown_exact(nextitem),
-        when="teardown",
-        reraise=(KeyboardInterrupt, pytest.exit.Exception),
-    )
-    if call.excinfo is not None:
-        item.ihook.pytest_runtest_logreport(
-            report=item.ihook.pytest_runtest_makereport(item=item, call=call)
-        )
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
-
-
-def _run_in_guest(item: pytest.Item, session: Session) -> None:
-    """Send a scenario into a guest, and report what comes home."""
-    from harness.pytest_plugin.guest_runner import (  # as Session.guests does
-        Assignment,
-        run_in_guest,
-        unknown_report,
-    )
-
-    point = point_of(item)
-    others = other_engines_of(item, point.engine) or ()
-    assignment = Assignment(
-        item,
-        scenario=scenario_id(item),
-        engine=point.engine,
-        seed=point.seed,
-        topology=topology_of(item, session.options),
-        control=item.get_closest_marker("control") is not None,
-        topology_given=session.options.topology is not None,
-        options=options_of(others, session.options.cpus),
-        others=others,
-    )
-    try:
-        for report in run_in_guest(
-            assignment, session.guests, session.begin(), session.progress.say
-        ):
-            item.ihook.pytest_runtest_logreport(report=report)
-    except HarnessError as error:
-        item.ihook.pytest_runtest_logreport(report=unknown_report(item, "", str(error)))
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Set the scene before the fixtures come; skip what this machine cannot serve."""
+    """Set the trial up before the fixtures come; skip what this machine cannot serve."""
     if not is_scenario(item):
         return
-    session = item.config.stash[SESSION]
-    lab_name = os.environ.get("SWARM_CHAOS_LAB", "namespaces")
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
         pytest.skip(f"this kernel has no {', '.join(missing)}")
-    point = point_of(item)
-    others = other_engines_of(item, point.engine) or ()
-    item.stash[SCENE] = Scene(
-        point=point,
-        engine_store=session.engine_store,
-        topology=topology_of(item, session.options),
-        lab_name=lab_name,
-        attach=session.options.attach,
-        scenario=scenario_id(item),
-        control=item.get_closest_marker("control") is not None,
-        options=options_of(others, session.options.cpus),
-        others=others,
-        clock=os.environ.get("SWARM_CHAOS_CLOCK", "real"),
-        new_folder=session.new_folder,
-        watch=session.progress.watch,
-    )
-
-
-def options_of(others: tuple[str, ...], cpus: int | None) -> dict[str, str]:
-    """What a trial's record says of its scenario's choices, and of CPUs that were asked for."""
-    options = {"other_engines": " ".join(others)} if others else {}
-    return options if cpus is None else {**options, "cpus": str(cpus)}
+    item.stash[SETUP] = prepare_setup(item, item.config.stash[SESSION])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run the scenario's body, wind down, judge, and let the verdict be the outcome."""
-    scene = pyfuncitem.stash.get(SCENE, None)
-    if scene is None or scene.trial is None:
+    setup = pyfuncitem.stash.get(SETUP, None)
+    if setup is None or setup.trial is None:
         return (yield)
     error: BaseException | None = None
     try:
         yield
     except pytest.skip.Exception:
-        discard(pyfuncitem, scene)
+        discard(setup)
         raise
     except KeyboardInterrupt:
-        conclude(pyfuncitem, scene, Inconclusive(["interrupted"]))
+        conclude(pyfuncitem, setup, Inconclusive(["interrupted"]))
         raise
     except Exception as raised:
         error = raised
-    record = conclude(pyfuncitem, scene, error)
+    record = conclude(pyfuncitem, setup, error)
     if as_expected(record):
         if record.known_bugs:
             conclude_expected(record)
@@ -168,14 +82,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put verdict and measures on the report; show a sentence where a traceback says nothing."""
     report = yield
-    scene = item.stash.get(SCENE, None)
-    if scene is None:
+    setup = item.stash.get(SETUP, None)
+    if setup is None:
         return report
-    if call.when == "setup" and call.excinfo is not None and scene.trial is not None:
+    if call.when == "setup" and call.excinfo is not None and setup.trial is not None:
         if call.excinfo.errisinstance(pytest.skip.Exception):
-            discard(item, scene)
+            discard(setup)
         else:
-            conclude(item, scene, in_set_up(call.excinfo.value))
+            conclude(item, setup, in_set_up(call.excinfo.value))
     record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
@@ -194,22 +108,24 @@ def pytest_runtest_makereport(
     return report
 
 
-def conclude(item: pytest.Item, scene: Scene, error: BaseException | None) -> TrialRecord:
+def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) -> TrialRecord:
     """Wind the trial down, judge it and write its record."""
-    assert scene.trial is not None
-    if os.environ.get(HOLD_VARIABLE) == "1" and scene.lab is not None:
-        hand_over(scene.lab, scene.trial.folder)
+    assert setup.trial is not None
+    if os.environ.get(HOLD_VARIABLE) == "1" and setup.lab is not None:
+        from harness.guest.shell import hand_over  # seldom: a guest takes time to import it
+
+        hand_over(setup.lab, setup.trial.folder)
     try:
-        scene.wind_down()
+        setup.wind_down()
     except (HarnessError, OSError) as trouble:
-        scene.trial.doubt(f"the trial could not be wound down: {trouble}")
-    threads, broken = expected_of(bugs_of(item), scene.trial.inputs.engine.version)
-    record = scene.trial.finish(
+        setup.trial.doubt(f"the trial could not be wound down: {trouble}")
+    threads, broken = expected_of(bugs_of(item), setup.trial.inputs.engine.version)
+    record = setup.trial.finish(
         error,
         title=title_of(item),
         about=about_of(item),
         upstream=[thread for mark in item.iter_markers("upstream") for thread in mark.args],
-        nodes=[place.name for place in scene.topology.places()],
+        nodes=[place.name for place in setup.request.topology.places()],
         must_break=[*broken_by(item), *broken],
         known_bugs=threads,
     )
@@ -227,12 +143,10 @@ def in_set_up(error: BaseException) -> BaseException:
     return error
 
 
-def discard(item: pytest.Item, scene: Scene) -> None:
+def discard(setup: TrialSetup) -> None:
     """End the trial of a scenario that skipped itself: healed, and without a record."""
-    assert scene.trial is not None
+    assert setup.trial is not None
     with suppress(HarnessError, OSError):
-        scene.wind_down()
-    scene.trial.journal.close()
-    run = item.config.stash[SESSION].run
-    if run is not None:
-        run.drop(scene.trial.folder.name)
+        setup.wind_down()
+    setup.trial.journal.close()
+    setup.session.folders.drop(setup.trial.folder)

@@ -21,7 +21,7 @@ import requests
 from docker.errors import DockerException
 
 from harness.errors import LabError, UsageError
-from harness.images import RegistryProgram
+from harness.images.registry import RegistryProgram
 from harness.lab import NamespacesLab, Node
 from harness.services.base import ExternalService
 from harness.services.credentials import Certificate, certificate_for, write_passwords

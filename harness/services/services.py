@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import UsageError
-from harness.images import (
-    WORKLOAD_TAGS,
-    Cache,
-    RegistryProgram,
-    Say,
-    registry_program,
-    silent,
-    workload_archive,
-)
+from harness.guest.contract import REGISTRY, WORKLOAD_IMAGES
+from harness.images import WORKLOAD_TAGS, Cache, Say, silent, workload_archive
+from harness.images.registry import RegistryProgram, registry_program
 from harness.lab import NamespacesLab
 from harness.services.base import ExternalService
 from harness.services.gelf_sink import GelfSink
@@ -25,12 +19,6 @@ from harness.services.registry import Registry
 from harness.trial import Trial
 
 S = TypeVar("S", bound=ExternalService)
-
-
-#: Where a frozen swarm's guest has what elsewhere is in the cache
-#: (harness/snapshots/swarm_snapshot.py).
-REGISTRY_IN_GUEST = Path("/opt/swarm-chaos/registry")
-IMAGES_IN_GUEST = Path("/opt/swarm-chaos/workloads.tar")
 
 
 @dataclass(frozen=True)
@@ -42,14 +30,13 @@ class ServiceAssets:
 
     def registry(self) -> RegistryProgram:
         """Return docker-registry."""
-        there = RegistryProgram(REGISTRY_IN_GUEST)
+        there = RegistryProgram(Path(REGISTRY))
         return there if there.complete else registry_program(self.cache, say=self.say)
 
     def images(self) -> Path:
         """Return the workload images as a docker-archive."""
-        if IMAGES_IN_GUEST.exists():
-            return IMAGES_IN_GUEST
-        return workload_archive(self.cache, say=self.say)
+        there = Path(WORKLOAD_IMAGES)
+        return there if there.exists() else workload_archive(self.cache, say=self.say)
 
 
 class Services:

@@ -39,7 +39,7 @@ class Difference:
 
 
 def compare(recorded: Path, replayed: Path) -> Difference | None:
-    """The first difference between two trials' folders; None if every byte is the same.
+    """Return the first difference between two trials' folders; None if every byte is the same.
 
     The journal comes first: what happened explains what was logged.
     """
@@ -74,12 +74,12 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """A file's lines with their ends; only a newline ends one, whatever the encoding."""
+    """Return a file's lines with their ends; only a newline ends one, whatever the encoding."""
     content = _bytes(path)
     if content is None:
         return [b"(there is no such file)\n"]
-    *whole, last = content.split(b"\n")
-    return [*(line + b"\n" for line in whole), *([last] if last else [])]
+    *lines, last = content.split(b"\n")
+    return [*(line + b"\n" for line in lines), *([last] if last else [])]
 
 
 def _around(lines: list[bytes], at: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sending a trial into a thawed guest, and taking what comes back."""
+"""Jobs: sending a trial into a thawed guest, and taking in what comes back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.guest.report_log import PROGRESS
+from harness.guest.contract import PROGRESS
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, thaw
 
-#: Lines on the guest's console that begin so are for the person who watches.
-
-JOB_RECORD_FILE = "errand.json"
+JOB_RECORD_FILE = "job.json"
 PAYLOADS = "payloads"
 
 
@@ -36,7 +34,7 @@ class GuestJob:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """``errand.json`` beside a trial: with it the very same guest can be sent again.
+    """``job.json`` beside a trial: with it the very same guest can be run again.
 
     ``snapshot`` is the frozen swarm's key, ``payload`` the sha256 of the code that was brought,
     kept in the run's folder ``payloads``.
@@ -48,7 +46,7 @@ class JobRecord:
 
     @classmethod
     def of(cls, job: GuestJob, snapshot: Snapshot) -> JobRecord:
-        """For an errand that is about to be sent."""
+        """Record a job that is about to be sent."""
         return cls(snapshot.key, hashlib.sha256(job.payload).hexdigest(), job)
 
     def save(self, trial: Path) -> None:
@@ -89,7 +87,7 @@ class JobRecord:
             job_record = cls(str(facts["snapshot"]), str(facts["payload"]), job)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrialError(
-                f"{trial} cannot be sent again: {error}",
+                f"{trial} cannot be run again: {error}",
                 hint=f"a trial of the microvm lab has {JOB_RECORD_FILE}, and its code in the run's "
                 f"folder {PAYLOADS}",
             ) from error
@@ -119,7 +117,7 @@ def send(
     *,
     watch: Callable[[str], None] = lambda _: None,
 ) -> JobResult:
-    """Thaw a guest on a CPU of its own, let it run the errand, and bring home what it leaves.
+    """Thaw a guest on a CPU of its own, let it run the job, and take in what it leaves.
 
     ``into`` gets everything the guest brought out and ``console.log``. ``watch`` gets the lines
     of progress while it runs. Ctrl-C ends the guest.
@@ -140,14 +138,14 @@ def send(
             cpu=cpu,
         ) as guest,
     ):
-        watcher = threading.Thread(target=_watch, args=(guest.console_lines(), watch), daemon=True)
-        watcher.start()
+        follower = threading.Thread(target=_watch, args=(guest.console_lines(), watch), daemon=True)
+        follower.start()
         result = guest.wait(
             into,
             wall_deadline=job.wall_deadline,
             virtual_deadline=job.virtual_deadline + 60.0,
         )
-        watcher.join(5.0)
+        follower.join(5.0)
     folder = into / job.trial
     return JobResult(result, folder if folder.is_dir() else None, guest.thaw_seconds)
 

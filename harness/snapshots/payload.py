@@ -22,11 +22,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.guest.agent import ARCHIVE, FROZEN_WITH
+from harness.guest.contract import ARCHIVE, FROZEN_WITH
 from harness.images import Cache, Say, silent
 from harness.snapshots.source_bundle import digest, freezing_sources, is_pytests, trial_sources
+from harness.vm.contract import PAYLOAD_AT
 from harness.vm.guest_image import base_tar
-from harness.vm.guest_init import PAYLOAD_AT
 from harness.vm.mailbox import pack
 
 KIND = "guest-python"
@@ -59,7 +59,7 @@ def trial_payload(
     python_path: Iterable[Path] = (),
     say: Say = silent,
 ) -> bytes:
-    """What a trial brings into a guest, as a tar: the harness, the project's ``folders``.
+    """Return what a trial brings into a guest, as a tar: the harness, the project's ``folders``.
 
     ``python_path`` as for :func:`~harness.snapshots.source_bundle.trial_sources`.
     """
@@ -69,17 +69,17 @@ def trial_payload(
 def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> bytes:
     """``files`` (contents by path) as a payload: with byte code, the harness in one archive.
 
-    And with a word on what it expects to find in the guest.
+    And with a note of what it expects to find in the guest.
     """
     expected = {FROZEN_WITH: digest(freezing_sources()).encode()}
     return pack(archived(with_byte_code(files, cache, say=say)) | expected)
 
 
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """``files`` with all of the harness in :data:`~harness.guest.agent.ARCHIVE`.
+    """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
     A zip that Python imports from: byte code lies beside its source there, under its plain name.
-    Nothing is compressed, so the same files give the same bytes whatever the host's zlib.
+    Nothing is compressed, so the same files give a byte-identical archive whatever the host's zlib.
     """
     inside = {
         _beside_source(name): content
@@ -105,11 +105,11 @@ def _beside_source(name: str) -> str:
 def with_byte_code(
     files: Mapping[str, bytes], cache: Cache, *, say: Say = silent
 ) -> dict[str, bytes]:
-    """``files`` (contents by path), and the byte code of the Python sources among them.
+    """Return ``files`` (contents by path) and the byte code of the Python sources among them.
 
-    Two calls with the same files give the same bytes. A source that does not compile is left as
-    it is: whoever imports it is told. Raises :class:`MicrovmError` if the guest's Python does not
-    run on this host.
+    Two calls with the same files give byte-identical results. A source that does not compile is
+    left as it is: whoever imports it gets the error. Raises :class:`MicrovmError` if the guest's
+    Python does not run on this host.
     """
     python = _guest_python(cache, say)
     sources = sorted(
@@ -147,12 +147,12 @@ def with_byte_code(
 
 def _place(name: str) -> str:
     """Where a guest has a file: what is imported from an archive must name its source itself."""
-    above = PAYLOAD_AT / ARCHIVE if name.startswith(_PACKAGE) else PAYLOAD_AT
-    return f"{above / name}"
+    above = f"{PAYLOAD_AT}/{ARCHIVE}" if name.startswith(_PACKAGE) else PAYLOAD_AT
+    return f"{above}/{name}"
 
 
 def _guest_python(cache: Cache, say: Say) -> Path:
-    """The guest's Python and its library, unpacked; found in the cache or made."""
+    """Return the guest's Python and its library, unpacked; found in the cache or made."""
     base = base_tar(cache, say=say)
 
     def unpack(work: Path) -> None:

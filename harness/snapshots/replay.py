@@ -86,7 +86,7 @@ class _Crowd(Pool):
 
     @contextmanager
     def slot(self, *, within: float = 3600.0) -> Iterator[int]:
-        """A CPU of its own where they go round, else one that is shared."""
+        """Yield a CPU of its own where they go round, else one that is shared."""
         if self._guests <= self.slots:
             with super().slot(within=within) as cpu:
                 yield cpu

@@ -7,73 +7,77 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import harness
-from harness.guest.agent import FREEZING
+from harness.snapshots.import_graph import ImportGraph
 from harness.vm.mailbox import pack
 
-#: Of these rooms a freeze needs only the guest's own part.
-GUEST_PART = ("vm/guest_init.py", "vm/mailbox.py", "guest/__init__.py", "guest/agent.py")
+#: What a guest runs until it is frozen.
+FREEZE_ENTRY = "harness.guest.agent"
 
-#: What their ``__init__`` gathers is the host's. A guest has an empty one, and imports modules.
-SHARED = ("vm",)
-
-#: Rooms that no trial needs; all that it brings takes a guest time to read.
-HOST_ONLY = ("bench", "cli", "doctor", "docgen", "manual", "report", "snapshots")
+#: What is run in a thawed guest beside that: what it can be asked to do, pytest's plugin, and the
+#: manual fault commands. All else that a trial brings follows from these and the scenarios.
+TRIAL_ENTRIES = (
+    FREEZE_ENTRY,
+    "harness.guest.commands",
+    "harness.pytest_plugin",
+    "harness.cli.main",
+    "harness.cli.manual",
+)
 
 _HOME = Path(harness.__file__).parent
 
 
 def freezing_sources() -> bytes:
-    """What of the harness a freeze runs, as a tar."""
-    files = [_HOME / name for name in ("__init__.py", *GUEST_PART)]
-    for name in FREEZING:
-        module = _HOME / f"{name}.py"
-        files.extend([module] if module.is_file() else _files(_HOME / name))
-    contents = {f"harness/{file.relative_to(_HOME)}": file.read_bytes() for file in files}
-    return pack(_without_the_hosts_faces(contents))
+    """Pack what of the harness a freeze runs, as a tar."""
+    return pack(_contents(ImportGraph(_HOME), [FREEZE_ENTRY]))
 
 
 def digest(sources: bytes) -> str:
-    """What tells whether a guest was frozen with the sources that a trial brings."""
+    """Return what tells whether a guest was frozen with the sources that a trial brings."""
     return hashlib.sha256(sources).hexdigest()
-
-
-def _without_the_hosts_faces(contents: dict[str, bytes]) -> dict[str, bytes]:
-    return contents | {f"harness/{room}/__init__.py": b"" for room in SHARED}
 
 
 def trial_sources(
     root: Path, folders: Iterable[str], python_path: Iterable[Path] = ()
 ) -> dict[str, bytes]:
-    """The harness, and from the project at ``root`` its pytest set-up and ``folders``.
+    """Read what a trial runs, by path.
 
-    Without what is :data:`HOST_ONLY`; with what lies to be imported in the folders of
-    ``python_path`` (pytest's ``pythonpath``). Contents by path.
+    That is pytest's set-up and ``folders`` of the project at ``root``, what lies to be imported
+    in the folders of ``python_path`` (pytest's ``pythonpath``), and what they need of the harness.
     """
-    contents = _without_the_hosts_faces(
-        {
-            f"harness/{file.relative_to(_HOME)}": file.read_bytes()
-            for file in _files(_HOME)
-            if file.relative_to(_HOME).parts[0] not in HOST_ONLY
-        }
-    )
-    for name in ("pyproject.toml", "conftest.py"):
-        if (root / name).is_file():
-            contents[name] = (root / name).read_bytes()
-    wanted = [file for folder in folders for file in _files(root / folder)]
+    wanted = [root / name for name in ("pyproject.toml", "conftest.py") if (root / name).is_file()]
+    wanted.extend(file for folder in folders for file in _files(root / folder))
     for folder in python_path:
         if folder.is_relative_to(root):
             wanted.extend(_importable(folder))
-    contents.update({str(file.relative_to(root)): file.read_bytes() for file in wanted})
-    return contents
+    project = {str(file.relative_to(root)): file.read_bytes() for file in wanted}
+    graph = ImportGraph(_HOME)
+    entries = set(TRIAL_ENTRIES)
+    for name, content in project.items():
+        if name.endswith(".py"):
+            entries.update(_imported_by(content, graph))
+    return _contents(graph, entries) | project
 
 
 def is_pytests(file: str) -> bool:
-    """Whether a file of that name is pytest's to find and to compile, in its own way."""
+    """Return whether a file of that name is pytest's to find and to compile, in its own way."""
     return file == "conftest.py" or file.startswith("test_")
 
 
+def _contents(graph: ImportGraph, entries: Iterable[str]) -> dict[str, bytes]:
+    files = graph.files(entries)
+    return {f"harness/{file.relative_to(graph.home)}": file.read_bytes() for file in files}
+
+
+def _imported_by(content: bytes, graph: ImportGraph) -> set[str]:
+    """Return the harness's modules that a file imports; none if it is not Python."""
+    try:
+        return set(graph.imported_by(content.decode()))
+    except (SyntaxError, ValueError):
+        return set()
+
+
 def _importable(folder: Path) -> list[Path]:
-    """The modules and packages directly in ``folder``, what pytest collects left out."""
+    """Return the modules and packages directly in ``folder``, what pytest collects left out."""
     modules = [file for file in sorted(folder.glob("*.py")) if not is_pytests(file.name)]
     packages = [package.parent for package in sorted(folder.glob("*/__init__.py"))]
     return modules + [file for package in packages for file in _files(package)]

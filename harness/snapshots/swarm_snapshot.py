@@ -12,15 +12,16 @@ from packaging.requirements import Requirement
 
 import harness
 from harness.engine import EngineFacts, provide_facts, provide_tar, resolve
-from harness.guest.agent import PLAN_VARIABLE
-from harness.images import (
-    Cache,
-    Say,
-    debian_kernel,
-    registry_program,
-    silent,
-    workload_archive,
+from harness.guest.contract import (
+    ENGINES,
+    FREEZE_PROGRESS,
+    FREEZE_VARIABLE,
+    REGISTRY,
+    WORKLOAD_IMAGES,
 )
+from harness.images import Cache, Say, silent, workload_archive
+from harness.images.kernel import debian_kernel
+from harness.images.registry import registry_program
 from harness.lab import Topology
 from harness.snapshots.source_bundle import digest, freezing_sources
 from harness.vm.guest_image import GuestImage, base_tar
@@ -28,11 +29,6 @@ from harness.vm.kernels import kernel_suite
 from harness.vm.machine import Machine
 from harness.vm.qemu_binary import own_qemu
 from harness.vm.snapshot import FreezeSpec, Snapshot, freeze
-
-#: Where things lie in the guest.
-ENGINES_AT = "opt/swarm-chaos/engines"
-ARCHIVE_AT = "opt/swarm-chaos/workloads.tar"
-REGISTRY_AT = "opt/swarm-chaos/registry"
 
 #: What of the project's requirements only the host's side needs.
 _HOST_ONLY = frozenset({"jinja2", "numpy", "plotly", "pytest-xdist", "scipy"})
@@ -64,7 +60,7 @@ class FrozenSwarm:
 def freeze_swarm(
     wanted: FrozenSwarm, cache: Cache, *, say: Say = silent
 ) -> tuple[Snapshot, EngineFacts]:
-    """The snapshot of a swarm, found or made, and the facts of its engine.
+    """Return the snapshot of a swarm, found or made, and the facts of its engine.
 
     A snapshot is found by a key over all that goes in: contents of the root file systems and
     images, kernel, QEMU and its switches, topology, and the sources that form the swarm.
@@ -73,7 +69,7 @@ def freeze_swarm(
 
 
 def _pins() -> Path | None:
-    """The pinned versions beside the harness. Whoever freezes takes these and no others.
+    """Return the pinned versions beside the harness. Whoever freezes takes these and no others.
 
     Else one and the same swarm would have a key for each who asks.
     """
@@ -89,7 +85,7 @@ class _Recipe:
     say: Say
 
     def freeze(self) -> tuple[Snapshot, EngineFacts]:
-        own_qemu()  # a name that is no QEMU is told at once, not when all engines are built
+        own_qemu()  # a name that is not a QEMU is refused at once, not when all engines are built
         facts = {}
         for name in self.wanted.engines:
             asked = resolve(name)
@@ -105,7 +101,7 @@ class _Recipe:
                 place.name: self._folder(topology.engines.get(place.name, self.wanted.engine))
                 for place in topology.places()
             },
-            "archive": f"/{ARCHIVE_AT}",
+            "archive": WORKLOAD_IMAGES,
             "sources": digest(sources),
         }
         spec = FreezeSpec(
@@ -113,7 +109,7 @@ class _Recipe:
             command=["python3", "-m", "harness.guest.agent"],
             payload=sources,
             machine=machine_for(facts.values(), self.wanted.machine),
-            environment={PLAN_VARIABLE: json.dumps(plan, sort_keys=True)},
+            environment={FREEZE_VARIABLE: json.dumps(plan, sort_keys=True)},
             note={
                 "engine": self.wanted.engine,
                 "version": engine.version,
@@ -131,8 +127,8 @@ class _Recipe:
                     f"freezing a swarm of {topology} with engine {engine.version} "
                     f"(once; about two minutes)"
                 )
-            if line.startswith("swarm-chaos: "):
-                self.say(f"  {line.removeprefix('swarm-chaos: ')}")
+            if line.startswith(FREEZE_PROGRESS):
+                self.say(f"  {line.removeprefix(FREEZE_PROGRESS)}")
 
         return freeze(spec, self.cache, progress=progress, say=self.say), engine
 
@@ -149,14 +145,14 @@ class _Recipe:
                 for name in self.wanted.engines
             },
             files={
-                ARCHIVE_AT: workload_archive(self.cache, say=self.say),
-                **{f"{REGISTRY_AT}/{name}": path for name, path in registry.files.items()},
+                WORKLOAD_IMAGES.lstrip("/"): workload_archive(self.cache, say=self.say),
+                **{f"{REGISTRY}/{name}".lstrip("/"): path for name, path in registry.files.items()},
             },
             size_mib=_IMAGE_MIB,
         )
 
     def _folder(self, name: str) -> str:
-        return f"/{ENGINES_AT}/{self.wanted.engines.index(name)}"
+        return f"{ENGINES}/{self.wanted.engines.index(name)}"
 
 
 def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
@@ -169,7 +165,7 @@ def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
 
 
 def guest_requirements() -> list[str]:
-    """The project's own requirements, less what only the host's side needs."""
+    """Return the project's own requirements, less what only the host's side needs."""
     wanted = [Requirement(line) for line in requires("swarm-chaos") or ()]
     return sorted(
         f"{requirement.name}{requirement.specifier}"

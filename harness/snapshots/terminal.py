@@ -31,7 +31,7 @@ class Terminal:
 
     @classmethod
     def here(cls) -> Terminal:
-        """The terminal this process runs in."""
+        """Return the terminal this process runs in."""
         size = shutil.get_terminal_size()
         return cls(os.environ.get("TERM", ""), size.lines, size.columns)
 

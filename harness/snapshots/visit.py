@@ -1,4 +1,4 @@
-"""One visit to a guest: its console on a pair of sockets, the order, the output, the end."""
+"""One visit to a guest: its console on a socket pair, the request, the output, the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import LabError, MicrovmError, UsageError, WaitTimeout
-from harness.guest.report_log import PROGRESS
-from harness.guest.shell import Word
+from harness.guest.contract import (
+    PROGRESS,
+    SHELL_BEGINS,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.snapshots.job import GuestJob
 from harness.snapshots.terminal import Terminal, pump, raw, write_all
 from harness.vm.pool import Pool
@@ -26,7 +32,7 @@ from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import thaw
 
 #: A terminal line in the guest holds what has come only up to a point.
-_LONGEST_ORDER = 32 << 10
+_LONGEST_REQUEST = 32 << 10
 
 #: Seconds that nobody minds to wait.
 _SOON = 0.3
@@ -36,7 +42,7 @@ _SOCKET_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
-class Order:
+class ShellRequest:
     """What a person wants: a ``script`` run, or else a shell on ``terminal``.
 
     ``node`` is where; None is the guest itself, among all nodes.
@@ -66,8 +72,10 @@ class Visit:
     idle_in_real_time: bool = False
 
 
-def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -> int | None:
-    """Thaw the guest, carry the order out, and return the shell's exit code.
+def visit(
+    wanted: Visit, request: ShellRequest, pool: Pool, say: Callable[[str], None]
+) -> int | None:
+    """Thaw the guest, carry the request out, and return the shell's exit code.
 
     None: the person ended the guest by Ctrl-]. Raises :class:`MicrovmError` for a guest that
     ends by itself before its shell does, :class:`LabError` for a node that cannot be entered.
@@ -91,7 +99,7 @@ def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -
         ) as guest,
     ):
         theirs.close()  # so that the guest's end is the end of the line
-        if not Conversation(ours, say, wanted.recorded).carry_out(order):
+        if not Conversation(ours, say, wanted.recorded).carry_out(request):
             return None
         result = guest.wait(Path(folder), wall_deadline=math.inf)
     if result.exit_code is None:
@@ -101,7 +109,7 @@ def visit(wanted: Visit, order: Order, pool: Pool, say: Callable[[str], None]) -
 
 @contextlib.contextmanager
 def _cpu(pool: Pool, say: Callable[[str], None]) -> Iterator[int]:
-    """A CPU for the guest; a person is told when it takes a while."""
+    """Yield a CPU for the guest; a person is told if it takes a while."""
     with contextlib.ExitStack() as stack:
         try:
             cpu = stack.enter_context(pool.slot(within=_SOON))
@@ -122,20 +130,20 @@ class Conversation:
         self._recorded = recorded
         self._rest = b""
 
-    def carry_out(self, order: Order) -> bool:
-        """Give the order and serve the guest until it ends; False if the person left first."""
+    def carry_out(self, request: ShellRequest) -> bool:
+        """Send the request and serve the guest until it ends; False if the person left first."""
         while (text := self._next()) is not None:
-            if text.startswith(Word.READY):
-                self._answer(json.loads(text.removeprefix(Word.READY)), order)
+            if text.startswith(SHELL_READY):
+                self._answer(json.loads(text.removeprefix(SHELL_READY)), request)
             elif text.startswith(PROGRESS):
                 self._say(text.removeprefix(PROGRESS))
-            elif text.startswith(Word.STDOUT):
-                _put(sys.stdout.fileno(), text.removeprefix(Word.STDOUT))
-            elif text.startswith(Word.STDERR):
-                _put(sys.stderr.fileno(), text.removeprefix(Word.STDERR))
-            elif text.startswith(Word.TROUBLE):
-                raise LabError(json.loads(text.removeprefix(Word.TROUBLE)))
-            elif text.startswith(Word.BEGIN):
+            elif text.startswith(SHELL_STDOUT):
+                _put(sys.stdout.fileno(), text.removeprefix(SHELL_STDOUT))
+            elif text.startswith(SHELL_STDERR):
+                _put(sys.stderr.fileno(), text.removeprefix(SHELL_STDERR))
+            elif text.startswith(SHELL_TROUBLE):
+                raise LabError(json.loads(text.removeprefix(SHELL_TROUBLE)))
+            elif text.startswith(SHELL_BEGINS):
                 keys, screen = sys.stdin.fileno(), sys.stdout.fileno()
                 with raw(keys):
                     write_all(screen, self._rest)
@@ -144,13 +152,13 @@ class Conversation:
                 return ended
         return True
 
-    def _answer(self, facts: dict[str, Any], order: Order) -> None:
+    def _answer(self, facts: dict[str, Any], request: ShellRequest) -> None:
         if self._recorded is not None:
             self._say(judge(self._recorded, int(facts["bytes"]), str(facts["sha256"])))
-        self._line.sendall(encode(order))
+        self._line.sendall(encode(request))
 
     def _next(self) -> str | None:
-        """The console's next line; None when the guest has ended."""
+        """Return the console's next line; None when the guest has ended."""
         while b"\n" not in self._rest:
             piece = self._line.recv(65536)
             if not piece:
@@ -160,22 +168,22 @@ class Conversation:
         return text.decode(errors="replace").rstrip("\r")
 
 
-def encode(order: Order) -> bytes:
-    """An order as the line that goes to the guest; :class:`UsageError` if it is too long."""
-    line = json.dumps(order.facts()).encode() + b"\n"
-    if len(line) > _LONGEST_ORDER:
+def encode(request: ShellRequest) -> bytes:
+    """Encode a request as the line for the guest; :class:`UsageError` if it is too long."""
+    line = json.dumps(request.facts()).encode() + b"\n"
+    if len(line) > _LONGEST_REQUEST:
         raise UsageError(
             f"a script of {len(line) >> 10} KiB is too long to be typed to a guest",
-            hint=f"at most {_LONGEST_ORDER >> 10} KiB with --after",
+            hint=f"at most {_LONGEST_REQUEST >> 10} KiB with --after",
         )
     return line
 
 
 def judge(recorded: Path, length: int, sha256: str) -> str:
-    """Whether a guest whose journal has this length and digest is in the recorded trial."""
+    """Return whether a guest whose journal has this length and digest is in the recorded trial."""
     same = hashlib.sha256(recorded.read_bytes()[:length]).hexdigest() == sha256
     if same:
-        return f"the trial stands at the end of its body; its journal is {recorded} to the byte"
+        return f"the trial is at the end of its body; its journal is byte-identical to {recorded}"
     return f"beware: the trial took another course than {recorded}"
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import harness
 from harness.errors import TrialError, UsageError
-from harness.guest.shell import HOLD_VARIABLE
+from harness.guest.contract import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
 from harness.snapshots.job import GuestJob, JobRecord
 from harness.snapshots.lookup import snapshot_of
 from harness.snapshots.payload import trial_payload
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
-from harness.snapshots.visit import Order, Visit
+from harness.snapshots.visit import ShellRequest, Visit
 from harness.trial import read_record
 
 PROJECT = Path(harness.__file__).parent.parent
@@ -31,25 +31,31 @@ _WAITING = "Idle time passes as on the wall; busy, the guest's clock is slower t
 
 
 def fresh(
-    wanted: FrozenSwarm, order: Order, seed: int, cache: Cache, say: Say, *, real_time: bool
+    wanted: FrozenSwarm,
+    request: ShellRequest,
+    seed: int,
+    cache: Cache,
+    say: Say,
+    *,
+    real_time: bool,
 ) -> Visit:
-    """A guest thawed for the visit alone. A script lies in it when it wakes."""
-    check_node(order.node, wanted.topology)
+    """Return a guest thawed for the visit alone. A script lies in it when it wakes."""
+    check_node(request.node, wanted.topology)
     snapshot, engine = freeze_swarm(wanted, cache, say=say)
     notes = [
         f"{wanted.topology}, kernel {wanted.kernel}, seed {seed}; engine from {engine.source}",
         _WAITING if real_time else _JUMPING,
     ]
     inputs: dict[str, Any] = {"do": "shell", "notes": notes}
-    if order.script is not None:
-        inputs["order"] = order.facts()
+    if request.script is not None:
+        inputs["request"] = request.facts()
     payload = trial_payload(PROJECT, [], cache, say=say)
     job = GuestJob("shell", (), payload, seed, virtual_deadline=_LONG)
     return Visit(snapshot, job, inputs, idle_in_real_time=real_time)
 
 
-def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
-    """The guest of a recorded trial, which it runs again up to the end of its body.
+def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
+    """Return the guest of a recorded trial, which it runs again up to the end of its body.
 
     Raises :class:`TrialError` for a trial that cannot be had again.
     """
@@ -60,7 +66,7 @@ def after(trial: Path, order: Order, cache: Cache, say: Say) -> Visit:
             "clock: the state it ended in cannot be had again",
             hint="only trials of the microvm lab in virtual time are functions of their inputs",
         )
-    check_node(order.node, Topology.parse(record.inputs.topology))
+    check_node(request.node, Topology.parse(record.inputs.topology))
     job_record = JobRecord.load(trial)
     job = job_record.job
     inputs = {

@@ -18,13 +18,13 @@ class Follower:
         self._part = b""
 
     def fresh(self) -> list[str]:
-        """Whole lines that have come since the last call, without their line ends."""
+        """Return the complete lines that have come since the last call, without their line ends."""
         with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
             file.seek(self._position)
             piece = file.read()
             self._position += len(piece)
-            *whole, self._part = (self._part + piece).split(b"\n")
-            return [line.decode(errors="replace").rstrip("\r") for line in whole]
+            *lines, self._part = (self._part + piece).split(b"\n")
+            return [line.decode(errors="replace").rstrip("\r") for line in lines]
         return []
 
 
@@ -34,7 +34,7 @@ def follow(path: Path) -> Follower:
 
 
 def tail(path: Path, lines: int = 30) -> str:
-    """The last lines of a console file; empty if there is none."""
+    """Return the last lines of a console file; empty if there is none."""
     with contextlib.suppress(OSError):
         text = path.read_bytes()[-65536:].decode(errors="replace").replace("\r", "")
         return "\n".join(text.strip().splitlines()[-lines:])

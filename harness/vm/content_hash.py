@@ -40,5 +40,5 @@ def of_bytes(data: bytes) -> str:
 
 
 def of_facts(facts: Mapping[str, object]) -> str:
-    """A key for a set of named facts: any change in any of them changes it."""
+    """Return a key for a set of named facts: any change in any of them changes it."""
     return of_bytes(json.dumps(facts, sort_keys=True, default=str).encode())[:24]

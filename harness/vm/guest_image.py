@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import MicrovmError, MissingError
-from harness.images import Cache, DebianKernel, DebianRecipe, Say, root_tar, silent
+from harness.images import Cache, DebianRecipe, Say, root_tar, silent
+from harness.images.kernel import DebianKernel
 from harness.vm import content_hash
 
 SITE = "opt/microvm/site"
@@ -57,7 +58,7 @@ _FORMAT = 7  # raise when what is made from the same inputs changes
 
 
 def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
-    """The tar of a Debian root with all that a guest needs, cached.
+    """Return the tar of a Debian root with all that a guest needs, cached.
 
     As root, or as a user with a subordinate id range; errors as in :mod:`harness.images.debian`.
     """
@@ -119,7 +120,7 @@ class GuestImage:
         )
 
     def provide(self, cache: Cache, *, say: Say = silent) -> BuiltImage:
-        """The image in the cache, made now if it is not there.
+        """Return the image in the cache, made now if it is not there.
 
         Whole or not at all; two callers at once make it once. Raises
         :class:`~harness.errors.MissingError` for a missing host program,

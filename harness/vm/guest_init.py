@@ -5,7 +5,7 @@ to the state that is worth keeping. Then the machine is frozen, in the middle of
 process, with everything it has imported and holds open; each thaw goes on from there with
 ``run``, on the payload that the host laid into the inbox meanwhile.
 
-A parent process of few words watches: it gives the virtual time on the console, ends a run that
+A small parent process supervises: it gives the virtual time on the console, ends a run that
 is past its deadline, brings the result out and powers the machine off, whatever became of the
 run.
 """
@@ -21,7 +21,6 @@ import mmap
 import os
 import random
 import select
-import shutil
 import signal
 import struct
 import sys
@@ -35,23 +34,26 @@ from typing import Any, NoReturn
 
 from harness.errors import MicrovmError
 from harness.vm import mailbox
+from harness.vm.contract import (
+    CONTROL_FILE,
+    FREEZING,
+    GUEST_HOME,
+    HEARTBEAT,
+    INBOX_SIZE,
+    INPUTS_FILE,
+    OUT_FOLDER,
+    OUTBOX_SIZE,
+    PAYLOAD_AT,
+    PAYLOAD_FILE,
+    RUN_STARTS,
+    SAYS,
+)
 
-CONTROL_FILE = "microvm.json"
-INPUTS_FILE = "inputs.json"
-PAYLOAD_FILE = "payload.tar"
-OUT_FOLDER = "out"
-HEARTBEAT = "microvm: virtual seconds "
-FIRST_LINE = "microvm: run starts"
-
-_HOME = Path("/var/lib/microvm")
-PAYLOAD_AT = _HOME / "payload"
-"""Where a thawed guest has its payload."""
-
+_HOME = Path(GUEST_HOME)
 _PVPANIC_PORT = 0x505
 _RB_AUTOBOOT = 0x01234567
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
-_MCL_ALL = 3
 _GRACE = 10.0  # virtual seconds between SIGTERM and SIGKILL of a run past its deadline
 
 Prepare = Callable[[], None]
@@ -81,8 +83,8 @@ def find_mailboxes(command_line: str, sizes: Mapping[str, int]) -> Mailboxes:
     words = dict(word.partition("=")[::2] for word in command_line.split())
     by_size = {size: name for name, size in sizes.items()}
     try:
-        inbox = int(words["microvm.inbox"])
-        outbox = int(words["microvm.outbox"])
+        inbox = int(words[INBOX_SIZE])
+        outbox = int(words[OUTBOX_SIZE])
         return Mailboxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
     except (KeyError, ValueError) as error:
         raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error
@@ -113,7 +115,7 @@ def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
 def freeze() -> None:
     """Ask the host to freeze the machine here and now; returns in every guest thawed from it.
 
-    One OUT to the pvpanic device: the virtual CPU stands right behind it.
+    One OUT to the pvpanic device: the virtual CPU stops right behind it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ioperm(_PVPANIC_PORT, 1, 1) != 0:
@@ -144,23 +146,24 @@ def quiesce(*, zero_memory: bool = True) -> None:
 
 
 def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
-    """The worker's whole life; returns its exit code."""
+    """Prepare, freeze and run; return the worker's exit code."""
     try:
         prepare()
         devices = _devices()
         quiesce(zero_memory=zero_memory)
-        say("microvm: freezing")
+        say(FREEZING)
         freeze()
         brought = mailbox.contents(_inbox(devices))
         control = json.loads(brought[CONTROL_FILE])
         reseed(int(control["seed"]))
         os.write(pipe, json.dumps(control).encode() + b"\n")
         inputs = json.loads(brought[INPUTS_FILE])
-        mailbox.unpack(brought.pop(PAYLOAD_FILE), PAYLOAD_AT)
+        payload = Path(PAYLOAD_AT)
+        mailbox.unpack(brought.pop(PAYLOAD_FILE), payload)
         out = _HOME / OUT_FOLDER
         out.mkdir(parents=True, exist_ok=True)
-        say(FIRST_LINE)
-        return run(PAYLOAD_AT, inputs, out)
+        say(RUN_STARTS)
+        return run(payload, inputs, out)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:  # a run's own failure must not take the supervisor's report with it
@@ -197,7 +200,7 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
         "exit_code": code,
         "virtual_seconds": round(time.monotonic() - started, 6),
     }
-    # Whatever the run left behind stands still, so that no file changes while it is read.
+    # Whatever the run left behind is stopped, so that no file changes while it is read.
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGSTOP)
     _bring_out(report)
@@ -205,7 +208,7 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
 
 
 def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
-    """The worker's exit code (negative: a signal), and whether it had to be ended."""
+    """Return the worker's exit code (negative: a signal), and whether it had to be killed."""
     ended = select.poll()
     ended.register(os.pidfd_open(worker), select.POLLIN)
     started = time.monotonic()
@@ -252,11 +255,11 @@ def _bring_out(report: dict[str, Any]) -> None:
         if path.is_file() and not path.is_symlink()
     }
     try:
-        told = {**files, CONTROL_FILE: json.dumps(report).encode()}
-        mailbox.write_device(devices.outbox, devices.outbox_size, told)
+        left = {**files, CONTROL_FILE: json.dumps(report).encode()}
+        mailbox.write_device(devices.outbox, devices.outbox_size, left)
     except (MicrovmError, OSError) as error:
         detail = error.what if isinstance(error, MicrovmError) else str(error)
-        say(f"microvm: {detail}")
+        say(f"{SAYS}{detail}")
         report = {**report, "outcome": "disk full", "detail": detail}
         alone = {CONTROL_FILE: json.dumps(report).encode()}
         mailbox.write_device(devices.outbox, devices.outbox_size, alone)
@@ -310,8 +313,3 @@ def _clear_free_memory() -> None:
             wanted -= 32 << 20
         os._exit(0)
     os.waitpid(pid, 0)
-
-
-def free_space(path: str = "/") -> int:
-    """Bytes free for files under ``path``."""
-    return shutil.disk_usage(path).free

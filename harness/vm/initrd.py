@@ -29,22 +29,22 @@ class Entry:
 
 
 def directory(name: str) -> Entry:
-    """A directory, 0755."""
+    """Return a directory, 0755."""
     return Entry(name, _S_IFDIR | 0o755)
 
 
 def regular(name: str, data: bytes, *, executable: bool = False) -> Entry:
-    """A regular file, 0755 or 0644."""
+    """Return a regular file, 0755 or 0644."""
     return Entry(name, _S_IFREG | (0o755 if executable else 0o644), data)
 
 
 def character_device(name: str, major: int, minor: int) -> Entry:
-    """A character device, 0600."""
+    """Return a character device, 0600."""
     return Entry(name, _S_IFCHR | 0o600, device=(major, minor))
 
 
 def cpio(entries: Iterable[Entry]) -> bytes:
-    """A cpio archive in the kernel's newc format; parents have to stand before their children."""
+    """A cpio archive in the kernel's newc format; parents have to come before their children."""
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)]):
         name = entry.name.encode() + b"\0"
@@ -60,7 +60,7 @@ def cpio(entries: Iterable[Entry]) -> bytes:
 
 
 def module_bytes(path: Path) -> bytes:
-    """A kernel module as the kernel takes it: decompressed where Debian ships it as xz."""
+    """Return a kernel module as the kernel takes it: decompressed where Debian ships it as xz."""
     try:
         data = path.read_bytes()
         return lzma.decompress(data) if path.suffix == ".xz" else data

@@ -11,7 +11,7 @@ KERNELS: Mapping[str, str] = {"6.1": "bookworm", "6.12": "trixie"}
 
 
 def kernel_suite(kernel: str) -> str:
-    """The suite that serves a kernel; :class:`UsageError` naming the known ones."""
+    """Return the suite that serves a kernel; :class:`UsageError` naming the known ones."""
     if kernel not in KERNELS:
         raise UsageError(f"kernel {kernel!r} is not known", hint=f"known: {', '.join(KERNELS)}")
     return KERNELS[kernel]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MicrovmError
-from harness.images import Cache, DebianKernel, Say, silent
+from harness.images import Cache, Say, silent
+from harness.images.kernel import DebianKernel
 from harness.vm.initrd import cpio, regular
 from harness.vm.machine import KVM_CPU
 from harness.vm.qemu_binary import Qemu, provide_qemu
@@ -85,7 +86,7 @@ def _probe(kernel: DebianKernel, qemu: Qemu) -> KvmVerdict:
 
 
 def probe_program() -> bytes:
-    """A static ELF of a few hundred bytes that writes one line and sleeps for ever.
+    """Return a static ELF of a few hundred bytes that writes one line and sleeps for ever.
 
     Nothing is in the initrd but this program, so it makes its own node of the console.
     """

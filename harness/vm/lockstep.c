@@ -1,4 +1,4 @@
-/* Has QEMU's main loop and its virtual CPU take turns. Preloaded into QEMU; see turns.py.
+/* Keeps QEMU's main loop and its virtual CPU in lockstep. Preloaded into QEMU; see lockstep.py.
  *
  * With `-icount sleep=off` the main loop moves the virtual clock over idle time as soon as it
  * finds every virtual CPU halted. A virtual CPU marks itself halted a moment before it has
@@ -59,7 +59,7 @@ extern void abort(void);
 #define SO_TYPE 3
 #define NULL ((void *)0)
 
-#define VARIABLE "SWARM_CHAOS_TURNS" /* the file behind `told`; without it nobody takes turns */
+#define VARIABLE "SWARM_CHAOS_LOCKSTEP" /* the file behind `told`; without it nothing is done */
 #define CANDIDATES 8
 #define WATCHED 8                    /* descriptors that the monitor's thread looks after, at most */
 #define REST 20                      /* milliseconds that it looks after its socket alone */
@@ -69,7 +69,7 @@ extern void abort(void);
  * of that. A guest that hangs is killed, and for that no main loop has to work. */
 #define PATIENCE 3600
 
-/* What others can read of this while QEMU runs. Layout: turns.py. */
+/* What others can read of this while QEMU runs. Layout: lockstep.py. */
 static struct {
     long known;       /* 1 once lock and thread are known */
     long turns;       /* how often the main loop had its turn */

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MicrovmError
+from harness.vm.contract import INBOX_SIZE, OUTBOX_SIZE
 
 _MIB = 1 << 20
 
@@ -47,7 +48,7 @@ class Machine:
     ``icount_shift``: one instruction takes ``2**icount_shift`` virtual nanoseconds (virtual
     clock only). ``cpus``: in virtual time one thread of the host's runs them in turn.
     ``cgroup``: the guest's layout, 2, or 1 for engines that know no other.
-    The two boxes and the root file system must differ in size: the guest knows them by it.
+    The two mailboxes and the root file system must differ in size: the guest knows them by it.
     """
 
     clock: Clock = Clock.VIRTUAL
@@ -87,7 +88,7 @@ class Machine:
         return asdict(self)
 
     def kernel_command_line(self, root_size: int) -> str:
-        """What the kernel is told; ``root_size`` is the root device's size in bytes."""
+        """Return the kernel's command line; ``root_size`` is the root device's size in bytes."""
         words = [
             "console=ttyS0",
             "loglevel=4",
@@ -102,8 +103,8 @@ class Machine:
             "net.ifnames=0",
             "transparent_hugepage=never",
             f"microvm.root={root_size}",
-            f"microvm.inbox={self.inbox_size}",
-            f"microvm.outbox={self.outbox_size}",
+            f"{INBOX_SIZE}={self.inbox_size}",
+            f"{OUTBOX_SIZE}={self.outbox_size}",
             f"microvm.cgroup={self.cgroup}",
         ]
         if self.accelerator is Accelerator.TCG:

@@ -1,8 +1,8 @@
-"""The two boxes between host and guest: what goes in before a thaw, what comes out after it.
+"""The mailboxes between host and guest: what goes in before a thaw, what comes out after it.
 
-A box is a pmem device on the guest's side and a plain file on the host's. Its first 4096 bytes
+A mailbox is a pmem device on the guest's side and a plain file on the host's. Its first 4096 bytes
 are a header (magic, length of the body, sha256 of the body), then the body, a tar. The body is
-written first and the header last, so a half-written box never reads as a whole one.
+written first and the header last, so a half-written mailbox never reads as a complete one.
 
 The guest goes past its page cache (``O_DIRECT``): what it cached of the inbox before the freeze
 is not what lies there after the thaw. This module is the guest's and the host's alike and
@@ -34,25 +34,25 @@ _CHUNK = 4 << 20
 
 
 def header(body_length: int, body_sha256: bytes) -> bytes:
-    """The 4096 bytes that stand before a body."""
+    """Return the 4096 bytes that come before a body."""
     return _HEADER.pack(MAGIC, body_length, body_sha256).ljust(HEADER_SIZE, b"\0")
 
 
 def parse_header(raw: bytes) -> tuple[int, bytes] | None:
-    """Length and sha256 of the body, or None if no box was written here.
+    """Length and sha256 of the body, or None if nothing was written here.
 
     Raises :class:`~harness.errors.MicrovmError` if ``raw`` is shorter than a header's fields.
     """
     if len(raw) < _HEADER.size:
-        raise MicrovmError(f"a box of {len(raw)} bytes is too short to hold a header")
+        raise MicrovmError(f"a mailbox of {len(raw)} bytes is too short to hold a header")
     magic, length, digest = _HEADER.unpack_from(raw)
     return (length, digest) if magic == MAGIC else None
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """A tar of ``files`` (name to content) with nothing in it but names and contents.
+    """Return a tar of ``files`` (name to content) with nothing in it but names and contents.
 
-    The same files give the same bytes: sorted, no owner, no time.
+    The same files give a byte-identical tar: sorted, no owner, no time.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -63,39 +63,21 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def pack_folder(
-    folder: Path, *, prefix: str = "", suffixes: tuple[str, ...] | None = None
-) -> bytes:
-    """A tar of the regular files under ``folder``, each name under ``prefix``.
-
-    Byte-code caches are left out; with ``suffixes`` only files that end in one of them are taken.
-    The same contents give the same bytes. Symbolic links are followed.
-    """
-    files: dict[str, bytes] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or "__pycache__" in path.parts:
-            continue
-        if suffixes is not None and not path.name.endswith(suffixes):
-            continue
-        files[str(Path(prefix) / path.relative_to(folder))] = path.read_bytes()
-    return pack(files)
-
-
 def contents(body: bytes) -> dict[str, bytes]:
-    """What a box's tar holds, by name. Whatever is no plain file inside is refused.
+    """Return what a mailbox's tar holds, by name. What is not a plain file inside is refused.
 
     Raises :class:`~harness.errors.MicrovmError` for what is not a sound tar.
     """
     try:
         return dict(_members(body))
     except (tarfile.TarError, OSError) as error:
-        raise MicrovmError(f"the contents of a box cannot be read: {error}") from error
+        raise MicrovmError(f"the contents of a mailbox cannot be read: {error}") from error
 
 
 def unpack(body: bytes, into: Path) -> None:
-    """Unpack a box's tar into the folder ``into``, which is made.
+    """Unpack a mailbox's tar into the folder ``into``, which is made.
 
-    Whatever is no plain file inside is refused. (``extractall``'s own filter came with Python
+    What is not a plain file inside is refused. (``extractall``'s own filter came with Python
     3.11.4, and Debian 12 has 3.11.2; and it takes four times as long, which a guest feels.)
     Raises :class:`~harness.errors.MicrovmError` for what is not a sound tar.
     """
@@ -109,11 +91,11 @@ def unpack(body: bytes, into: Path) -> None:
                 made.add(folder)
             (into / name).write_bytes(content)
     except (tarfile.TarError, OSError) as error:
-        raise MicrovmError(f"the contents of a box do not unpack into {into}: {error}") from error
+        raise MicrovmError(f"a mailbox does not unpack into {into}: {error}") from error
 
 
 def _members(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar, straight from its bytes."""
+    """Yield the files of a tar, straight from its bytes."""
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
         for member in tar:
             _check(member)
@@ -127,11 +109,11 @@ def _members(body: bytes) -> Iterator[tuple[str, bytes]]:
 def _check(member: tarfile.TarInfo) -> None:
     outside = member.name.startswith("/") or ".." in member.name.split("/")
     if outside or not (member.isdir() or member.isfile()):
-        raise tarfile.ExtractError(f"{member.name} is no plain file inside")
+        raise tarfile.ExtractError(f"{member.name} is not a plain file inside")
 
 
 def write_file(path: Path, body: bytes, size: int) -> None:
-    """Write a box into the file ``path``, made ``size`` bytes long (sparse)."""
+    """Write a mailbox into the file ``path``, made ``size`` bytes long (sparse)."""
     if HEADER_SIZE + len(body) > size:
         raise MicrovmError(
             f"the payload has {len(body)} bytes and the inbox holds {size - HEADER_SIZE}",
@@ -146,7 +128,7 @@ def write_file(path: Path, body: bytes, size: int) -> None:
 
 
 def read_file(path: Path) -> bytes | None:
-    """The body of the box in the file ``path``; None if nothing was ever written to it.
+    """Return the body of the mailbox in the file ``path``; None if nothing was ever written to it.
 
     Raises :class:`~harness.errors.MicrovmError` if the body is not what its header says.
     """
@@ -173,16 +155,16 @@ def read_device(device: str) -> bytes | None:
             want = min(_CHUNK, _padded(length - len(body)))
             _read_into(fd, buffer, want, HEADER_SIZE + len(body))
             body += buffer[:want]
-    whole = bytes(body[:length])
-    _verify(whole, length, digest, device)
-    return whole
+    complete = bytes(body[:length])
+    _verify(complete, length, digest, device)
+    return complete
 
 
 class DeviceWriter(io.RawIOBase):
-    """Writes a box's body to a block device of ``size`` bytes, past the page cache.
+    """Writes a mailbox's body to a block device of ``size`` bytes, past the page cache.
 
-    A file to stream into (a whole result need never lie in memory); :meth:`seal` writes the
-    header, without which there is no box. A context manager.
+    A file to stream into (a result need never all lie in memory); :meth:`seal` writes the
+    header, without which nothing was sent. A context manager.
     """
 
     def __init__(self, device: str, size: int) -> None:
@@ -198,7 +180,7 @@ class DeviceWriter(io.RawIOBase):
         return True
 
     def write(self, data: Buffer, /) -> int:
-        """Take ``data``; :class:`~harness.errors.MicrovmError` when the box is full."""
+        """Take ``data``; :class:`~harness.errors.MicrovmError` when the mailbox is full."""
         view = memoryview(data).cast("B")
         if HEADER_SIZE + self._flushed + self._filled + len(view) > self._size:
             raise MicrovmError(
@@ -241,9 +223,9 @@ class DeviceWriter(io.RawIOBase):
 
 
 def write_device(device: str, size: int, files: Mapping[str, bytes | Path]) -> None:
-    """Write a box with a tar of ``files`` (name to content, or to the file that has it).
+    """Write a mailbox with a tar of ``files`` (name to content, or to the file that has it).
 
-    Raises :class:`~harness.errors.MicrovmError` when they do not fit; then there is no box.
+    Raises :class:`~harness.errors.MicrovmError` when they do not fit; then nothing is sent.
     """
     with DeviceWriter(device, size) as out:
         with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -262,7 +244,7 @@ def write_device(device: str, size: int, files: Mapping[str, bytes | Path]) -> N
 
 def _verify(body: bytes, length: int, digest: bytes, where: str) -> None:
     if len(body) != length or hashlib.sha256(body).digest() != digest:
-        raise MicrovmError(f"the box in {where} does not hold what its header says")
+        raise MicrovmError(f"the mailbox in {where} does not hold what its header says")
 
 
 def _padded(length: int) -> int:
@@ -271,7 +253,7 @@ def _padded(length: int) -> int:
 
 @contextlib.contextmanager
 def _direct(device: str, flags: int) -> Iterator[tuple[int, mmap.mmap]]:
-    """An ``O_DIRECT`` descriptor and a page-aligned buffer to go with it."""
+    """Yield an ``O_DIRECT`` descriptor and a page-aligned buffer to go with it."""
     fd = os.open(device, flags | os.O_DIRECT | os.O_CLOEXEC)
     try:
         with mmap.mmap(-1, _CHUNK) as buffer:
@@ -283,10 +265,10 @@ def _direct(device: str, flags: int) -> Iterator[tuple[int, mmap.mmap]]:
 def _read_into(fd: int, buffer: mmap.mmap, count: int, offset: int) -> None:
     with memoryview(buffer) as view, view[:count] as window:
         if os.preadv(fd, [window], offset) != count:
-            raise MicrovmError(f"a box ends before byte {offset + count}")
+            raise MicrovmError(f"a mailbox ends before byte {offset + count}")
 
 
 def _write_from(fd: int, buffer: mmap.mmap, count: int, offset: int) -> None:
     with memoryview(buffer) as view, view[:count] as window:
         if os.pwritev(fd, [window], offset) != count:
-            raise MicrovmError(f"a box could not be written up to byte {offset + count}")
+            raise MicrovmError(f"a mailbox could not be written up to byte {offset + count}")

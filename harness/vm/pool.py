@@ -56,7 +56,7 @@ class Pool:
 
     @contextmanager
     def slot(self, *, within: float = 3600.0) -> Iterator[int]:
-        """A CPU for one guest, as long as the context is open; waits for a free one.
+        """Yield a CPU for one guest, as long as the context is open; wait for a free one.
 
         Raises :class:`~harness.errors.WaitTimeout` after ``within`` seconds.
         """
@@ -77,7 +77,7 @@ class Pool:
 
 
 def memory_slots(available_mib: int, guest_mib: int) -> int:
-    """How many guests of ``guest_mib`` fit, an eighth of the memory being left to others."""
+    """Return how many guests of ``guest_mib`` fit, an eighth of the memory being left to others."""
     return int(available_mib * 7 / 8) // guest_mib
 
 
@@ -90,7 +90,7 @@ def available_memory_mib() -> int:
 
 
 def runtime_folder() -> Path:
-    """Where the locks lie: the session's runtime folder, else one of this user's in tmp."""
+    """Return where the locks lie: the session's runtime folder, else one of this user's in tmp."""
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given and os.access(given, os.W_OK):
         return Path(given) / "swarm-chaos"

@@ -37,7 +37,7 @@ class Qemu:
 def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
     """The QEMU that guests run under; Debian's is fetched now if it is not there, and said so.
 
-    :class:`~harness.errors.UsageError` when :data:`VARIABLE` names what is no QEMU; else errors
+    :class:`~harness.errors.UsageError` when :data:`VARIABLE` names what is not a QEMU; else errors
     as in :mod:`harness.images.debian`.
     """
     own = own_qemu()
@@ -48,7 +48,7 @@ def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
 
 
 def own_qemu() -> Qemu | None:
-    """The user's own QEMU, if :data:`VARIABLE` names one: a path, or a name on the PATH."""
+    """Return the user's own QEMU, if :data:`VARIABLE` names one: a path, or a name on the PATH."""
     named = os.environ.get(VARIABLE)
     if not named:
         return None
@@ -67,7 +67,7 @@ def _asked(program: str) -> Qemu:
         return Qemu(version_told([program]), (program,))
     except ImageError as error:
         raise UsageError(
-            f"{VARIABLE} is {program!r}, which is no QEMU to run a guest under: {error.what}",
+            f"{VARIABLE} is {program!r}, which is not a QEMU that can run a guest: {error.what}",
             hint="name a qemu-system-x86_64, or leave it unset: then Debian's is fetched",
         ) from error
 

@@ -23,7 +23,7 @@ _ANSWERS_WITHIN = 30.0
 class Emulator:
     """A QEMU process that dies with this process. Paused until :meth:`go`.
 
-    With ``turns`` its main loop and its virtual CPU keep them.
+    With ``lockstep`` its main loop and its virtual CPU keep it.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Emulator:
         *,
         log: Path,
         cpu: int | None,
-        turns: Lockstep | None = None,
+        lockstep: Lockstep | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -41,7 +41,7 @@ class Emulator:
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
-        words = qemu.command if turns is None else turns.command(qemu)
+        words = qemu.command if lockstep is None else lockstep.command(qemu)
         self._log = log
         self.qmp = Qmp(ours)
         try:
@@ -60,17 +60,17 @@ class Emulator:
         except (MicrovmError, TimeoutError) as error:
             self.close()
             raise MicrovmError(f"QEMU did not start: {self.complaint() or error}") from error
-        if turns is not None and not turns.counted().known:
+        if lockstep is not None and not lockstep.counted().known:
             self.close()
             why = self.complaint() or qemu.version
             raise MicrovmError(
-                f"this QEMU takes no turns with its virtual CPU: {why}",
+                f"this QEMU does not keep in lockstep with its virtual CPU: {why}",
                 hint="virtual time needs a QEMU that is linked dynamically, and a cache in a place "
                 "where programs may run from",
             )
 
     def complaint(self) -> str:
-        """The last lines of what QEMU itself said."""
+        """Return the last lines of what QEMU itself said."""
         with contextlib.suppress(OSError):
             return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
         return ""
@@ -82,7 +82,7 @@ class Emulator:
     def go(self) -> None:
         """Let the virtual CPUs run.
 
-        With turns kept, a QEMU answers when its virtual CPU first sleeps. That it runs it says
+        In lockstep a QEMU answers when its virtual CPU first sleeps. That it runs it says
         at once.
         """
         self.qmp.tell("cont")
@@ -95,7 +95,7 @@ class Emulator:
         self.qmp.ask("migrate-set-capabilities", capabilities=[capability])
 
     def save_state(self, path: Path) -> None:
-        """Write devices and registers to ``path``; the machine has to stand still."""
+        """Write devices and registers to ``path``; the machine has to be stopped."""
         self.ignore_shared_memory()
         self.qmp.ask("migrate", uri=f"exec:cat >'{_in_quotes(path)}'")
 
@@ -108,7 +108,7 @@ class Emulator:
         wait_for(saved, state="the machine's state on disk", within=60, every=0.01)
 
     def load_state(self, path: Path) -> None:
-        """Take devices and registers from ``path``; the machine stands still afterwards."""
+        """Take devices and registers from ``path``; the machine is stopped afterwards."""
         self.ignore_shared_memory()
         # There is no network to announce a new place to; and while a timer in real time is due,
         # a virtual CPU in virtual time executes nothing.

@@ -28,7 +28,7 @@ class Qmp:
         while "QMP" not in self._message(deadline):
             pass
         # Out-of-band commands are never sent. But without them a monitor takes no command before it
-        # was woken from the last one, and it rests meanwhile (turns.c).
+        # was woken from the last one, and it rests meanwhile (lockstep.c).
         self.ask("qmp_capabilities", enable=["oob"], within=within)
 
     def ask(self, command: str, *, within: float = 30.0, **arguments: Any) -> Any:
@@ -48,7 +48,7 @@ class Qmp:
                     f"QEMU gave no answer to {command} within {within:g} s"
                 ) from error
             if message.get("id") != number:
-                continue  # an event, or the answer to what was only told
+                continue  # an event, or the answer to a command sent without waiting
             if "return" in message:
                 return message["return"]
             if "error" in message:
@@ -76,14 +76,6 @@ class Qmp:
                 self._message(deadline)
             except TimeoutError:
                 return None
-
-    def drain(self) -> None:
-        """Take in what QEMU has said so far, without waiting; a closed channel is the end."""
-        try:
-            while True:
-                self._message(time.monotonic())
-        except (TimeoutError, MicrovmError):
-            return
 
     def close(self) -> None:
         """Let go of the channel."""

@@ -20,7 +20,7 @@ _YOUNG = 5.0  # seconds; one as new as this may not be locked yet
 
 
 def scratch_root() -> Path | None:
-    """Where scratch folders go: memory if it is there, else the usual temporary folder."""
+    """Return where scratch folders go: memory if it is there, else the usual temporary folder."""
     shared = Path("/dev/shm")
     return shared if os.access(shared, os.W_OK | os.X_OK) else None
 

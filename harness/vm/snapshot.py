@@ -1,4 +1,4 @@
-"""Freezing: boot a guest, let it prepare, and keep the machine as it then stands.
+"""Freezing: boot a guest, let it prepare, and keep the machine as it then is.
 
 A snapshot is a folder: the memory and the root file system as sparse files, the state of the
 devices, and a manifest of all that went in. Its name is a key made of the same facts, QEMU's
@@ -108,7 +108,7 @@ class Snapshot:
         return Cache(self.folder.parent.parent)
 
     def qemu(self) -> Qemu:
-        """The QEMU it was frozen by, which alone can wake it.
+        """Return the QEMU it was frozen by, which alone can wake it.
 
         :class:`MicrovmError` if another is in use by now.
         """
@@ -148,7 +148,7 @@ class Snapshot:
             os.utime(self.folder / _MANIFEST)
 
     def files(self, run_folder: Path) -> Files:
-        """The files behind a machine thawed from this snapshot into ``run_folder``."""
+        """Return the files behind a machine thawed from this snapshot into ``run_folder``."""
         return Files(
             ram=self.folder / "ram",
             root=self.folder / "root",
@@ -167,7 +167,7 @@ class Snapshot:
 
 
 def snapshots(cache: Cache) -> list[Snapshot]:
-    """All whole snapshots in the cache, the most recently used first."""
+    """Return all complete snapshots in the cache, the most recently used first."""
     found = [Snapshot(manifest.parent) for manifest in _store(cache).glob(f"[!.]*/{_MANIFEST}")]
     return sorted(found, key=lambda snapshot: snapshot.used_at, reverse=True)
 
@@ -211,7 +211,7 @@ def freeze(
     progress: Callable[[str], None] | None = None,
     say: Say = silent,
 ) -> Snapshot:
-    """The snapshot of ``spec``: found in the cache, or made now.
+    """Return the snapshot of ``spec``: found in the cache, or made now.
 
     ``progress`` gets the console's lines while the guest boots, ``say`` is told when QEMU has to
     be fetched. Whole or not at all, and made once when two ask at once. Raises
@@ -223,7 +223,7 @@ def freeze(
     facts = {
         "format": _FORMAT,
         "qemu": qemu.version,
-        "turns": source_digest(),
+        "lockstep": source_digest(),
         "image": spec.image.key(cache),
         "guestfiles": {
             path.name: content_hash.of_bytes(path.read_bytes())
@@ -258,9 +258,9 @@ def freeze(
             draft.mkdir()
             started = time.monotonic()
             scratch = Scratch(_memory_place(spec.machine))
-            turns = lockstep_for(spec.machine, cache, scratch.path, say=say)
+            lockstep = lockstep_for(spec.machine, cache, scratch.path, say=say)
             try:
-                _boot(spec, qemu, turns, built, draft, scratch.path, progress)
+                _boot(spec, qemu, lockstep, built, draft, scratch.path, progress)
             finally:
                 scratch.remove()
             manifest = {
@@ -277,7 +277,7 @@ def freeze(
 def _boot(
     spec: FreezeSpec,
     qemu: Qemu,
-    turns: Lockstep | None,
+    lockstep: Lockstep | None,
     built: BuiltImage,
     draft: Path,
     fast: Path,
@@ -299,8 +299,8 @@ def _boot(
         qemu,
         spec.machine.switches(files, seed=spec.seed, private=False),
         log=draft / "qemu.log",
-        cpu=min(os.sched_getaffinity(0)) if turns else None,
-        turns=turns,
+        cpu=min(os.sched_getaffinity(0)) if lockstep else None,
+        lockstep=lockstep,
     )
     try:
         emulator.go()
@@ -315,7 +315,7 @@ def _boot(
 
 
 def _memory_place(machine: Machine) -> Path | None:
-    """Where a booting guest's memory lies: in memory if there is plenty, else on the disk.
+    """Return where a booting guest's memory lies: in memory if there is plenty, else on the disk.
 
     A file on a disk makes every first touch of a page a matter for the file system, and its
     pages are written out while the guest still changes them.
@@ -369,7 +369,7 @@ def _command_script(spec: FreezeSpec) -> bytes:
 
 
 def build_initrd(built: BuiltImage) -> bytes:
-    """The initial RAM disk for a guest image."""
+    """Return the initial RAM disk for a guest image."""
     table = parse_modules_dep(built.modules_dep.read_text())
     # Every module a guest will need, decompressed and in order: under emulation this is
     # several seconds faster than modprobe on the compressed ones.

@@ -25,7 +25,7 @@ from typing import Any, Self
 from harness.errors import MicrovmError, UsageError
 from harness.vm import mailbox
 from harness.vm.console import follow, tail
-from harness.vm.guest_init import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
+from harness.vm.contract import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.vm.lockstep import Lockstep, lockstep_for
 from harness.vm.machine import Clock
 from harness.vm.qemu_process import Emulator
@@ -63,8 +63,8 @@ class GuestResult:
     ``exit_code`` is the run's (negative: the signal that ended it), None if it left none.
     ``folder`` holds the files the run put into its out folder. ``virtual_seconds`` is the
     guest's own time from its thaw to its end; of a guest that brought out no result it is the
-    last that its console told, 0 if none. ``wall_seconds`` is the host's, from the order.
-    ``console`` is the whole console as a file, ``console_tail`` its end. ``detail`` says in
+    last that its console gave, 0 if none. ``wall_seconds`` is the host's, from the thaw.
+    ``console`` is the complete console as a file, ``console_tail`` its end. ``detail`` says in
     words what went wrong, empty for a finished guest. ``out_of_step``: how often QEMU's main loop
     went while the virtual CPU was at work (:mod:`harness.vm.lockstep`); above 0, the guest
     may not be the same again.
@@ -90,15 +90,15 @@ class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
     def __init__(
-        self, emulator: Emulator, scratch: Scratch, turns: Lockstep | None, ordered: float
+        self, emulator: Emulator, scratch: Scratch, lockstep: Lockstep | None, called: float
     ) -> None:
         self._emulator = emulator
-        self._turns = turns
+        self._lockstep = lockstep
         self._scratch = scratch.path
         self._own = scratch
-        self._ordered = ordered
-        self.thaw_seconds = time.monotonic() - ordered
-        """Wall seconds from the order to the guest running."""
+        self._called = called
+        self.thaw_seconds = time.monotonic() - called
+        """Wall seconds from the call of :func:`thaw` to the guest running."""
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +122,7 @@ class Guest:
         return self._scratch / "console.log"
 
     def console_lines(self) -> Iterator[str]:
-        """The console's lines as they come, until QEMU has ended."""
+        """Yield the console's lines as they come, until QEMU has ended."""
         lines = follow(self.console)
         while True:
             over = self._emulator.ended() is not None
@@ -136,7 +136,7 @@ class Guest:
     ) -> GuestResult:
         """Wait for the guest's end and put what it left into ``folder`` (made if need be).
 
-        ``wall_deadline`` is in seconds from the order. ``virtual_deadline`` (guest seconds) is a
+        ``wall_deadline`` is in seconds from the thaw. ``virtual_deadline`` (guest seconds) is a
         second look, by the console's word, at the one that the guest itself keeps: it ends
         a guest whose supervisor is stuck. The folder gets the run's files and ``console.log``;
         :class:`~harness.errors.UsageError` if it holds files of the same names already.
@@ -147,8 +147,8 @@ class Guest:
         virtual = 0.0
         while self._emulator.ended() is None:
             for line in lines.fresh():
-                virtual = max(virtual, told_seconds(line))
-            if time.monotonic() - self._ordered > wall_deadline:
+                virtual = max(virtual, seconds_in(line))
+            if time.monotonic() - self._called > wall_deadline:
                 hung = f"the guest was still running after {wall_deadline:g} wall seconds"
             elif virtual_deadline is not None and virtual > virtual_deadline:
                 hung = f"the guest was still running after {virtual:g} virtual seconds"
@@ -157,8 +157,8 @@ class Guest:
                 break
             time.sleep(_POLL)
         for line in lines.fresh():
-            virtual = max(virtual, told_seconds(line))
-        wall = time.monotonic() - self._ordered
+            virtual = max(virtual, seconds_in(line))
+        wall = time.monotonic() - self._called
         kept = folder / "console.log"
         shutil.copyfile(self.console, kept)
         result = GuestResult(
@@ -170,7 +170,7 @@ class Guest:
             virtual_seconds=virtual,
             wall_seconds=wall,
             detail=hung,
-            out_of_step=self._turns.counted().out_of_step if self._turns else 0,
+            out_of_step=self._lockstep.counted().out_of_step if self._lockstep else 0,
         )
         return result if hung else self._read_out(result)
 
@@ -197,8 +197,8 @@ class Guest:
         self._own.remove()
 
 
-def told_seconds(line: str) -> float:
-    """The virtual seconds a console line tells, 0 if it tells none (or not a sane number)."""
+def seconds_in(line: str) -> float:
+    """Return the virtual seconds in a console line, 0 if there are none (or not a sane number)."""
     _, found, number = line.partition(HEARTBEAT)
     if found:
         with contextlib.suppress(ValueError):
@@ -208,7 +208,7 @@ def told_seconds(line: str) -> float:
 
 
 def judge_console(text: str) -> Outcome:
-    """Why a guest left no result, by the words on its console."""
+    """Say why a guest left no result, by what is on its console."""
     if _PANIC.search(text):
         return Outcome.OUT_OF_MEMORY if _OOM.search(text) else Outcome.PANICKED
     if _OOM.search(text):
@@ -241,7 +241,7 @@ def thaw(
     directions, beside the console's file, and what comes in makes the guest unrepeatable.
     ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
     """
-    ordered = time.monotonic()
+    called = time.monotonic()
     machine, qemu = snapshot.machine, snapshot.qemu()
     control = {"seed": seed, "virtual_deadline": virtual_deadline, "heartbeat": heartbeat}
     body = mailbox.pack(
@@ -259,7 +259,7 @@ def thaw(
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         virtual = machine.clock is Clock.VIRTUAL
-        turns = lockstep_for(machine, snapshot.cache, folder)
+        lockstep = lockstep_for(machine, snapshot.cache, folder)
         state = snapshot.state
         if virtual and idle_in_real_time:
             state = folder / "state"
@@ -280,7 +280,7 @@ def thaw(
             ],
             log=folder / "qemu.log",
             cpu=cpu,
-            turns=turns,
+            lockstep=lockstep,
             pass_fds=[serial.fileno()] if serial else [],
         )
         try:
@@ -293,7 +293,7 @@ def thaw(
         own.remove()
         raise
     snapshot.touch()
-    return Guest(emulator, own, turns, ordered)
+    return Guest(emulator, own, lockstep, called)
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:

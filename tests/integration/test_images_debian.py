@@ -16,14 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError
-from harness.images import (
-    WORKLOAD_TAGS,
-    Cache,
-    DebianRecipe,
-    debian_kernel,
-    extracted_tar,
-    workload_archive,
-)
+from harness.images import WORKLOAD_TAGS, Cache, DebianRecipe, extracted_tar, workload_archive
+from harness.images.kernel import debian_kernel
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration

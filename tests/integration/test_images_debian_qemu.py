@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.images import Cache, debian_qemu
-from harness.images.debian_qemu import PROGRAM, version_told
+from harness.images import Cache
+from harness.images.debian_qemu import PROGRAM, debian_qemu, version_told
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
 

@@ -17,7 +17,7 @@ from harness.images import WORKLOAD_TAGS, Cache
 from harness.lab import NamespacesLab, Topology
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
-from harness.services import ServiceAssets, Services
+from harness.services.services import ServiceAssets, Services
 from harness.swarm import LogDriver, Service, Swarm, Workload
 from harness.trial import read_lines
 from harness.wait import NotYet, wait_for

@@ -16,7 +16,9 @@ import pytest
 
 import harness
 from harness.errors import HarnessError, MicrovmError, UsageError
-from harness.images import Cache, debian_kernel
+from harness.images import Cache
+from harness.images.kernel import debian_kernel
+from harness.snapshots.import_graph import ImportGraph
 from harness.vm import content_hash
 from harness.vm.guest_image import GuestImage, base_tar
 from harness.vm.machine import Machine
@@ -29,13 +31,13 @@ from harness.wait import NotYet, wait_for
 pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(harness.__file__).parent.parent
-AGENT = Path(__file__).with_name("microvm_agent.py")
+AGENT = Path(__file__).with_name("vm_agent.py")
 WORD = pack({"word": b"hello"})
 
 
 @pytest.fixture(scope="module")
 def spec() -> FreezeSpec:
-    """The guest of these tests; its code is all of the harness, for that is what guests carry."""
+    """The guest of these tests; its code is its agent and what that needs of the harness."""
     cache = Cache()
     image = GuestImage(
         base_tar(cache),
@@ -44,18 +46,9 @@ def spec() -> FreezeSpec:
         constraints=REPOSITORY / "constraints.txt",
         size_mib=1024,
     )
-    code = pack({
-        **{
-            f"harness/{path.relative_to(REPOSITORY / 'harness')}": path.read_bytes()
-            for room in ("images", "microvm")
-            for path in (REPOSITORY / "harness" / room).rglob("*.py")
-        },
-        **{
-            f"harness/{name}.py": (REPOSITORY / "harness" / f"{name}.py").read_bytes()
-            for name in ("__init__", "errors", "wait")
-        },
-        "agent.py": AGENT.read_bytes(),
-    })  # fmt: skip
+    needed = ImportGraph(REPOSITORY / "harness").files(["harness.vm.guest_init"])
+    sources = {str(path.relative_to(REPOSITORY)): path.read_bytes() for path in needed}
+    code = pack({**sources, "agent.py": AGENT.read_bytes()})
     return FreezeSpec(image, ["python3", "agent.py"], code, Machine(memory_mib=512), within=300)
 
 
@@ -96,7 +89,7 @@ def test_snapshot_is_found_again_and_listed_with_size_and_age(spec, snapshot):
 def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(spec, snapshot, tmp_path):
     """Another folder, another time: memory and root file system are the same to the byte."""
     elsewhere = Cache(tmp_path / "another cache")
-    for kind in ("qemu", "turns"):  # fetched and compiled: what they are goes by their keys
+    for kind in ("qemu", "lockstep"):  # fetched and compiled: what they are goes by their keys
         shutil.copytree(Cache().root / kind, elsewhere.root / kind)
     again = freeze(spec, elsewhere)
     assert again.key == snapshot.key
@@ -218,7 +211,9 @@ def test_qemu_dies_with_its_parent_killed(snapshot, tmp_path, slot):
     program = f"""
 import threading, time
 from pathlib import Path
-from harness.vm import Snapshot, pack, thaw
+from harness.vm.mailbox import pack
+from harness.vm.snapshot import Snapshot
+from harness.vm.thaw import thaw
 
 def start():
     guest = thaw(Snapshot(Path({str(snapshot.folder)!r})), pack({{"word": b"x"}}), {{"do": "spin"}},

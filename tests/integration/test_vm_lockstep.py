@@ -1,4 +1,4 @@
-"""The library that has QEMU's threads take turns, in a process that does what QEMU does.
+"""The library that keeps QEMU's threads in lockstep, in a process that does what QEMU does.
 
 Its main thread waits with a lock for the other to be there (QEMU: for its virtual CPU), the other
 sleeps with the same lock until it is kicked, then works without the lock, and sleeps again.
@@ -11,12 +11,13 @@ import sys
 import pytest
 
 from harness.errors import MicrovmError
-from harness.images import Cache, debian_qemu
+from harness.images import Cache
 from harness.images.compiler import (
     compile_library,
     debian_compiler,
     without_executable_stack,
 )
+from harness.images.debian_qemu import debian_qemu
 from harness.vm.lockstep import SOURCE, Lockstep, provide_lockstep
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
@@ -106,10 +107,10 @@ for turn in range(5):""",
 
 
 def run(library, folder, work, *, process=PROCESS):
-    turns = Lockstep(library, folder)
-    words = turns.command(Qemu("none", (sys.executable, "-c", process, str(work))))
+    lockstep = Lockstep(library, folder)
+    words = lockstep.command(Qemu("none", (sys.executable, "-c", process, str(work))))
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(done.stdout.splitlines()[0]), turns.counted()
+    return json.loads(done.stdout.splitlines()[0]), lockstep.counted()
 
 
 def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
@@ -121,7 +122,7 @@ def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
 
 
 def test_without_it_the_main_loop_would_not_wait(tmp_path):
-    """The control: the same process takes no turns by itself."""
+    """The control: the same process keeps no lockstep by itself."""
     words = [sys.executable, "-c", PROCESS, "0.05"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) != ["turn", "works", "has worked"] * 5
@@ -158,9 +159,9 @@ def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted
 
 
 def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
-    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
+    lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     asks = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
-    words = turns.command(Qemu("none", (sys.executable, "-c", asks)))
+    words = lockstep.command(Qemu("none", (sys.executable, "-c", asks)))
 
     def told(*before):
         return subprocess.check_output([*before, *words], text=True)
@@ -170,11 +171,11 @@ def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
 
 
 def test_what_such_a_process_starts_is_left_alone(tmp_path):
-    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
+    lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROCESS!r}, '0'])"
-    words = turns.command(Qemu("none", (sys.executable, "-c", starts)))
+    words = lockstep.command(Qemu("none", (sys.executable, "-c", starts)))
     subprocess.run(words, capture_output=True, timeout=60, check=True)
-    assert not turns.counted().known
+    assert not lockstep.counted().known
 
 
 def test_it_asks_for_no_executable_stack():
@@ -190,19 +191,19 @@ MACHINE = [
 
 def test_a_qemu_keeps_them_from_its_start(tmp_path):
     debian = debian_qemu(Cache(), say=print)
-    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
+    lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     emulator = Emulator(
         Qemu(debian.version, debian.command, debian.loader),
-        MACHINE, log=tmp_path / "log", cpu=None, turns=turns,
+        MACHINE, log=tmp_path / "log", cpu=None, lockstep=lockstep,
     )  # fmt: skip
     try:
         emulator.go()
-        assert turns.counted().known
-        before = turns.counted().turns
+        assert lockstep.counted().known
+        before = lockstep.counted().turns
         # The firmware looks for something to boot, finds nothing, and halts now and then.
         emulator.qmp.ask("query-status")
-        assert turns.counted().turns > before
-        assert turns.counted().out_of_step == 0
+        assert lockstep.counted().turns > before
+        assert lockstep.counted().out_of_step == 0
     finally:
         emulator.close()
 
@@ -210,7 +211,7 @@ def test_a_qemu_keeps_them_from_its_start(tmp_path):
 def test_a_qemu_that_cannot_keep_them_is_refused_and_gone(tmp_path):
     debian = debian_qemu(Cache(), say=print)
     deaf = Qemu("of one's own", ("env", "-u", "LD_PRELOAD", *debian.command))
-    turns = Lockstep(provide_lockstep(Cache()), tmp_path)
-    with pytest.raises(MicrovmError, match=r"takes no turns.*of one's own") as caught:
-        Emulator(deaf, MACHINE, log=tmp_path / "log", cpu=None, turns=turns)
+    lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
+    with pytest.raises(MicrovmError, match=r"does not keep in lockstep.*of one's own") as caught:
+        Emulator(deaf, MACHINE, log=tmp_path / "log", cpu=None, lockstep=lockstep)
     assert "linked dynamically" in caught.value.hint

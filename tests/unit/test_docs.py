@@ -102,7 +102,7 @@ OF_THE_HARNESS_ITSELF = {
     "SWARM_CHAOS_HOLD",
     "SWARM_CHAOS_LAB",
     "SWARM_CHAOS_LOAD",
-    "SWARM_CHAOS_TURNS",
+    "SWARM_CHAOS_LOCKSTEP",
 }
 """How the harness hands its own children what they need; nobody else sets them."""
 

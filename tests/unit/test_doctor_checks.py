@@ -17,7 +17,8 @@ from harness.doctor.machine import Answer, nearest_folder
 from harness.doctor.packages import PACKAGE_OF
 from harness.doctor.show import render
 from harness.errors import MissingError
-from harness.images import Cache, DebianQemu
+from harness.images import Cache
+from harness.images.debian_qemu import DebianQemu
 from harness.lab.features import KernelFeatures, Tried
 from harness.vm.kvm import KvmVerdict
 

@@ -15,7 +15,9 @@ from harness.faults.service import (
     ServiceFault,
     ServiceRefused,
 )
-from harness.services import GelfSink, NameServer, Registry
+from harness.services.gelf_sink import GelfSink
+from harness.services.name_server import NameServer
+from harness.services.registry import Registry
 
 
 class Trial:

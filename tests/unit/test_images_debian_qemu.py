@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError, MissingError, UsageError
-from harness.images import Cache, debian_qemu, portable_program
-from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, parse_version
+from harness.images import Cache, portable_program
+from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, debian_qemu, parse_version
 from harness.vm.qemu_binary import own_qemu, provide_qemu, qemu_at_hand
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -253,7 +253,7 @@ def test_a_name_of_nothing_is_the_users_mistake(mirror, cache, monkeypatch, name
 def test_a_program_that_is_no_qemu_is_the_users_mistake_too(mirror, cache, tmp_path, monkeypatch):
     mirror(packages())
     monkeypatch.setenv("SWARM_CHAOS_QEMU", str(own(tmp_path / "bin", "hello", "no-qemu")))
-    with pytest.raises(UsageError, match=r"is no QEMU.*'hello'"):
+    with pytest.raises(UsageError, match=r"is not a QEMU.*'hello'"):
         provide_qemu(cache)
 
 

@@ -12,6 +12,8 @@ from harness.images import Cache
 from harness.lab import Topology
 from harness.pytest_plugin import guest_runner
 from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
+from harness.pytest_plugin.markers import TrialPoint
+from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter, read_run
 from harness.snapshots.job import JobResult
 from harness.vm.machine import Clock
@@ -48,16 +50,14 @@ def guests(tmp_path, monkeypatch):
 
 
 def assignment(item, **changes):
+    given = changes.pop("topology_given", False)
     facts = {
         "scenario": "scenarios/test_x.py::test_x",
-        "engine": "stable",
-        "seed": 7,
+        "point": TrialPoint("stable", 7),
         "topology": Topology(3, 2),
-        "control": False,
-        "topology_given": False,
         **changes,
     }
-    return Assignment(item, **facts)
+    return Assignment(item, TrialRequest(**facts), topology_given=given)
 
 
 def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", out_of_step=0):
@@ -116,7 +116,7 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
     assert reports[1].user_properties == [("verdict", "pass")]
     trial = run.folder / "trials" / "x.26.1.5.3m2w.s7"
     assert {p.name for p in trial.iterdir()} == {
-        "trial.json", "journal.jsonl", "console.log", "errand.json",
+        "trial.json", "journal.jsonl", "console.log", "job.json",
     }  # fmt: skip
     assert jobs[0].seed == 7
     assert "--seed=7" in jobs[0].args

@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.pytest_plugin import collection, markers, options
+from harness.vm import qemu_binary
 from harness.vm.kernels import KERNELS, kernel_suite
 from harness.vm.machine import Clock
 
@@ -74,7 +75,7 @@ def test_every_lab_that_is_offered_is_taken_and_offered_in_the_refusal(read, lab
 
 @pytest.mark.parametrize(("at_hand", "lab"), [(True, "microvm"), (False, "namespaces")])
 def test_auto_is_the_guest_where_qemu_is_or_can_be_fetched(read, monkeypatch, at_hand, lab):
-    monkeypatch.setattr(markers, "qemu_at_hand", lambda _cache: at_hand)
+    monkeypatch.setattr(qemu_binary, "qemu_at_hand", lambda _cache: at_hand)
     assert markers.chosen_lab(read()) == lab
     assert markers.chosen_lab(read("--lab=microvm")) == "microvm"
     assert markers.chosen_lab(read("--lab=namespaces")) == "namespaces"

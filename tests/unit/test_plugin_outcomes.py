@@ -54,27 +54,27 @@ class Lab:
             raise LabError("the lab left something behind", hint="clean up")
 
 
-def open_lab(scene):
+def open_lab(setup):
     if os.environ.get("FAKE_LAB") == "broken":
         raise LabError("m1 did not come up: no bridge")
-    scene.lab = Lab()
-    scene.stack.callback(scene.lab.close)
-    for warning in scene.topology.warnings():
-        scene.trial.journal.write("note", text=warning)
-    return scene.lab
+    setup.lab = Lab()
+    setup.stack.callback(setup.lab.close)
+    for warning in setup.request.topology.warnings():
+        setup.trial.journal.write("note", text=warning)
+    return setup.lab
 
 
-def engine(shelf, name):
+def engine(provider, name):
     if os.environ.get("FAKE_ENGINE") == "broken":
         raise LabError("the engine cannot be had")
     return Facts(version="26.1.5", source="fake", digest="d")
 
 
 def pytest_configure():
-    from harness.pytest_plugin import fixtures
+    from harness.pytest_plugin import engine_provider, trial_setup
 
-    fixtures.Scene.open_lab = open_lab
-    fixtures.EngineStore.engine = engine
+    trial_setup.TrialSetup.open_lab = open_lab
+    engine_provider.EngineProvider.engine = engine
 '''
 
 #: Without hypothesis: importing it is a third of what such a run costs.

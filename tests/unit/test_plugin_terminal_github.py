@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from stored_runs import store_run
 
-from harness.pytest_plugin.terminal import Progress
+from harness.pytest_plugin.terminal import summarize
 
 
 class Reporter:
@@ -35,7 +35,7 @@ def test_annotations_begin_their_lines_and_the_summary_is_written(run, tmp_path,
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     reporter = Reporter()
-    Progress(print).summary(run, reporter)
+    summarize(run, reporter, print)
     lines = reporter.text.getvalue().splitlines()
     assert [line.partition(" ")[0] for line in lines if "::" in line][-1] == "::error"
     assert "1 of 1" in (tmp_path / "summary.md").read_text()
@@ -44,7 +44,7 @@ def test_annotations_begin_their_lines_and_the_summary_is_written(run, tmp_path,
 def test_a_summary_that_cannot_be_written_is_said_and_no_more(run, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "such" / "folder.md"))
     said = []
-    Progress(said.append).summary(run, Reporter())
+    summarize(run, Reporter(), said.append)
     assert "summary could not be written" in said[0]
 
 
@@ -52,5 +52,5 @@ def test_elsewhere_nothing_is_annotated(run, monkeypatch):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     reporter = Reporter()
-    Progress(print).summary(run, reporter)
+    summarize(run, reporter, print)
     assert "::error" not in reporter.text.getvalue()

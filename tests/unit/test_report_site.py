@@ -240,7 +240,7 @@ def test_the_command_to_run_a_trial_again_is_there(trial):
 def test_a_trial_of_a_guest_names_its_replay(tmp_path):
     folder = one_trial(tmp_path)
     (kept,) = (folder / "trials").iterdir()
-    (kept / "errand.json").write_text("{}")
+    (kept / "job.json").write_text("{}")
     write_report(folder)
     (page,) = trial_pages(folder)
     assert f"swarm-chaos replay reports/{folder.name}/trials/{kept.name}" in page.text

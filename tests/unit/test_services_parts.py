@@ -7,10 +7,8 @@ import subprocess
 import pytest
 
 from harness.errors import UsageError
-from harness.services import ExternalService
+from harness.services.base import ExternalService
 from harness.services.credentials import certificate_for, write_passwords
-from harness.services.services import IMAGES_IN_GUEST, REGISTRY_IN_GUEST
-from harness.snapshots import swarm_snapshot
 
 
 def test_a_certificate_is_for_its_names_and_addresses(tmp_path):
@@ -45,8 +43,3 @@ def test_a_service_moves_beyond_the_nodes():
     assert ExternalService.address_elsewhere("198.18.0.3") == "198.18.0.203"
     with pytest.raises(UsageError, match="no other address"):
         ExternalService.address_elsewhere("198.18.0.60")
-
-
-def test_a_guest_has_what_is_looked_for_in_it():
-    assert f"/{swarm_snapshot.REGISTRY_AT}" == str(REGISTRY_IN_GUEST)
-    assert f"/{swarm_snapshot.ARCHIVE_AT}" == str(IMAGES_IN_GUEST)

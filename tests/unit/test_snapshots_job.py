@@ -1,4 +1,4 @@
-"""``errand.json``: what is written beside a trial comes back whole, or not at all."""
+"""``job.json``: what is written beside a trial comes back complete, or not at all."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from harness.errors import TrialError
 from harness.snapshots.job import JOB_RECORD_FILE, GuestJob, JobRecord
 
 SNAPSHOT = SimpleNamespace(key="0123abc")
-ERRAND = GuestJob(
+JOB = GuestJob(
     trial="leader-killed.26.1.5.3m2w.s7",
     args=("scenarios/test_x.py::test_x[stable-s7]", "-q"),
     payload=b"the code",
@@ -26,14 +26,14 @@ ERRAND = GuestJob(
 @pytest.fixture
 def trial(tmp_path):
     """A trial's folder in a run's."""
-    folder = tmp_path / "run" / "trials" / ERRAND.trial
+    folder = tmp_path / "run" / "trials" / JOB.trial
     folder.mkdir(parents=True)
     return folder
 
 
 @pytest.fixture
 def saved(trial):
-    JobRecord.of(ERRAND, SNAPSHOT).save(trial)
+    JobRecord.of(JOB, SNAPSHOT).save(trial)
     return trial
 
 
@@ -44,7 +44,7 @@ def kept(trial):
 
 def test_what_was_saved_is_loaded(saved):
     loaded = JobRecord.load(saved)
-    assert loaded.job == ERRAND
+    assert loaded.job == JOB
     assert loaded.snapshot == SNAPSHOT.key
     assert loaded.payload == hashlib.sha256(b"the code").hexdigest()
 
@@ -60,7 +60,7 @@ NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
     environment=st.dictionaries(NAMES, NAMES, max_size=3),
     deadlines=st.tuples(st.floats(0.1, 1e6), st.floats(0.1, 1e6)),
 )
-def test_every_errand_survives_the_way_through_the_file(
+def test_every_job_survives_the_way_through_the_file(
     tmp_path_factory, args, payload, seed, environment, deadlines
 ):
     folder = tmp_path_factory.mktemp("run") / "trials" / "x"
@@ -73,14 +73,14 @@ def test_every_errand_survives_the_way_through_the_file(
 def test_trials_of_one_run_share_the_code_they_were_sent_with(saved):
     other = saved.with_name("another")
     other.mkdir()
-    JobRecord.of(ERRAND, SNAPSHOT).save(other)
+    JobRecord.of(JOB, SNAPSHOT).save(other)
     assert kept(saved).read_bytes() == b"the code"
     assert JobRecord.load(other).payload == JobRecord.load(saved).payload
 
 
 def test_a_run_that_was_moved_can_be_loaded(saved, tmp_path):
     (tmp_path / "run").rename(tmp_path / "moved")
-    assert JobRecord.load(tmp_path / "moved" / "trials" / ERRAND.trial).job == ERRAND
+    assert JobRecord.load(tmp_path / "moved" / "trials" / JOB.trial).job == JOB
 
 
 def refused(trial):
@@ -90,7 +90,7 @@ def refused(trial):
     return str(refusal.value)
 
 
-def test_a_trial_without_a_receipt_is_refused_with_what_it_lacks(trial):
+def test_a_trial_without_a_job_record_is_refused_with_what_it_lacks(trial):
     assert JOB_RECORD_FILE in refused(trial)
 
 
@@ -111,31 +111,31 @@ def test_code_that_was_changed_is_refused(saved):
         *("snapshot", "trial", "virtual_deadline", "wall_deadline"),
     ],
 )
-def test_a_receipt_that_lacks_something_is_refused(saved, missing):
+def test_a_job_record_that_lacks_something_is_refused(saved, missing):
     facts = json.loads((saved / JOB_RECORD_FILE).read_text())
     del facts[missing]
     (saved / JOB_RECORD_FILE).write_text(json.dumps(facts))
-    assert "cannot be sent again" in refused(saved)
+    assert "cannot be run again" in refused(saved)
 
 
 @pytest.mark.parametrize(
     "written", ["", "{", "[]", "null", "7", '"x"', "\xff", '{"payload": 3, "args": 1}']
 )
-def test_a_receipt_that_is_none_is_refused(saved, written):
+def test_a_job_record_that_is_none_is_refused(saved, written):
     (saved / JOB_RECORD_FILE).write_text(written, encoding="latin-1")
-    assert "cannot be sent again" in refused(saved)
+    assert "cannot be run again" in refused(saved)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.data())
-def test_a_torn_receipt_is_refused_or_read_whole(tmp_path_factory, data):
+def test_a_torn_job_record_is_refused_or_read_completely(tmp_path_factory, data):
     trial = tmp_path_factory.mktemp("run") / "trials" / "x"
     trial.mkdir(parents=True)
-    JobRecord.of(ERRAND, SNAPSHOT).save(trial)
+    JobRecord.of(JOB, SNAPSHOT).save(trial)
     whole = (trial / JOB_RECORD_FILE).read_bytes()
     cut = data.draw(st.integers(0, len(whole) - 1))
     (trial / JOB_RECORD_FILE).write_bytes(whole[:cut])
     try:
-        assert JobRecord.load(trial).job == ERRAND
+        assert JobRecord.load(trial).job == JOB
     except TrialError:
         assert whole[:cut].strip() != whole.strip()

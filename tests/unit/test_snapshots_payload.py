@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from harness.guest import agent
-from harness.guest.agent import ARCHIVE, FREEZING, FROZEN_WITH, PLAN_VARIABLE
+from harness.guest.contract import ARCHIVE, FREEZE_VARIABLE, FROZEN_WITH
 from harness.snapshots.payload import archived
 from harness.snapshots.source_bundle import trial_sources
 
@@ -63,10 +63,9 @@ def test_nothing_is_compressed_for_zlibs_differ():
 def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path):
     (tmp_path / ARCHIVE).write_bytes(archived(trial_sources(ROOT, []))[ARCHIVE])
     rooms = ("pytest_plugin", "pytest_plugin.fixtures", "load.locustfile")
+    hosts = {"harness.pytest_plugin.guest_runner", "harness.results", "harness.vm.thaw"}
     code = "import sys\n" + "\n".join(f"import harness.{room}" for room in rooms)
-    code += (
-        "\nprint(*{'harness.pytest_plugin.guest_runner', 'harness.vm.thaw'} & sys.modules.keys())"
-    )
+    code += f"\nprint(*{hosts!r} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"{code}\nprint(harness.__file__)"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / ARCHIVE)},
@@ -87,7 +86,7 @@ def guest(tmp_path, monkeypatch):
     """A payload, and the modules and paths of an agent that has frozen a swarm."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(PLAN_VARIABLE, json.dumps({"sources": "these"}))
+    monkeypatch.setenv(FREEZE_VARIABLE, json.dumps({"sources": "these"}))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:/elsewhere")
     mine = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == "harness"}
     yield tmp_path / "payload"
@@ -96,11 +95,19 @@ def guest(tmp_path, monkeypatch):
     sys.modules.update(mine)
 
 
-def payload_at(folder, *, frozen_with):
-    """A harness of empty rooms, whose errand says where it and a frozen room came from."""
-    rooms = {f"harness/{name}/__init__.py": b"" for name in (*FREEZING, "probes", "guest")}
-    jobs = b"import harness\ndef do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
-    files = {"harness/__init__.py": b"", **rooms, "harness/guest/commands.py": jobs}
+def payload_at(folder: Path, *, frozen_with: str | None) -> Path:
+    """A harness whose commands say where they came from and what they find beside them."""
+    commands = (
+        b"import harness.guest.more\n"
+        b"def do(inputs, out):\n    inputs['from'] = __file__\n    return 3\n"
+    )
+    files = {
+        **{f"harness/{name}/__init__.py": b"" for name in ("lab", "probes", "guest")},
+        "harness/__init__.py": b"",
+        "harness/guest/commands.py": commands,
+        "harness/guest/more.py": b"import harness.lab.extra\n",
+        "harness/lab/extra.py": b"",
+    }
     folder.mkdir()
     (folder / ARCHIVE).write_bytes(archived(files)[ARCHIVE])
     if frozen_with is not None:
@@ -108,31 +115,35 @@ def payload_at(folder, *, frozen_with):
     return folder
 
 
-def frozen_modules():
-    """What stands for the agent's own imports."""
-    names = ("lab", "lab.node", "wait", "probes", "guest.agent")
-    modules = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in names}
-    missing = {f"harness.{name}": types.ModuleType(f"harness.{name}") for name in FREEZING}
-    sys.modules.update({**missing, **modules})
+def frozen_modules() -> dict[str, types.ModuleType]:
+    """Stand-ins for all that the agent has imported of the harness."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "harness"]:
+        del sys.modules[name]
+    modules = {}
+    for name in ("harness", "harness.guest", "harness.lab", "harness.lab.node", "harness.wait"):
+        modules[name] = types.ModuleType(name)
+        if name not in ("harness.lab.node", "harness.wait"):
+            modules[name].__path__ = ["/var/lib/microvm/code"]
+    sys.modules.update(modules)
     return modules
 
 
-def test_rooms_that_were_frozen_stay_if_the_trial_brings_the_same(guest):
+def test_modules_that_were_frozen_stay_if_the_trial_brings_the_same(guest: Path) -> None:
     frozen = frozen_modules()
-    inputs = {}
+    inputs: dict[str, str] = {}
     assert agent.run(payload_at(guest, frozen_with="these"), inputs, guest) == 3
     assert inputs["from"] == str(guest / ARCHIVE / "harness/guest/commands.py")
-    kept = {name for name, module in frozen.items() if sys.modules.get(name) is module}
-    assert kept == {"harness.lab", "harness.lab.node", "harness.wait"}
-    assert sys.modules["harness"].lab is frozen["harness.lab"]
+    assert [name for name, module in frozen.items() if sys.modules.get(name) is not module] == []
+    assert "harness.lab.extra" in sys.modules, "the rest of a room comes from the archive"
+    assert sys.modules["harness"].__file__ == str(guest / ARCHIVE / "harness/__init__.py")
     assert os.environ["PYTHONPATH"] == f"{guest / ARCHIVE}:{guest}:/elsewhere"
 
 
-@pytest.mark.parametrize("told", ["others", None])
-def test_none_stays_if_the_trial_brings_others(guest, told):
+@pytest.mark.parametrize("note", ["others", None])
+def test_none_stays_if_the_trial_brings_others(guest: Path, note: str | None) -> None:
     frozen = frozen_modules()
-    inputs = {}
-    assert agent.run(payload_at(guest, frozen_with=told), inputs, guest) == 3
+    inputs: dict[str, str] = {}
+    assert agent.run(payload_at(guest, frozen_with=note), inputs, guest) == 3
     assert inputs["from"] == str(guest / "harness/guest/commands.py")
     assert not [name for name, module in frozen.items() if sys.modules.get(name) is module]
     assert os.environ["PYTHONPATH"] == f"{guest}:/elsewhere"

@@ -9,17 +9,9 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.guest.agent import FREEZING
 from harness.snapshots import source_bundle
-from harness.snapshots.source_bundle import (
-    GUEST_PART,
-    HOST_ONLY,
-    freezing_sources,
-    trial_sources,
-)
+from harness.snapshots.source_bundle import freezing_sources, trial_sources
 from harness.snapshots.swarm_snapshot import guest_requirements
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -74,68 +66,97 @@ def test_a_payload_holds_what_the_python_path_lets_be_imported(home, tmp_path):
     assert more.keys() - alone.keys() == {"lib/one.py", "lib/two/__init__.py", "lib/two/deep/a.py"}
 
 
+#: As many files may key a snapshot: a change in one of them freezes every swarm anew.
+MOST_FROZEN_FILES = 60
+
+HOSTS_ROOMS = ("bench", "cli", "docgen", "doctor", "manual", "report", "results", "snapshots")
+TRIALS_ROOMS = ("faults", "load", "probes", "pytest_plugin", "services")
+
+
+def frozen_modules() -> set[str]:
+    return {name.removeprefix("harness/") for name in contents(freezing_sources())}
+
+
+def test_few_files_key_a_snapshot_and_none_that_only_the_host_runs() -> None:
+    frozen = frozen_modules()
+    assert len(frozen) <= MOST_FROZEN_FILES, sorted(frozen)
+    assert not {name.partition("/")[0] for name in frozen} & {*HOSTS_ROOMS, *TRIALS_ROOMS}
+    assert {name for name in frozen if name.startswith("vm/")} == {
+        *("vm/__init__.py", "vm/contract.py", "vm/guest_init.py", "vm/mailbox.py")
+    }
+    assert {name for name in frozen if name.startswith("guest/")} == {
+        *("guest/__init__.py", "guest/agent.py", "guest/contract.py")
+    }
+
+
 OUTSIDE = [
-    "cli/main.py",
-    "pytest_plugin/__init__.py",
-    "pytest_plugin/fixtures.py",
-    "pytest_plugin/guest_runner.py",
-    "snapshots/replay.py",
-    "report/page.py",
-    "faults/__init__.py",
-    "load/locustfile.py",
-    "guest/commands.py",
-    "snapshots/swarm_snapshot.py",
-    "snapshots/__init__.py",
-    "vm/__init__.py",
-    "vm/qemu_process.py",
-    "vm/thaw.py",
+    ("cli/compare.py", False),
+    ("cli/manual.py", True),
+    ("faults/__init__.py", True),
+    ("guest/commands.py", True),
+    ("load/locustfile.py", True),
+    ("pytest_plugin/__init__.py", True),
+    ("pytest_plugin/fixtures.py", True),
+    ("pytest_plugin/guest_runner.py", False),
+    ("pytest_plugin/host_protocol.py", False),
+    ("report/site.py", False),
+    ("services/servers/gelf_sink.py", True),
+    ("snapshots/__init__.py", False),
+    ("snapshots/replay.py", False),
+    ("snapshots/swarm_snapshot.py", False),
+    ("vm/qemu_process.py", False),
+    ("vm/thaw.py", False),
 ]
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(home, name):
+@pytest.mark.parametrize(("name", "brought"), OUTSIDE)
+def test_the_hosts_code_and_the_trials_do_not_age_a_snapshot(
+    home: Path, name: str, brought: bool
+) -> None:
     before = freezing_sources()
     with (home / name).open("a") as file:
         file.write("\n# changed\n")
     assert freezing_sources() == before
-    brought = f"harness/{name}" in trial_sources(home.parent, [])
-    assert brought == (Path(name).parts[0] not in HOST_ONLY)
+    assert (f"harness/{name}" in trial_sources(home.parent, [])) == brought
 
 
-def file_of(name):
-    """``lab`` -> ``lab/__init__.py``, ``wait`` -> ``wait.py``."""
-    module = REPOSITORY / "harness" / f"{name}.py"
-    return module.name if module.exists() else f"{name}/__init__.py"
-
-
-FROZEN = [*GUEST_PART, *(file_of(name) for name in FREEZING)]
-
-
-@pytest.mark.parametrize("name", FROZEN)
-def test_what_a_freeze_runs_makes_a_new_snapshot(home, name):
+@pytest.mark.parametrize(
+    "name", ["guest/agent.py", "guest/contract.py", "vm/mailbox.py", "wait.py", "lab/janitor.py"]
+)
+def test_what_a_freeze_runs_makes_a_new_snapshot(home: Path, name: str) -> None:
     before = freezing_sources()
     with (home / name).open("a") as file:
         file.write("\n# changed\n")
     assert freezing_sources() != before
 
 
-def test_a_new_file_in_a_freezing_room_counts_and_byte_code_does_not(home):
+def test_the_scripts_of_the_lab_count_and_byte_code_does_not(home: Path) -> None:
     before = freezing_sources()
     (home / "lab" / "__pycache__").mkdir()
     (home / "lab" / "__pycache__" / "node.cpython-311.pyc").write_bytes(b"x")
-    (home / "lab" / "left.pyc").write_bytes(b"x")
+    (home / "lab" / "scripts" / "left.pyc").write_bytes(b"x")
+    (home / "lab" / "unused.py").write_text("")
     assert freezing_sources() == before
-    (home / "lab" / "new.py").write_text("")
+    (home / "lab" / "scripts" / "new.sh").write_text("")
     assert freezing_sources() != before
 
 
-def test_a_guest_is_frozen_without_the_hosts_part_of_a_shared_room():
-    frozen = contents(freezing_sources())
-    assert frozen["harness/vm/__init__.py"] == b""
-    assert not {name for name in frozen if name.startswith("harness/snapshots/")}
+def test_a_trial_brings_what_its_scenarios_import(home: Path, tmp_path: Path) -> None:
+    root = project(tmp_path / "root")
+    assert "harness/probes/shared_file.py" not in trial_sources(root, ["scenarios"])
+    (root / "scenarios" / "test_a.py").write_text("from harness.probes import shared_file\n")
+    assert "harness/probes/shared_file.py" in trial_sources(root, ["scenarios"])
 
 
-def test_a_payload_is_the_whole_harness_the_set_up_and_the_folders_asked_for(home, tmp_path):
+def test_a_scenario_that_is_no_python_is_brought_for_pytest_to_say_so(
+    home: Path, tmp_path: Path
+) -> None:
+    root = project(tmp_path / "root")
+    (root / "scenarios" / "test_a.py").write_text("def (\n")
+    assert trial_sources(root, ["scenarios"])["scenarios/test_a.py"] == b"def (\n"
+
+
+def test_a_payload_has_the_set_up_and_the_folders_asked_for(home, tmp_path):
     packed = trial_sources(project(tmp_path / "p"), ["scenarios"])
     assert packed["scenarios/test_a.py"] == b"# scenarios/test_a.py\n"
     assert {"pyproject.toml", "conftest.py", "harness/pytest_plugin/__init__.py"} <= set(packed)

@@ -1,4 +1,4 @@
-"""The host's side of a visit: orders, what the guest says, the terminal, what is refused."""
+"""The host's side of a visit: requests, what the guest says, the terminal, what is refused."""
 
 import base64
 import hashlib
@@ -12,10 +12,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError, TrialError, UsageError
-from harness.guest.shell import HOLD_VARIABLE, Word
+from harness.guest.contract import (
+    HOLD_VARIABLE,
+    SHELL_READY,
+    SHELL_STDERR,
+    SHELL_STDOUT,
+    SHELL_TROUBLE,
+)
 from harness.lab import Topology
 from harness.snapshots.terminal import ESCAPE, Terminal, pump, raw
-from harness.snapshots.visit import Conversation, Order, encode, judge
+from harness.snapshots.visit import Conversation, ShellRequest, encode, judge
 from harness.snapshots.visit_target import check_node, held
 
 
@@ -27,22 +33,22 @@ def line():
         yield ours, guest
 
 
-def talk(line, said, order=None):
+def talk(line, said, request=None):
     """What a guest that says ``said`` and ends brings about: answer, and lines of progress."""
     ours, guest = line
     guest.sendall(said)
     guest.shutdown(socket.SHUT_WR)
     lines = []
-    ended = Conversation(ours, lines.append).carry_out(order or Order(script="true"))
+    ended = Conversation(ours, lines.append).carry_out(request or ShellRequest(script="true"))
     return ended, lines
 
 
 def test_a_scripts_output_arrives_as_it_was(line, capfdbinary):
     content = bytes(range(256))
     words = [
-        (Word.STDOUT, content),
-        (Word.STDERR, b"careful\n"),
-        (Word.STDOUT, b"end"),
+        (SHELL_STDOUT, content),
+        (SHELL_STDERR, b"careful\n"),
+        (SHELL_STDOUT, b"end"),
     ]
     said = b"microvm: run starts\r\n" + b"".join(
         word.encode() + base64.b64encode(piece) + b"\r\n" for word, piece in words
@@ -52,8 +58,8 @@ def test_a_scripts_output_arrives_as_it_was(line, capfdbinary):
 
 
 def test_the_order_is_given_when_it_is_asked_for(line):
-    order = Order("m1", script="docker node ls")
-    talk(line, f"trial: 1 s\r\n{Word.READY}{{}}\r\n".encode(), order)
+    request = ShellRequest("m1", script="docker node ls")
+    talk(line, f"trial: 1 s\r\n{SHELL_READY}{{}}\r\n".encode(), request)
     assert json.loads(line[1].recv(4096)) == {"node": "m1", "script": "docker node ls"}
 
 
@@ -63,17 +69,17 @@ def test_progress_is_passed_on(line):
 
 def test_a_node_that_cannot_be_entered_is_said_in_words(line):
     with pytest.raises(LabError, match="m1 is switched off"):
-        talk(line, f'{Word.TROUBLE}"m1 is switched off"\r\n'.encode())
+        talk(line, f'{SHELL_TROUBLE}"m1 is switched off"\r\n'.encode())
 
 
 def test_a_script_too_long_to_be_typed_is_refused():
     with pytest.raises(UsageError, match="too long"):
-        encode(Order(script="x" * (33 << 10)))
+        encode(ShellRequest(script="x" * (33 << 10)))
 
 
 def test_a_terminal_is_told_with_its_size():
-    order = Order(terminal=Terminal("xterm", 31, 97))
-    told = json.loads(encode(order))
+    request = ShellRequest(terminal=Terminal("xterm", 31, 97))
+    told = json.loads(encode(request))
     assert told == {"terminal": {"type": "xterm", "rows": 31, "columns": 97}}
 
 
@@ -122,7 +128,7 @@ def test_a_held_trial_is_told_from_another(tmp_path):
     journal = tmp_path / "journal.jsonl"
     journal.write_bytes(b"one\ntwo\n")
     assert "beware" in judge(journal, 4, hashlib.sha256(b"two\n").hexdigest())
-    assert "to the byte" in judge(journal, 4, hashlib.sha256(b"one\n").hexdigest())
+    assert "byte-identical" in judge(journal, 4, hashlib.sha256(b"one\n").hexdigest())
 
 
 def test_only_a_trial_that_can_stop_is_held():

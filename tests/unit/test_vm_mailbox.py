@@ -73,15 +73,6 @@ def test_pack_depends_on_names_and_contents_only(files):
     assert mailbox.pack(files) == mailbox.pack(turned)
 
 
-def test_pack_folder_leaves_caches_out_and_takes_only_what_is_asked(tmp_path):
-    (tmp_path / "room/__pycache__").mkdir(parents=True)
-    (tmp_path / "room/__pycache__/a.py").write_text("stale")
-    (tmp_path / "room/a.py").write_text("a")
-    (tmp_path / "room/a.txt").write_text("t")
-    packed = mailbox.pack_folder(tmp_path, prefix="top", suffixes=(".py",))
-    assert packed == mailbox.pack({"top/room/a.py": b"a"})
-
-
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside"])
 def test_unpack_stays_inside(tmp_path, name):
     buffer = io.BytesIO()
@@ -95,7 +86,7 @@ def test_unpack_stays_inside(tmp_path, name):
 
 
 def test_unpack_of_nonsense_is_a_sentence(tmp_path):
-    with pytest.raises(MicrovmError, match="do not unpack"):
+    with pytest.raises(MicrovmError, match="does not unpack"):
         mailbox.unpack(b"no tar at all", tmp_path)
 
 

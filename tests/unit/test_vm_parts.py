@@ -29,7 +29,7 @@ from harness.vm.pool import Pool, memory_slots
 from harness.vm.qmp import Qmp
 from harness.vm.scratch import Scratch, sweep
 from harness.vm.snapshot import Snapshot
-from harness.vm.thaw import Outcome, judge_console, thaw, told_seconds
+from harness.vm.thaw import Outcome, judge_console, seconds_in, thaw
 
 FILES = Files(
     *(Path(f"/x/{name}") for name in ("ram,1", "root")),
@@ -101,13 +101,13 @@ def test_a_guest_without_result_is_judged_by_its_console(text, outcome):
 
 @given(st.text())
 def test_no_console_line_breaks_the_clock(line):
-    assert told_seconds(line) == 0.0
-    assert told_seconds(f"microvm: virtual seconds {line}") >= 0 or line.strip().startswith("-")
+    assert seconds_in(line) == 0.0
+    assert seconds_in(f"microvm: virtual seconds {line}") >= 0 or line.strip().startswith("-")
 
 
 def test_heartbeats_are_read_from_lines_with_noise_before_them():
-    assert told_seconds("garbage microvm: virtual seconds 20") == 20.0
-    assert told_seconds("microvm: virtual seconds nan") == 0.0
+    assert seconds_in("garbage microvm: virtual seconds 20") == 20.0
+    assert seconds_in("microvm: virtual seconds nan") == 0.0
 
 
 def test_follower_gives_whole_lines_once(tmp_path):

@@ -9,9 +9,9 @@ from harness.doctor.check import Finding, check
 from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
 from harness.errors import UsageError
-from harness.images import Cache, DebianKernel, debian_kernel
+from harness.images import Cache
 from harness.images.debian_qemu import SUITE, cached_qemu, debian_qemu_fits
-from harness.images.kernel import KIND
+from harness.images.kernel import KIND, DebianKernel, debian_kernel
 from harness.vm.kvm import kvm_boots
 from harness.vm.qemu_binary import own_qemu
 

@@ -7,7 +7,7 @@ import ipaddress
 from harness.errors import FaultError, UsageError
 from harness.faults.parameter import DURATION, Named, parameter
 from harness.faults.service.service_fault import ServiceFault
-from harness.services import NameServer
+from harness.services.name_server import NameServer
 
 #: What a lying server may answer instead of an address.
 CODES = ("NXDOMAIN", "SERVFAIL", "REFUSED")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.errors import FaultError
 from harness.faults.parameter import SIZE, parameter
 from harness.faults.service.service_fault import SEEN_WITHIN, ServiceFault
-from harness.services import GelfSink
+from harness.services.gelf_sink import GelfSink
 
 _WATCHED = 2.0  # s for which the sink's throughput is measured
 _QUIET = 1.0  # s without a byte read: a sink that works reads some thousand times as often

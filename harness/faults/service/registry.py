@@ -8,7 +8,7 @@ from typing import Any
 from harness.errors import FaultError, LabError, UsageError
 from harness.faults.parameter import DURATION, NAME, ValueType, parameter, state
 from harness.faults.service.service_fault import ServiceFault
-from harness.services import Registry
+from harness.services.registry import Registry
 
 _CLIENT_ERRORS = (401, 403, 404, 429)
 _PATIENCE = 5.0  # s that an honest answer may take, on a slow machine

@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 from harness.errors import FaultError, UsageError
 from harness.faults.fault import Fault
 from harness.faults.parameter import state, target
-from harness.services import Contact, ExternalService
+from harness.services.base import Contact, ExternalService
 from harness.wait import NotYet, wait_for
 
 S = TypeVar("S", bound=ExternalService)

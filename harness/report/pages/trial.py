@@ -108,7 +108,7 @@ def trial_page(model: SiteModel, entry: Entry, frame: PageFrame, *, raw: str | N
 
 def _replay(run: Run, trial: StoredTrial) -> str:
     """Return the command that replays a trial in a virtual machine, "" for any other trial."""
-    if not (trial.folder / "errand.json").is_file():
+    if not (trial.folder / "job.json").is_file():
         return ""
     return shlex.join(["swarm-chaos", "replay", f"reports/{run.record.id}/trials/{trial.id}"])
 

@@ -1,0 +1,26 @@
+"""What the plugin registers on the host: a run for its trials, and where the trials run."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.pytest_plugin import trial_protocol
+from harness.pytest_plugin.host_protocol import HostProtocol
+from harness.pytest_plugin.markers import chosen_lab
+from harness.pytest_plugin.options import Options
+from harness.pytest_plugin.run_session import RunSession
+from harness.pytest_plugin.session import SESSION, Session
+from harness.pytest_plugin.terminal import terminal_line
+
+
+def register(config: pytest.Config, options: Options) -> None:
+    """Register the host's part of the plugin, for the lab that is chosen."""
+    say = terminal_line(config)
+    runs = RunSession(config, options.reports, say)
+    config.stash[SESSION] = Session(options, runs, say)
+    plugins = config.pluginmanager
+    plugins.register(runs, "swarm-chaos-run")
+    if chosen_lab(options) == "microvm":
+        plugins.register(HostProtocol(config, runs), "swarm-chaos-host")
+    else:
+        plugins.register(trial_protocol, "swarm-chaos-trial")

@@ -1,0 +1,83 @@
+"""Where a trial's lab and swarm come from: brought up for it, or thawed with the guest it is in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.engine import EngineFacts
+from harness.lab import NamespacesLab
+from harness.pytest_plugin.trial_request import TrialRequest
+from harness.swarm import Swarm
+from harness.trial import Trial
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin.engine_provider import EngineProvider
+
+
+class LabSource(Protocol):
+    """Gives one trial its lab."""
+
+    def engine(self) -> EngineFacts:
+        """Return the engine of its nodes; called first, for its version belongs to the inputs."""
+        ...
+
+    def open(self, stack: ExitStack) -> NamespacesLab:
+        """Return the lab, its nodes up; ``stack`` lets go of it."""
+        ...
+
+    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+        """Return the swarm on the lab's nodes, formed and ready."""
+        ...
+
+
+class FreshLab:
+    """A lab that is built for one trial, on this kernel."""
+
+    def __init__(self, request: TrialRequest, engines: EngineProvider) -> None:
+        self._request = request
+        self._engines = engines
+
+    def engine(self) -> EngineFacts:
+        """Provide the engine."""
+        return self._engines.engine(self._request.point.engine)
+
+    def open(self, stack: ExitStack) -> NamespacesLab:
+        """Bring up the nodes."""
+        topology = self._request.topology
+        names = {place.name: self._request.point.engine for place in topology.places()}
+        names.update(topology.engines)
+        lab = NamespacesLab.build(
+            topology,
+            lambda node: self._engines.engine(names[node]),
+            seed_for=self._engines.seed,
+        )
+        stack.callback(lab.close)
+        return lab
+
+    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+        """Form the swarm."""
+        return Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
+
+
+class ThawedLab:
+    """The lab that this guest was frozen with, in the folder ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lab = NamespacesLab.attach(folder.resolve())
+
+    def engine(self) -> EngineFacts:
+        """Read the engine that the nodes have."""
+        return next(iter(self._lab.nodes.values())).engine
+
+    def open(self, stack: ExitStack) -> NamespacesLab:
+        """Return the lab as it was thawed."""
+        stack.callback(self._lab.release)
+        return self._lab
+
+    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+        """Return the swarm that was frozen, with what is random in it reseeded."""
+        swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
+        swarm.reseed()
+        return swarm

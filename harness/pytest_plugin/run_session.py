@@ -1,0 +1,120 @@
+"""The host's side of a session: the run that its trials are recorded in, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.junitxml import LogXML
+
+from harness import __version__
+from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
+from harness.images import Say
+from harness.pytest_plugin.terminal import summarize, write_page
+from harness.results import RunWriter
+from harness.trial import TrialInputs
+
+SHARED_RUN = "swarm_chaos_run"
+JUNIT = "swarm-chaos-junit"
+
+
+class RunSession:
+    """The run of a session. It begins with its first trial.
+
+    A plugin of pytest, and the folders of the session's trials.
+    """
+
+    def __init__(self, config: pytest.Config, reports: Path, say: Say) -> None:
+        self.run: RunWriter | None = None
+        self.interrupted = False
+        self._config = config
+        self._reports = reports
+        self._say = say
+
+    def new(self, inputs: TrialInputs) -> Path:
+        """Return a folder for a trial in the run."""
+        return self.begin().trial_folder(inputs)
+
+    def drop(self, folder: Path) -> None:
+        """Strike a trial from the run."""
+        if self.run is not None:
+            self.run.drop(folder.name)
+
+    def begin(self) -> RunWriter:
+        """Return the session's run, begun if it is not yet."""
+        if self.run is None:
+            shared = worker_input(self._config).get(SHARED_RUN)
+            if shared is not None:
+                self.run = RunWriter.join(Path(shared))
+                return self.run
+            self.run = RunWriter.create(
+                self._reports,
+                command=["pytest", *map(str, self._config.invocation_params.args)],
+                harness=__version__,
+            )
+            write_junit(self._config, self.run.folder / "junit.xml")
+        return self.run
+
+    def end(self) -> None:
+        """Write the run's page; a run that has come to no trial is taken back.
+
+        (pytest-xdist wants to know of a run before it is known whether there are scenarios.)
+        """
+        if self.run is None or SHARED_RUN in worker_input(self._config):
+            return
+        if self.run.record.trials:
+            write_page(self.run.folder, self._say)
+            return
+        self._config.pluginmanager.unregister(name=JUNIT)
+        self.run.discard()
+        self.run = None
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that it was the person at the keyboard who ended it."""
+        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """List in the run what a worker of pytest-xdist has made for it."""
+        for name, value in report.user_properties:
+            if name == "trial" and self.run is not None:
+                self.run.add(str(value))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell each worker of pytest-xdist the run that all of them write to."""
+        node.workerinput[SHARED_RUN] = str(self.begin().folder)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was measured, and where the page is."""
+        for report in terminalreporter.getreports("unknown"):
+            terminalreporter.write_line(f"UNKNOWN {report.nodeid}: {report.longrepr}", yellow=True)
+        if self.run is not None:
+            summarize(self.run.folder, terminalreporter, self._say)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the page, and tell "failed" from "unknown" by the exit code."""
+        self.end()
+        if self.interrupted:
+            session.exitstatus = EXIT_INTERRUPTED
+            return
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or exitstatus not in (0, 1):
+            return
+        stats = reporter.stats
+        if stats.get("unknown") and not stats.get("failed") and not stats.get("error"):
+            session.exitstatus = EXIT_TROUBLE
+
+
+def worker_input(config: pytest.Config) -> dict[str, Any]:
+    """Return what the controller has told this process, if it is a worker of pytest-xdist."""
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    return given
+
+
+def write_junit(config: pytest.Config, path: Path) -> None:
+    """Have pytest write its JUnit XML beside the run's page, whatever else was asked for."""
+    junit = LogXML(str(path), None, suite_name="swarm-chaos")
+    junit.pytest_sessionstart()
+    config.pluginmanager.register(junit, JUNIT)

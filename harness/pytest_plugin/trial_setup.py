@@ -1,0 +1,98 @@
+"""One trial while it runs: its record, lab and faults, and what has to be ended in order."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.guest.contract import CLOCK_VARIABLE, LAB_VARIABLE
+from harness.lab import NamespacesLab
+from harness.pytest_plugin.lab_source import FreshLab, LabSource, ThawedLab
+from harness.pytest_plugin.session import Session
+from harness.pytest_plugin.trial_request import TrialRequest
+from harness.trial import Trial
+
+if TYPE_CHECKING:
+    from harness.faults import Faults
+    from harness.probes.leadership import Leadership
+
+SETUP = pytest.StashKey["TrialSetup"]()
+
+
+@dataclass
+class TrialSetup:
+    """All of one trial that must be ended in order: made by the plugin, filled by fixtures."""
+
+    request: TrialRequest
+    session: Session
+    source: LabSource
+    trial: Trial | None = None
+    lab: NamespacesLab | None = None
+    faults: Faults | None = None
+    leadership: Leadership | None = None
+    closing: list[Callable[[], None]] = field(default_factory=list)
+    """What ends, or is written, when faults are healed and before the trial is judged."""
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def open_trial(self) -> Trial:
+        """Open the record; the engine is provided first, for its version belongs to the inputs."""
+        inputs = self.request.inputs(
+            self.source.engine(),
+            lab=os.environ.get(LAB_VARIABLE, "namespaces"),
+            kernel=platform.release(),
+            clock=os.environ.get(CLOCK_VARIABLE, "real"),
+        )
+        self.trial = Trial(self.session.folders.new(inputs), inputs)
+        self.session.progress.watch(self.trial)
+        return self.trial
+
+    def open_lab(self) -> NamespacesLab:
+        """Have the nodes up, and record what they are."""
+        self.lab = lab = self.source.open(self.stack)
+        assert self.trial is not None
+        self.trial.journal.write(
+            "lab.ready",
+            nodes={
+                node.name: {
+                    "address": node.address,
+                    "engine": node.engine.version,
+                    "planned_role": node.planned_role,
+                }
+                for node in lab.nodes.values()
+            },
+        )
+        for warning in self.request.topology.warnings():
+            self.trial.journal.write("note", text=warning)
+        return lab
+
+    def wind_down(self) -> None:
+        """Heal what is still injected and collect what the trial leaves, before it is judged."""
+        if self.faults is not None:
+            self.faults.heal_all()
+        if self.trial is None or self.lab is None:
+            return
+        if self.leadership is not None:
+            self.leadership.save()
+        for close in reversed(self.closing):
+            close()
+        self.lab.collect_logs(self.trial.folder / "logs")
+
+
+def prepare_setup(item: pytest.Item, session: Session) -> TrialSetup:
+    """Set up the trial of a scenario; nothing has been opened yet."""
+    request = TrialRequest.of(item, session.options)
+    attach = session.options.attach
+    source: LabSource = FreshLab(request, session.engines) if attach is None else ThawedLab(attach)
+    return TrialSetup(request, session, source)
+
+
+def setup_of(request: pytest.FixtureRequest) -> TrialSetup:
+    """Return the setup of the trial that a fixture is asked for in."""
+    setup: TrialSetup = request.node.stash[SETUP]
+    return setup
