@@ -23,11 +23,11 @@ class Rule:
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.counts = PacketCounts(lost=5, seen=10)  # of other traffic, before
+        self.counts = PacketCounts(0, 0)
 
     def send(self, probes: list[object], plane: object, *, times: int) -> int:
         seen = self.counts.seen + times * len(probes)
-        self.counts = PacketCounts(5 + ((seen - 10) // self.every if self.every else 0), seen)
+        self.counts = PacketCounts(seen // self.every if self.every else 0, seen)
         return times * len(probes)
 
 
@@ -51,6 +51,14 @@ def test_another_rate_than_asked_for_is_no_evidence(
     loss = loss_through(Rule(every), monkeypatch)
     with pytest.raises(FaultError, match=f"lost {lost} of 200 packets, .* not fit a share of 0.1"):
         loss.evidence()
+
+
+def test_a_total_loss_is_proven_while_packets_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = iter([PacketCounts(299, 300), PacketCounts(300, 301), PacketCounts(310, 311)])
+    monkeypatch.setattr(NetworkLoss, "packet_counts", property(lambda _: next(counted)))
+    monkeypatch.setattr(link_fault, "probes_for", lambda _: ["m1"])
+    loss = NetworkLoss(TRIAL, Links.by_name(LAB, ["w1"]), 1.0, plane="gossip")
+    assert loss.evidence().startswith("301 of 301 packets were lost")
 
 
 def test_without_a_place_that_can_send_nothing_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,10 +139,9 @@ class NetworkLoss(LinkFault):
         # Where ARP is in the plane it is lost too, and holds packets back: no more than it takes.
         least = _PACKETS if self.traffic.family == "ip" else 1
         needed = max(packets_needed(self.share), least)
-        before = self.packet_counts
 
         def seen() -> int | NotYet:
-            now = self.packet_counts.seen - before.seen
+            now = self.packet_counts.seen  # of other traffic too: the rule is for all of it
             if now >= needed:
                 return now
             send(probes, self.traffic, times=min(_BATCH, -(-(needed - now) // len(probes))))
@@ -150,8 +149,11 @@ class NetworkLoss(LinkFault):
 
         with suppress(WaitTimeout):  # what has been counted by then is judged
             wait_for(seen, state="packets to meet the rule", within=_SENT_WITHIN, every=0.02)
-        after = self.packet_counts
-        counts = PacketCounts(after.lost - before.lost, after.seen - before.seen)
+        counts = self.packet_counts
+        # The kernel reads one counter after the other while packets go on: of a total loss, what
+        # had been seen at one look must be lost at the next.
+        lost = self.packet_counts.lost if self.share >= 1 else counts.lost
+        counts = PacketCounts(min(lost, counts.seen), counts.seen)
         self.measured = {"lost": counts.lost, "seen": counts.seen}
         if not counts.lost or not consistent(counts.lost, counts.seen, self.share):
             raise FaultError(
