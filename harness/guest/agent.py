@@ -38,7 +38,7 @@ FROZEN_WITH = "frozen-with"
 #: Rooms and modules that take part in a freeze as a whole: their sources are in the snapshot's
 #: key, they need nothing of the harness but each other, and a trial finds them in memory. A
 #: change in one of them makes a new snapshot, a change anywhere else does not.
-FREEZING = ("errors", "wait", "images", "engine", "lab", "swarm", "trial")
+FREEZING = ("errors", "wait", "files", "images", "engine", "lab", "swarm", "trial")
 
 #: Slow to import under emulation; a trial finds them in memory.
 _IMPORTED_BEFORE = (

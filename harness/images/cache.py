@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from harness.errors import ImageError, UsageError
+from harness.files import human_size
 
 MANIFEST = "manifest.json"
 REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it anew"
@@ -231,8 +232,8 @@ class Cache:
         free = shutil.disk_usage(target.parent).free
         if need and free < need + _FREE_AFTER:
             raise ImageError(
-                f"building {kind}/{key} needs {need >> 20} MiB below {self.root}, "
-                f"{free >> 20} MiB are free",
+                f"building {kind}/{key} needs {human_size(need)} below {self.root}, "
+                f"{human_size(free)} are free",
                 hint="free some space, or set SWARM_CHAOS_CACHE to a folder on a larger disk",
             )
         work = Path(mkdtemp(prefix=f".{key}{_BUILDING}", dir=target.parent))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import LabError, MissingError
+from harness.files import write_atomically
 from harness.wait import NotYet, wait_for
 
 if TYPE_CHECKING:
@@ -176,9 +177,8 @@ class Disks:
         return {folder: place / name for folder, name in json.loads(self._list.read_text()).items()}
 
     def _note(self, images: dict[str, Path]) -> None:
-        half = self._list.with_suffix(".part")
-        half.write_text(json.dumps({folder: image.name for folder, image in images.items()}))
-        half.replace(self._list)
+        names = {folder: image.name for folder, image in images.items()}
+        write_atomically(self._list, json.dumps(names))
 
 
 def _make(image: Path, size: int) -> None:

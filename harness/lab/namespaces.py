@@ -32,6 +32,7 @@ from typing import Self
 
 from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
+from harness.files import write_atomically
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client_host import ClientHost
 from harness.lab.keeper import Keeper, start_janitor
@@ -142,9 +143,7 @@ class NamespacesLab:
             },
         }
         path = self.keeper.lab_dir / "lab.json"
-        half = path.with_suffix(".part")
-        half.write_text(json.dumps(facts, indent=1))
-        half.replace(path)
+        write_atomically(path, json.dumps(facts, indent=1))
         return path
 
     # -- what is in it -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.errors import FaultError, LabError
 from harness.faults import Fault
+from harness.files import write_atomically
 from harness.trial import Trial
 
 
@@ -76,9 +77,8 @@ class InjectedStore:
         """Write a page, whole or not at all."""
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            half = self.folder / f".{page.id}.part"
-            half.write_bytes(msgspec.json.format(msgspec.json.encode(page), indent=1) + b"\n")
-            half.replace(self._path(page.id))
+            text = msgspec.json.format(msgspec.json.encode(page), indent=1) + b"\n"
+            write_atomically(self._path(page.id), text)
         except OSError as error:
             raise LabError(
                 f"cannot keep what is injected in {self.folder}: {error.strerror}"

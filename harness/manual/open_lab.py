@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import LabError, UsageError
+from harness.files import write_atomically
 from harness.lab import NamespacesLab, labs_folder
 from harness.lab.leftovers import living
 
@@ -137,9 +138,7 @@ def _forget_the_dead(folder: Path) -> None:
     for name, host in list(facts["client_hosts"].items()):
         if not _belongs(host["pid"], facts["id"]):
             del facts["client_hosts"][name]
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps(facts, indent=1))
-    half.replace(path)
+    write_atomically(path, json.dumps(facts, indent=1))
 
 
 def _belongs(pid: int, lab_id: str) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
+from harness.files import human_size
 from harness.images import Cache, Say, silent
 from harness.vm import content_hash, mailbox, sparse
 from harness.vm.console import follow, tail
@@ -250,7 +251,8 @@ def freeze(
         room = shutil.disk_usage(store).free
         if room < _NEEDED_FREE:
             raise MissingError(
-                f"a freeze needs {_NEEDED_FREE >> 30} GiB under {store}, free are {room >> 20} MiB",
+                f"a freeze needs {human_size(_NEEDED_FREE)} under {store}, "
+                f"{human_size(room)} are free",
                 hint="free disk space, or prune old snapshots",
             )
         with tempfile.TemporaryDirectory(prefix=f".{key}{_FREEZING}", dir=store) as work:

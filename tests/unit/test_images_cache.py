@@ -84,7 +84,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(cache):
 
 
 def test_a_disk_known_to_be_too_small_is_told_before_the_build(cache):
-    with pytest.raises(ImageError, match="MiB are free"):
+    with pytest.raises(ImageError, match=r"\d [KMG]iB are free"):
         cache.build("kind", "key", never, {}, need=1 << 60)
     assert visible(cache) == []
 

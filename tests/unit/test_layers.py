@@ -14,7 +14,7 @@ HARNESS = REPOSITORY / "harness"
 
 FLOORS = (
     {"errors"},
-    {"wait", "theil_sen"},
+    {"wait", "files", "theil_sen"},
     {"images", "trial"},
     {"engine"},
     {"lab", "vm"},
@@ -29,8 +29,8 @@ FLOORS = (
 """From the ground up. A room imports rooms of lower floors, and itself."""
 
 BESIDE = {
-    "results": {"errors", "wait", "theil_sen", "trial"},
-    "report": {"errors", "wait", "trial", "results"},
+    "results": {"errors", "wait", "files", "theil_sen", "trial"},
+    "report": {"errors", "wait", "files", "trial", "results"},
 }
 """Rooms beside the floors, and all they may import: a report can be built anywhere."""
 

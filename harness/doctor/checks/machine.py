@@ -11,6 +11,7 @@ import psutil
 from harness.doctor.check import Finding, check
 from harness.doctor.machine import Machine, nearest_folder
 from harness.doctor.packages import apt_line
+from harness.files import human_size
 
 GIB = 1 << 30
 
@@ -45,11 +46,11 @@ def look_at_cores(_machine: Machine) -> Finding:
 @check("memory", "machine", needed_for="all labs; a guest takes up to 3 GiB")
 def look_at_memory(_machine: Machine) -> Finding:
     memory = psutil.virtual_memory()
-    seen = f"{_gib(memory.available)} free of {_gib(memory.total)}"
+    seen = f"{human_size(memory.available)} free of {human_size(memory.total)}"
     if memory.available < MEMORY_FOR_A_GUEST:
-        return Finding("missing", seen, f"free {_gib(MEMORY_FOR_A_GUEST)} or more")
+        return Finding("missing", seen, f"free {human_size(MEMORY_FOR_A_GUEST)} or more")
     if memory.available < MEMORY_ADVISED:
-        return Finding("degraded", seen, f"{_gib(MEMORY_ADVISED)} free are advised")
+        return Finding("degraded", seen, f"{human_size(MEMORY_ADVISED)} free are advised")
     return Finding("ok", seen)
 
 
@@ -121,16 +122,12 @@ def has_range(text: str, user: str, uid: int) -> bool:
 
 def _disk(folder: Path, needed: int, advised: int, todo: str) -> Finding:
     free = shutil.disk_usage(nearest_folder(folder)).free
-    seen = f"{_gib(free)} free at {folder}"
+    seen = f"{human_size(free)} free at {folder}"
     if free < needed:
-        return Finding("missing", seen, f"free {_gib(needed)}, or {todo}")
+        return Finding("missing", seen, f"free {human_size(needed)}, or {todo}")
     if free < advised:
-        return Finding("degraded", seen, f"{_gib(advised)} are advised; or {todo}")
+        return Finding("degraded", seen, f"{human_size(advised)} are advised; or {todo}")
     return Finding("ok", seen)
-
-
-def _gib(count: float) -> str:
-    return f"{count / GIB:.1f} GiB"
 
 
 def _text(path: Path) -> str:
