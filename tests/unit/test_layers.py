@@ -121,6 +121,17 @@ def test_no_import_runs_up(path):
     assert not found, f"{module} may not import {sorted(found)}"
 
 
+def test_only_the_command_line_knows_click() -> None:
+    found = [
+        name_of(path)
+        for path in modules()
+        if room_of(name_of(path)) != "cli"
+        for name in imported_by(path.read_text(), name_of(path))
+        if name.split(".")[0] == "click"
+    ]
+    assert not found
+
+
 def test_the_package_itself_imports_no_room():
     assert list(imported_by((HARNESS / "__init__.py").read_text(), "harness", package=True)) == []
 
