@@ -75,13 +75,6 @@ class Manifest(msgspec.Struct, frozen=True):
         """Bytes of content over all parts."""
         return sum(part.size for part in self.parts)
 
-    def sha256_of(self, name: str) -> str:
-        """Digest of the part called ``name``; ``KeyError`` if there is none."""
-        for part in self.parts:
-            if part.name == name:
-                return part.sha256
-        raise KeyError(name)
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -163,17 +156,6 @@ class Cache:
             return Entry(path, msgspec.json.decode(raw, type=Manifest))
         except msgspec.MsgspecError:
             return None  # as good as absent: build() replaces it
-
-    def verify(self, kind: str, key: str) -> None:
-        """Read every byte of an entry; :class:`ImageError` if it is not what was built."""
-        entry = self.find(kind, key)
-        if entry is None:
-            raise ImageError(f"{kind}/{key} is not in the cache {self.root}")
-        damage = entry.damage(contents=True)
-        if damage:
-            raise ImageError(
-                f"cached {kind}/{key} is damaged: " + "; ".join(damage), hint=REBUILD_HINT
-            )
 
     def entries(self) -> list[Entry]:
         """All finished entries, by kind and key."""

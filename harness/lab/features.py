@@ -98,62 +98,6 @@ class KernelFeatures:
         return self[name].works is True
 
     @property
-    def namespaces(self) -> bool:
-        """All the namespaces a node needs can be made by this user."""
-        return self.has("namespaces")
-
-    @property
-    def netem(self) -> bool:
-        """Delay, loss, duplication and reordering by qdisc."""
-        return self.has("netem")
-
-    @property
-    def tbf(self) -> bool:
-        """Rate limits by qdisc (tbf)."""
-        return self.has("tbf")
-
-    @property
-    def htb(self) -> bool:
-        """Classes by qdisc (htb)."""
-        return self.has("htb")
-
-    @property
-    def vxlan(self) -> bool:
-        """What swarm's overlay networks are made of."""
-        return self.has("vxlan")
-
-    @property
-    def overlayfs(self) -> bool:
-        """A writable overlay whose upper folder lies on the probed file system."""
-        return self.has("overlayfs")
-
-    @property
-    def nftables(self) -> bool:
-        """Rules by nft."""
-        return self.has("nftables")
-
-    @property
-    def iptables(self) -> bool:
-        """The nat table with the match that dockerd asks for first."""
-        return self.has("iptables")
-
-    @property
-    def statistic(self) -> bool:
-        """Random loss by a rule, the way round a kernel without netem."""
-        return self.has("statistic")
-
-    @property
-    def br_netfilter(self) -> bool:
-        """Bridged packets pass through iptables."""
-        return self.has("br_netfilter")
-
-    @property
-    def ip_vs(self) -> bool:
-        """Virtual IPs of services. As a module it has to be loaded beforehand: nodes see no
-        modules of the host."""
-        return self.has("ip_vs")
-
-    @property
     def ip_forward(self) -> bool:
         """A new network namespace forwards, because the host's first one does."""
         return self.has("ip_forward")
@@ -161,13 +105,7 @@ class KernelFeatures:
     @property
     def mesh(self) -> bool:
         """Whether published ports work on every node (the ingress routing mesh)."""
-        return self.ip_vs and self.ip_forward
-
-    @property
-    def missing_for_namespaces(self) -> tuple[str, ...]:
-        """The features without which the namespaces lab cannot be; empty when it can."""
-        missing = [name for name in NEEDED_BY_NAMESPACES if not self.has(name)]
-        return tuple(missing + ([] if self.cgroup != "none" else ["cgroup"]))
+        return self.has("ip_vs") and self.ip_forward
 
 
 def probe_features(scratch: Path | None = None) -> KernelFeatures:
