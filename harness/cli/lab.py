@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
+from pathlib import Path
 
 import click
 
 from harness.cli.output import lab_option, say, seed_option
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
-from harness.lab import NamespacesLab, Topology
+from harness.lab import KernelFeatures, NamespacesLab, Topology, probe_features
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
 from harness.lab.nsenter import entering
 from harness.manual.open_lab import find, keep_open, wait_until_ended
@@ -49,6 +52,8 @@ def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
 
     for place in shape.places():
         engine_for(place.name)
+    if warning := without_mesh(probe_features()):
+        say(warning)
     with NamespacesLab.build(shape, engine_for, seed_for=seed_for(cache, say=say)) as made:
         made.client_host("client")
         swarm = None if bare else Swarm.form(made, seed=seed)
@@ -77,12 +82,40 @@ def enter(lab: str | None, node: str, command: tuple[str, ...]) -> None:
     with find(lab).entered() as entered:
         there = entered.node(node)
         pid, engine = there.pid, there.engine
-    argv = list(command) or ["/bin/sh", "-i"]
+    argv = list(command) or shell_on(there.engine.rootfs, terminal=sys.stdin.isatty())
     variables = {
         **environment(engine),
         "DOCKER_HOST": f"unix://{SOCKET}",
         "TERM": os.environ.get("TERM", "dumb"),
-        "PS1": f"{node}:\\w# ",
+        "PS1": f"{node}:$PWD# ",
     }
     words = entering(pid, NAMESPACES, argv)
     os.execvpe(words[0], words, {**variables, "PATH": f"{engine.path}:{os.environ['PATH']}"})
+
+
+def shell_on(rootfs: Path, *, terminal: bool) -> list[str]:
+    """Return the command for an interactive shell on a node with this root file system.
+
+    On a terminal it gets one of the node's own: this one belongs to a session outside of the
+    node's pid namespace, so the shell could not control its jobs there.
+    """
+    shell = "bin/bash" if (rootfs / "bin/bash").exists() else "bin/sh"
+    argv = [f"/{shell}", *(("--noprofile", "--norc") if shell == "bin/bash" else ()), "-i"]
+    if terminal and (rootfs / "usr/bin/script").exists():
+        return ["/usr/bin/script", "--quiet", "--command", shlex.join(argv), "/dev/null"]
+    return argv
+
+
+def without_mesh(features: KernelFeatures) -> str:
+    """Say why published ports will not answer on every node; "" if they will."""
+    if features.mesh:
+        return ""
+    why, remedy = (
+        ("this kernel has no ip_vs", "as root: modprobe ip_vs")
+        if not features.has("ip_vs")
+        else ("new network namespaces do not forward", "as root: sysctl -w net.ipv4.ip_forward=1")
+    )
+    return (
+        f"published ports will not answer through the routing mesh, and virtual IPs may not work: "
+        f"{why}\n  -> {remedy}, or use the microVM lab"
+    )
