@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import Finding, Machine, diagnose, make_checks
+from harness.doctor import Finding, Machine, diagnose, run_checks
 from harness.doctor.check import REGISTRY, Check, Entry
 from harness.doctor.checks import microvm
 from harness.doctor.checks.kernel import FEATURES
@@ -46,7 +46,7 @@ def made_up(*, root=True, programs=frozenset(PACKAGE_OF), answers=None, lacking=
 
 
 def one(name, machine):
-    [found] = make_checks(machine, [entry for entry in REGISTRY if entry.name == name])
+    [found] = run_checks(machine, [entry for entry in REGISTRY if entry.name == name])
     return found
 
 
@@ -200,7 +200,7 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
         Entry("breaks", "machine", "x", breaks),
         Entry("fine", "machine", "x", lambda _machine: Finding("ok", "yes")),
     ]
-    broken, fine = make_checks(made_up(), entries)
+    broken, fine = run_checks(made_up(), entries)
     assert (broken.state, broken.seen) == ("unknown", seen)
     assert fine.state == "ok"
 
