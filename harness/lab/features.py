@@ -1,8 +1,8 @@
-"""What this kernel can carry, found by trying and not by believing version numbers.
+"""What this kernel supports, found by trying and not from version numbers.
 
-Everything is tried in throw-away namespaces (network, mount, pid, ipc, uts; a user namespace too
-for a caller without root), so no link, mount, rule or qdisc of the host's own is ever made. What
-trying can do is make the kernel load a module by itself, as it would for the lab.
+Everything is tried in throw-away namespaces (network, mount, pid, ipc, uts; for a caller without
+root also user), so no link, mount, rule or qdisc is ever made on the host. The kernel may load a
+module by itself for it, as it would for the lab.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ class KernelFeatures:
     cgroup: CgroupLayout = "none"
 
     def __getitem__(self, name: str) -> Tried:
-        """What came of trying ``name``."""
+        """Return the result for ``name``."""
         return self.tried.get(name, _UNTRIED)
 
     def has(self, name: str) -> bool:
-        """Whether ``name`` was tried and works."""
+        """Return whether ``name`` was tried and works."""
         return self[name].works is True
 
     @property
@@ -113,7 +113,7 @@ def probe_features(scratch: Path | None = None) -> KernelFeatures:
 
     ``scratch`` is an existing folder on the file system that is to carry overlay uppers
     (default: the folder for temporary files); what is made in it is removed again. Never raises:
-    what could not be tried is in the answer, with the reason.
+    what could not be tried is in the result, with the reason.
     """
     return _probe((scratch or Path(tempfile.gettempdir())).resolve(), os.geteuid())
 
@@ -163,7 +163,7 @@ def _try_all(folder: str, uid: int) -> dict[str, Tried]:
 
 
 def parse_answers(text: str) -> dict[str, Tried]:
-    """The probe's lines, by feature; a line that is none of ours is left out."""
+    """The probe's lines, by feature; unknown lines are left out."""
     works = {"yes": True, "no": False, "untried": None}
     answers: dict[str, Tried] = {}
     for line in text.splitlines():

@@ -88,9 +88,9 @@ class NamespacesLab:
         lab = cls(topology, keeper, nodes)
         lab._janitor = janitor
         try:
-            _bring_scripts(keeper.scripts)
+            _copy_scripts(keeper.scripts)
             lab._cable()
-            lab._each(lambda node: _plant(node, seed_for(node.engine)))
+            lab._each(lambda node: _install_seed(node, seed_for(node.engine)))
             lab._each(Node.start)
             lab.describe()
         except BaseException:
@@ -269,7 +269,7 @@ def _place_for(lab_id: str) -> Path:
     return folder
 
 
-def _bring_scripts(folder: Path) -> None:
+def _copy_scripts(folder: Path) -> None:
     try:
         folder.mkdir()
         for script in sorted(_SCRIPTS.iterdir()):
@@ -281,7 +281,7 @@ def _bring_scripts(folder: Path) -> None:
         ) from error
 
 
-def _plant(node: Node, seed: Path | None) -> None:
+def _install_seed(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
     from harness.lab.image_seed import install_seed

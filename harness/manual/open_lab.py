@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from harness.errors import LabError, UsageError
 from harness.files import write_atomically
 from harness.lab import NamespacesLab, labs_folder
-from harness.lab.leftovers import living
+from harness.lab.leftovers import live_labs
 
 #: In the folder of a lab that `swarm-chaos lab up` keeps open; the other labs belong to trials.
 _MARK = "open"
@@ -70,7 +70,7 @@ def open_labs() -> list[OpenLab]:
     """Return the labs that are kept open; in a guest, the guest's own."""
     if GUEST_LAB.is_symlink():
         return [OpenLab(GUEST_LAB.resolve())]
-    alive = living()
+    alive = live_labs()
     try:
         folders = sorted(path.parent for path in labs_folder().glob(f"*/{_MARK}"))
     except OSError:

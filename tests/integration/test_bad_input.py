@@ -80,7 +80,7 @@ def test_no_root(run, tmp_path):
 def test_a_topology_without_managers(run):
     code, said = run("--topology=2w")
     assert code == 64
-    assert "'2w' is no topology" in said
+    assert "'2w' is not a valid topology" in said
 
 
 def test_a_full_disk_below_the_labs(run, stable):

@@ -189,7 +189,7 @@ def test_ranges_of_subordinate_ids(text, enough):
     ("error", "seen"),
     [
         (MissingError("no such thing", hint="get it"), "no such thing"),
-        (ValueError("odd"), "the check itself broke: ValueError: odd"),
+        (ValueError("odd"), "the check itself failed: ValueError: odd"),
     ],
 )
 def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
@@ -298,7 +298,7 @@ def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_p
     found = kvm(monkeypatch, tmp_path, qemu=False)
     assert (found.state, "QEMU is cached yet" in found.seen) == ("unknown", True)
     (tmp_path / "kvm").unlink()
-    assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("no ")
+    assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("there is no ")
 
 
 def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path):

@@ -66,7 +66,7 @@ def test_reports_may_lie_anywhere():
         ({"seed": "1.5"}, "--seed '1.5' is no whole number"),
         ({"seed": "-1"}, "--seed -1 is too small"),
         ({"trials": "0"}, "--trials 0 is too small"),
-        ({"topology": "2w"}, "'2w' is no topology"),
+        ({"topology": "2w"}, "'2w' is not a valid topology"),
         ({"topology": "0m2w"}, "a swarm of 0 managers cannot be"),
         ({"topology": "99m99w"}, "198 nodes are more than the fabric carries"),
         ({"clock": "sundial"}, "there is no clock 'sundial'"),
