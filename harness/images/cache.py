@@ -1,6 +1,6 @@
 """What was built once and is not built again: the cache of root file systems and images.
 
-An entry is a folder ``<root>/<kind>/<key>/``. It is made in a sibling folder nobody looks at,
+An entry is a folder ``<root>/<kind>/<key>/``. It is built in a hidden sibling folder,
 described by a ``manifest.json`` written last, synced, and moved to its name in one rename: a
 folder that bears an entry's name is whole. One lock per entry keeps two builders apart, and
 what a killed builder left is removed by the next one.
@@ -67,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True):
     made: str
     """UTC, ISO 8601, to the second."""
     note: dict[str, object]
-    """What the entry was made from, in the builder's words."""
+    """What the entry was made from, as its builder describes it."""
     parts: list[Part]
 
     @property
@@ -84,7 +84,7 @@ class Entry:
     manifest: Manifest
 
     def damage(self, *, contents: bool) -> list[str]:
-        """What is wrong with the entry, one sentence each; empty when it is sound.
+        """What is wrong with the entry, one sentence each; empty when it is undamaged.
 
         Without ``contents`` only names, sizes and counts are looked at (milliseconds); with it
         every byte is read and compared with the manifest's digests.
@@ -138,7 +138,7 @@ class Cache:
             if entry is not None:
                 damage = entry.damage(contents=False)
                 if not damage:
-                    return entry.path  # somebody else built it while we waited
+                    return entry.path  # another process built it while this one waited
                 self.say(f"cached {kind}/{key} is damaged and is built anew: {damage[0]}")
             self._sweep(kind, key)
             return self._build_locked(kind, key, recipe, note, need)
@@ -176,7 +176,7 @@ class Cache:
             return there
 
     def half_built(self) -> list[tuple[str, str]]:
-        """Kind and key of what killed builds left and nobody is building now."""
+        """Return kind and key of what killed builds left and no process is building now."""
         names = set()
         for leftover in self.root.glob(f"[!.]*/.*{_BUILDING}*"):
             key = leftover.name[1 : leftover.name.rindex(_BUILDING)]

@@ -125,7 +125,7 @@ def remove_group(group: Path, seconds: float = 10.0) -> bool:
 
 
 def start_keeper() -> subprocess.Popen[bytes]:
-    """The lab's process 1: `cat` on a pipe of ours, ignoring SIGCHLD so that orphans are reaped."""
+    """Start the lab's process 1: `cat` on our pipe, ignoring SIGCHLD so that orphans are reaped."""
     return subprocess.Popen(
         [
             *("unshare", "--pid", "--net", "--fork", "--kill-child", "--"),

@@ -135,7 +135,7 @@ def _folders() -> list[Path]:
 
 
 def _locked(folder: Path) -> bool:
-    """Whether somebody holds a lab's lock."""
+    """Return whether a process holds a lab's lock."""
     try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:

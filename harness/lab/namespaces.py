@@ -260,11 +260,11 @@ def _place_for(lab_id: str) -> Path:
     except OSError as error:
         raise LabError(
             f"cannot make a folder for labs at {base}: {error.strerror}",
-            hint="set SWARM_CHAOS_LABS to a folder of yours",
+            hint="set SWARM_CHAOS_LABS to a folder that you own",
         ) from error
     if owner != os.geteuid():
         raise LabError(
-            f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
+            f"{base} belongs to another user", hint="set SWARM_CHAOS_LABS to a folder that you own"
         )
     return folder
 

@@ -98,5 +98,4 @@ class NetworkDoor:
             self._free.release()
 
     def close(self) -> None:
-        """End the threads; sockets it opened stay with whoever holds them."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the threads; the sockets they opened stay open."""
