@@ -89,9 +89,9 @@ def report(run: Path | None, as_json: bool, times: int, reports: Path) -> None:
     Needs neither root nor a lab.
     """
     from harness.bench.report import metrics
-    from harness.results.find_run import chosen_run
+    from harness.results.find_run import find_run
 
-    _print(metrics(chosen_run(run, reports), times=times), as_json=as_json)
+    _print(metrics(find_run(run, reports), times=times), as_json=as_json)
 
 
 @bench.command()

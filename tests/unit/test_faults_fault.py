@@ -9,7 +9,6 @@ import pytest
 
 from harness.errors import FaultError, TrialError
 from harness.faults import Faults
-from harness.faults.active_faults import active_faults_of
 from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.trial import read_lines
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from harness.errors import FaultError, UsageError
 from harness.faults import Faults, catalogue
-from harness.faults.active_faults import active_faults_of
 from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
 from harness.faults.schedule.plan import contradict
 from harness.trial import read_lines

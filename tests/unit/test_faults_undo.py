@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from harness.errors import FaultError
 from harness.faults import Faults
-from harness.faults.active_faults import active_faults_of
 from harness.trial import read_lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
