@@ -62,7 +62,7 @@ browser:
 
 ## make screenshots  pictures of the report for the documents (needs chromium); ARGS=TRIAL for a real one
 screenshots: setup
-	$(BIN)/python -m harness.bench.screenshots $(ARGS)
+	$(BIN)/python tests/screenshots.py $(ARGS)
 
 ## make setup        only the set-up
 setup:

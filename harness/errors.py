@@ -1,19 +1,19 @@
-"""The one exception tree of the harness, and what each branch means to a caller.
+"""The exception tree of the harness, with the exit code of each branch.
 
 ::
 
-    HarnessError                 exit 2   something of ours or of the lab is in trouble
-    |-- UsageError               exit 64  the caller asked for something that cannot be meant
-    |-- MissingError             exit 2   this machine lacks something; says what and how to get it
-    |-- ImageError               exit 2   a root file system or a workload image could not be had
-    |-- EngineError              exit 2   an engine is not what it should be, or does not run here
-    |-- LabError                 exit 2   nodes, fabric, processes
+    HarnessError                 exit 2   the harness or the lab is in trouble
+    |-- UsageError               exit 64  the caller gave a wrong name or value
+    |-- MissingError             exit 2   this machine lacks something; the hint says how to get it
+    |-- ImageError               exit 2   a root file system or a workload image is not available
+    |-- EngineError              exit 2   an engine is not what its name says, or does not run here
+    |-- LabError                 exit 2   nodes, the fabric between them, their processes
     |-- MicrovmError             exit 2   the guest: boot, freeze, thaw, payload, result
     |-- SwarmError               exit 2   the swarm could not be formed, asked or used
     |-- FaultError               exit 2   a fault could not be injected, proven or healed
     |-- LoadError                exit 2   the load generator itself failed
     |-- TrialError               exit 2   a record could not be written or read
-    `-- WaitTimeout              exit 2   a state did not come within its deadline
+    `-- WaitTimeout              exit 2   a state was not reached in time
         `-- ExpectationTimeout   exit 1   ... and the swarm under test owed it to a scenario
 
 An expectation of a scenario that does not hold is not an error of the harness: it is
@@ -32,10 +32,12 @@ EXIT_INTERRUPTED = 130
 
 
 class HarnessError(Exception):
-    """Base of all that the harness raises on purpose.
+    """Base of all errors that the harness raises on purpose.
 
-    ``what`` says what was wrong and where, as a sentence; ``hint`` says what to do about it.
-    Command lines print both and no traceback.
+    ``what`` is a sentence that says what went wrong and where; ``hint`` says what to do about it.
+    Commands print both, and no traceback::
+
+        raise MissingError("nft is not installed", hint="apt-get install nftables")
     """
 
     exit_code: ClassVar[int] = EXIT_TROUBLE
@@ -50,7 +52,7 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """The caller's words are off: an unknown name, a value out of range."""
+    """The caller gave an unknown name, or a value out of range."""
 
     exit_code = EXIT_USAGE
 
@@ -68,11 +70,11 @@ class EngineError(HarnessError):
 
 
 class LabError(HarnessError):
-    """Nodes, the fabric between them, or their processes."""
+    """A node, the fabric between nodes, or one of their processes is in trouble."""
 
 
 class MicrovmError(HarnessError):
-    """The guest: boot, freeze, thaw, payload or result."""
+    """A guest could not be booted, frozen or thawed, or its payload or result is wrong."""
 
 
 class SwarmError(HarnessError):
@@ -84,7 +86,7 @@ class FaultError(HarnessError):
 
 
 class LoadError(HarnessError):
-    """The load generator itself failed; says nothing about the swarm."""
+    """The load generator itself failed, which says nothing about the swarm."""
 
 
 class TrialError(HarnessError):
@@ -92,7 +94,7 @@ class TrialError(HarnessError):
 
 
 class WaitTimeout(HarnessError):
-    """A state did not come within its deadline; ``last`` is what was seen last."""
+    """A state was not reached within its deadline; ``last`` is what was seen last."""
 
     def __init__(self, state: str, *, within: float, waited: float, last: str) -> None:
         super().__init__(

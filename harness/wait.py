@@ -1,8 +1,8 @@
 """Waiting for states, never for time.
 
-Every wait has a deadline and polls a predicate. A predicate answers with a value when the
-state is there, or with :class:`NotYet` and a reason when it is not; on timeout the last reason
-is in the error. The clock is ``time.monotonic`` (in a guest: virtual time).
+Every wait has a deadline and polls a predicate. A predicate returns a value when the state is
+reached, and :class:`NotYet` with a reason otherwise; a timeout reports the last reason. The clock
+is ``time.monotonic`` (in a guest: virtual time).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NotYet:
-    """The state is not there yet; ``reason`` is what was seen instead."""
+    """The state is not reached yet; ``reason`` is what was seen instead."""
 
     reason: str
 
@@ -60,7 +60,7 @@ def wait_for(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Poll ``predicate`` every ``every`` seconds until it answers with a value; return it.
+    """Poll ``predicate`` every ``every`` seconds until it returns a value; return that.
 
     The predicate is asked at least once, and once more at the deadline. Raises
     :class:`~harness.errors.WaitTimeout` naming ``state`` and the last reason; what the predicate
@@ -127,10 +127,10 @@ def _injected(moment: float | None) -> float:
 
 @dataclass(frozen=True)
 class Elapsed:
-    """How long a state took to come, or that it did not.
+    """How long it took to reach a state, or that it was not reached.
 
     ``seconds`` is the time from the start of the count until the state was seen, or until the
-    watching ended without it; then ``reached`` is False and the true time is only known to be
+    wait ended without it; then ``reached`` is False and the true time is only known to be
     longer (right-censored). ``last`` is what was seen last.
     """
 
@@ -153,7 +153,7 @@ def time_until(
 
     ``since`` is a reading of the monotonic clock, or a fault: then its injection.
 
-    The watching ends ``within`` seconds after ``since``; the predicate is asked at least once.
+    It stops ``within`` seconds after ``since``; the predicate is asked at least once.
 
     Like :func:`wait_for`, but a state that does not come is an answer and not an error:
     a measure of it is recorded as "longer than".

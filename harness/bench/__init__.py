@@ -1,5 +1,5 @@
-"""Measuring the harness itself; every bench prints one form (:mod:`harness.bench.metric`)."""
+"""Measuring the harness itself; every bench yields :class:`Metric`."""
 
-from harness.bench.metric import Figure, median_of, show
+from harness.bench.metric import Metric, median_of
 
-__all__ = ["Figure", "median_of", "show"]
+__all__ = ["Metric", "median_of"]

@@ -1,7 +1,7 @@
-"""``swarm-chaos bench faults``: how soon after ``inject`` has returned a fault is felt.
+"""How soon after ``inject`` has returned a fault takes effect.
 
-Two nodes and a client on the namespaces lab. Each effect is seen from outside and not by the
-fault's own evidence: datagrams that do not come, an API that does not answer.
+Two nodes and a client host in the namespaces lab. Each effect is seen from outside and not by the
+fault's own evidence: datagrams that do not arrive, an API that does not answer.
 """
 
 from __future__ import annotations
@@ -15,40 +15,37 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import click
-
-from harness.bench.metric import Figure, median_of, show
-from harness.engine import Engine, provide, resolve
+from harness.bench.metric import Metric, median_of
+from harness.engine import Engine
 from harness.errors import LabError
 from harness.faults import Fault, Faults
-from harness.images import Cache
 from harness.lab import ClientHost, NamespacesLab, Node, Topology
 from harness.trial import EngineFacts, Trial, TrialInputs
 from harness.wait import NotYet, wait_for
 
 _PORT = 9999
 
-#: Seconds that a datagram is waited for: on one machine it is there before ``send`` returns.
-_COMES_WITHIN = 0.005
+#: Seconds to wait for a datagram: on one machine it arrives before ``send`` returns.
+_ARRIVES_WITHIN = 0.005
 
-_FELT_WITHIN = 10.0
+_EFFECT_WITHIN = 10.0
 
-Felt = Callable[[], bool]
+TakesEffect = Callable[[], bool]
 
 
-class Line:
-    """Datagrams from one place to another: do they come?"""
+class DatagramProbe:
+    """Sends datagrams from one place to another and sees whether they arrive."""
 
     def __init__(self, source: Node | ClientHost, to: Node | ClientHost) -> None:
         self._receiver = to.network.call(_datagrams)
         self._receiver.bind((to.address, _PORT))
-        self._receiver.settimeout(_COMES_WITHIN)
+        self._receiver.settimeout(_ARRIVES_WITHIN)
         self._sender = source.network.call(_datagrams)
         self._sender.connect((to.address, _PORT))
         self._number = 0
 
-    def passes(self) -> bool:
-        """Whether one more comes."""
+    def arrives(self) -> bool:
+        """Send one more; return whether it arrived."""
         self._number += 1
         sent = b"%d" % self._number
         with suppress(OSError):
@@ -64,8 +61,8 @@ class Line:
         self._receiver.close()
 
 
-def figures(engine: Engine, *, runs: int) -> Iterator[Figure]:
-    """Inject each fault ``runs`` times; the median of all, and of each kind."""
+def metrics(engine: Engine, *, runs: int) -> Iterator[Metric]:
+    """Inject each fault ``runs`` times; yield the median of all, and of each kind."""
     with (
         tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch,
         NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab,
@@ -74,11 +71,11 @@ def figures(engine: Engine, *, runs: int) -> Iterator[Figure]:
         effects: dict[str, list[float]] = {}
         injections: dict[str, list[float]] = {}
         for _ in range(runs):
-            for fault, felt, close in _kinds(Faults(trial, lab), lab):
+            for fault, in_effect, close in _kinds(Faults(trial, lab), lab):
                 began = time.monotonic()
                 with fault:
                     returned = time.monotonic()
-                    seen = _time_to(felt, fault)
+                    seen = _time_to(in_effect, fault)
                 injections.setdefault(fault.name, []).append(returned - began)
                 effects.setdefault(fault.name, []).append(seen - returned)
                 close()
@@ -90,43 +87,45 @@ def figures(engine: Engine, *, runs: int) -> Iterator[Figure]:
         yield median_of(f"fault.inject.{name}", injections[name], "s")
 
 
-def _kinds(faults: Faults, lab: NamespacesLab) -> Iterator[tuple[Fault, Felt, Callable[[], None]]]:
-    """A fault, whether it is felt, and what is to be closed after it; one kind after the other."""
+def _kinds(
+    faults: Faults, lab: NamespacesLab
+) -> Iterator[tuple[Fault, TakesEffect, Callable[[], None]]]:
+    """Yield each kind of fault, how to see its effect, and what to close after it."""
     node, client = lab.node("w1"), lab.client_host("client")
     for cut in (
         faults.network.cut(node, plane=f"{_PORT}/udp"),
         faults.network.blackout(node),
         faults.network.loss(node, 1.0),
     ):
-        line = Line(client, node)
-        wait_for(partial(_comes, line), state="a datagram", within=_FELT_WITHIN, every=0.01)
-        yield cut, partial(_stays_out, line), line.close
+        probe = DatagramProbe(client, node)
+        wait_for(partial(_passes, probe), state="a datagram", within=_EFFECT_WITHIN, every=0.01)
+        yield cut, partial(_is_blocked, probe), probe.close
     for fault in (
         faults.process.pause_dockerd(node),
         faults.kill_dockerd(node),
         faults.kill_node(node),
     ):
-        yield fault, partial(_silent, node), _nothing
+        yield fault, partial(_is_silent, node), _nothing
 
 
-def _time_to(felt: Felt, fault: Fault) -> float:
-    """When the fault was felt: at the end of the look that found it."""
-    give_up = time.monotonic() + _FELT_WITHIN
+def _time_to(in_effect: TakesEffect, fault: Fault) -> float:
+    """Return when the effect was seen: at the end of the check that found it."""
+    give_up = time.monotonic() + _EFFECT_WITHIN
     while time.monotonic() < give_up:
-        if felt():
+        if in_effect():
             return time.monotonic()
-    raise LabError(f"the fault {fault.name} was not felt within {_FELT_WITHIN:g} s")
+    raise LabError(f"the fault {fault.name} had no effect within {_EFFECT_WITHIN:g} s")
 
 
-def _comes(line: Line) -> bool | NotYet:
-    return line.passes() or NotYet("nothing comes")
+def _passes(probe: DatagramProbe) -> bool | NotYet:
+    return probe.arrives() or NotYet("no datagram arrives")
 
 
-def _stays_out(line: Line) -> bool:
-    return not line.passes()
+def _is_blocked(probe: DatagramProbe) -> bool:
+    return not probe.arrives()
 
 
-def _silent(node: Node) -> bool:
+def _is_silent(node: Node) -> bool:
     return not node.up or not node.dockerd.ping(timeout=0.02)
 
 
@@ -151,17 +150,3 @@ def _inputs(engine: Engine) -> TrialInputs:
         clock="real",
         seed=1,
     )
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--engine", default="stable", show_default=True, help="Engine of all nodes.")
-@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Of each.")
-def faults(as_json: bool, engine: str, runs: int) -> None:
-    """How soon after its injection a fault is felt. Needs root."""
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    provided = provide(resolve(engine), Cache(say=say), say=say)
-    show(figures(provided, runs=runs), as_json=as_json)

@@ -1,4 +1,4 @@
-"""``swarm-chaos bench lab``: how fast nodes of the namespaces lab come up, and what they weigh.
+"""How fast nodes of the namespaces lab come up, and how much memory they take.
 
 Ready means: every dockerd answers, the swarm is formed, and every member is listed as ready. The
 cache is warmed before anything is timed.
@@ -11,22 +11,19 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import click
-
-from harness.bench.metric import Figure, median_of, show
-from harness.engine import Engine, provide, resolve
-from harness.images import Cache
+from harness.bench.metric import Metric, median_of
+from harness.engine import Engine
 from harness.lab import NamespacesLab, Node, Topology
-from harness.swarm import Swarm, seed_for
+from harness.swarm import Swarm
 
 MIB = 1 << 20
 
 SHAPES = {"3m": Topology(3, 0), "20n": Topology(3, 17)}
-"""Short name and topology of what is timed."""
+"""Short name and topology of each lab that is timed."""
 
 
-def figures(engine: Engine, seeds: Path | None, *, runs: int) -> Iterator[Figure]:
-    """Time each shape ``runs`` times; of the largest the memory, too."""
+def metrics(engine: Engine, seeds: Path | None, *, runs: int) -> Iterator[Metric]:
+    """Time each topology ``runs`` times; of the largest also measure the memory."""
     for name, topology in SHAPES.items():
         seconds: list[float] = []
         memory: list[float] = []
@@ -44,8 +41,10 @@ def figures(engine: Engine, seeds: Path | None, *, runs: int) -> Iterator[Figure
 
 
 def memory_of(nodes: Iterable[Node]) -> int:
-    """Bytes that the processes of ``nodes`` hold: the sum of their PSS, so that a page shared by
-    several is counted once. The page cache is not in it."""
+    """Return the bytes of memory of all processes of ``nodes``, without the page cache.
+
+    It is the sum of their PSS, in which a page that several share counts once.
+    """
     spaces = {_pid_namespace(Path("/proc", str(node.pid))) for node in nodes}
     total = 0
     for process in Path("/proc").iterdir():
@@ -53,12 +52,12 @@ def memory_of(nodes: Iterable[Node]) -> int:
             try:
                 total += pss_in((process / "smaps_rollup").read_text())
             except OSError:
-                continue  # it ended while we looked
+                continue  # it has just ended
     return total
 
 
 def pss_in(smaps_rollup: str) -> int:
-    """Bytes of PSS in the text of ``/proc/PID/smaps_rollup``; 0 if it has none."""
+    """Return the bytes of PSS in the text of ``/proc/PID/smaps_rollup``; 0 if it has none."""
     found = re.search(r"^Pss: +(\d+) kB$", smaps_rollup, flags=re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
@@ -68,19 +67,3 @@ def _pid_namespace(process: Path) -> str | None:
         return str((process / "ns" / "pid").readlink())
     except OSError:
         return None
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--engine", default="stable", show_default=True, help="Engine of all nodes.")
-@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Of each.")
-def lab(as_json: bool, engine: str, runs: int) -> None:
-    """How fast nodes of the namespaces lab come up, and what they weigh. Needs root."""
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    cache = Cache(say=say)
-    provided = provide(resolve(engine), cache, say=say)
-    seeds = seed_for(cache, say=say)(provided)
-    show(figures(provided, seeds, runs=runs), as_json=as_json)

@@ -1,7 +1,7 @@
-"""``swarm-chaos bench microvm``: freezing, thawing, and what virtual time costs on this machine.
+"""Freezing, thawing, and what virtual time costs on this machine.
 
-The swarm has 3 managers and 2 workers, for the pace of idle time 3 managers; the guest does
-nothing beside it but what is said here.
+The swarm has 3 managers and 2 workers; for the speed of idle time it has 3 managers. The guest
+does nothing else.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import click
-
 import harness
-from harness.bench.metric import Figure, median_of, show
+from harness.bench.metric import Metric, median_of
 from harness.errors import MicrovmError
 from harness.guest.contract import PYTEST_ENVIRONMENT
 from harness.images import Cache
@@ -40,15 +38,15 @@ def test_idle(request):
     time.sleep(float(os.environ["BENCH_SECONDS"]))
     out = Path(request.config.getoption("--trial-into"))
     out.mkdir(parents=True, exist_ok=True)
-    told = [str(time.monotonic_ns()), str(uuid.uuid4())]
+    digest = [str(time.monotonic_ns()), str(uuid.uuid4())]
     for process in sorted(Path("/proc").glob("[0-9]*/schedstat")):
-        told.append(f"{{process}} {{process.read_text()}}")
-    (out / "fingerprint.txt").write_text("\\n".join(told))
+        digest.append(f"{{process}} {{process.read_text()}}")
+    (out / "fingerprint.txt").write_text("\\n".join(digest))
 '''
 
 
 def payload(cache: Cache) -> bytes:
-    """The harness's sources, as a trial brings them, and one test that waits."""
+    """Return a payload: the harness's sources, as for a trial, and one test that waits."""
     files = trial_sources(Path(harness.__file__).parent.parent, [])
     return packed({**files, "bench/test_idle.py": _TEST.encode()}, cache)
 
@@ -58,7 +56,7 @@ def idle(
 ) -> tuple[GuestResult, float]:
     """Leave the swarm alone for ``seconds`` virtual seconds.
 
-    Returns how the guest ended and the wall seconds from the order to the test's first line.
+    Returns the guest's result and the wall seconds from the thaw to the test's first line.
     """
     inputs = {
         "trial": "bench",
@@ -75,25 +73,25 @@ def idle(
         result = guest.wait(folder, wall_deadline=10 * seconds + 300)
     if not result.ok or not first_line:
         raise MicrovmError(
-            f"the idle guest did not do its work: {result.outcome}, exit code "
+            f"the idle guest did not finish: {result.outcome}, exit code "
             f"{result.exit_code}; the end of its console:\n{result.console_tail}"
         )
     return result, first_line
 
 
 def fingerprint(result: GuestResult) -> str:
-    """A digest of all that the guest left and said."""
-    told = hashlib.sha256(result.console.read_bytes())
-    told.update((result.folder / "bench" / "fingerprint.txt").read_bytes())
-    return told.hexdigest()
+    """Return a digest of everything that the guest wrote."""
+    digest = hashlib.sha256(result.console.read_bytes())
+    digest.update((result.folder / "bench" / "fingerprint.txt").read_bytes())
+    return digest.hexdigest()
 
 
-def figures(
+def metrics(
     snapshot: Snapshot, small: Snapshot, body: bytes, *, thaws: int, runs: int
-) -> Iterator[Figure]:
+) -> Iterator[Metric]:
     """Measure frozen swarms: ``thaws`` thaws and ``runs`` of each idle run (``small``: 3 nodes)."""
-    yield Figure("microvm.freeze", float(snapshot.manifest["wall_seconds"]), "s")
-    yield Figure("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
+    yield Metric("microvm.freeze", float(snapshot.manifest["wall_seconds"]), "s")
+    yield Metric("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
     pool = Pool()
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch:
         folder = Path(scratch)
@@ -133,26 +131,3 @@ def _pair(snapshot: Snapshot, body: bytes, pool: Pool, folder: Path) -> float:
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(run, range(2)))
     return time.monotonic() - began
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--engine", default="stable", show_default=True, help="Engine of all nodes.")
-@click.option("--kernel", default="6.12", show_default=True, help="The guest's kernel.")
-@click.option("--runs", default=3, show_default=True, type=click.IntRange(min=1), help="Of each.")
-def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
-    """Freezing and thawing a swarm of 3 managers and 2 workers, and virtual time's pace."""
-    from harness.lab import Topology
-    from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
-    from harness.vm.machine import Machine
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    cache = Cache(say=say)
-
-    def frozen(topology: Topology) -> Snapshot:
-        return freeze_swarm(FrozenSwarm(engine, topology, kernel, Machine()), cache, say=say)[0]
-
-    five, three = frozen(Topology(3, 2)), frozen(Topology(3))
-    show(figures(five, three, payload(cache), thaws=20, runs=runs), as_json=as_json)

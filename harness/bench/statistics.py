@@ -1,17 +1,15 @@
-"""``swarm-chaos bench statistics``: whether comparisons keep what is promised of them.
+"""Whether comparisons have the error rates that the documents promise.
 
-Sides are simulated with a known truth (:mod:`harness.results.statistics.simulation`). Shares of
-comparisons are printed, so a value that is to be below 0.05 may be a little above it by the luck
-of so many draws: with 400, by 0.02.
+Sides are simulated with a known truth (:mod:`harness.results.statistics.simulation`). The values
+are shares of comparisons, so one that should be below 0.05 may be above it by chance: with 400
+comparisons, by 0.02.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import click
-
-from harness.bench.metric import Figure, show
+from harness.bench.metric import Metric
 from harness.results.statistics import MATERIAL
 from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
 
@@ -22,7 +20,7 @@ HISTORY = 40
 """Nightly runs in the histories that are simulated."""
 
 
-def figures(comparisons: int, *, seed: int = 1) -> Iterator[Figure]:
+def metrics(comparisons: int, *, seed: int = 1) -> Iterator[Metric]:
     """False alarms and power by distribution, measures and trials; then of change points."""
     for measures, trials in RECOMMENDED.items():
         for name, distribution in DISTRIBUTIONS.items():
@@ -32,30 +30,15 @@ def figures(comparisons: int, *, seed: int = 1) -> Iterator[Figure]:
             none = rates(distribution, **settings)
             some = rates(distribution, effect=MATERIAL, **settings)
             head = f"statistics.{name}.{measures}measures.{trials}trials"
-            yield Figure(f"{head}.false_alarm", round(none.alarms, 4), "1")
-            yield Figure(f"{head}.found", round(some.found, 4), "1")
-            yield Figure(f"{head}.false_share", round(some.false, 4), "1")
+            yield Metric(f"{head}.false_alarm", round(none.alarms, 4), "1")
+            yield Metric(f"{head}.found", round(some.found, 4), "1")
+            yield Metric(f"{head}.false_share", round(some.false, 4), "1")
     for name, distribution in DISTRIBUTIONS.items():
         told, _ = change_rates(distribution, runs=HISTORY, histories=comparisons, seed=seed)
         found, near = change_rates(
             distribution, runs=HISTORY, effect=MATERIAL, histories=comparisons, seed=seed
         )
         head = f"statistics.{name}.history{HISTORY}"
-        yield Figure(f"{head}.false_alarm", round(told, 4), "1")
-        yield Figure(f"{head}.found", round(found, 4), "1")
-        yield Figure(f"{head}.found_within_one_run", round(near, 4), "1")
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option(
-    "--comparisons",
-    default=400,
-    show_default=True,
-    type=click.IntRange(min=20),
-    help="Simulated, of ten measures each.",
-)
-@click.option("--seed", default=1, show_default=True, help="Of all that is drawn.")
-def statistics(as_json: bool, comparisons: int, seed: int) -> None:
-    """How often comparisons see what is not there, and what is, on simulated trials."""
-    show(figures(comparisons, seed=seed), as_json=as_json)
+        yield Metric(f"{head}.false_alarm", round(told, 4), "1")
+        yield Metric(f"{head}.found", round(found, 4), "1")
+        yield Metric(f"{head}.found_within_one_run", round(near, 4), "1")

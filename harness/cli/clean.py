@@ -1,4 +1,4 @@
-"""``swarm-chaos clean``: lists and removes what a power cut could leave behind."""
+"""``swarm-chaos clean``: list and remove what a power cut could leave behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from harness.lab.leftovers import Leftover, of_labs, of_temporary_files
 
 
 def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:
-    """What killed builds left in the cache; with ``damaged`` also entries that are not what was
-    built, for which every byte of the cache is read."""
+    """Yield what killed builds left in the cache; with ``damaged`` also damaged entries.
+
+    For the latter every byte of the cache is read.
+    """
     for kind, key in cache.half_built():
         yield Leftover(
             "half-built cache entry",
@@ -35,13 +37,13 @@ def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:
     "--cache",
     "damaged",
     is_flag=True,
-    help="Also read the whole cache and remove entries that are damaged.",
+    help="Also read the whole cache and remove damaged entries.",
 )
 def clean(dry_run: bool, damaged: bool) -> int:
     """Remove what a power cut could leave behind: files, cgroups, half-built cache entries.
 
-    Never touches a lab that is running. Labs and cgroups are root's; without root only this
-    user's own cache and temporary files are looked at.
+    Never touches a lab that is running. Labs and cgroups belong to root; without root only this
+    user's own cache and temporary files are cleaned.
     """
     root = os.geteuid() == 0
     with ExitStack() as stack:
@@ -50,17 +52,17 @@ def clean(dry_run: bool, damaged: bool) -> int:
             *of_temporary_files(),
             *of_cache(Cache(say=click.echo), damaged=damaged),
         ]
-        stayed = _remove(found, dry_run=dry_run)
+        failed = _remove(found, dry_run=dry_run)
     if not found:
         click.echo("there is nothing to clean up")
     if not root:
-        click.echo("labs and cgroups were not looked at: that needs root", err=True)
-    return EXIT_TROUBLE if stayed else 0
+        click.echo("labs and cgroups were not checked: that needs root", err=True)
+    return EXIT_TROUBLE if failed else 0
 
 
 def _remove(found: Iterable[Leftover], *, dry_run: bool) -> int:
-    """Remove each and say so; how many could not be."""
-    stayed = 0
+    """Remove each and say so; return how many could not be removed."""
+    failed = 0
     for leftover in found:
         if dry_run:
             click.echo(f"would remove {leftover}")
@@ -68,8 +70,8 @@ def _remove(found: Iterable[Leftover], *, dry_run: bool) -> int:
         try:
             leftover.remove()
         except (HarnessError, OSError) as error:
-            stayed += 1
+            failed += 1
             click.echo(f"cannot remove {leftover}: {error}", err=True)
         else:
             click.echo(f"removed {leftover}")
-    return stayed
+    return failed

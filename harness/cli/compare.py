@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.output import reports_option, show
 from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, TrialError, UsageError
 
 if TYPE_CHECKING:
@@ -65,13 +66,7 @@ def _outcomes(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     "--write", type=_PATH, multiple=True, help="Also write this file: .md, .json or .html."
 )
 @click.option("--all", "show_all", is_flag=True, help="Also list unchanged measures in the table.")
-@click.option(
-    "--reports",
-    default="reports",
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that contains the runs.",
-)
+@reports_option
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -160,11 +155,9 @@ def _show(comparison: Comparison, form: str, show_all: bool) -> None:
     if form != "table":
         click.echo(written(comparison, form), nl=False)
         return
-    from rich.console import Console
-
     from harness.report.comparing import comparison_table
 
-    Console().print(comparison_table(comparison, show_all=show_all))
+    show(comparison_table(comparison, show_all=show_all))
 
 
 def _form_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""``swarm-chaos doctor``."""
+"""``swarm-chaos doctor``: what this machine can do."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import json
 
 import click
 
+from harness.cli.output import json_option, show
 from harness.errors import EXIT_OK, EXIT_TROUBLE
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what this machine can do, which labs follow, and what to install for the rest.
+    """Check what this machine can do, which labs can run, and what to install for the others.
 
-    Ends with 0 when at least one lab can run, else with 2.
+    The exit code is 0 when at least one lab can run, else 2.
     """
     from harness.doctor import examine
 
@@ -24,9 +25,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2))
     else:
-        from rich.console import Console
-
         from harness.doctor.show import render
 
-        Console().print(render(diagnosis))
+        show(render(diagnosis))
     ctx.exit(EXIT_OK if diagnosis.auto else EXIT_TROUBLE)

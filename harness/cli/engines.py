@@ -1,12 +1,11 @@
-"""``swarm-chaos engines``: what is known, what is cached and how sound it is; fetch one."""
+"""``swarm-chaos engines``: the known Docker Engines, and those in the cache."""
 
 from __future__ import annotations
-
-import os
 
 import click
 import msgspec
 
+from harness.cli.output import json_option, say, show, table_of
 from harness.engine.catalogue import KNOWN, KnownEngine, resolve
 from harness.engine.roots import (
     TAR_KIND,
@@ -17,22 +16,26 @@ from harness.engine.roots import (
     provide_facts,
 )
 from harness.errors import EngineError, ImageError
+from harness.files import human_size
 from harness.images import Cache, Entry
 from harness.images.cache import REBUILD_HINT
 
 _FORMS = {TREE_KIND: "tree", TAR_KIND: "tar"}
+
+#: Each lab takes another form, and builds its own when the cache has only the other one's.
+_LABS = {"tree": "namespaces", "tar": "microvm"}
 
 
 class Form(msgspec.Struct, frozen=True):
     """One form of an engine in the cache."""
 
     form: str
-    """``tree`` (for nodes as namespaces) or ``tar`` (for the guest)."""
+    """``tree`` (for the namespaces lab) or ``tar`` (for the microVM lab)."""
     path: str
     bytes: int
     made: str
     sound: bool
-    """Whether it is as it was built; every byte is read only with ``--verify``."""
+    """Whether it is as it was built; only ``--verify`` reads every byte."""
     damage: list[str]
 
 
@@ -45,20 +48,22 @@ class Row(msgspec.Struct, frozen=True):
     suite: str | None
     cached: list[Form]
     version: str | None
-    """Read back from the binary; None while it is not cached."""
+    """As the binary says; None while it is not cached."""
     source: str | None
     digest: str | None
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-@click.option("--verify", is_flag=True, help="Read every byte of what is cached; exit 2 on damage.")
-@click.option("--fetch", metavar="NAME", help="Build this engine first, if it is not cached.")
+@json_option
+@click.option(
+    "--verify", is_flag=True, help="Read every cached byte; exit code 2 if any is damaged."
+)
+@click.option("--fetch", metavar="NAME", help="First build this engine, unless it is cached.")
 def engines(as_json: bool, verify: bool, fetch: str | None) -> None:
-    """List Docker Engines: known names, what is cached, how large, from where."""
-    cache = Cache(say=_say)
+    """List Docker Engines: their names, and which labs have them in the cache."""
+    cache = Cache(say=say)
     if fetch is not None:
-        provide_facts(resolve(fetch), cache, say=_say)
+        provide_facts(resolve(fetch), cache, say=say)
     rows = [_known(known, cache, verify) for known in KNOWN] + _from_folders(cache, verify)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
@@ -120,26 +125,22 @@ def _facts(entries: list[Entry]) -> EngineFacts | None:
 
 
 def _print_table(rows: list[Row], cache: Cache) -> None:
-    table = [("ENGINE", "ALSO", "FOUND", "CACHED AS", "SIZE", "SOURCE")]
+    table = table_of("engine", "also", "version", "cached for lab", "size", "source")
     for row in rows:
         size = sum(form.bytes for form in row.cached)
-        forms = ", ".join(f.form if f.sound else f"{f.form} (damaged)" for f in row.cached)
-        table.append(
-            (
-                row.name,
-                ", ".join(row.aliases) or "-",
-                row.version or "-",
-                forms or "-",
-                f"{size >> 20} MiB" if size else "-",
-                row.source or f"debian:{row.suite}",
-            )
+        table.add_row(
+            row.name,
+            ", ".join(row.aliases) or "-",
+            row.version or "-",
+            ", ".join(_lab_of(form) for form in row.cached) or "-",
+            human_size(size) if size else "-",
+            row.source or f"debian:{row.suite}",
         )
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        words = zip(line, widths, strict=True)
-        click.echo("  ".join(word.ljust(width) for word, width in words).rstrip())
-    click.echo(f"\ncache: {cache.root}{os.sep}; dir:PATH takes a folder of Docker's own binaries")
+    show(table)
+    click.echo(
+        f"\ncache: {cache.root}/; dir:PATH is a folder with the binaries that Docker publishes"
+    )
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def _lab_of(form: Form) -> str:
+    return _LABS[form.form] if form.sound else f"{_LABS[form.form]} (damaged)"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.output import json_option, show, table_of
 from harness.faults.catalogue import catalogue, facts_of, kind_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _ACTS_ON = {
     "node": "each node that the target names",
@@ -21,35 +25,37 @@ _ACTS_ON = {
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def faults(name: str | None, as_json: bool) -> None:
-    """List the faults there are; with NAME, all about one."""
+    """List the faults; with NAME, everything about one."""
     facts = [facts_of(kind) for kind in ([kind_of(name)] if name else catalogue().values())]
     if as_json:
         click.echo(json.dumps(facts[0] if name else facts, indent=2))
     elif name:
         click.echo("\n".join(detail(facts[0])))
     else:
-        click.echo("\n".join(table(facts)))
+        show(table(facts))
+        click.echo("\n`swarm-chaos faults NAME` says everything about one.")
 
 
-def table(facts: list[dict[str, Any]]) -> Iterator[str]:
-    """The catalogue under the heads of its groups."""
-    width = max(len(each["name"]) for each in facts)
+def table(facts: list[dict[str, Any]]) -> Table:
+    """Return the catalogue as a table, by groups."""
+    from rich.text import Text
+
+    made = table_of("fault", "what it does")
     for group, members in groupby(facts, key=lambda each: each["group"]):
-        yield f"{group.upper()}"
+        made.add_row(Text(group, style="bold"))
         for each in members:
-            yield f"  {each['name'].ljust(width)}  {each['summary']}"
-            if settings := ", ".join(_short(parameter) for parameter in each["parameters"]):
-                yield f"  {' ' * width}  {settings}"
+            made.add_row(f"  {each['name']}", Text(each["summary"]))
+            if parameters := ", ".join(_short(parameter) for parameter in each["parameters"]):
+                made.add_row("", Text(parameters))
             if each["needs"]:
-                yield f"  {' ' * width}  needs {', '.join(each['needs'])}"
-    yield ""
-    yield "`swarm-chaos faults NAME` shows all about one."
+                made.add_row("", f"needs {', '.join(each['needs'])}")
+    return made
 
 
 def detail(facts: dict[str, Any]) -> Iterator[str]:
-    """All about one fault."""
+    """Yield everything about one fault, line by line."""
     yield f"{facts['name']} ({facts['group']})"
     yield f"  {facts['summary']}"
     yield f"  acts on   {_ACTS_ON[facts['acts_on']]}"
@@ -58,11 +64,11 @@ def detail(facts: dict[str, Any]) -> Iterator[str]:
         must = "must be given" if given is None else f"default {given or 'none'}"
         unit = f" ({parameter['unit']})" if parameter["unit"] else ""
         yield f"  {parameter['name']}{unit}: {parameter['help']}; {must}"
-    yield f"  needs     {', '.join(facts['needs']) or 'nothing special'}"
+    yield f"  needs     {', '.join(facts['needs']) or 'nothing'}"
     yield f"  evidence  {facts['evidence']}"
     yield f"  excludes  on the same target: {', '.join(facts['excludes'])}"
     if not facts["by_hand"]:
-        yield "  by hand   only for as long as the command stays: it ends with its process"
+        yield "  by hand   only with --for: it ends with the process that injects it"
 
 
 def _short(parameter: dict[str, Any]) -> str:

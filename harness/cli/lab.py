@@ -1,60 +1,66 @@
-"""``swarm-chaos lab``: a namespaces lab held open for people, and a way into its nodes."""
+"""``swarm-chaos lab``: a namespaces lab kept open by hand, and commands on its nodes."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
+from pathlib import Path
 
 import click
 
+from harness.cli.output import lab_option, say, seed_option
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
-from harness.lab import NamespacesLab, Topology
+from harness.lab import KernelFeatures, NamespacesLab, Topology, probe_features
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
 from harness.lab.nsenter import entering
-from harness.manual.open_lab import find, hold, wait_for_the_end
+from harness.manual.open_lab import find, keep_open, wait_until_ended
 from harness.swarm import Swarm, balanced_web, seed_for
 
 
 @click.group()
 def lab() -> None:
-    """Hold a lab of namespaces open on this machine (root), and look into its nodes."""
+    """Keep a namespaces lab open on this machine (needs root), and run commands on its nodes."""
 
 
 @lab.command()
-@click.option("--topology", metavar="3m2w1s", default="3m2w", show_default=True, help="Nodes.")
+@click.option("--topology", metavar="3m2w1s", default="3m2w", show_default=True, help="The nodes.")
 @click.option(
     "--engine", metavar="NAME", default="stable", show_default=True, help="Docker Engine."
 )
-@click.option("--bare", is_flag=True, help="Only nodes with their dockerd: form no swarm.")
+@click.option("--bare", is_flag=True, help="Start the nodes, but form no swarm.")
 @click.option("--web", is_flag=True, help="Deploy a balancer and an app behind it.")
-@click.option("--seed", default=1, show_default=True, help="For what is drawn at random.")
+@seed_option
 def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
-    """Bring a swarm up and keep it until Ctrl-C; other terminals inject, heal and look.
+    """Start a swarm and keep it until Ctrl-C; inject and heal from other terminals.
 
-    When this command ends, in whatever way, all of the lab goes, and with it all that is injected.
+    When this command ends, in whatever way, the lab ends, and with it everything injected.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first
         signal.signal(number, signal.default_int_handler)
-    cache = Cache(say=_say)
+    cache = Cache(say=say)
     shape = Topology.parse(topology)
     engines: dict[str, Engine] = {}
 
     def engine_for(node: str) -> Engine:
         name = shape.engines.get(node, engine)
         if name not in engines:
-            engines[name] = provide(resolve(name), cache, say=_say)
+            engines[name] = provide(resolve(name), cache, say=say)
         return engines[name]
 
     for place in shape.places():
         engine_for(place.name)
-    with NamespacesLab.build(shape, engine_for, seed_for=seed_for(cache, say=_say)) as made:
+    if warning := without_mesh(probe_features()):
+        say(warning)
+    with NamespacesLab.build(shape, engine_for, seed_for=seed_for(cache, say=say)) as made:
         made.client_host("client")
         swarm = None if bare else Swarm.form(made, seed=seed)
         if swarm is not None and web:
             served = swarm.deploy(balanced_web())
-            _say(f"it serves at {', '.join(served.entries.values())}, inside the lab")
-        with hold(made) as opened:
+            say(f"inside the lab it is served at {', '.join(served.entries.values())}")
+        with keep_open(made) as opened:
             click.echo(f"lab {opened.name}: {shape}, engine {engines[engine].version}")
             click.echo(
                 "In other terminals: swarm-chaos status; swarm-chaos inject FAULT TARGET;\n"
@@ -62,30 +68,54 @@ def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
                 "Ctrl-C ends the lab."
             )
             try:
-                wait_for_the_end(made)
+                wait_until_ended(made)
             except KeyboardInterrupt:
-                _say("the lab goes down")
+                say("ending the lab")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--lab", "which", metavar="LAB", help="Id or folder of a lab (the only open one).")
+@lab_option
 @click.argument("node")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def enter(which: str | None, node: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND, or a shell, on NODE of an open lab; `docker` there asks the node's engine."""
-    with find(which).entered() as entered:
+def enter(lab: str | None, node: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND, or a shell, on NODE of an open lab; `docker` there talks to its dockerd."""
+    with find(lab).entered() as entered:
         there = entered.node(node)
         pid, engine = there.pid, there.engine
-    argv = list(command) or ["/bin/sh", "-i"]
+    argv = list(command) or shell_on(there.engine.rootfs, terminal=sys.stdin.isatty())
     variables = {
         **environment(engine),
         "DOCKER_HOST": f"unix://{SOCKET}",
         "TERM": os.environ.get("TERM", "dumb"),
-        "PS1": f"{node}:\\w# ",
+        "PS1": f"{node}:$PWD# ",
     }
     words = entering(pid, NAMESPACES, argv)
     os.execvpe(words[0], words, {**variables, "PATH": f"{engine.path}:{os.environ['PATH']}"})
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def shell_on(rootfs: Path, *, terminal: bool) -> list[str]:
+    """Return the command for an interactive shell on a node with this root file system.
+
+    On a terminal it gets one of the node's own: this one belongs to a session outside of the
+    node's pid namespace, so the shell could not control its jobs there.
+    """
+    shell = "bin/bash" if (rootfs / "bin/bash").exists() else "bin/sh"
+    argv = [f"/{shell}", *(("--noprofile", "--norc") if shell == "bin/bash" else ()), "-i"]
+    if terminal and (rootfs / "usr/bin/script").exists():
+        return ["/usr/bin/script", "--quiet", "--command", shlex.join(argv), "/dev/null"]
+    return argv
+
+
+def without_mesh(features: KernelFeatures) -> str:
+    """Say why published ports will not answer on every node; "" if they will."""
+    if features.mesh:
+        return ""
+    why, remedy = (
+        ("this kernel has no ip_vs", "as root: modprobe ip_vs")
+        if not features.has("ip_vs")
+        else ("new network namespaces do not forward", "as root: sysctl -w net.ipv4.ip_forward=1")
+    )
+    return (
+        f"published ports will not answer through the routing mesh, and virtual IPs may not work: "
+        f"{why}\n  -> {remedy}, or use the microVM lab"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.output import json_option, say
 from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, UsageError
 from harness.images import Cache
 from harness.snapshots.replay import Replayed
@@ -15,17 +16,17 @@ from harness.snapshots.replay import replay as run_again
 
 @click.command()
 @click.argument("trial", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--times", type=click.IntRange(1), default=1, help="How often (default: once).")
+@click.option("--times", type=click.IntRange(1), default=1, help="How often (1).")
 @click.option(
-    "--at-once", type=click.IntRange(1), default=1, help="Guests side by side (default: 1)."
+    "--at-once", type=click.IntRange(1), default=1, help="How many guests run at the same time (1)."
 )
 @click.option("--stress", is_flag=True, help="Keep the host's CPUs and disk busy meanwhile.")
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for replays that differ.",
+    help="Keep replays that differ in this folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print counts as JSON.")
+@json_option
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -38,12 +39,12 @@ def replay(
 ) -> None:
     """Run TRIAL, a trial's folder, again and compare every byte.
 
-    Journal, samples, dockerd's logs, record and console of the replay are held against the
-    recorded ones. Exit code 0: identical; 1: they differ; 2: a replay did not come to its end.
+    The replay's journal, samples, dockerd logs, record and console are compared with the recorded
+    ones. Exit code 0: byte-identical; 1: they differ; 2: a replay did not finish.
     """
     if not (trial / "trial.json").exists():
         raise UsageError(
-            f"{trial} is no trial's folder", hint="name one like reports/latest/trials/ID"
+            f"{trial} is not a trial's folder", hint="give one like reports/latest/trials/ID"
         )
     done: list[Replayed] = []
     runs = run_again(
@@ -53,7 +54,7 @@ def replay(
         at_once=at_once,
         stressed=stress,
         keep=keep,
-        say=lambda text: click.echo(text, err=True),
+        say=say,
     )
     for one in runs:
         done.append(one)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.output import reports_option, show
+
 
 @click.command("report")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
@@ -15,20 +17,12 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the pages (default: the run's own folder).",
 )
-@click.option(
-    "--reports",
-    default="reports",
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that contains the runs.",
-)
+@reports_option
 def report(runs: tuple[Path, ...], into: Path | None, reports: Path) -> None:
     """Build the HTML report of RUNS (folders or ids; default: the latest run).
 
     For several runs this is one site, with their comparison and history.
     """
-    from rich.console import Console
-
     from harness.errors import UsageError
     from harness.report.site import write_site
     from harness.report.summary import render_summary
@@ -43,6 +37,6 @@ def report(runs: tuple[Path, ...], into: Path | None, reports: Path) -> None:
         )
     index = write_site(folders, into or folders[0])
     if len(folders) == 1:
-        Console().print(render_summary(read_run(folders[0])), crop=False)
+        show(render_summary(read_run(folders[0])))
     if into is not None:
         click.echo(f"report: {index}")

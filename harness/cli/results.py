@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from harness.cli.output import json_option, reports_option, show
 from harness.errors import EXIT_TROUBLE
 from harness.results.find_run import find_run
 from harness.results.run import Run, list_runs, read_run
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from harness.results.history import Series
 
 _RUN = click.Path(path_type=Path)
-_reports = click.option(
-    "--reports",
-    default="reports",
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that contains the runs.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("results")
@@ -33,15 +26,14 @@ def results() -> None:
 
 
 @results.command("list")
-@_reports
-@_json
+@reports_option
+@json_option
 def list_(reports: Path, as_json: bool) -> None:
     """List the runs, oldest first: trials by outcome, and what is damaged."""
     rows = [_row(read_run(folder)) for folder in list_runs(reports)]
     if as_json:
         _print_json(rows)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -52,7 +44,7 @@ def list_(reports: Path, as_json: bool) -> None:
     for row in rows:
         shown = (value for key, value in row.items() if key != "started")
         table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in shown))
-    Console().print(table)
+    show(table)
 
 
 def _counted(number: int, what: str) -> str:
@@ -82,7 +74,7 @@ def _row(run: Run) -> dict[str, object]:
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
-@_reports
+@reports_option
 def check(runs: tuple[Path, ...], reports: Path) -> None:
     """Check RUNS (default: the latest) for damage; exit with code 2 if there is any."""
     from harness.results.check import check_run
@@ -104,7 +96,7 @@ def check(runs: tuple[Path, ...], reports: Path) -> None:
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN, required=True)
 @click.option("--into", required=True, type=_RUN, help="Folder for the new run.")
-@_reports
+@reports_option
 def merge(runs: tuple[Path, ...], into: Path, reports: Path) -> None:
     """Merge RUNS (the shards of a suite) into one new run."""
     from harness.results.merge import merge_runs
@@ -121,7 +113,7 @@ def merge(runs: tuple[Path, ...], into: Path, reports: Path) -> None:
 @results.command("export")
 @click.argument("run", required=False, type=_RUN)
 @click.option("--to", type=_RUN, help="Name of the archive (default: RUN.tar.gz).")
-@_reports
+@reports_option
 def export(run: Path | None, to: Path | None, reports: Path) -> None:
     """Write RUN (default: the latest) to an archive."""
     from harness.results.archive import export_run
@@ -133,7 +125,7 @@ def export(run: Path | None, to: Path | None, reports: Path) -> None:
 
 @results.command("import")
 @click.argument("archives", nargs=-1, required=True, type=_RUN)
-@_reports
+@reports_option
 def import_(archives: tuple[Path, ...], reports: Path) -> None:
     """Unpack ARCHIVES made by `results export`; exit with code 2 if one is damaged."""
     from harness.results.archive import import_run
@@ -162,7 +154,7 @@ def schema(kind: str) -> None:
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
-@_reports
+@reports_option
 def metrics(runs: tuple[Path, ...], reports: Path) -> None:
     """Print the measures of RUNS (default: the latest) as OpenMetrics text."""
     from harness.results.openmetrics import openmetrics
@@ -174,7 +166,7 @@ def metrics(runs: tuple[Path, ...], reports: Path) -> None:
 @results.command()
 @click.argument("run", required=False, type=_RUN)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for shields.io's endpoint badge.")
-@_reports
+@reports_option
 def badge(run: Path | None, as_json: bool, reports: Path) -> None:
     """Print a badge of RUN (default: the latest) as SVG."""
     import json
@@ -187,8 +179,8 @@ def badge(run: Path | None, as_json: bool, reports: Path) -> None:
 
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
-@_reports
-@_json
+@reports_option
+@json_option
 def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
     """Print the share of requests lost in RUNS (default: the latest), resampled by trial."""
     from harness.results.request_loss import request_losses
@@ -210,7 +202,7 @@ def losses(runs: tuple[Path, ...], reports: Path, as_json: bool) -> None:
 @results.command()
 @click.argument("runs", nargs=-1, type=_RUN)
 @click.option("--of", type=click.Choice(["trials", "engines"]), default="trials", show_default=True)
-@_reports
+@reports_option
 def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
     """Print the measures of RUNS (default: the latest) as CSV, for spreadsheets.
 
@@ -227,8 +219,8 @@ def table(runs: tuple[Path, ...], of: str, reports: Path) -> None:
 
 @results.command()
 @click.argument("run", required=False, type=_RUN)
-@_reports
-@_json
+@reports_option
+@json_option
 def growth(run: Path | None, reports: Path, as_json: bool) -> None:
     """Print how fast the daemons' memory grew in RUN (default: the latest)."""
     from harness.results.memory_growth import memory_growth
@@ -249,8 +241,8 @@ def growth(run: Path | None, reports: Path, as_json: bool) -> None:
 @click.argument("runs", nargs=-1, type=_RUN)
 @click.option("--thresholds", type=_RUN, help="TOML file that says which differences count.")
 @click.option("--all", "show_all", is_flag=True, help="Also list measures that did not change.")
-@_reports
-@_json
+@reports_option
+@json_option
 def history(
     runs: tuple[Path, ...], thresholds: Path | None, show_all: bool, reports: Path, as_json: bool
 ) -> None:

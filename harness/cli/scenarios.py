@@ -1,4 +1,4 @@
-"""``swarm-chaos scenarios``: what is expected of a swarm, and by which measures."""
+"""``swarm-chaos scenarios``: what is expected of a swarm, by which measures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import groupby
 
 import click
 
+from harness.cli.output import json_option
 from harness.docgen.collection import collect
 from harness.docgen.pages import scenarios_folder
 from harness.docgen.scenario import Scenario, StatedMeasure
@@ -16,11 +17,11 @@ from harness.errors import UsageError
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def scenarios(name: str | None, as_json: bool) -> None:
-    """List the scenarios: topology, threads, needs, measures and bounds.
+    """List the scenarios: topology, upstream issues, needs, measures and limits.
 
-    NAME is a part of a scenario's or file's name.
+    NAME is a part of a scenario's or a file's name.
     """
     found = [
         scenario
@@ -36,7 +37,7 @@ def scenarios(name: str | None, as_json: bool) -> None:
 
 
 def table(scenarios: list[Scenario]) -> Iterator[str]:
-    """The scenarios under the heads of their files."""
+    """Yield the scenarios line by line, by files."""
     for file, members in groupby(scenarios, key=lambda each: each.file):
         inside = list(members)
         yield f"{file}: {inside[0].about.splitlines()[0] if inside[0].about else ''}"
@@ -55,7 +56,7 @@ def _one(scenario: Scenario) -> Iterator[str]:
     yield f"    {scenario.title}"
     for label, names in (
         ("cases", scenario.cases),
-        ("threads", scenario.threads),
+        ("upstream", scenario.threads),
         ("needs", scenario.needs),
         ("known bugs", scenario.known_bugs),
         ("must break", scenario.must_break),

@@ -6,15 +6,11 @@ from pathlib import Path
 
 import click
 
+from harness.cli.output import reports_option
+
 
 @click.command("serve")
-@click.option(
-    "--reports",
-    default="reports",
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that contains the runs.",
-)
+@reports_option
 @click.option(
     "--port",
     default=8765,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.output import say
 from harness.errors import UsageError
 from harness.images import Cache
 from harness.lab import Topology
@@ -20,7 +21,7 @@ from harness.vm.kernels import KERNELS
 from harness.vm.machine import Machine
 from harness.vm.pool import Pool
 
-#: Options that say which swarm to thaw; with --after the trial says it.
+#: Options that say which swarm to thaw; with --after the trial determines it.
 _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
 
 
@@ -33,18 +34,20 @@ _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
     default=DEFAULT_KERNEL,
     help=f"The guest's kernel ({DEFAULT_KERNEL}).",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, help="Of all that is random (1).")
-@click.option("--node", metavar="m1", help="The prompt is on this node.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, help="Seed of everything that is random (1)."
+)
+@click.option("--node", metavar="m1", help="Open the shell on this node.")
 @click.option(
     "--after",
     metavar="TRIAL",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A trial's folder: run it again, and stop where its body ended.",
+    help="A trial's folder: run it again, and stop where its test ended.",
 )
 @click.option(
     "--real-time",
     is_flag=True,
-    help="Idle time passes as on the wall. Without it idle time is jumped over.",
+    help="Let idle time pass in real time. Without it idle time is skipped.",
 )
 @click.pass_context
 def shell(
@@ -57,29 +60,29 @@ def shell(
     after: Path | None,
     real_time: bool,
 ) -> None:
-    """Open a frozen swarm and look around in it, as root of the guest.
+    """Open a shell in a frozen swarm, as root of the guest.
 
     In the guest each node's name is a command: `m1` is a shell on that node, `m1 docker node ls`
-    one command there. `exit` ends the guest, Ctrl-] ends it at once. Nothing of it is kept.
+    one command there. `exit` ends the guest, Ctrl-] kills it. Nothing of it is kept.
 
-    Without a terminal (a pipe, a file) commands for bash are read from standard input and run;
-    their output and the last one's exit code are this command's:
+    Without a terminal (a pipe, a file) bash runs the commands on standard input; the output and
+    the last one's exit code are this command's:
 
         echo 'm1 docker node ls' | swarm-chaos shell
 
-    Such a script lies in the guest when it wakes, so it repeats as a trial does.
+    Such a script is in the guest from its first moment, so it runs as reproducibly as a trial.
     """
     request = _request(node)
     cache = Cache()
     if after is not None:
         _refuse_beside_after(ctx)
-        wanted = after_trial(after, request, cache, _say)
+        wanted = after_trial(after, request, cache, say)
     else:
         swarm = FrozenSwarm(engine, Topology.parse(topology), kernel, Machine())
-        wanted = fresh(swarm, request, seed, cache, _say, real_time=real_time)
-    code = visit(wanted, request, Pool(), _say)
+        wanted = fresh(swarm, request, seed, cache, say, real_time=real_time)
+    code = visit(wanted, request, Pool(), say)
     if code is None:
-        _say("the guest was ended")
+        say("the guest was ended")
         return
     ctx.exit(code)
 
@@ -90,7 +93,7 @@ def _request(node: str | None) -> ShellRequest:
     try:
         return ShellRequest(node, script=sys.stdin.buffer.read().decode())
     except UnicodeDecodeError as error:
-        raise UsageError(f"standard input is no script: {error}") from error
+        raise UsageError(f"standard input is not a valid script: {error}") from error
 
 
 def _refuse_beside_after(ctx: click.Context) -> None:
@@ -101,10 +104,6 @@ def _refuse_beside_after(ctx: click.Context) -> None:
     ]
     if given:
         raise UsageError(
-            f"{', '.join(given)} beside --after: the trial says which swarm that was",
-            hint="leave it out; another swarm or clock would not be in the state it ended in",
+            f"{', '.join(given)} cannot be combined with --after: the trial determines the swarm",
+            hint="leave it out: another swarm would not be in the state in which the trial ended",
         )
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -1,24 +1,28 @@
-"""``swarm-chaos snapshots``: lists frozen swarms, and removes old ones."""
+"""``swarm-chaos snapshots``: list frozen swarms, and remove old ones."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.output import json_option, say, show, table_of
 from harness.errors import UsageError
+from harness.files import human_age, human_size
 from harness.images import Cache
 from harness.vm.snapshot import Snapshot, prune
 from harness.vm.snapshot import snapshots as all_snapshots
 
-_MIB = 1 << 20
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
 class Row:
-    """A snapshot as people see it. Times are seconds before now; unknown facts are ""."""
+    """A snapshot as it is listed. Times are in seconds, sizes in bytes; unknown facts are ""."""
 
     key: str
     engine: str
@@ -33,7 +37,7 @@ class Row:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Row:
-        """From what a freeze left in the manifest."""
+        """Return the row of a snapshot, from the manifest that the freeze wrote."""
         note = snapshot.note
         return cls(
             key=snapshot.key,
@@ -50,14 +54,14 @@ class Row:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; sizes in bytes, times in s.")
-@click.option("--prune", "remove", is_flag=True, help="Remove all but the last used ones.")
-@click.option("--keep", type=click.IntRange(0), help="With --prune: how many stay.")
+@json_option
+@click.option("--prune", "remove", is_flag=True, help="Remove all but the most recently used.")
+@click.option("--keep", type=click.IntRange(0), help="With --prune: how many to keep.")
 def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
-    """List frozen swarms: what is in them, how large, how old, when last used.
+    """List frozen swarms: what they hold, their size and age, and when they were last used.
 
-    Stale ones cannot be used by mistake; they only take room. A guest that runs from one that is
-    removed goes on.
+    An outdated one is never used by mistake; it only takes up space. A guest that runs from a
+    snapshot goes on when the snapshot is removed.
     """
     if remove != (keep is not None):
         raise UsageError(
@@ -66,45 +70,31 @@ def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
     cache = Cache()
     if keep is not None:
         for key in prune(cache, keep=keep):
-            click.echo(f"removed {key}", err=True)
+            say(f"removed {key}")
     rows = [Row.of(snapshot) for snapshot in all_snapshots(cache)]
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     elif rows:
-        click.echo("\n".join(table(rows)))
+        show(table(rows))
     else:
         click.echo("there are no snapshots")
 
 
-def table(rows: list[Row]) -> list[str]:
-    """Rows as aligned lines under their heads."""
-    heads = "SNAPSHOT  ENGINE  TOPOLOGY  KERNEL  CLOCK  CPUS  SIZE  AGE  LAST USED"
-    cells = [tuple(heads.split("  "))]
+def table(rows: list[Row]) -> Table:
+    """Return the rows as a table."""
+    heads = ("snapshot", "engine", "topology", "kernel", "clock", "CPUs", "size", "age")
+    made = table_of(*heads, "last used", right=("CPUs", "size"))
     for row in rows:
         engine = f"{row.version} ({row.engine})" if row.engine != row.version else row.version
-        cells.append(
-            (
-                row.key,
-                engine if row.version else "-",
-                row.topology or "-",
-                row.kernel or "-",
-                row.clock,
-                str(row.cpus),
-                f"{row.bytes // _MIB} MiB",
-                ago(row.age_seconds),
-                f"{ago(row.used_seconds_ago)} ago",
-            )
+        made.add_row(
+            row.key,
+            engine if row.version else "-",
+            row.topology or "-",
+            row.kernel or "-",
+            row.clock,
+            str(row.cpus),
+            human_size(row.bytes),
+            human_age(row.age_seconds),
+            f"{human_age(row.used_seconds_ago)} ago",
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
-
-
-def ago(seconds: float) -> str:
-    """A length of time in its largest whole unit: ``3 d``, ``5 h``, ``12 min``, ``9 s``."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    return made

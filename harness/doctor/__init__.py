@@ -1,11 +1,11 @@
-"""What this machine can do, found by looking and by trying; which labs follow from it.
+"""What this machine can do, and so which labs can run on it.
 
 Nothing here changes the machine: what has to be tried is tried in throw-away namespaces.
 """
 
-# The checks put themselves into the registry.
+# The checks register themselves on import.
 import harness.doctor.checks  # noqa: F401
-from harness.doctor.check import REGISTRY, Check, Finding, make_checks
+from harness.doctor.check import REGISTRY, Check, Finding, run_checks
 from harness.doctor.labs import Diagnosis, LabFinding, diagnose
 from harness.doctor.machine import Machine, this_machine
 
@@ -22,6 +22,6 @@ __all__ = [
 
 
 def examine(machine: Machine | None = None) -> Diagnosis:
-    """Make every check and draw the conclusions; takes a few seconds (a guest is booted)."""
+    """Run every check and conclude which labs can run; takes seconds, since a guest is booted."""
     machine = machine or this_machine()
-    return diagnose(make_checks(machine, REGISTRY), root=machine.root)
+    return diagnose(run_checks(machine, REGISTRY), root=machine.root)

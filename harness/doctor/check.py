@@ -1,4 +1,4 @@
-"""What a check is, and the registry that they are all in."""
+"""What a check is, and the registry of all checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Group = Literal["machine", "kernel", "programs", "microVM", "sources"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look showed: the state, what was seen, and what to do about it."""
+    """The result of a check: the state, what was seen, and how to improve it."""
 
     state: State
     seen: str
@@ -25,7 +25,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; ``needed_for`` says who would miss it."""
+    """A check that was run; ``needed_for`` says what depends on it."""
 
     name: str
     group: Group
@@ -35,50 +35,50 @@ class Check:
     todo: str = ""
 
 
-Look = Callable[[Machine], Finding]
+Examination = Callable[[Machine], Finding]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A check before it is made."""
+    """A check before it runs."""
 
     name: str
     group: Group
     needed_for: str
-    look: Look
+    examine: Examination
 
 
 REGISTRY: list[Entry] = []
 
 
-def check(name: str, group: Group, *, needed_for: str) -> Callable[[Look], Look]:
-    """Register a look at the machine under ``name``."""
+def check(name: str, group: Group, *, needed_for: str) -> Callable[[Examination], Examination]:
+    """Register a function that examines the machine, as the check ``name``."""
 
-    def register(look: Look) -> Look:
-        REGISTRY.append(Entry(name, group, needed_for, look))
-        return look
+    def register(examine: Examination) -> Examination:
+        REGISTRY.append(Entry(name, group, needed_for, examine))
+        return examine
 
     return register
 
 
-def make_checks(machine: Machine, entries: Iterable[Entry]) -> list[Check]:
-    """Make the checks, several at a time, and return them in the order of ``entries``.
+def run_checks(machine: Machine, entries: Iterable[Entry]) -> list[Check]:
+    """Run the checks, several at a time, and return them in the order of ``entries``.
 
-    A check that breaks is ``unknown``: a doctor that dies of one symptom helps nobody.
+    A check that raises is ``unknown``; the others still run.
     """
     entries = list(entries)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        findings = list(pool.map(lambda entry: _look(entry, machine), entries))
+        findings = list(pool.map(lambda entry: _run(entry, machine), entries))
     return [
         Check(entry.name, entry.group, entry.needed_for, found.state, found.seen, found.todo)
         for entry, found in zip(entries, findings, strict=True)
     ]
 
 
-def _look(entry: Entry, machine: Machine) -> Finding:
+def _run(entry: Entry, machine: Machine) -> Finding:
     try:
-        return entry.look(machine)
+        return entry.examine(machine)
     except HarnessError as error:
         return Finding("unknown", error.what, error.hint or "")
     except Exception as error:
-        return Finding("unknown", f"the check itself broke: {type(error).__name__}: {error}")
+        return Finding("unknown", f"the check itself failed: {type(error).__name__}: {error}")

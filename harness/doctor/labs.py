@@ -27,22 +27,22 @@ NEEDS: Mapping[LabName, Sequence[str]] = {
         "disk for labs",
     ),
 }
-"""The checks a lab stands on, for the labs that this version has."""
+"""The checks that each lab depends on, for the labs of this version."""
 
 ONLY_ORDINARY_USERS: Mapping[LabName, Sequence[str]] = {
     "microvm": ("user namespaces", "subordinate ids"),
 }
-"""What a lab needs beside that when it is not root who builds it."""
+"""What a lab needs besides when the user is not root."""
 
 NOT_BUILT: Mapping[LabName, str] = {
-    "dind": "this version has no such lab",
-    "vagrant": "not a lab of its own in this version: vagrant/ brings up a machine that has the "
-    "namespaces and microVM labs",
+    "dind": "not in this version",
+    "vagrant": "not a lab of its own in this version: vagrant/ starts a machine for the namespaces "
+    "and microVM labs",
 }
 
 
 AUTO: Sequence[LabName] = ("microvm", "namespaces")
-"""What ``--lab auto`` takes, in this order."""
+"""What ``--lab auto`` tries, in this order."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Diagnosis:
 
 
 def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
-    """Draw the conclusions. ``auto`` is the first lab of :data:`AUTO` that can run."""
+    """Conclude which labs can run. ``auto`` is the first lab of :data:`AUTO` that can run."""
     by_name = {check.name: check for check in checks}
     labs: list[LabFinding] = []
     for name, needs in NEEDS.items():
@@ -89,5 +89,5 @@ def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
 
 
 def _serves(check: Check, *, strict: bool) -> bool:
-    # Degraded is good enough to run on, but an ordinary user is no root.
+    # Degraded is good enough to run, except that an ordinary user is not root.
     return check.state == "ok" or (check.state == "degraded" and not strict)

@@ -1,4 +1,4 @@
-"""The machine as the checks see it: a few facts, and ways to ask it more."""
+"""The machine as the checks see it: a few facts, and ways to find out more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ADMIN_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 @dataclass(frozen=True)
 class Answer:
-    """How a program ended (None: not within its time) and what it said."""
+    """A program's exit code (None: it timed out) and its output."""
 
     code: int | None
     said: str
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts every check may use. Tests make one up; :func:`this_machine` makes the real one."""
+    """Facts that every check may use; :func:`this_machine` collects them."""
 
     root: bool
     user: str
@@ -42,7 +42,7 @@ class Machine:
     kernel: KernelFeatures = field(default_factory=KernelFeatures)
 
     def find(self, program: str) -> str | None:
-        """Where ``program`` is, the administrator's folders included."""
+        """Return the path of ``program``, None without it; also looks in /sbin and the like."""
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_ADMIN_PATHS])
         return shutil.which(program, path=path)
 

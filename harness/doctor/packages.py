@@ -1,4 +1,4 @@
-"""Which Debian package brings what, and the line to type for it."""
+"""Which Debian package contains which program, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PACKAGE_OF = {
 
 
 def apt_line(*packages: str) -> str:
-    """What to type, as root, to have ``packages``."""
+    """Return the command, for root, that installs ``packages``."""
     return "apt-get install " + " ".join(sorted(set(packages)))
 
 
 def apt_line_for(program: str) -> str:
-    """What to type to have ``program``; empty if no package is known."""
+    """Return the command that installs ``program``; "" if its package is not known."""
     package = PACKAGE_OF.get(program)
     return apt_line(package) if package else ""

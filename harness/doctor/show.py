@@ -1,4 +1,4 @@
-"""A diagnosis for the terminal."""
+"""A diagnosis as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 from harness.doctor.check import Check
 from harness.doctor.labs import Diagnosis
 
-# A word, not only a colour.
+# The state is a word, too, not only a colour.
 _STYLE = {"ok": "green", "degraded": "yellow", "missing": "red", "unknown": "magenta"}
 
 
 def render(diagnosis: Diagnosis) -> RenderableType:
-    """Tables of checks by group, then the labs, then what ``auto`` takes."""
+    """Return tables of the checks by group, then of the labs, then what ``auto`` takes."""
     return Group(*_parts(diagnosis))
 
 

@@ -2,7 +2,7 @@
 
 Two forms of the same root: an unpacked tree for overlayfs (:func:`provide`, root only), and one
 tar for the guest of the microVM lab (:func:`provide_tar`, any user that mmdebstrap serves).
-Either holds ``usr/share/swarm-chaos/engine.json``, so that a root says itself what it is
+Either holds ``usr/share/swarm-chaos/engine.json``, so that a root describes itself
 (:func:`engine_at`).
 """
 

@@ -1,6 +1,6 @@
 """What was built once and is not built again: the cache of root file systems and images.
 
-An entry is a folder ``<root>/<kind>/<key>/``. It is made in a sibling folder nobody looks at,
+An entry is a folder ``<root>/<kind>/<key>/``. It is built in a hidden sibling folder,
 described by a ``manifest.json`` written last, synced, and moved to its name in one rename: a
 folder that bears an entry's name is whole. One lock per entry keeps two builders apart, and
 what a killed builder left is removed by the next one.
@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from harness.errors import ImageError, UsageError
+from harness.files import human_size
 
 MANIFEST = "manifest.json"
 REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it anew"
@@ -66,20 +67,13 @@ class Manifest(msgspec.Struct, frozen=True):
     made: str
     """UTC, ISO 8601, to the second."""
     note: dict[str, object]
-    """What the entry was made from, in the builder's words."""
+    """What the entry was made from, as its builder describes it."""
     parts: list[Part]
 
     @property
     def size(self) -> int:
         """Bytes of content over all parts."""
         return sum(part.size for part in self.parts)
-
-    def sha256_of(self, name: str) -> str:
-        """Digest of the part called ``name``; ``KeyError`` if there is none."""
-        for part in self.parts:
-            if part.name == name:
-                return part.sha256
-        raise KeyError(name)
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class Entry:
     manifest: Manifest
 
     def damage(self, *, contents: bool) -> list[str]:
-        """What is wrong with the entry, one sentence each; empty when it is sound.
+        """What is wrong with the entry, one sentence each; empty when it is undamaged.
 
         Without ``contents`` only names, sizes and counts are looked at (milliseconds); with it
         every byte is read and compared with the manifest's digests.
@@ -144,7 +138,7 @@ class Cache:
             if entry is not None:
                 damage = entry.damage(contents=False)
                 if not damage:
-                    return entry.path  # somebody else built it while we waited
+                    return entry.path  # another process built it while this one waited
                 self.say(f"cached {kind}/{key} is damaged and is built anew: {damage[0]}")
             self._sweep(kind, key)
             return self._build_locked(kind, key, recipe, note, need)
@@ -162,17 +156,6 @@ class Cache:
             return Entry(path, msgspec.json.decode(raw, type=Manifest))
         except msgspec.MsgspecError:
             return None  # as good as absent: build() replaces it
-
-    def verify(self, kind: str, key: str) -> None:
-        """Read every byte of an entry; :class:`ImageError` if it is not what was built."""
-        entry = self.find(kind, key)
-        if entry is None:
-            raise ImageError(f"{kind}/{key} is not in the cache {self.root}")
-        damage = entry.damage(contents=True)
-        if damage:
-            raise ImageError(
-                f"cached {kind}/{key} is damaged: " + "; ".join(damage), hint=REBUILD_HINT
-            )
 
     def entries(self) -> list[Entry]:
         """All finished entries, by kind and key."""
@@ -193,7 +176,7 @@ class Cache:
             return there
 
     def half_built(self) -> list[tuple[str, str]]:
-        """Kind and key of what killed builds left and nobody is building now."""
+        """Return kind and key of what killed builds left and no process is building now."""
         names = set()
         for leftover in self.root.glob(f"[!.]*/.*{_BUILDING}*"):
             key = leftover.name[1 : leftover.name.rindex(_BUILDING)]
@@ -231,8 +214,8 @@ class Cache:
         free = shutil.disk_usage(target.parent).free
         if need and free < need + _FREE_AFTER:
             raise ImageError(
-                f"building {kind}/{key} needs {need >> 20} MiB below {self.root}, "
-                f"{free >> 20} MiB are free",
+                f"building {kind}/{key} needs {human_size(need)} below {self.root}, "
+                f"{human_size(free)} are free",
                 hint="free some space, or set SWARM_CHAOS_CACHE to a folder on a larger disk",
             )
         work = Path(mkdtemp(prefix=f".{key}{_BUILDING}", dir=target.parent))

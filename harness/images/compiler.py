@@ -1,4 +1,4 @@
-"""A C compiler from Debian's packages: tcc, for the one piece of this that cannot be Python.
+"""A C compiler from Debian's packages: tcc, for the one module that cannot be Python.
 
     compile_library(debian_compiler(cache), Path("turns.c"), Path("turns.so"))
 

@@ -239,7 +239,7 @@ class _ReleaseExpiredError(ImageError):
 
 
 def explain(said: str, recipe: DebianRecipe, mirror: str | None, target: Path) -> HarnessError:
-    """The error behind mmdebstrap's output ``said``: cause told apart, the telling line quoted."""
+    """Return the error that mmdebstrap's output ``said`` means, quoting its main line."""
     suite = recipe.suite
     where = mirror or "Debian's mirror"
 

@@ -48,7 +48,7 @@ class DebianQemu:
     """A QEMU in the cache."""
 
     version: str
-    """As it says it itself, the package's revision included."""
+    """As QEMU reports it, including the package's revision."""
     folder: Path
     """Its program, libraries and firmware."""
 
@@ -87,7 +87,7 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
     def recipe(folder: Path) -> None:
         say(f"fetching QEMU from Debian {SUITE} (once)")
         note.update(take(_RECIPE, folder, say=say).note())
-        note["version"] = version_told(DebianQemu("", folder).command)
+        note["version"] = reported_version(DebianQemu("", folder).command)
 
     cache.build(KIND, _KEY, recipe, lambda _: note, need=_NEED)
     found = _found(cache.find(KIND, _KEY))
@@ -107,7 +107,7 @@ def debian_qemu_fits() -> bool:
     return fits()
 
 
-def version_told(command: Sequence[str]) -> str:
+def reported_version(command: Sequence[str]) -> str:
     """The version of the QEMU that ``command`` starts, package revision included.
 
     :class:`ImageError` with what it says instead.

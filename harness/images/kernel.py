@@ -42,11 +42,6 @@ class DebianKernel:
     modules: Path
     """What is to become ``/lib/modules/<version>`` in the guest, ``modules.dep`` included."""
 
-    @property
-    def series(self) -> str:
-        """Major and minor number, as ``--kernel`` names it: ``6.12``."""
-        return ".".join(self.version.split(".")[:2])
-
 
 def debian_kernel(suite: str, cache: Cache, *, say: Say = silent) -> DebianKernel:
     """The cloud kernel of Debian ``suite``, fetched and verified by apt, cached.

@@ -36,7 +36,7 @@ class ProgramRecipe:
     program: str
     """Its name in ``/usr/bin``."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """What else is kept: where it comes to lie, by its path in the packages below ``/usr``."""
+    """What else is kept: its new place, by its path in the packages below ``/usr``."""
 
 
 def machine_here() -> str:
@@ -129,7 +129,7 @@ def _needed(recipe: ProgramRecipe, unpacked: Path) -> list[str]:
     )
     if done.returncode:
         raise ImageError(
-            f"the libraries of {recipe.program} cannot be told: {done.stderr.strip()[-300:]}"
+            f"cannot find the libraries of {recipe.program}: {done.stderr.strip()[-300:]}"
         )
     found = []
     for asked, where in _NEEDED.findall(done.stdout):

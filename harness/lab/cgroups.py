@@ -8,7 +8,6 @@ hand its controllers to the containers' groups (no process may sit in between).
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +64,3 @@ class NodeGroups:
         """Remove the groups, killing what may still be in them."""
         for group in self.entry():
             remove_group(group)
-
-    def freeze(self, frozen: bool) -> None:
-        """Stop or continue every process of the node at once (unified hierarchy)."""
-        if self.unified is not None:
-            with contextlib.suppress(OSError):
-                (self.unified / "cgroup.freeze").write_text(str(int(frozen)))
-
-    def exists(self) -> bool:
-        """Whether any of them is there."""
-        return any(os.path.isdir(group) for group in self.entry())  # noqa: PTH112

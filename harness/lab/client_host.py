@@ -14,7 +14,7 @@ from harness.lab.warm_process import take_warm
 
 
 class ClientHost:
-    """A network namespace with an address; files and user are those of this side."""
+    """A network namespace with an address; files and user are the host's."""
 
     def __init__(self, name: str, address: str, init: int, groups: Sequence[Path]) -> None:
         self.name = name
@@ -36,10 +36,10 @@ class ClientHost:
     def run_module(
         self, module: str, *, environment: Mapping[str, str], log: Path
     ) -> subprocess.Popen[bytes]:
-        """Run a Python module in the client host's network, its words appended to ``log``.
+        """Run a Python module in the client host's network, its output appended to ``log``.
 
         Its standard input is a pipe that nobody writes to: its end tells the program that this
-        process is dead. The program is the one that waits, if one does
+        process is dead. It runs in a process that has its imports done, if one waits
         (:mod:`harness.lab.warm_process`).
         """
         ready = take_warm()
@@ -48,12 +48,12 @@ class ClientHost:
         )
         if process:
             return process
-        with log.open("ab") as words:
+        with log.open("ab") as output:
             return self.popen(
                 [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
-                stdout=words,
-                stderr=words,
+                stdout=output,
+                stderr=output,
                 env=environment,
             )
 
@@ -65,7 +65,7 @@ class ClientHost:
         return self._door
 
     def close(self) -> None:
-        """Let go of threads and descriptors; the client host itself goes on."""
+        """Close threads and descriptors; the client host itself goes on."""
         if self._door is not None:
             self._door.close()
             self._door = None

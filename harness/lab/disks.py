@@ -1,10 +1,10 @@
-"""Disks of a node's own: a folder of it on an ext4 in an image file, by way of a loop device.
+"""Disks of single folders of a node: an ext4 in an image file, through a loop device.
 
-A node's files lie on the disk of whoever runs the lab, which nobody may fill, slow down or cut
-the power of. A folder that is to suffer such a thing gets a disk of its own first: limited in
-size, a block device that cgroups can throttle, and a file system that can be shut down with its
-unwritten pages lost. The image lies in the node's folder and survives the node's death; the loop
-device goes with its last mount, and so with the node, whatever became of this process.
+A node's files are on the host's disk, which no fault may fill, throttle or cut off from power. A
+folder that is to suffer such a fault first gets a disk of its own: limited in size, a block device
+that cgroups can throttle, and a file system that can be shut down with its unwritten pages lost.
+The image is in the node's folder and survives the node's death; the loop device ends with its
+last mount, and so with the node, whatever becomes of this process.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import LabError, MissingError
+from harness.files import write_atomically
 from harness.wait import NotYet, wait_for
 
 _LOOP_CTL_GET_FREE = 0x4C82
@@ -116,7 +117,7 @@ class Disks:
         return iter(self._images())
 
     def of(self, folder: str) -> Disk | None:
-        """The disk that a folder has of its own, if it has one and the node is on."""
+        """Return the folder's own disk; None without one, or when the node is off."""
         image = self._images().get(folder)
         if image is None or not self._node.up:
             return None
@@ -126,14 +127,14 @@ class Disks:
                 return Disk(folder, device, image)
         raise LabError(f"the disk of {folder} on {self._node.name} is not mounted")
 
-    def give(self, folder: str, size: int) -> Disk:
-        """Put a folder and what is in it on a disk of its own of ``size`` bytes.
+    def create(self, folder: str, size: int) -> Disk:
+        """Move a folder and its content to a disk of its own of ``size`` bytes.
 
         Its dockerd must be down. Raises :class:`MissingError` where the kernel has no loop
         devices and :class:`LabError` where the content does not fit; nothing has changed then.
         """
         node = self._node
-        self._require_quiet("cannot be given a disk")
+        self._require_quiet("cannot be moved to a disk")
         if self.of(folder) is not None:
             raise LabError(f"{folder} on {node.name} has a disk of its own already")
         if size < SMALLEST:
@@ -156,15 +157,15 @@ class Disks:
         assert found is not None
         return found
 
-    def take(self, folder: str) -> None:
-        """Put a folder back among the node's other files, with what is in it now.
+    def remove(self, folder: str) -> None:
+        """Move a folder, with its present content, back among the node's other files.
 
         Its dockerd must be down. Nothing happens if the folder has no disk of its own.
         """
         images = self._images()
         if (image := images.get(folder)) is None:
             return
-        self._require_quiet("cannot lose its disk")
+        self._require_quiet("cannot be moved from its disk")
         disk = self.of(folder)
         assert disk is not None
         self._move(folder, f"/dev/loop{disk.device.partition(':')[2]}", disk.device, "empty")
@@ -173,16 +174,16 @@ class Disks:
         image.unlink()
 
     def mount_all(self) -> None:
-        """Mount what the node had before it was switched off; journals are replayed by that."""
+        """Mount the disks of a node that was switched off, replaying their journals."""
         for folder, image in self._images().items():
             _wait_released(image)
             with _loop(image) as (device, number):
                 self._move(folder, device, number, "keep")
 
     def shut_down(self) -> list[str]:
-        """The power of all disks goes: what no program has synced is lost. The folders.
+        """Cut the power of all disks, losing what was not synced; return their folders.
 
-        To be followed by the node's own death: nothing can be read or written any more.
+        Switch the node off next: the folders can be neither read nor written any more.
         """
         lost = []
         for folder in self._images():
@@ -201,7 +202,7 @@ class Disks:
 
     def _require_quiet(self, what: str) -> None:
         if self._node.dockerd.alive:
-            raise LabError(f"dockerd runs on {self._node.name}: a folder of it {what}")
+            raise LabError(f"dockerd runs on {self._node.name}: its folder {what}")
 
     def _images(self) -> dict[str, Path]:
         if not self._list.exists():
@@ -210,9 +211,8 @@ class Disks:
         return {folder: place / name for folder, name in json.loads(self._list.read_text()).items()}
 
     def _note(self, images: dict[str, Path]) -> None:
-        half = self._list.with_suffix(".part")
-        half.write_text(json.dumps({folder: image.name for folder, image in images.items()}))
-        half.replace(self._list)
+        names = {folder: image.name for folder, image in images.items()}
+        write_atomically(self._list, json.dumps(names))
 
 
 def _make(image: Path, size: int) -> None:
@@ -254,7 +254,7 @@ def _loop(image: Path) -> Iterator[tuple[str, str]]:
             try:
                 fcntl.ioctl(device, _LOOP_CONFIGURE, config)
             except OSError as error:
-                if error.errno != errno.EBUSY:  # somebody else was faster
+                if error.errno != errno.EBUSY:  # another process was faster
                     raise
                 os.close(device)
                 device = -1
@@ -269,7 +269,7 @@ def _loop(image: Path) -> Iterator[tuple[str, str]]:
 
 
 def _wait_released(image: Path) -> None:
-    """Wait until no loop device holds an image: the kernel ends a dead node's mounts by and by."""
+    """Wait until no loop device holds an image; a dead node's mounts end asynchronously."""
 
     def released() -> bool | NotYet:
         for held in Path("/sys/block").glob("loop*/loop/backing_file"):

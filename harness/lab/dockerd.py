@@ -33,7 +33,7 @@ READY_WITHIN = 60.0
 
 
 def environment(engine: Engine) -> dict[str, str]:
-    """The environment of everything that runs on a node."""
+    """Return the environment of everything that runs on a node."""
     return {
         "PATH": engine.path,
         "HOME": "/root",
@@ -44,7 +44,7 @@ def environment(engine: Engine) -> dict[str, str]:
 
 
 def of_old(engine: Engine) -> bool:
-    """Whether an engine is from before 20.10 and has to be told more.
+    """Return whether an engine is older than 20.10 and needs more options.
 
     To have metrics, that it may be experimental. And to let programs of today start a thread: they
     ask for ``clone3`` and want to hear that there is none (ENOSYS); the seccomp profiles of old say
@@ -77,9 +77,9 @@ class Dockerd:
 
     @property
     def pid(self) -> int:
-        """Its pid on this side; :class:`LabError` if it does not run."""
+        """Its pid as the host counts; :class:`LabError` if it is not running."""
         if (process := self._find()) is None:
-            raise LabError(f"dockerd does not run on {self.node}")
+            raise LabError(f"dockerd is not running on {self.node}")
         return process.pid
 
     @property
@@ -102,7 +102,7 @@ class Dockerd:
     def start(self, extra: Sequence[str] = ()) -> None:
         """Start it; :meth:`wait_ready` waits until it answers. ``extra``: more flags for it."""
         if self.alive:
-            raise LabError(f"dockerd runs already on {self.node}")
+            raise LabError(f"dockerd is already running on {self.node}")
         inside = ["/bin/sh", "-c", '"$@" </dev/null & ', "sh", *self.command(extra)]
         argv = joining(self._groups.leaves(), entering(self._init, NAMESPACES, inside))
         with self.log.open("ab") as log:
@@ -123,7 +123,7 @@ class Dockerd:
 
         def answers() -> bool | NotYet:
             if not self.alive and started.expired:
-                raise LabError(f"dockerd on {self.node} ended at its start: {self.tail()}")
+                raise LabError(f"dockerd on {self.node} ended while starting: {self.tail()}")
             return self.ping() or NotYet("no answer to _ping")
 
         wait_for(answers, state=f"dockerd's API on {self.node}", within=within, every=0.05)
@@ -144,14 +144,14 @@ class Dockerd:
         """Send it a signal; :class:`LabError` if it does not run."""
         process = self._find()
         if process is None:
-            raise LabError(f"dockerd does not run on {self.node}")
+            raise LabError(f"dockerd is not running on {self.node}")
         process.signal(number)
 
     def kill(self, within: float = 10.0) -> None:
         """SIGKILL, and wait until it is gone. Its containers go on under their shims."""
         process = self._find()
         if process is None:
-            raise LabError(f"dockerd does not run on {self.node}")
+            raise LabError(f"dockerd is not running on {self.node}")
         process.signal(signal.SIGKILL)
         process.wait_gone(within)
         self.forget()
@@ -174,7 +174,7 @@ class Dockerd:
         return "\n  ".join(text.splitlines()[-lines:]) or "its log is empty"
 
     def forget(self) -> None:
-        """Let go of the process."""
+        """Close the pidfd; dockerd itself goes on."""
         if self._process is not None:
             self._process.close()
             self._process = None

@@ -1,8 +1,8 @@
-"""What this kernel can carry, found by trying and not by believing version numbers.
+"""What this kernel supports, found by trying and not from version numbers.
 
-Everything is tried in throw-away namespaces (network, mount, pid, ipc, uts; a user namespace too
-for a caller without root), so no link, mount, rule or qdisc of the host's own is ever made. What
-trying can do is make the kernel load a module by itself, as it would for the lab.
+Everything is tried in throw-away namespaces (network, mount, pid, ipc, uts; for a caller without
+root also user), so no link, mount, rule or qdisc is ever made on the host. The kernel may load a
+module by itself for it, as it would for the lab.
 """
 
 from __future__ import annotations
@@ -90,68 +90,12 @@ class KernelFeatures:
     cgroup: CgroupLayout = "none"
 
     def __getitem__(self, name: str) -> Tried:
-        """What came of trying ``name``."""
+        """Return the result for ``name``."""
         return self.tried.get(name, _UNTRIED)
 
     def has(self, name: str) -> bool:
-        """Whether ``name`` was tried and works."""
+        """Return whether ``name`` was tried and works."""
         return self[name].works is True
-
-    @property
-    def namespaces(self) -> bool:
-        """All the namespaces a node needs can be made by this user."""
-        return self.has("namespaces")
-
-    @property
-    def netem(self) -> bool:
-        """Delay, loss, duplication and reordering by qdisc."""
-        return self.has("netem")
-
-    @property
-    def tbf(self) -> bool:
-        """Rate limits by qdisc (tbf)."""
-        return self.has("tbf")
-
-    @property
-    def htb(self) -> bool:
-        """Classes by qdisc (htb)."""
-        return self.has("htb")
-
-    @property
-    def vxlan(self) -> bool:
-        """What swarm's overlay networks are made of."""
-        return self.has("vxlan")
-
-    @property
-    def overlayfs(self) -> bool:
-        """A writable overlay whose upper folder lies on the probed file system."""
-        return self.has("overlayfs")
-
-    @property
-    def nftables(self) -> bool:
-        """Rules by nft."""
-        return self.has("nftables")
-
-    @property
-    def iptables(self) -> bool:
-        """The nat table with the match that dockerd asks for first."""
-        return self.has("iptables")
-
-    @property
-    def statistic(self) -> bool:
-        """Random loss by a rule, the way round a kernel without netem."""
-        return self.has("statistic")
-
-    @property
-    def br_netfilter(self) -> bool:
-        """Bridged packets pass through iptables."""
-        return self.has("br_netfilter")
-
-    @property
-    def ip_vs(self) -> bool:
-        """Virtual IPs of services. As a module it has to be loaded beforehand: nodes see no
-        modules of the host."""
-        return self.has("ip_vs")
 
     @property
     def ip_forward(self) -> bool:
@@ -161,13 +105,7 @@ class KernelFeatures:
     @property
     def mesh(self) -> bool:
         """Whether published ports work on every node (the ingress routing mesh)."""
-        return self.ip_vs and self.ip_forward
-
-    @property
-    def missing_for_namespaces(self) -> tuple[str, ...]:
-        """The features without which the namespaces lab cannot be; empty when it can."""
-        missing = [name for name in NEEDED_BY_NAMESPACES if not self.has(name)]
-        return tuple(missing + ([] if self.cgroup != "none" else ["cgroup"]))
+        return self.has("ip_vs") and self.ip_forward
 
 
 def probe_features(scratch: Path | None = None) -> KernelFeatures:
@@ -175,7 +113,7 @@ def probe_features(scratch: Path | None = None) -> KernelFeatures:
 
     ``scratch`` is an existing folder on the file system that is to carry overlay uppers
     (default: the folder for temporary files); what is made in it is removed again. Never raises:
-    what could not be tried is in the answer, with the reason.
+    what could not be tried is in the result, with the reason.
     """
     return _probe((scratch or Path(tempfile.gettempdir())).resolve(), os.geteuid())
 
@@ -225,7 +163,7 @@ def _try_all(folder: str, uid: int) -> dict[str, Tried]:
 
 
 def parse_answers(text: str) -> dict[str, Tried]:
-    """The probe's lines, by feature; a line that is none of ours is left out."""
+    """The probe's lines, by feature; unknown lines are left out."""
     works = {"yes": True, "no": False, "untried": None}
     answers: dict[str, Tried] = {}
     for line in text.splitlines():

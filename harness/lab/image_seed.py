@@ -1,8 +1,8 @@
-"""Starting a node with images in place: copies of a ``/var/lib/docker`` made once.
+"""Starting nodes with images in place: copies of a ``/var/lib/docker`` made once.
 
 A seed is what one dockerd left after loading the images, in two trees: ``layers`` (the files of
-image layers, which no engine ever changes in place) and ``state`` (all else). Planting links the
-first and copies the second, so twenty nodes cost one copy of the layers.
+image layers, which no engine ever changes in place) and ``state`` (all else). Installing it links
+the first and copies the second, so twenty nodes take one copy of the layers.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness.errors import LabError
 
-#: What is one node's own and must not be handed on.
+#: What belongs to one node and must not be copied to others.
 _OWN = ("engine-id", "swarm", "network", "containers", "tmp", "runtimes", "buildkit", "plugins")
 
 
 def capture_seed(data: Path, seed: Path) -> None:
-    """Make a seed of a stopped dockerd's ``/var/lib/docker`` (moves files out of ``data``)."""
+    """Capture a seed from a stopped dockerd's ``/var/lib/docker`` (moves files out of ``data``)."""
     for name in _OWN:
         shutil.rmtree(data / name, ignore_errors=True)
         (data / name).unlink(missing_ok=True)
@@ -33,7 +33,7 @@ def capture_seed(data: Path, seed: Path) -> None:
 
 
 def install_seed(seed: Path, data: Path) -> None:
-    """Give a node's ``/var/lib/docker`` a seed's content."""
+    """Fill a node's ``/var/lib/docker`` from a seed."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     _copy(["cp", "-a", "--reflink=auto"], seed / "state", data)
     try:

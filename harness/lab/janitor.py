@@ -1,4 +1,4 @@
-"""The janitor: one small process that owns a lab and outlives its maker just long enough.
+"""The janitor: a small process that owns a lab and cleans up after it.
 
 Run as a script with the interpreter's own library alone::
 
@@ -6,11 +6,12 @@ Run as a script with the interpreter's own library alone::
 
 It makes the lab's folder, mounts the cgroup hierarchies of the lab in a mount namespace of its
 own, starts the *keeper* (process 1 of the lab's pid namespace, whose network namespace is the
-fabric), says ``ready KEEPER_PID`` (or ``failed WORDS``) and then reads standard input. The folder
-is the janitor's to make, so that there is nothing of a lab before there is one to remove it.
+fabric), prints ``ready KEEPER_PID`` (or ``failed REASON``) and then reads standard input. The
+janitor makes the folder, so that nothing of a lab exists before there is someone to remove it.
 
-When standard input ends, however the maker died, it kills the keeper, and with it, by the
-kernel's own rule, every process of every node; then it removes the cgroups and the lab's folder.
+When standard input ends, however the process that built the lab died, it kills the keeper, and
+with it, by the kernel's own rule, every process of every node; then it removes the cgroups and the
+lab's folder.
 Mounts, links, rules and namespaces die with the processes that held them. If the janitor itself
 is killed, the keeper goes too (parent-death signal) and only files and empty cgroups are left
 for ``swarm-chaos clean``.
@@ -56,7 +57,7 @@ def mount_cgroups(lab: Path, lab_id: str) -> list[Path]:
     """Mount the cgroup hierarchies below the lab's folder; returns the lab's groups in them.
 
     The unified hierarchy can be mounted on every kernel since 4.5; where the host gives its
-    controllers to version 1, it is empty-handed and still enough to run containers.
+    controllers to version 1, it has none and is still enough to run containers.
     """
     groups = []
     wanted = [("v2", "cgroup2", ""), *((f"v1/{name}", "cgroup", name) for name in hierarchies())]
@@ -75,7 +76,7 @@ def mount_cgroups(lab: Path, lab_id: str) -> list[Path]:
 
 
 def make_group(group: Path) -> Path:
-    """Make a lab's group; the group of all labs above it may be going away just now."""
+    """Make a lab's cgroup; the parent of all labs' cgroups may be being removed meanwhile."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             group.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ def make_group(group: Path) -> Path:
 
 
 def inherit_cpuset(group: Path) -> None:
-    """A version 1 cpuset is born empty and takes no process until it is filled."""
+    """Fill a new version 1 cpuset, which takes no process while it is empty."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         with contextlib.suppress(OSError):
             if not (group / name).read_text().strip():
@@ -109,7 +110,7 @@ def kill_group(group: Path) -> None:
 
 
 def remove_group(group: Path, seconds: float = 10.0) -> bool:
-    """Kill what is in a group and remove it, depth first; whether it is gone."""
+    """Kill what is in a cgroup and remove it, depth first; return whether it is gone."""
     give_up = time.monotonic() + seconds
     while group.is_dir():
         kill_group(group)
@@ -124,7 +125,7 @@ def remove_group(group: Path, seconds: float = 10.0) -> bool:
 
 
 def start_keeper() -> subprocess.Popen[bytes]:
-    """The lab's process 1: `cat` on a pipe of ours, ignoring SIGCHLD so that orphans are reaped."""
+    """Start the lab's process 1: `cat` on our pipe, ignoring SIGCHLD so that orphans are reaped."""
     return subprocess.Popen(
         [
             *("unshare", "--pid", "--net", "--fork", "--kill-child", "--"),
@@ -138,7 +139,7 @@ def start_keeper() -> subprocess.Popen[bytes]:
 
 
 def child_of(pid: int, seconds: float = 10.0) -> int:
-    """The first child of a process, waited for."""
+    """Wait for the first child of a process and return its pid."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         with contextlib.suppress(OSError):

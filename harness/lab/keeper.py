@@ -19,13 +19,13 @@ from harness.lab.nsenter import entering, joining
 from harness.lab.topology import Place
 from harness.wait import Deadline
 
-#: Real seconds for a node's namespaces to stand; a loaded machine takes a few tenths.
+#: Real seconds for a node's namespaces to come up; a loaded machine takes a few tenths.
 _UP_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """The running frame of a lab, as pids on this side."""
+    """The processes that keep a lab up, as pids of the host."""
 
     lab_id: str
     lab_dir: Path
@@ -57,7 +57,7 @@ class Keeper:
     def bring_up_node(
         self, place: Place, address: str, folder: Path, engine: Engine, groups: Sequence[Path]
     ) -> int:
-        """Start a node's init; its pid on this side."""
+        """Start a node's init and return its pid as the host counts."""
         flags = ("--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid")
         script = [
             *("sh", str(self.scripts / "node-up.sh"), place.name, str(folder), str(engine.rootfs)),
@@ -66,7 +66,7 @@ class Keeper:
         return self._bring_up(place.name, flags, script, groups, folder / "init.log")
 
     def bring_up_client_host(self, name: str, address: str, groups: Sequence[Path]) -> int:
-        """Start what holds a client host's network namespace; its pid on this side."""
+        """Start the process that holds a client host's network and return its pid."""
         script = [
             *("sh", str(self.scripts / "client-host-up.sh"), name, self.fabric),
             *(f"{address}/{PREFIX}", mac_of(address)),
@@ -100,7 +100,7 @@ class Keeper:
                         break
             process.wait()
         if "ready" not in said:
-            why = log.read_text(errors="replace").strip() or f"it said only {said}"
+            why = log.read_text(errors="replace").strip() or f"its only output was {said}"
             raise LabError(f"{name} did not come up: {why}")
         return int(said[0].removeprefix("pid "))
 
@@ -139,4 +139,4 @@ def start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], 
     janitor.stdout.close()
     janitor.wait()
     why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no word from it")
-    raise LabError(f"the lab's frame did not come up: {why}")
+    raise LabError(f"the lab did not come up: {why}")

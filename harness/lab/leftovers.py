@@ -1,11 +1,11 @@
-"""What is left of runs whose end nobody saw: found, and removed piece by piece.
+"""What crashed runs leave behind: found, and removed piece by piece.
 
-A lab removes itself however its maker ends; only when its janitor is killed too, or the power
-goes, are files and groups left. A lab is alive while its janitor runs or holds the lock in its
-folder, and nothing of a living lab is ever in the answer.
+A lab removes itself however the process that built it ends; only when its janitor is killed too,
+or the machine loses its power, do files and cgroups stay. A lab is alive while its janitor runs
+or holds the lock in its folder, and nothing of a live lab is ever among the leftovers.
 
-Guests and probes leave folders for temporary files when they are killed. Those have no lock: one
-counts as abandoned when no process names it and nothing in it has changed for an hour.
+Guests and probes leave temporary folders when they are killed. Those have no lock: one counts as
+abandoned when no process has it on its command line and nothing in it has changed for an hour.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ exec cat
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that nobody owns any more.
+    """One thing that no process owns any more.
 
     ``remove`` raises a :class:`~harness.errors.HarnessError` or an ``OSError`` when it cannot.
     """
@@ -64,7 +64,7 @@ class Leftover:
 
 @contextlib.contextmanager
 def of_labs() -> Iterator[list[Leftover]]:
-    """What dead labs left, in the order in which it can be removed. Needs root.
+    """Yield what dead labs left, in the order in which it can be removed. Needs root.
 
     Cgroups are reached through mounts of our own, wherever the host has mounted its own and
     also when it has not; they last as long as the context.
@@ -73,17 +73,17 @@ def of_labs() -> Iterator[list[Leftover]]:
         # First what is there, then who lives: a lab that came in between has only a janitor yet.
         folders = _folders()
         groups = [group for mount in mounts for group in _groups(mount)]
-        alive = living() | {folder.name for folder in folders if _locked(folder)}
+        alive = live_labs() | {folder.name for folder in folders if _locked(folder)}
         dead = [folder for folder in folders if folder.name not in alive]
         yield [
-            *(_group(g) for g in groups if g.name not in alive and not _in_another_world(g)),
+            *(_group(g) for g in groups if g.name not in alive and not _has_foreign_processes(g)),
             *(_mount(at) for folder in dead for at in _mounts_below(folder)),
             *(Leftover("lab", str(f), partial(shutil.rmtree, f)) for f in dead),
         ]
 
 
 def of_temporary_files() -> list[Leftover]:
-    """Folders of this user that killed guests and probes left where temporary files go."""
+    """Return temporary folders of this user that killed guests and probes left."""
     places = {Path(tempfile.gettempdir()), Path("/dev/shm")}
     found = [
         folder
@@ -99,8 +99,8 @@ def of_temporary_files() -> list[Leftover]:
     ]
 
 
-def living() -> set[str]:
-    """Ids of the labs whose janitor runs."""
+def live_labs() -> set[str]:
+    """Return the ids of labs whose janitor is running."""
     found = set()
     for line in _command_lines():
         argv = line.split("\0")
@@ -135,7 +135,7 @@ def _folders() -> list[Path]:
 
 
 def _locked(folder: Path) -> bool:
-    """Whether somebody holds a lab's lock."""
+    """Return whether a process holds a lab's lock."""
     try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -166,7 +166,7 @@ def _hierarchies() -> Iterator[list[Path]]:
         assert holder.stderr is not None
         if holder.stdout.readline() != b"ready\n":
             said = holder.stderr.read().decode(errors="replace").strip()
-            raise LabError(f"cannot look into the cgroup hierarchies: {said}")
+            raise LabError(f"cannot mount the cgroup hierarchies: {said}")
         yield sorted(Path(f"/proc/{holder.pid}/root/tmp").iterdir())
 
 
@@ -175,8 +175,8 @@ def _groups(mount: Path) -> list[Path]:
     return sorted(group for group in root.iterdir() if group.is_dir()) if root.is_dir() else []
 
 
-def _in_another_world(group: Path) -> bool:
-    """Whether processes are in it that this pid namespace does not see: they read as 0."""
+def _has_foreign_processes(group: Path) -> bool:
+    """Return whether it has processes of other pid namespaces, which read as 0."""
     for folder, _, _ in os.walk(group):  # groups may go while this looks
         with contextlib.suppress(OSError):
             if "0" in Path(folder, "cgroup.procs").read_text().split():
@@ -191,7 +191,7 @@ def _group(group: Path) -> Leftover:
 
 def _remove_group(group: Path) -> None:
     if not janitor.remove_group(group):
-        raise LabError(f"the cgroup {group.name} still has processes that do not end")
+        raise LabError(f"the cgroup {group.name} has processes that do not end")
     with contextlib.suppress(OSError):  # others may be in it
         group.parent.rmdir()
 

@@ -32,6 +32,7 @@ from typing import Self
 
 from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
+from harness.files import write_atomically
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client_host import ClientHost
 from harness.lab.keeper import Keeper, start_janitor
@@ -87,9 +88,9 @@ class NamespacesLab:
         lab = cls(topology, keeper, nodes)
         lab._janitor = janitor
         try:
-            _bring_scripts(keeper.scripts)
+            _copy_scripts(keeper.scripts)
             lab._cable()
-            lab._each(lambda node: _plant(node, seed_for(node.engine)))
+            lab._each(lambda node: _install_seed(node, seed_for(node.engine)))
             lab._each(Node.start)
             lab.describe()
         except BaseException:
@@ -142,9 +143,7 @@ class NamespacesLab:
             },
         }
         path = self.keeper.lab_dir / "lab.json"
-        half = path.with_suffix(".part")
-        half.write_text(json.dumps(facts, indent=1))
-        half.replace(path)
+        write_atomically(path, json.dumps(facts, indent=1))
         return path
 
     # -- what is in it -------------------------------------------------------------------------
@@ -261,16 +260,16 @@ def _place_for(lab_id: str) -> Path:
     except OSError as error:
         raise LabError(
             f"cannot make a folder for labs at {base}: {error.strerror}",
-            hint="set SWARM_CHAOS_LABS to a folder of yours",
+            hint="set SWARM_CHAOS_LABS to a folder that you own",
         ) from error
     if owner != os.geteuid():
         raise LabError(
-            f"{base} belongs to somebody else", hint="set SWARM_CHAOS_LABS to a folder of yours"
+            f"{base} belongs to another user", hint="set SWARM_CHAOS_LABS to a folder that you own"
         )
     return folder
 
 
-def _bring_scripts(folder: Path) -> None:
+def _copy_scripts(folder: Path) -> None:
     try:
         folder.mkdir()
         for script in sorted(_SCRIPTS.iterdir()):
@@ -282,7 +281,7 @@ def _bring_scripts(folder: Path) -> None:
         ) from error
 
 
-def _plant(node: Node, seed: Path | None) -> None:
+def _install_seed(node: Node, seed: Path | None) -> None:
     if seed is None:
         return
     from harness.lab.image_seed import install_seed

@@ -7,7 +7,6 @@ from .1 on, nodes those from .101 on.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -23,7 +22,6 @@ PREFIX = 24
 _FABRIC = "198.18.0"
 _FIRST_CLIENT_HOST = 1
 _FIRST_NODE = 101
-_CLONE_NEWNET = 0x40000000
 
 
 def client_host_address(index: int) -> str:
@@ -43,6 +41,18 @@ def mac_of(address: str) -> str:
 
 #: Calls that may be inside one namespace at once; each that has not returned takes a thread.
 _CALLS_AT_ONCE = 16
+
+
+def enter_network(descriptor: int) -> None:
+    """Move the calling thread into the network namespace behind an open descriptor.
+
+    Raises :class:`OSError` if the kernel refuses. A socket that the thread opens from now on
+    belongs to that namespace.
+    """
+    # Imported here: it takes most of a second, and few commands enter a namespace themselves.
+    from pyroute2.netns import setns
+
+    setns(descriptor)
 
 
 class NetworkDoor:
@@ -66,9 +76,7 @@ class NetworkDoor:
     def _enter(self) -> None:
         descriptor = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            enter_network(descriptor)
         finally:
             os.close(descriptor)
 
@@ -90,5 +98,4 @@ class NetworkDoor:
             self._free.release()
 
     def close(self) -> None:
-        """End the threads; sockets it opened stay with whoever holds them."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the threads; the sockets they opened stay open."""

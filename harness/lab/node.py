@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from harness.lab.keeper import Keeper
 
-#: Seconds the kernel is given to end all of a node's processes after its init was killed.
+#: Seconds for the kernel to end all of a node's processes after its init was killed.
 _GONE_WITHIN = 20.0
 
 
@@ -80,7 +80,7 @@ class Node:
         return self._init.pid
 
     def boot(self) -> None:
-        """Switch the machine on, with the files it had; its dockerd is not started by that."""
+        """Switch the machine on, with the files it had; this does not start its dockerd."""
         if self.up:
             raise LabError(f"{self.name} is switched on already")
         for part in ("upper/etc", "upper/var/lib/docker", "work", "root", "data", "api"):
@@ -100,9 +100,9 @@ class Node:
         self.disks.mount_all()
 
     def install(self, engine: Engine) -> None:
-        """Have it boot with this engine from now on, over the files it has; it must be off."""
+        """Make the node boot with this engine from now on, over its files; it must be off."""
         if self.up:
-            raise LabError(f"{self.name} is switched on: no other engine can be installed")
+            raise LabError(f"{self.name} is switched on: its engine cannot be changed")
         self.engine = engine
 
     @property
@@ -111,11 +111,11 @@ class Node:
         return self._groups
 
     def attach(self, init: int) -> None:
-        """Take over a machine that stands already (a thawed lab)."""
+        """Attach to a machine that is already running (in a thawed lab)."""
         self._adopt(init)
 
     def kill(self) -> None:
-        """The power goes: every process of the node gets SIGKILL at once. Its files stay."""
+        """Cut the power: every process of the node gets SIGKILL at once. Its files stay."""
         if self._init is None or not self._init.alive:
             raise LabError(f"{self.name} is switched off already")
         self._init.signal(signal.SIGKILL)
@@ -149,14 +149,14 @@ class Node:
         return self._client
 
     def client(self, timeout: int) -> DockerClient:
-        """A client of one's own with another timeout in seconds; close it."""
+        """Return a new client with this timeout in seconds; the caller closes it."""
         try:
             return docker_client(self.dir / "api" / "docker.sock", timeout)
         except (DockerException, HTTPException, OSError, LookupError, ValueError) as error:
             raise LabError(f"dockerd on {self.name} does not answer: {error}") from error
 
     def metrics(self, timeout: float = 5.0) -> str:
-        """dockerd's metrics in Prometheus' text form, asked for inside the lab."""
+        """Return dockerd's metrics in Prometheus' text format, read inside the lab."""
         url = f"http://{self.address}:{METRICS_PORT}/metrics"
         return self.network.call(lambda: _get(url, timeout))
 
@@ -205,31 +205,31 @@ class Node:
         return self._door
 
     def close(self) -> None:
-        """Let go of sockets, threads and descriptors; the node itself goes on."""
+        """Close sockets, threads and descriptors; the node itself goes on."""
         self._let_go()
 
     # -- whom it can find ----------------------------------------------------------------------
 
-    def know(self, name: str, address: str | None) -> None:
-        """Give a host outside the swarm a name on this node; an ``address`` of None takes it back.
+    def set_host(self, name: str, address: str | None) -> None:
+        """Name a host outside the swarm on this node; an ``address`` of None removes the name.
 
-        By ``/etc/hosts``, and for good: the node still knows it after a restart.
+        It is written to ``/etc/hosts`` and survives a restart of the node.
         """
         hosts = {**self._known()["hosts"], name: address}
         self._learn(hosts={key: value for key, value in hosts.items() if value})
 
     def use_name_server(self, address: str | None) -> None:
-        """Have the node ask a name server, and containers made from now on through it.
+        """Set the name server of the node and of containers created from now on.
 
-        None: no server, as every node begins; what is not in the swarm cannot be resolved then,
-        and that is said at once. For good, as with :meth:`know`.
+        None: no server, as at first; names outside the swarm then fail at once. It survives a
+        restart of the node, like :meth:`set_host`.
         """
         self._learn(name_server=address)
 
     # -- within --------------------------------------------------------------------------------
 
     def facts(self) -> Mapping[str, object]:
-        """What another process needs to attach to this node."""
+        """Return what another process needs to attach to this node."""
         return {
             "pid": self.pid if self.up else None,
             "engine": {"name": self.engine.name, "rootfs": str(self.engine.rootfs)},

@@ -33,7 +33,7 @@ class Completed:
         return self.stdout.decode(errors="replace").rstrip("\n")
 
     def check(self, where: str) -> Completed:
-        """Itself, if the program ended with 0; :class:`LabError` with its own words if not."""
+        """Itself, if the program ended with 0; :class:`LabError` with its own message if not."""
         if self.code == 0:
             return self
         said = self.stderr.decode(errors="replace").strip() or self.text
@@ -41,14 +41,14 @@ class Completed:
 
 
 def joining(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:
-    """A command line that runs ``argv`` as a member of the cgroups given."""
+    """Return a command line that runs ``argv`` as a member of the cgroups given."""
     if not groups:
         return list(argv)
     return ["/bin/sh", "-c", _JOIN, "sh", *map(str, groups), "--", *argv]
 
 
 def entering(pid: int, namespaces: Sequence[str], argv: Sequence[str]) -> list[str]:
-    """A command line that runs ``argv`` in namespaces of process ``pid`` (host's count)."""
+    """Return a command line that runs ``argv`` in namespaces of process ``pid`` (host's count)."""
     flags = [f"--{namespace}" for namespace in namespaces]
     return ["nsenter", f"--target={pid}", *flags, "--", *argv]
 

@@ -42,18 +42,16 @@ class Topology:
     def __post_init__(self) -> None:
         if self.managers < 1:
             raise UsageError(
-                f"a swarm of {self.managers} managers cannot be", hint="ask for at least 1 manager"
+                f"a swarm cannot have {self.managers} managers", hint="give at least 1"
             )
         if self.workers < 0 or self.spares < 0:
             raise UsageError(f"a negative number of nodes: {self.workers}w{self.spares}s")
         if (total := self.managers + self.workers + self.spares) > MOST_NODES:
-            raise UsageError(
-                f"{total} nodes are more than the fabric carries", hint=f"at most {MOST_NODES}"
-            )
+            raise UsageError(f"a lab cannot have {total} nodes", hint=f"give at most {MOST_NODES}")
         names = {place.name for place in self.places()}
         if strangers := sorted(self.engines.keys() - names):
             raise UsageError(
-                f"engines are given for nodes that are not there: {', '.join(strangers)}",
+                f"engines are given for nodes that do not exist: {', '.join(strangers)}",
                 hint=f"the nodes of {self} are {', '.join(sorted(names))}",
             )
 
@@ -63,8 +61,8 @@ class Topology:
         match = _WRITTEN.fullmatch(written.strip().lower())
         if not match:
             raise UsageError(
-                f"{written!r} is no topology",
-                hint="write it like 3m2w or 3m2w1s: managers, workers, spares",
+                f"{written!r} is not a valid topology",
+                hint="give one like 3m2w or 3m2w1s: managers, workers, spares",
             )
         managers, workers, spares = (int(part or 0) for part in match.groups())
         return cls(managers, workers, spares)
@@ -83,12 +81,12 @@ class Topology:
                 index += 1
 
     def warnings(self) -> tuple[str, ...]:
-        """What a swarm operator would want to be told about this shape."""
+        """Return advice on this topology, as an operator of swarms would give it."""
         if self.managers % 2 == 0:
             tolerated = (self.managers - 1) // 2
             return (
                 f"{self.managers} managers tolerate the loss of {tolerated}, no more than "
-                f"{self.managers - 1} would: an even number of managers buys nothing",
+                f"{self.managers - 1} would: an even number of managers gains nothing",
             )
         return ()
 

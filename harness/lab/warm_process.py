@@ -1,7 +1,7 @@
-"""A Python process that has imported what a program needs, and waits to be told which program.
+"""A Python process that has imported what a program needs, and waits for the program's name.
 
 Importing Locust takes an emulated guest more of its CPU than a minute of Locust's requests. So a
-guest is frozen with such a process in it, and a trial's load begins at once. Whoever starts a
+guest is frozen with such a process in it, and a trial's load starts at once. Whoever starts a
 program on a client host gets that process where one waits, and a new one elsewhere.
 """
 
@@ -17,9 +17,11 @@ from pathlib import Path
 
 from harness.errors import LabError
 
-#: What a waiting process runs. It says that it is ready, then reads its order, one line of JSON,
-#: and becomes the program that is named there. Its standard input stays open behind that line: a
-#: program's own way to learn that whoever started it is dead.
+#: What a waiting process runs. It prints that it is ready, then reads one line of JSON and becomes
+#: the program that is named there. Its standard input stays open behind that line: a
+#: program's own way to learn that whoever started it is dead. It enters the network by a bare
+#: system call: pyroute2 would look for libc with a child process, and here gevent may have
+#: patched what starts one.
 _PROGRAM = """
 import ctypes, importlib, json, os, random, runpy, sys
 for name in sys.argv[1:]:
@@ -33,25 +35,25 @@ while not line.endswith(b"\\n"):
     if not piece:
         sys.exit(0)
     line += piece
-order = json.loads(line)
-log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+command = json.loads(line)
+log = os.open(command["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 os.dup2(log, 1)
 os.dup2(log, 2)
 os.close(log)
-for group in order["groups"]:
+for group in command["groups"]:
     with open(f"{group}/cgroup.procs", "w") as members:
         members.write("0")
-network = os.open(f"/proc/{order['pid']}/ns/net", os.O_RDONLY)
+network = os.open(f"/proc/{command['pid']}/ns/net", os.O_RDONLY)
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.setns(network, 0x40000000) != 0:
     raise OSError(ctypes.get_errno(), "cannot enter the client host's network")
 os.close(network)
-os.chdir(order["folder"])
+os.chdir(command["folder"])
 os.environ.clear()
-os.environ.update(order["environment"])
+os.environ.update(command["environment"])
 sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(":")), *above]
 random.seed()
-runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+runpy.run_module(command["module"], run_name="__main__", alter_sys=True)
 """
 
 
@@ -83,10 +85,10 @@ class WarmProcess:
     ) -> subprocess.Popen[bytes] | None:
         """Have it run ``module`` in the network of process ``pid``, a member of ``groups``.
 
-        Its words go to the file ``log``. What it had drawn at random is drawn again. None if it
-        is there no more.
+        Its output goes to the file ``log``; its random generator is reseeded. Returns None when the
+        process has ended.
         """
-        order = {
+        command = {
             "module": module,
             "pid": pid,
             "groups": [str(group) for group in groups],
@@ -98,7 +100,7 @@ class WarmProcess:
             return None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
             self.dismiss()
@@ -106,7 +108,7 @@ class WarmProcess:
         return self._process
 
     def dismiss(self) -> None:
-        """End it. Safe to call twice."""
+        """End it; safe to call twice."""
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -126,5 +128,5 @@ def keep_warm(imports: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def take_warm() -> WarmProcess | None:
-    """A process that waits, for the caller alone; None if none does."""
+    """Return a waiting process, which is then the caller's; None if none waits."""
     return _waiting.pop() if _waiting else None

@@ -1,7 +1,14 @@
-"""Faults by hand: a lab held open, and inject, heal, status from any terminal."""
+"""Faults by hand: a lab kept open, and inject, heal, status from any terminal."""
 
-from harness.manual.injected_store import InjectedStore, Page
-from harness.manual.open_lab import find, hold, open_labs
+from harness.manual.injected_store import InjectedFault, InjectedStore
+from harness.manual.open_lab import find, keep_open, open_labs
 from harness.manual.session import ManualSession
 
-__all__ = ["InjectedStore", "ManualSession", "Page", "find", "hold", "open_labs"]
+__all__ = [
+    "InjectedFault",
+    "InjectedStore",
+    "ManualSession",
+    "find",
+    "keep_open",
+    "open_labs",
+]

@@ -1,4 +1,4 @@
-"""Open labs: held up by one process, entered by others, one after the other."""
+"""Open labs: kept up by one process, entered by others, one at a time."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import LabError, UsageError
+from harness.files import write_atomically
 from harness.guest.contract import LAB_LINK
 from harness.lab import NamespacesLab, labs_folder
-from harness.lab.leftovers import living
+from harness.lab.leftovers import live_labs
 
-#: In the folder of a lab that `swarm-chaos lab up` holds open; others are a trial's.
+#: In the folder of a lab that `swarm-chaos lab up` keeps open; the other labs belong to trials.
 _MARK = "open"
 
-#: Seconds to wait for another command on the same lab: to start a dockerd again takes a few.
-_TURN_WITHIN = 120.0
+#: Seconds to wait for another command on the same lab: restarting a dockerd takes a few.
+_FREE_WITHIN = 120.0
 
 
 class BusyError(LabError):
-    """Another command has the lab."""
+    """Another command is using the lab."""
 
 
 @dataclass(frozen=True)
 class OpenLab:
-    """A lab that stands and that other processes can enter."""
+    """A running lab that other processes can enter."""
 
     folder: Path
 
@@ -40,15 +41,15 @@ class OpenLab:
         return self.folder.name
 
     @contextlib.contextmanager
-    def entered(self, patience: float = _TURN_WITHIN) -> Iterator[NamespacesLab]:
-        """The lab, taken over as it is now, for this process alone; its state is left described.
+    def entered(self, patience: float = _FREE_WITHIN) -> Iterator[NamespacesLab]:
+        """Attach to the lab, for this process alone; at the end its state is described.
 
-        Raises :class:`LabError` when it is gone, and :class:`BusyError` when another command is
-        at work on it for longer than ``patience`` seconds.
+        Raises :class:`LabError` when it is gone, and :class:`BusyError` when another command uses
+        it for longer than ``patience`` seconds.
         """
         try:
             with FileLock(self.folder / "by-hand.lock", timeout=patience):
-                _forget_the_dead(self.folder)
+                _mark_dead_nodes(self.folder)
                 lab = NamespacesLab.attach(self.folder)
                 try:
                     yield lab
@@ -58,17 +59,17 @@ class OpenLab:
                     lab.release()
         except Timeout:
             raise BusyError(
-                f"another command is still at work on the lab {self.name}",
-                hint="it may hold a fault that lives as long as it does (--for): end it there",
+                f"another command is still using the lab {self.name}",
+                hint="it may keep a fault up that ends with it (--for): end that command",
             ) from None
 
 
 def open_labs() -> list[OpenLab]:
-    """Labs that are held open, and in a guest its own."""
+    """Return the labs that are kept open; in a guest, the guest's own."""
     in_guest = Path(LAB_LINK)
     if in_guest.is_symlink():
         return [OpenLab(in_guest.resolve())]
-    alive = living()
+    alive = live_labs()
     try:
         folders = sorted(path.parent for path in labs_folder().glob(f"*/{_MARK}"))
     except OSError:
@@ -76,21 +77,21 @@ def open_labs() -> list[OpenLab]:
     return [OpenLab(folder) for folder in folders if folder.name in alive]
 
 
-def find(words: str | None) -> OpenLab:
-    """The lab of this id or folder; without words the only one that is open.
+def find(name: str | None) -> OpenLab:
+    """Return the lab of this id or folder; without a name, the only one that is open.
 
-    Raises :class:`UsageError` when there is none, or more than one and no words.
+    Raises :class:`UsageError` when there is none, or more than one to choose from.
     """
-    if words is not None:
-        for folder in (labs_folder() / words, Path(words)):
+    if name is not None:
+        for folder in (labs_folder() / name, Path(name)):
             if (folder / "lab.json").is_file():
                 return OpenLab(folder.resolve())
-        raise UsageError(f"there is no lab {words}", hint="`swarm-chaos status` shows open ones")
+        raise UsageError(f"there is no lab {name}", hint="`swarm-chaos status` shows the open ones")
     match open_labs():
         case []:
             raise UsageError(
                 "no lab is open here",
-                hint="`swarm-chaos lab up` opens one as root; `swarm-chaos shell` opens a guest, "
+                hint="`swarm-chaos lab up` opens one, as root; `swarm-chaos shell` opens a guest, "
                 "in which inject, heal and status are commands",
             )
         case [one]:
@@ -103,8 +104,8 @@ def find(words: str | None) -> OpenLab:
 
 
 @contextlib.contextmanager
-def hold(lab: NamespacesLab) -> Iterator[OpenLab]:
-    """Mark a lab that this process has built as open to others for as long as the block lasts."""
+def keep_open(lab: NamespacesLab) -> Iterator[OpenLab]:
+    """Let other processes enter a lab of this process for as long as the block lasts."""
     folder = lab.keeper.lab_dir
     lab.describe()
     (folder / _MARK).write_text(f"{os.getpid()}\n")
@@ -114,15 +115,15 @@ def hold(lab: NamespacesLab) -> Iterator[OpenLab]:
         (folder / _MARK).unlink(missing_ok=True)
 
 
-def wait_for_the_end(lab: NamespacesLab) -> None:
-    """Stay until somebody interrupts, or the lab's keeper is gone (:class:`LabError`)."""
+def wait_until_ended(lab: NamespacesLab) -> None:
+    """Wait for an interrupt; :class:`LabError` when the lab's keeper ends before."""
     while Path(f"/proc/{lab.keeper.keeper}").exists():
         time.sleep(1.0)
-    raise LabError(f"the lab {lab.keeper.lab_id} has ended under us")
+    raise LabError(f"the lab {lab.keeper.lab_id} has ended unexpectedly")
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Have ``lab.json`` say of every node that has lost its power that it is off."""
+def _mark_dead_nodes(folder: Path) -> None:
+    """Update ``lab.json``: nodes and client hosts whose processes are gone are off."""
     path = folder / "lab.json"
     try:
         facts = json.loads(path.read_text())
@@ -136,13 +137,11 @@ def _forget_the_dead(folder: Path) -> None:
     for name, host in list(facts["client_hosts"].items()):
         if not _belongs(host["pid"], facts["id"]):
             del facts["client_hosts"][name]
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps(facts, indent=1))
-    half.replace(path)
+    write_atomically(path, json.dumps(facts, indent=1))
 
 
 def _belongs(pid: int, lab_id: str) -> bool:
-    """Whether a process lives and is one of the lab's, by its cgroup."""
+    """Return whether a process is alive and one of the lab's, by its cgroup."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state not in "ZX" and lab_id in Path(f"/proc/{pid}/cgroup").read_text()

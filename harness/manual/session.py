@@ -1,4 +1,4 @@
-"""Injecting and healing on an open lab, each call a process of its own for all it knows."""
+"""Injecting and healing on an open lab, from one short-lived process after another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.faults import Fault
 from harness.faults.catalogue import kind_of, make, read_parameters
 from harness.faults.targets import Targets
 from harness.lab import NamespacesLab
-from harness.manual.injected_store import InjectedStore, Keeper, Page
+from harness.manual.injected_store import InjectedFault, InjectedStore, StoreUpdater
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
 
@@ -20,22 +20,25 @@ Say = Callable[[str], None]
 
 
 class ManualSession:
-    """A lab with all that is injected in it taken over, so that it can be healed or added to.
+    """An open lab, with all the faults that earlier processes have injected into it.
 
-    What is done is in a journal below the lab's folder, as in a trial.
+    What is done is in a journal below the lab's folder, as in a trial::
+
+        with find(None).entered() as lab, ManualSession(lab) as session:
+            session.inject("network-loss", "w1", {"share": "10%"})
     """
 
     def __init__(self, lab: NamespacesLab, *, seed: int = 1) -> None:
         self.lab = lab
-        self.book = InjectedStore(lab.keeper.lab_dir)
-        self.trial = _record(lab, seed)
-        self.trial.faults = self.book.last_number()
+        self.store = InjectedStore(lab.keeper.lab_dir)
+        self.trial = _new_trial(lab, seed)
+        self.trial.faults = self.store.last_number()
         self.targets = Targets(lab, Swarm(lab, seed=seed))
-        self._keeper = Keeper(self.book, self.trial)
-        self._injected: dict[str, Fault] = {}
-        self._strange: dict[str, HarnessError] = {}
-        for page in self.book.pages():
-            self._take_over(page)
+        self._updater = StoreUpdater(self.store, self.trial)
+        self._faults: dict[str, Fault] = {}
+        self._not_adopted: dict[str, HarnessError] = {}
+        for injected in self.store.all():
+            self._adopt(injected)
 
     def __enter__(self) -> Self:
         return self
@@ -43,63 +46,61 @@ class ManualSession:
     def __exit__(self, *_: object) -> None:
         self.trial.journal.close()
 
-    def inject(self, name: str, target: str, words: Mapping[str, str]) -> list[Page]:
-        """Inject a fault on everything that ``target`` names; all of them, or none.
+    def inject(self, name: str, target: str, parameters: Mapping[str, str]) -> list[InjectedFault]:
+        """Inject a fault on everything that ``target`` names: on all of it, or on nothing.
 
-        Raises :class:`UsageError` for words that cannot be meant, before anything is touched.
+        Raises :class:`UsageError` for a wrong parameter before anything is touched.
         """
         kind = kind_of(name)
-        read_parameters(kind, words)
-        made = [make(self.trial, name, found, words) for found in self.targets.find(kind, target)]
+        read_parameters(kind, parameters)
+        made = [
+            make(self.trial, name, found, parameters) for found in self.targets.find(kind, target)
+        ]
         try:
             for fault in made:
                 fault.inject()
         except BaseException:
             for fault in reversed(made):
-                with suppress(Exception):  # its trouble is in the book
+                with suppress(Exception):  # the store has its trouble
                     self._heal(fault)
             raise
-        pages = [self.book.page(fault.id or "") for fault in made]
-        self._injected.update({page.id: fault for page, fault in zip(pages, made, strict=True)})
-        return pages
+        injected = [self.store.get(fault.id or "") for fault in made]
+        self._faults.update({one.id: fault for one, fault in zip(injected, made, strict=True)})
+        return injected
 
     def heal(self, ids: Iterable[str] = (), *, say: Say = lambda _: None) -> None:
-        """Heal these, or everything, last injected first; each in turn, whatever happens.
+        """Heal these faults, or all, the last injected first; one that fails stops no other.
 
-        Raises :class:`FaultError` when one could not be: it is still in the book, and can be
-        healed again.
+        Raises :class:`FaultError` when one could not be healed: it is still in the store, and
+        can be healed again.
         """
         asked = list(ids)
-        wanted = [self.book.page(each) for each in asked] if asked else self.book.pages()
-        waiting = sorted(wanted, key=lambda page: page.since, reverse=True)
+        wanted = [self.store.get(each) for each in asked] if asked else self.store.all()
+        waiting = sorted(wanted, key=lambda each: each.since, reverse=True)
         while True:
             troubles = {}
-            for page in waiting:
+            for injected in waiting:
                 try:
-                    self._heal(self._in_hand(page))
+                    self._heal(self._fault_of(injected))
                 except Exception as error:
-                    troubles[page.id] = (
-                        error.what if isinstance(error, HarnessError) else repr(error)
-                    )
+                    troubles[injected.id] = _reason(error)
                 else:
-                    say(f"healed {page.id} on {page.target}")
-            left = [page for page in waiting if page.id in troubles]
+                    say(f"healed {injected.id} on {injected.target}")
+            left = [injected for injected in waiting if injected.id in troubles]
             if not left or len(left) == len(waiting):
                 break
             waiting = left  # what was healed after them may have been in their way
         if troubles:
             raise FaultError(
                 "not everything is healed: "
-                + "; ".join(f"{name}: {words}" for name, words in troubles.items()),
-                hint="`heal` tries again what is left; when the lab goes, all of it goes",
+                + "; ".join(f"{name}: {why}" for name, why in troubles.items()),
+                hint="`heal` tries again; when the lab ends, everything injected ends with it",
             )
 
-    # -- within --------------------------------------------------------------------------------
-
-    def _in_hand(self, page: Page) -> Fault:
-        if page.id in self._strange:
-            raise self._strange[page.id]
-        return self._injected[page.id]
+    def _fault_of(self, injected: InjectedFault) -> Fault:
+        if injected.id in self._not_adopted:
+            raise self._not_adopted[injected.id]
+        return self._faults[injected.id]
 
     def _heal(self, fault: Fault) -> None:
         name = fault.id
@@ -107,26 +108,28 @@ class ManualSession:
             fault.heal()
         except Exception as error:
             if name is not None:
-                self._keeper.trouble(
-                    name, error.what if isinstance(error, HarnessError) else f"{error!r}"
-                )
+                self._updater.record_trouble(name, _reason(error))
             raise
 
-    def _take_over(self, page: Page) -> None:
-        """Have a fault of another process in hand; one that cannot be is told at its heal."""
+    def _adopt(self, injected: InjectedFault) -> None:
+        """Take over a fault of another process; if it cannot be, healing it says why."""
         try:
-            [target] = self.targets.find(kind_of(page.fault), page.target)
-            fault = make(self.trial, page.fault, target, page.parameters)
-            fault.resume(page.id, page.memory)
+            [target] = self.targets.find(kind_of(injected.fault), injected.target)
+            fault = make(self.trial, injected.fault, target, injected.parameters)
+            fault.resume(injected.id, injected.memory)
         except HarnessError as error:
-            self._strange[page.id] = error
+            self._not_adopted[injected.id] = error
             return
-        self._keeper.know(fault, page)
-        self._injected[page.id] = fault
+        self._updater.adopt(fault, injected)
+        self._faults[injected.id] = fault
 
 
-def _record(lab: NamespacesLab, seed: int) -> Trial:
-    """A record of what this process does, in the next free folder below the lab's."""
+def _reason(error: Exception) -> str:
+    return error.what if isinstance(error, HarnessError) else repr(error)
+
+
+def _new_trial(lab: NamespacesLab, seed: int) -> Trial:
+    """A trial that records what this process does, in the next free folder below the lab's."""
     engine = next(iter(lab.nodes.values())).engine
     inputs = TrialInputs(
         scenario="by hand",
@@ -144,20 +147,19 @@ def _record(lab: NamespacesLab, seed: int) -> Trial:
     try:
         return Trial(above / f"{number:04}", inputs)
     except TrialError as error:
-        raise FaultError(f"nothing can be put on record: {error.what}", hint=error.hint) from error
+        raise FaultError(f"cannot record what is done: {error.what}", hint=error.hint) from error
 
 
-def parse_words(words: Iterable[str]) -> dict[str, str]:
-    """Parameters written ``name=value``; :class:`UsageError` for one that is not."""
+def parse_parameters(given: Iterable[str]) -> dict[str, str]:
+    """Read parameters written ``name=value``; :class:`UsageError` for one that is not."""
     found: dict[str, str] = {}
-    for word in words:
+    for word in given:
         name, sign, value = word.partition("=")
         if not sign or not name:
-            raise UsageError(f"{word!r} is no parameter", hint="write NAME=VALUE, as in loss=10%")
+            raise UsageError(
+                f"{word!r} is not a valid parameter", hint="write NAME=VALUE, as in share=10%"
+            )
         if name in found:
-            raise UsageError(f"{name} is given twice")
+            raise UsageError(f"the parameter {name} is given twice")
         found[name] = value
     return found
-
-
-__all__ = ["ManualSession", "parse_words"]

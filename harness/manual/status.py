@@ -1,4 +1,4 @@
-"""What there is to say of an open lab: its nodes, who leads, and what is injected."""
+"""The state of an open lab: its nodes, its leader, and what is injected."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from contextlib import suppress
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import human_age
 from harness.lab import NamespacesLab, Node
-from harness.manual.injected_store import InjectedStore, Page
+from harness.manual.injected_store import InjectedFault, InjectedStore
 from harness.manual.open_lab import BusyError, OpenLab
 from harness.swarm import Swarm
 
-#: Seconds to wait for a command that is at work on the lab before its nodes are left alone.
+#: Seconds to wait for another command to finish with the lab; after that its nodes are not asked.
 _PATIENCE = 2.0
 
 
 def status_of(opened: OpenLab) -> dict[str, Any]:
-    """A lab as JSON can hold it; ``nodes`` is null while another command is at work on it."""
+    """Return a lab's state for JSON; ``nodes`` is None while another command is using the lab."""
     facts: dict[str, Any] = {"lab": opened.name, "folder": str(opened.folder)}
     try:
         with opened.entered(_PATIENCE) as lab:
             facts["topology"] = str(lab.topology)
             facts["nodes"] = {name: _node(node) for name, node in lab.nodes.items()}
-            facts["leader"] = _leader(lab) if _anybody_answers(facts["nodes"]) else None
+            facts["leader"] = _leader(lab) if _any_answers(facts["nodes"]) else None
     except BusyError:
         facts |= {"topology": None, "nodes": None, "leader": None}
-    facts["injected"] = [_page(page) for page in InjectedStore(opened.folder).pages()]
+    facts["injected"] = [_injected(each) for each in InjectedStore(opened.folder).all()]
     return facts
 
 
-def lines(facts: dict[str, Any]) -> Iterator[str]:
-    """The same for people."""
-    yield f"lab {facts['lab']} in {facts['folder']}"
-    if facts["nodes"] is None:
-        yield "  another command is at work on it; its nodes were not asked"
+def condition_of(node: dict[str, Any]) -> str:
+    """Say in a few words in what condition a node of :func:`status_of` is."""
+    if not node["up"]:
+        return "switched off"
+    if not node["dockerd"]:
+        return "dockerd is not running"
+    return "answers" if node["answers"] else "dockerd does not answer"
+
+
+def describe_fault(injected: dict[str, Any]) -> Iterator[str]:
+    """Describe an injected fault of :func:`status_of` in lines of text."""
+    given = "".join(f" {name}={value}" for name, value in injected["parameters"].items())
+    age = human_age(injected["seconds"])
+    yield f"injected: {injected['id']} on {injected['target']}{given}, {age} ago"
+    if injected["trouble"]:
+        yield f"  could not be healed: {injected['trouble']}"
+    elif injected["evidence"]:
+        yield f"  {injected['evidence']}"
     else:
-        leader = facts["leader"]
-        yield f"  {f'{leader} leads' if leader else 'nobody is known to lead'}"
-        for name, node in facts["nodes"].items():
-            yield f"  {name:4} {node['address']:12} engine {node['engine']:10} {_words(node)}"
-    if not facts["injected"]:
-        yield "  nothing is injected"
-    for page in facts["injected"]:
-        given = "".join(f" {name}={value}" for name, value in page["parameters"].items())
-        yield f"  injected: {page['id']} on {page['target']}{given}, {page['seconds']:.0f} s ago"
-        if page["trouble"]:
-            yield f"    could not be healed: {page['trouble']}"
-        elif page["evidence"]:
-            yield f"    {page['evidence']}"
-        else:
-            yield "    not proven: whoever injected it has ended in the middle of it"
-        if page["kept_up_by"]:
-            yield f"    for as long as process {page['kept_up_by']} lives"
+        yield "  not proven: the process that injected it ended before it could prove it"
+    if injected["kept_up_by"]:
+        yield f"  lasts as long as process {injected['kept_up_by']} lives"
 
 
 def _node(node: Node) -> dict[str, Any]:
@@ -66,15 +66,7 @@ def _node(node: Node) -> dict[str, Any]:
     }
 
 
-def _words(node: dict[str, Any]) -> str:
-    if not node["up"]:
-        return "switched off"
-    if not node["dockerd"]:
-        return "dockerd does not run"
-    return "answers" if node["answers"] else "dockerd does not answer"
-
-
-def _anybody_answers(nodes: dict[str, Any]) -> bool:
+def _any_answers(nodes: dict[str, Any]) -> bool:
     return any(node["answers"] for node in nodes.values())
 
 
@@ -84,14 +76,14 @@ def _leader(lab: NamespacesLab) -> str | None:
     return None
 
 
-def _page(page: Page) -> dict[str, Any]:
+def _injected(injected: InjectedFault) -> dict[str, Any]:
     return {
-        "id": page.id,
-        "fault": page.fault,
-        "target": page.target,
-        "parameters": page.parameters,
-        "seconds": round(page.seconds, 1),
-        "evidence": page.evidence,
-        "trouble": page.trouble,
-        "kept_up_by": page.maker if page.kept_up else None,
+        "id": injected.id,
+        "fault": injected.fault,
+        "target": injected.target,
+        "parameters": injected.parameters,
+        "seconds": round(injected.seconds, 1),
+        "evidence": injected.evidence,
+        "trouble": injected.trouble,
+        "kept_up_by": injected.kept_up_by if injected.kept_up else None,
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import TrialError, UsageError
+from harness.files import write_atomically
 from harness.report.assets import SCRIPT, STYLE, library, library_name, text_of
 from harness.report.page_names import COMPARISON, HISTORY, INDEX, PAGES
 from harness.report.pages.overview import overview_page
@@ -112,11 +113,12 @@ def write_site(folders: Sequence[Path], into: Path) -> Path:
             (half / Path(path).name).write_text(render(), encoding="utf-8")
         shutil.rmtree(pages, ignore_errors=True)
         half.replace(pages)
-        return _replace(into / INDEX, index())
+        write_atomically(into / INDEX, index())
     except OSError as error:
         raise TrialError(f"cannot write the report into {into}: {error.strerror}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
+    return into / INDEX
 
 
 def _comparison(model: SiteModel, frame: PageFrame) -> str:
@@ -141,10 +143,3 @@ def shared_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _bytes(name: str) -> bytes:
     return text_of(name).encode()
-
-
-def _replace(target: Path, text: str) -> Path:
-    half = target.with_name(f".{target.name}.part")
-    half.write_text(text, encoding="utf-8")
-    half.replace(target)
-    return target

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 
 from harness.errors import TrialError, UsageError
+from harness.files import replacing
 from harness.results.files import plain_files
 from harness.results.run import LATEST, RUN_FILE, TRIALS, read_run
 from harness.results.writer import free_folder
@@ -44,20 +45,17 @@ def export_run(folder: Path, to: Path) -> Path:
     name = folder.resolve().name
     if to.exists():
         raise UsageError(f"{to} exists already", hint="remove it, or name another file")
-    half = to.with_name(f".{to.name}.part")
     try:
         with (
-            half.open("wb") as raw,
+            replacing(to) as draft,
+            draft.open("wb") as raw,
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for path in sorted(plain_files(run.folder)):
                 _add(tar, path, f"{name}/{path.relative_to(run.folder).as_posix()}")
-        half.replace(to)
     except OSError as error:
         raise TrialError(f"cannot write {to}: {error.strerror}") from error
-    finally:
-        half.unlink(missing_ok=True)
     return to
 
 
@@ -158,12 +156,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
     contents = tar.extractfile(member)
     assert contents is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.part")
-    try:
-        with contents, half.open("wb") as out:
+    with replacing(path) as draft:
+        with contents, draft.open("wb") as out:
             shutil.copyfileobj(contents, out, _CHUNK)
-        if half.stat().st_size != member.size:
+        if draft.stat().st_size != member.size:
             raise tarfile.ReadError("unexpected end of data")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)

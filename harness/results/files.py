@@ -7,18 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.files import is_draft
+
 
 def plain_files(folder: Path) -> Iterator[Path]:
     """Yield all regular files under ``folder`` by name, without links and devices.
 
-    Half-written files (``.name.part``) do not count.
+    Drafts (:func:`harness.files.is_draft`) do not count.
     """
     for where, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = Path(where, name)
-            half = name.startswith(".") and name.endswith(".part")
-            if path.is_file() and not path.is_symlink() and not half:
+            if path.is_file() and not path.is_symlink() and not is_draft(name):
                 yield path
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import TrialError, UsageError
+from harness.files import write_atomically
 from harness.results.samples import journal
 from harness.trial import SCHEMA, TrialRecord, read_record
 
@@ -83,10 +84,9 @@ class Run:
 
 def write_run(folder: Path, record: RunRecord) -> None:
     """Write ``run.json``, completely or not at all."""
-    half = folder / f".{RUN_FILE}.part"
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     try:
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-        half.replace(folder / RUN_FILE)
+        write_atomically(folder / RUN_FILE, text)
     except OSError as error:
         raise TrialError(f"cannot write {folder / RUN_FILE}: {error.strerror}") from error
 

@@ -134,7 +134,7 @@ class ExternalService:
 
     def _announce(self) -> None:
         for node in self.lab.nodes.values():
-            node.know(self.hostname, self.address)
+            node.set_host(self.hostname, self.address)
 
     def _take(self, address: str) -> None:
         if address == self.address:

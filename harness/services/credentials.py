@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import LabError, MissingError
+from harness.files import write_atomically
 
 _ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -51,9 +52,7 @@ def certificate_for(folder: Path, names: Sequence[str], addresses: Sequence[str]
 def write_passwords(file: Path, passwords: Mapping[str, str]) -> None:
     """Write passwords by user name as Apache's htpasswd would, hashed with bcrypt."""
     lines = (f"{user}:{_bcrypt(password)}\n" for user, password in sorted(passwords.items()))
-    half = file.with_suffix(".part")
-    half.write_text("".join(lines))
-    half.replace(file)
+    write_atomically(file, "".join(lines))
 
 
 def _bcrypt(password: str) -> str:

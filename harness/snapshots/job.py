@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import TrialError
+from harness.files import write_atomically
 from harness.guest.contract import PROGRESS
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
@@ -65,9 +66,7 @@ class JobRecord:
         kept = _payload_file(trial, self.payload)
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
-            half = kept.with_suffix(f".part-{trial.name}")
-            half.write_bytes(self.job.payload)
-            half.replace(kept)
+            write_atomically(kept, self.job.payload)
 
     @classmethod
     def load(cls, trial: Path) -> JobRecord:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import TrialError
+from harness.files import write_atomically
 from harness.trial.measure import Measure
 from harness.trial.verdict import Verdict
 
@@ -118,10 +119,8 @@ def digest_of(files: Mapping[str, str]) -> str:
 def write_record(folder: Path, record: TrialRecord) -> None:
     """Write ``trial.json`` atomically."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    half = folder / ".trial.json.part"
     try:
-        half.write_bytes(text)
-        half.replace(folder / "trial.json")
+        write_atomically(folder / "trial.json", text)
     except OSError as error:
         raise TrialError(f"cannot write {folder / 'trial.json'}: {error.strerror}") from error
 

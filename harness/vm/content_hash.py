@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from harness.files import write_atomically
 
 
 def of_file(path: Path, memo: Path | None = None) -> str:
@@ -28,9 +29,7 @@ def of_file(path: Path, memo: Path | None = None) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if note is not None:
         note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f"{note.name}.{os.getpid()}")
-        draft.write_text(digest)
-        draft.replace(note)
+        write_atomically(note, digest)
     return digest
 
 

@@ -298,10 +298,7 @@ def _clear_free_memory() -> None:
 
     In a process of its own, first in line should the machine run short.
     """
-    free = 0
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemFree:"):
-            free = int(line.split()[1]) * 1024
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     wanted = free - (96 << 20)
     pid = os.fork()
     if pid == 0:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
@@ -82,11 +83,8 @@ def memory_slots(available_mib: int, guest_mib: int) -> int:
 
 
 def available_memory_mib() -> int:
-    """Memory that can be had without swapping, MiB."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) >> 10
-    raise MicrovmError("/proc/meminfo does not tell the available memory")
+    """Return the memory that can be had without swapping, MiB."""
+    return int(psutil.virtual_memory().available) >> 20
 
 
 def runtime_folder() -> Path:

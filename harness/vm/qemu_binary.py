@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import ImageError, UsageError
 from harness.images import Cache, Say, silent
-from harness.images.debian_qemu import cached_qemu, debian_qemu, debian_qemu_fits, version_told
+from harness.images.debian_qemu import cached_qemu, debian_qemu, debian_qemu_fits, reported_version
 
 VARIABLE = "SWARM_CHAOS_QEMU"
 
@@ -64,7 +64,7 @@ def own_qemu() -> Qemu | None:
 @functools.cache
 def _asked(program: str) -> Qemu:
     try:
-        return Qemu(version_told([program]), (program,))
+        return Qemu(reported_version([program]), (program,))
     except ImageError as error:
         raise UsageError(
             f"{VARIABLE} is {program!r}, which is not a QEMU that can run a guest: {error.what}",

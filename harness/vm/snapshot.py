@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
+from harness.files import human_size
 from harness.images import Cache, Say, silent
 from harness.vm import content_hash, mailbox, sparse
 from harness.vm.console import follow, tail
@@ -39,6 +40,7 @@ from harness.vm.initrd import (
 from harness.vm.kernel_modules import GUEST_MODULES, PMEM_MODULES
 from harness.vm.lockstep import Lockstep, lockstep_for, source_digest
 from harness.vm.machine import Accelerator, Clock, Files, Machine
+from harness.vm.pool import available_memory_mib
 from harness.vm.qemu_binary import VARIABLE, Qemu, provide_qemu
 from harness.vm.qemu_process import Emulator
 from harness.vm.scratch import Scratch, scratch_root
@@ -250,7 +252,8 @@ def freeze(
         room = shutil.disk_usage(store).free
         if room < _NEEDED_FREE:
             raise MissingError(
-                f"a freeze needs {_NEEDED_FREE >> 30} GiB under {store}, free are {room >> 20} MiB",
+                f"a freeze needs {human_size(_NEEDED_FREE)} under {store}, "
+                f"{human_size(room)} are free",
                 hint="free disk space, or prune old snapshots",
             )
         with tempfile.TemporaryDirectory(prefix=f".{key}{_FREEZING}", dir=store) as work:
@@ -323,12 +326,7 @@ def _memory_place(machine: Machine) -> Path | None:
     shared = scratch_root()
     if shared is None or shutil.disk_usage(shared).free < 2 * machine.memory_mib * _MIB:
         return None
-    available = next(
-        int(line.split()[1]) << 10
-        for line in Path("/proc/meminfo").read_text().splitlines()
-        if line.startswith("MemAvailable:")
-    )
-    return shared if available > 2 * machine.memory_mib * _MIB else None
+    return shared if available_memory_mib() > 2 * machine.memory_mib else None
 
 
 def _await_freeze(

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from synthetic_runs import many_trials, nightly_runs, synthetic_run
 
-from harness.bench.synthetic_runs import many_trials, nightly_runs, synthetic_run
 from harness.report import write_report, write_site
 from harness.report.serve import HOST, server_of
 

@@ -3,7 +3,8 @@
 import re
 from datetime import timedelta
 
-from harness.bench.synthetic_runs import STARTED, inputs, many_trials
+from synthetic_runs import STARTED, inputs, many_trials
+
 from harness.results import RunWriter
 from harness.trial import Trial
 

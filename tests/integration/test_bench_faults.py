@@ -2,13 +2,13 @@
 
 import pytest
 
-from harness.bench.faults import figures
+from harness.bench.faults import metrics
 
 pytestmark = pytest.mark.integration
 
 
 def test_half_of_all_effects_are_felt_within_100_ms(stable):
-    measured = {figure.name: figure for figure in figures(stable, runs=1)}
+    measured = {figure.name: figure for figure in metrics(stable, runs=1)}
     kinds = [name for name in measured if name.startswith("fault.effect.")]
     assert len(kinds) >= 5
     assert all(measured[name.replace("effect", "inject")].unit == "s" for name in kinds)

@@ -288,7 +288,7 @@ def test_bad_input_touches_nothing(net, places, nodes):
     ):
         with pytest.raises(UsageError):
             wrong()
-    if not probe_features().netem:
+    if not probe_features().has("netem"):
         with pytest.raises(MissingError, match="netem"):
             net.delay(w1, 0.1).inject()
     assert Fabric(nodes).tables() == before

@@ -22,7 +22,7 @@ from processes import proc_text, state_letter
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
 from harness.lab import NamespacesLab, Topology
-from harness.manual import InjectedStore, ManualSession, hold
+from harness.manual import InjectedStore, ManualSession, keep_open
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +54,7 @@ def opened(stable):
     """A lab of one node that is held open, with a client on the fabric."""
     with NamespacesLab.build(Topology(), lambda _: stable) as lab:
         lab.client_host("client")
-        with hold(lab) as opened:
+        with keep_open(lab) as opened:
             yield opened
 
 
@@ -134,15 +134,15 @@ class Undo(RuleBasedStateMachine):
         print("begin")
 
     def injected(self):
-        return [page.id for page in InjectedStore(self.opened.folder).pages()]
+        return [each.id for each in InjectedStore(self.opened.folder).all()]
 
     def inject_one(self, name):
-        with self.opened.entered() as lab, ManualSession(lab) as bench:
-            bench.inject(name, *FAULTS[name])
+        with self.opened.entered() as lab, ManualSession(lab) as session:
+            session.inject(name, *FAULTS[name])
 
     def heal_some(self, *ids):
-        with self.opened.entered() as lab, ManualSession(lab) as bench:
-            bench.heal(ids)
+        with self.opened.entered() as lab, ManualSession(lab) as session:
+            session.heal(ids)
 
     @rule(name=st.sampled_from(sorted(FAULTS)))
     def inject(self, name):

@@ -31,7 +31,7 @@ def archive():
 def test_a_kernel_has_what_a_guest_needs():
     kernel = debian_kernel("trixie", Cache())
     assert re.match(r"6\.12\.", kernel.version)
-    assert kernel.series == "6.12"
+    assert kernel.version.startswith("6.12.")
     assert kernel.vmlinuz.read_bytes()[514:518] == b"HdrS"
     assert "CONFIG_EXT4_FS=y" in kernel.config.read_text()
     listed = (kernel.modules / "modules.dep").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.images import Cache
-from harness.images.debian_qemu import PROGRAM, debian_qemu, version_told
+from harness.images.debian_qemu import PROGRAM, debian_qemu, reported_version
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
 
@@ -23,7 +23,7 @@ def qemu():
 def test_it_says_its_version_and_is_small(qemu):
     assert qemu.version.startswith("10.0.")
     assert "Debian 1:10.0." in qemu.version
-    assert version_told(qemu.command) == qemu.version
+    assert reported_version(qemu.command) == qemu.version
     [entry] = [e for e in Cache().entries() if e.path == qemu.folder]
     assert entry.manifest.size < 100 << 20
     assert entry.damage(contents=True) == []

@@ -211,7 +211,7 @@ def test_a_killed_dockerd_returns_with_the_state_it_had(stable):
         before = node.docker.swarm.attrs["ID"], node.docker.info()["Swarm"]["NodeID"]
         for kill in (node.dockerd.kill, node.kill):
             kill()
-            with pytest.raises(LabError, match=r"does not run|switched off"):
+            with pytest.raises(LabError, match=r"is not running|switched off"):
                 node.dockerd.signal(0)
             assert not node.up or not node.dockerd.ping()
             node.start()

@@ -1,13 +1,17 @@
-"""The one form in which benches print."""
+"""What benches yield, and the one form in which it is printed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_runs import many_trials
 
-from harness.bench import Figure, median_of, show
+from harness.bench import Metric, median_of
 from harness.bench.lab import pss_in
+from harness.bench.report import metrics
+from harness.cli.bench import _print
 from harness.errors import UsageError
 
 
@@ -15,8 +19,8 @@ from harness.errors import UsageError
     ("values", "median"),
     [([3.0], 3.0), ([9.0, 1.0, 2.0], 2.0), ([1.0, 2.0], 1.5), ([1.23456789], 1.235)],
 )
-def test_a_figure_is_the_median(values, median):
-    assert median_of("x", values, "s") == Figure("x", median, "s")
+def test_a_metric_is_the_median(values, median):
+    assert median_of("x", values, "s") == Metric("x", median, "s")
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1))
@@ -25,13 +29,13 @@ def test_a_median_lies_among_what_was_measured(values):
     assert min(values) * 0.999 <= value <= max(values) * 1.001
 
 
-def test_nothing_measured_is_no_figure():
+def test_nothing_measured_is_an_error():
     with pytest.raises(UsageError, match="nothing was measured"):
         median_of("x", [], "s")
 
 
 def test_json_is_a_list_of_name_value_unit(capsys):
-    show([Figure("a", 1.5, "s"), Figure("b", 2.0, "MiB")], as_json=True)
+    _print([Metric("a", 1.5, "s"), Metric("b", 2.0, "MiB")], as_json=True)
     assert json.loads(capsys.readouterr().out) == [
         {"name": "a", "value": 1.5, "unit": "s"},
         {"name": "b", "value": 2.0, "unit": "MiB"},
@@ -39,8 +43,9 @@ def test_json_is_a_list_of_name_value_unit(capsys):
 
 
 def test_people_get_a_line_each(capsys):
-    show([Figure("a", 1.5, "s"), Figure("long.name", 2.0, "MiB")], as_json=False)
-    assert capsys.readouterr().out == "a          1.5 s\nlong.name  2 MiB\n"
+    _print([Metric("a", 1.5, "s"), Metric("long.name", 2.0, "MiB")], as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["metric", "value", "unit"], ["a", "1.5", "s"], ["long.name", "2", "MiB"]]
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,9 @@ def test_people_get_a_line_each(capsys):
 )
 def test_pss_is_read_from_the_rollup(text, size):
     assert pss_in(text) == size
+
+
+def test_the_pages_of_a_run_are_measured(tmp_path: Path) -> None:
+    found = {metric.name: metric for metric in metrics(many_trials(tmp_path, 2), times=1)}
+    assert [name.rpartition(".")[2] for name in found] == ["wall", "cpu", "memory", "size", "index"]
+    assert all(name.startswith("report.2.") and one.value > 0 for name, one in found.items())

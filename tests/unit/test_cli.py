@@ -9,6 +9,7 @@ import pytest
 
 from harness import __version__
 from harness.cli import main
+from harness.cli.run import exit_code_of, names_a_scenario, scenarios_folder, selects
 from harness.errors import LabError, MissingError, UsageError
 
 
@@ -87,7 +88,7 @@ def test_a_command_that_returns_nothing_ends_well(command):
     ("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 64), (5, 64), (77, 77)]
 )
 def test_pytests_exit_codes_become_ours(pytest_code, code):
-    assert main.exit_code_of(pytest_code) == code
+    assert exit_code_of(pytest_code) == code
 
 
 def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, capsys):
@@ -105,6 +106,23 @@ def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, cap
         ["scenarios", "-k", "failover", "--engine", "stable"],
         ["scenarios/test_x.py::test_one", "--help"],
     ]
+
+
+def test_without_a_folder_of_scenarios_here_the_projects_are_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert scenarios_folder() == Path(__file__).parents[2] / "scenarios"
+    (tmp_path / "scenarios").mkdir()
+    assert scenarios_folder() == Path("scenarios")
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "--version"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, f"swarm-chaos, version {__version__}\n")
 
 
 def test_help_names_every_command_and_imports_none():
@@ -125,11 +143,10 @@ def test_help_names_every_command_and_imports_none():
         assert lazy.summary in ran.stdout
 
 
-@pytest.mark.parametrize("table", [main.COMMANDS, main.BENCHES])
-def test_every_lazy_command_is_where_the_table_says(table):
+def test_every_lazy_command_is_where_the_table_says():
     context = click.Context(main.cli)
-    group = main.LazyGroup(name="all", lazy=table)
-    for name in table:
+    group = main.LazyGroup(name="all", lazy=main.COMMANDS)
+    for name in main.COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
         assert command.get_short_help_str(), f"{name} has no help"
@@ -159,7 +176,7 @@ def test_the_version_is_the_packages(capsys):
     ],
 )
 def test_a_selection_of_scenarios_runs_one_by_one(args):
-    assert main.selects(args)
+    assert selects(args)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +189,12 @@ def test_a_selection_of_scenarios_runs_one_by_one(args):
     ],
 )
 def test_the_whole_suite_is_spread_over_the_cpus(args):
-    assert not main.selects(args)
+    assert not selects(args)
 
 
 def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(tmp_path):
-    assert not main.names_a_scenario(str(tmp_path), "--reports")
-    assert main.names_a_scenario(str(tmp_path), "--controls")
+    assert not names_a_scenario(str(tmp_path), "--reports")
+    assert names_a_scenario(str(tmp_path), "--controls")
     ran = subprocess.run(
         [sys.executable, "-m", "harness.cli.main", "run", "--reports", str(tmp_path), "--co", "-q"],
         cwd=Path(__file__).parents[2],

@@ -127,4 +127,4 @@ def test_a_folder_that_a_process_names_is_in_use(tmp, monkeypatch):
 )
 def test_a_lab_lives_while_its_janitor_runs(monkeypatch, line, ids):
     monkeypatch.setattr(leftovers, "_command_lines", lambda: [line])
-    assert leftovers.living() == ids
+    assert leftovers.live_labs() == ids

@@ -1,13 +1,14 @@
 """``swarm-chaos engines`` over a cache with engines made up for it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from harness.cli.engines import engines
 from harness.engine import EngineFacts, resolve, roots
-from harness.engine.roots import TREE_KIND
+from harness.engine.roots import TAR_KIND, TREE_KIND
 from harness.errors import ImageError, UsageError
 from harness.images import Cache
 
@@ -59,7 +60,16 @@ def test_what_is_cached_is_told_with_the_version_read_back(trixie):
     assert row["version"] == "26.1.9"
     assert (row["cached"][0]["form"], row["cached"][0]["bytes"]) == ("tree", 3_000_000)
     line = next(line for line in run().stdout.splitlines() if line.startswith("26.1.5"))
-    assert line.split()[:6] == ["26.1.5", "stable", "26.1.9", "tree", "2", "MiB"]
+    assert line.split()[:6] == ["26.1.5", "stable", "26.1.9", "namespaces", "2.9", "MiB"]
+
+
+def test_an_engine_that_only_the_other_lab_has_is_not_called_cached(cache: Cache) -> None:
+    def recipe(work: Path) -> None:
+        (work / "rootfs.tar").write_text("x")
+
+    cache.build(TAR_KIND, roots._key(resolve("stable"), None), recipe, {})
+    line = next(line for line in run().stdout.splitlines() if line.startswith("26.1.5"))
+    assert line.split()[:4] == ["26.1.5", "stable", "-", "microvm"]
 
 
 def test_verify_reads_every_byte_and_ends_in_an_error_on_damage(trixie):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import Finding, Machine, diagnose, make_checks
+from harness.doctor import Finding, Machine, diagnose, run_checks
 from harness.doctor.check import REGISTRY, Check, Entry
 from harness.doctor.checks import microvm
 from harness.doctor.checks.kernel import FEATURES
@@ -47,7 +47,7 @@ def made_up(*, root=True, programs=frozenset(PACKAGE_OF), answers=None, lacking=
 
 
 def one(name, machine):
-    [found] = make_checks(machine, [entry for entry in REGISTRY if entry.name == name])
+    [found] = run_checks(machine, [entry for entry in REGISTRY if entry.name == name])
     return found
 
 
@@ -190,7 +190,7 @@ def test_ranges_of_subordinate_ids(text, enough):
     ("error", "seen"),
     [
         (MissingError("no such thing", hint="get it"), "no such thing"),
-        (ValueError("odd"), "the check itself broke: ValueError: odd"),
+        (ValueError("odd"), "the check itself failed: ValueError: odd"),
     ],
 )
 def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
@@ -201,7 +201,7 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
         Entry("breaks", "machine", "x", breaks),
         Entry("fine", "machine", "x", lambda _machine: Finding("ok", "yes")),
     ]
-    broken, fine = make_checks(made_up(), entries)
+    broken, fine = run_checks(made_up(), entries)
     assert (broken.state, broken.seen) == ("unknown", seen)
     assert fine.state == "ok"
 
@@ -299,7 +299,7 @@ def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_p
     found = kvm(monkeypatch, tmp_path, qemu=False)
     assert (found.state, "QEMU is cached yet" in found.seen) == ("unknown", True)
     (tmp_path / "kvm").unlink()
-    assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("no ")
+    assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("there is no ")
 
 
 def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path):

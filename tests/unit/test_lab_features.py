@@ -4,7 +4,6 @@ import pytest
 
 from harness.lab import features
 from harness.lab.features import (
-    NEEDED_BY_NAMESPACES,
     KernelFeatures,
     Tried,
     cgroup_layout,
@@ -32,21 +31,9 @@ def test_answers_keep_what_was_said_and_tell_untried_from_no():
 
 def test_a_feature_that_was_not_tried_counts_as_not_there():
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
-    assert not kernel.nftables
-    assert not kernel.netem
+    assert not kernel.has("nftables")
+    assert not kernel.has("netem")
     assert kernel["netem"].works is None
-
-
-@pytest.mark.parametrize("missing", NEEDED_BY_NAMESPACES)
-def test_the_namespaces_lab_needs_each_of_its_features(missing):
-    assert all_of(*NEEDED_BY_NAMESPACES).missing_for_namespaces == ()
-    without = all_of(*(name for name in NEEDED_BY_NAMESPACES if name != missing))
-    assert without.missing_for_namespaces == (missing,)
-
-
-def test_a_host_without_cgroups_carries_no_node():
-    kernel = KernelFeatures({name: Tried(True) for name in NEEDED_BY_NAMESPACES}, "none")
-    assert kernel.missing_for_namespaces == ("cgroup",)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +72,10 @@ def test_a_machine_without_unshare_is_an_answer_and_no_error(monkeypatch, tmp_pa
     monkeypatch.setattr(features.shutil, "which", lambda _: None)
     kernel = probe_features(tmp_path)
     assert kernel["namespaces"] == Tried(None, "no program unshare")
-    assert not kernel.namespaces
+    assert not kernel.has("namespaces")
 
 
 def test_a_scratch_folder_that_is_not_there_is_an_answer_and_no_error(tmp_path):
     kernel = probe_features(tmp_path / "nowhere")
     assert "nowhere" in kernel["namespaces"].said
-    assert kernel.missing_for_namespaces
+    assert not kernel.has("namespaces")

@@ -34,15 +34,15 @@ def test_anything_else_is_refused_in_words(written):
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ("", "no topology"),
-        ("3", "no topology"),
-        ("2w", "no topology"),
-        ("2w3m", "no topology"),
-        ("3m2", "no topology"),
-        ("-3m", "no topology"),
+        ("", "is not a valid topology"),
+        ("3", "is not a valid topology"),
+        ("2w", "is not a valid topology"),
+        ("2w3m", "is not a valid topology"),
+        ("3m2", "is not a valid topology"),
+        ("-3m", "is not a valid topology"),
         ("0m2w", "0 managers"),
         ("50m51w", "101 nodes"),
-        ("9999999m", "nodes are more than"),
+        ("9999999m", "a lab cannot have"),
     ],
 )
 def test_what_cannot_be_a_swarm_is_refused(written, why):
@@ -72,7 +72,7 @@ def test_an_even_number_of_managers_is_warned_of():
 
 def test_engines_can_only_be_given_for_nodes_that_are_there():
     assert Topology(2, 1, engines={"w1": "oldest"}).engines == {"w1": "oldest"}
-    with pytest.raises(UsageError, match="not there: w2"):
+    with pytest.raises(UsageError, match="do not exist: w2"):
         Topology(2, 1, engines={"w2": "oldest"})
 
 

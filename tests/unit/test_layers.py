@@ -19,7 +19,7 @@ HARNESS = REPOSITORY / "harness"
 
 FLOORS = (
     {"errors"},
-    {"wait", "theil_sen"},
+    {"wait", "files", "theil_sen"},
     {"images", "trial"},
     {"engine"},
     {"lab", "vm"},
@@ -34,8 +34,8 @@ FLOORS = (
 """From the ground up. A room imports rooms of lower floors, and itself."""
 
 BESIDE = {
-    "results": {"errors", "wait", "theil_sen", "trial"},
-    "report": {"errors", "wait", "trial", "results"},
+    "results": {"errors", "wait", "files", "theil_sen", "trial"},
+    "report": {"errors", "wait", "files", "trial", "results"},
 }
 """Rooms beside the floors, and all they may import: a report can be built anywhere."""
 
@@ -258,6 +258,17 @@ def test_scenarios_import_public_names(path: Path) -> None:
 )
 def test_what_is_public_is_told_apart(source: str, refused: bool) -> None:
     assert bool(list(beyond_public(source))) == refused
+
+
+def test_only_the_command_line_knows_click() -> None:
+    found = [
+        name_of(path)
+        for path in modules()
+        if room_of(name_of(path)) != "cli"
+        for name in imported_by(path.read_text(), name_of(path))
+        if name.split(".")[0] == "click"
+    ]
+    assert not found
 
 
 def test_the_package_itself_imports_no_room():

@@ -1,4 +1,4 @@
-"""The book of an open lab: what is injected is known to whoever looks next."""
+"""What is injected in an open lab is known to the next process."""
 
 import runpy
 from pathlib import Path
@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.cli import main
 from harness.errors import FaultError, LabError, UsageError
-from harness.manual.injected_store import InjectedStore, Keeper, Page
+from harness.manual.injected_store import InjectedFault, InjectedStore, StoreUpdater
 from harness.manual.open_lab import BusyError, OpenLab
-from harness.manual.session import parse_words
-from harness.manual.status import lines
+from harness.manual.session import parse_parameters
+from harness.manual.status import condition_of, describe_fault
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
 
@@ -23,78 +24,78 @@ def trial(tmp_path):
 
 
 @pytest.fixture
-def book(tmp_path):
+def store(tmp_path):
     return InjectedStore(tmp_path)
 
 
 @pytest.fixture
-def limited(trial, book):
+def limited(trial, store):
     fault = MODEL.Limited(trial, MODEL.ModelNode("m1"))
     fault.made_from = ("m1", {})
-    Keeper(book, trial)
+    StoreUpdater(store, trial)
     return fault
 
 
-def test_a_page_is_there_before_anything_is_touched_and_goes_with_the_heal(book, limited):
+def test_a_fault_is_recorded_before_anything_is_touched_and_goes_with_the_heal(store, limited):
     seen = []
     change = limited.change
-    limited.change = lambda: (seen.extend(book.pages()), change())
+    limited.change = lambda: (seen.extend(store.all()), change())
     limited.inject()
     [before] = seen
     assert (before.id, before.fault, before.target) == ("limited-1", "limited", "m1")
     assert before.evidence == ""
-    [page] = book.pages()
-    assert page.evidence == "seen"
-    assert page.memory == {"before": "none"}
-    assert 0 <= page.seconds < 60
+    [injected] = store.all()
+    assert injected.evidence == "seen"
+    assert injected.memory == {"before": "none"}
+    assert 0 <= injected.seconds < 60
     limited.heal()
-    assert book.pages() == []
+    assert store.all() == []
 
 
-def test_one_that_cannot_be_undone_keeps_its_page(book, limited):
+def test_one_that_cannot_be_undone_stays_recorded(store, limited):
     limited.trouble = {"evidence": [FaultError("no")], "undo": [FaultError("no way back")]}
     with pytest.raises(FaultError, match="no"):
         limited.inject()
-    [page] = book.pages()
-    assert page.evidence == ""
+    [injected] = store.all()
+    assert injected.evidence == ""
     limited.heal()
-    assert book.pages() == []
+    assert store.all() == []
 
 
-def test_a_fault_that_no_other_process_could_make_is_not_begun(book, limited):
+def test_a_fault_that_no_other_process_could_make_is_not_begun(store, limited):
     limited.made_from = None
     with pytest.raises(FaultError, match="not made from text"):
         limited.inject()
     assert "apply" not in limited.done
-    assert book.pages() == []
+    assert store.all() == []
 
 
-def test_the_next_number_is_free(book):
-    assert book.last_number() == 0
+def test_the_next_number_is_free(store):
+    assert store.last_number() == 0
     for number in (3, 12):
         facts = {"fault": "x-y", "target": "m1", "parameters": {}, "memory": {}, "since": number}
-        book.write(Page(id=f"x-y-{number}", **facts))
-    assert book.last_number() == 12
-    assert [page.id for page in book.pages()] == ["x-y-3", "x-y-12"]
-    book.strike("x-y-3")
-    book.strike("x-y-3")
+        store.write(InjectedFault(id=f"x-y-{number}", **facts))
+    assert store.last_number() == 12
+    assert [each.id for each in store.all()] == ["x-y-3", "x-y-12"]
+    store.remove("x-y-3")
+    store.remove("x-y-3")
     with pytest.raises(FaultError, match="no fault 'x-y-3' is injected") as refusal:
-        book.page("x-y-3")
+        store.get("x-y-3")
     assert refusal.value.hint == "injected are: x-y-12"
 
 
-def test_a_page_nobody_can_read_is_said(book):
-    book.folder.mkdir()
-    (book.folder / "torn.json").write_text('{"id": ')
+def test_a_record_that_cannot_be_read_is_an_error(store):
+    store.folder.mkdir()
+    (store.folder / "torn.json").write_text('{"id": ')
     with pytest.raises(LabError, match=r"torn\.json"):
-        book.pages()
+        store.all()
 
 
 def test_parameters_are_written_with_a_sign():
-    assert parse_words(["loss=10%", "flags=--a=b"]) == {"loss": "10%", "flags": "--a=b"}
+    assert parse_parameters(["loss=10%", "flags=--a=b"]) == {"loss": "10%", "flags": "--a=b"}
     for words in (["loss"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(UsageError):
-            parse_words(words)
+            parse_parameters(words)
 
 
 def test_a_lab_that_is_gone_is_said(tmp_path):
@@ -116,39 +117,52 @@ def test_only_one_at_a_time_is_in_a_lab(tmp_path):
         pass
 
 
-def test_status_says_what_is_wrong_with_a_fault():
-    page = {"id": "a-1", "fault": "a", "target": "m1", "parameters": {"x": "1"}, "seconds": 3.2}
-    node = {"address": "198.18.0.101", "engine": "26.1.5"}
-    nodes = {
-        "m1": {**node, "up": True, "dockerd": True, "answers": True},
-        "m2": {**node, "up": True, "dockerd": True, "answers": False},
-        "m3": {**node, "up": True, "dockerd": False, "answers": False},
-        "w1": {**node, "up": False, "dockerd": False, "answers": False},
-    }
-    facts = {"lab": "l", "folder": "/l", "topology": "1m", "leader": "m1", "nodes": nodes}
-    said = "\n".join(
-        lines(
-            facts
-            | {
-                "injected": [
-                    {**page, "evidence": "", "trouble": "", "kept_up_by": None},
-                    {**page, "evidence": "seen", "trouble": "stuck", "kept_up_by": None},
-                    {**page, "evidence": "seen", "trouble": "", "kept_up_by": 17},
-                ]
-            }
-        )
-    )
-    for words in (
-        "m1 leads",
-        "does not answer",
-        "dockerd does not run",
-        "switched off",
-        "a-1 on m1 x=1, 3 s ago",
-        "has ended in the middle of it",
-        "could not be healed: stuck",
-        "as long as process 17 lives",
-    ):
-        assert words in said
-    quiet = "\n".join(lines(facts | {"nodes": None, "injected": []}))
-    assert "another command is at work" in quiet
-    assert "nothing is injected" in quiet
+NODE = {"address": "198.18.0.101", "engine": "26.1.5"}
+
+
+@pytest.mark.parametrize(
+    ("up", "dockerd", "answers", "condition"),
+    [
+        (True, True, True, "answers"),
+        (True, True, False, "dockerd does not answer"),
+        (True, False, False, "dockerd is not running"),
+        (False, False, False, "switched off"),
+    ],
+)
+def test_a_nodes_condition_is_said(up: bool, dockerd: bool, answers: bool, condition: str) -> None:
+    assert condition_of({"up": up, "dockerd": dockerd, "answers": answers}) == condition
+
+
+@pytest.mark.parametrize(
+    ("evidence", "trouble", "kept_up_by", "said"),
+    [
+        ("", "", None, "ended before it could prove it"),
+        ("seen", "stuck", None, "could not be healed: stuck"),
+        ("seen", "", 17, "as long as process 17 lives"),
+    ],
+)
+def test_what_is_wrong_with_a_fault_is_said(
+    evidence: str, trouble: str, kept_up_by: int | None, said: str
+) -> None:
+    fault = {"id": "a-1", "fault": "a", "target": "m1", "parameters": {"x": "1"}, "seconds": 3.2}
+    rest = {"evidence": evidence, "trouble": trouble, "kept_up_by": kept_up_by}
+    text = "\n".join(describe_fault(fault | rest))
+    assert "a-1 on m1 x=1, 3 s ago" in text
+    assert said in text
+
+
+def test_the_command_shows_nodes_and_says_when_the_lab_is_busy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = {"m1": {**NODE, "up": True, "dockerd": True, "answers": True}}
+    facts = {"lab": "l", "folder": "/l", "leader": "m1", "nodes": nodes, "injected": []}
+    busy = facts | {"nodes": None}
+    shown = iter([facts, busy])
+    monkeypatch.setattr("harness.cli.status.open_labs", lambda: [1, 2])
+    monkeypatch.setattr("harness.cli.status.status_of", lambda _: next(shown))
+    assert main.call(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "m1 leads" in said
+    assert "m1    198.18.0.101  26.1.5  answers" in said
+    assert "another command is using it" in said
+    assert said.count("nothing is injected") == 2

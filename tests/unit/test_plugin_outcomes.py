@@ -541,7 +541,7 @@ def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(scenario):
 def test_an_even_number_of_managers_is_warned_of_on_the_terminal(scenario):
     ran = scenario("def test_x(lab):\n    pass\n", "--topology=4m1w")
     assert ran.code == 0
-    assert "an even number of managers buys nothing" in ran.out
+    assert "an even number of managers gains nothing" in ran.out
     assert ran.records()[0]["inputs"]["topology"] == "4m1w"
 
 

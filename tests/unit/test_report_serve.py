@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import synthetic_runs
 from click.testing import CliRunner
 
-from harness.bench import synthetic_runs
 from harness.cli.serve import serve
 from harness.errors import UsageError
 from harness.report.live import IDLE_LIMIT, running_trials

@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import synthetic_runs
 from click.testing import CliRunner
 from rich.console import Console
 
-from harness.bench import synthetic_runs
 from harness.cli.report import report
 from harness.errors import TrialError, UsageError
 from harness.report import render_summary, write_report, write_site

@@ -5,7 +5,7 @@
 
 import pytest
 
-from harness.bench.statistics import RECOMMENDED, figures
+from harness.bench.statistics import RECOMMENDED, metrics
 from harness.results.statistics import MATERIAL
 from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
 
@@ -56,7 +56,7 @@ def test_too_few_trials_find_nothing_rather_than_anything():
 
 
 def test_the_bench_prints_a_figure_of_each_kind_for_every_law():
-    first = next(figures(20))
+    first = next(metrics(20))
     assert first.name == "statistics.normal.10measures.16trials.false_alarm"
     assert 0 <= first.value <= 0.2
     assert first.unit == "1"

@@ -1,8 +1,8 @@
-"""What the kernel can carry, as :mod:`harness.lab.features` found it by trying."""
+"""What the kernel supports, as :mod:`harness.lab.features` found by trying."""
 
 from __future__ import annotations
 
-from harness.doctor.check import Finding, Look, check
+from harness.doctor.check import Examination, Finding, check
 from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
 
@@ -21,7 +21,7 @@ FEATURES = {
     "htb": "faults on some packets only",
     "ip_vs": "virtual IPs and the routing mesh (the microVM has it)",
 }
-"""Feature and who needs it, in the order shown."""
+"""Features and what needs them, in the order shown."""
 
 _MODULES = {
     "br_netfilter": "br_netfilter",
@@ -34,8 +34,8 @@ _MODULES = {
 }
 
 
-def _look_at(feature: str) -> Look:
-    def look(machine: Machine) -> Finding:
+def _examine(feature: str) -> Examination:
+    def examine(machine: Machine) -> Finding:
         tried = machine.kernel[feature]
         if tried.works:
             return Finding("ok", "works")
@@ -50,7 +50,7 @@ def _look_at(feature: str) -> Look:
             )
         return Finding("missing", tried.said or "the kernel refused")
 
-    return look
+    return examine
 
 
 def _why_untried(machine: Machine) -> str:
@@ -65,11 +65,11 @@ def _can_be_loaded(machine: Machine, module: str) -> bool:
 
 
 for _name, _use in FEATURES.items():
-    check(_name, "kernel", needed_for=_use)(_look_at(_name))
+    check(_name, "kernel", needed_for=_use)(_examine(_name))
 
 
 @check("ip_forward", "kernel", needed_for="the routing mesh in the namespaces lab")
-def look_at_ip_forward(machine: Machine) -> Finding:
+def check_ip_forward(machine: Machine) -> Finding:
     if machine.kernel.ip_forward:
         return Finding("ok", "new network namespaces inherit 1")
     return Finding(
@@ -80,7 +80,7 @@ def look_at_ip_forward(machine: Machine) -> Finding:
 
 
 @check("cgroups", "kernel", needed_for="the namespaces lab: containers, memory, freezing")
-def look_at_cgroups(machine: Machine) -> Finding:
+def check_cgroups(machine: Machine) -> Finding:
     layout = machine.kernel.cgroup
     if layout == "none":
         return Finding("missing", "no cgroup file system is mounted", "mount -t cgroup2 ...")

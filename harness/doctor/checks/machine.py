@@ -1,4 +1,4 @@
-"""Who is asking, cores, memory, disk: what the machine itself has."""
+"""The user, and the machine's cores, memory and disks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import psutil
 from harness.doctor.check import Finding, check
 from harness.doctor.machine import Machine, nearest_folder
 from harness.doctor.packages import apt_line
+from harness.files import human_size
 
 GIB = 1 << 30
 
 MEMORY_FOR_A_GUEST = 2 * GIB
-"""Bytes that one frozen swarm of five nodes needs to be built and to run."""
+"""Bytes that building and running one frozen swarm of five nodes takes."""
 MEMORY_ADVISED = 4 * GIB
-"""Bytes with which two guests, or one and a desktop, live well."""
+"""Bytes that are enough for two guests, or for one and a desktop."""
 CACHE_NEEDED = 3 * GIB
 """Bytes for one engine in both its forms, the guest and one snapshot."""
 CACHE_ADVISED = 12 * GIB
@@ -28,56 +29,58 @@ REPORTS_NEEDED = GIB // 4
 
 
 @check("user", "machine", needed_for="root: the namespaces lab; the microVM lab needs none")
-def look_at_user(machine: Machine) -> Finding:
+def check_user(machine: Machine) -> Finding:
     if machine.root:
         return Finding("ok", "root")
     return Finding("degraded", f"ordinary user {machine.user}", "run it as root, or under sudo")
 
 
 @check("cores", "machine", needed_for="all labs; one guest per core")
-def look_at_cores(_machine: Machine) -> Finding:
+def check_cores(_machine: Machine) -> Finding:
     cores = len(os.sched_getaffinity(0))
     if cores >= 2:
         return Finding("ok", f"{cores}")
-    return Finding("degraded", f"{cores}: load, nodes and watchers share it", "use 2 or more")
+    return Finding("degraded", f"{cores}: load, nodes and probes share it", "use 2 or more")
 
 
 @check("memory", "machine", needed_for="all labs; a guest takes up to 3 GiB")
-def look_at_memory(_machine: Machine) -> Finding:
+def check_memory(_machine: Machine) -> Finding:
     memory = psutil.virtual_memory()
-    seen = f"{_gib(memory.available)} free of {_gib(memory.total)}"
+    seen = f"{human_size(memory.available)} free of {human_size(memory.total)}"
     if memory.available < MEMORY_FOR_A_GUEST:
-        return Finding("missing", seen, f"free {_gib(MEMORY_FOR_A_GUEST)} or more")
+        return Finding("missing", seen, f"free {human_size(MEMORY_FOR_A_GUEST)} or more")
     if memory.available < MEMORY_ADVISED:
-        return Finding("degraded", seen, f"{_gib(MEMORY_ADVISED)} free are advised")
+        return Finding("degraded", seen, f"{human_size(MEMORY_ADVISED)} free are recommended")
     return Finding("ok", seen)
 
 
 @check("disk for the cache", "machine", needed_for="engines, guests and snapshots")
-def look_at_cache_disk(machine: Machine) -> Finding:
+def check_cache_disk(machine: Machine) -> Finding:
     return _disk(machine.cache, CACHE_NEEDED, CACHE_ADVISED, "set SWARM_CHAOS_CACHE elsewhere")
 
 
 @check("disk for labs", "machine", needed_for="the files of nodes while a lab runs")
-def look_at_labs_disk(machine: Machine) -> Finding:
+def check_labs_disk(machine: Machine) -> Finding:
     return _disk(machine.labs, LABS_NEEDED, LABS_NEEDED, "set SWARM_CHAOS_LABS elsewhere")
 
 
 @check("disk for reports", "machine", needed_for="what a run leaves behind")
-def look_at_reports_disk(machine: Machine) -> Finding:
+def check_reports_disk(machine: Machine) -> Finding:
     return _disk(machine.reports, REPORTS_NEEDED, REPORTS_NEEDED, "run from a larger disk")
 
 
 @check("user namespaces", "machine", needed_for="building engines and guests as an ordinary user")
-def look_at_user_namespaces(machine: Machine) -> Finding:
+def check_user_namespaces(machine: Machine) -> Finding:
     unshare = machine.find("unshare")
     if unshare is None:
-        return Finding("unknown", "no program unshare to try with", apt_line("util-linux"))
-    # A mount in a fresh pair of namespaces: some systems hand out user namespaces without power.
+        return Finding(
+            "unknown", "cannot be tried: unshare is not installed", apt_line("util-linux")
+        )
+    # With a mount: some systems allow user namespaces but no mounts in them.
     argv = [unshare, "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "x", "/tmp"]
     answer = machine.ask(argv, within=10)
     if answer.code == 0:
-        return Finding("ok", "made one and mounted in it")
+        return Finding("ok", "works")
     if machine.root:
         return Finding("degraded", answer.last_line, "root builds without them")
     return Finding(
@@ -89,9 +92,9 @@ def look_at_user_namespaces(machine: Machine) -> Finding:
 
 
 @check("subordinate ids", "machine", needed_for="building engines and guests as an ordinary user")
-def look_at_subordinate_ids(machine: Machine) -> Finding:
+def check_subordinate_ids(machine: Machine) -> Finding:
     if machine.root:
-        return Finding("ok", "root needs none")
+        return Finding("ok", "not needed by root")
     without = [
         name
         for name in ("subuid", "subgid")
@@ -105,12 +108,12 @@ def look_at_subordinate_ids(machine: Machine) -> Finding:
             f"{machine.user}",
         )
     if machine.find("newuidmap") is None:
-        return Finding("missing", "ranges, but no program newuidmap", apt_line("uidmap"))
+        return Finding("missing", "ranges, but newuidmap is not installed", apt_line("uidmap"))
     return Finding("ok", f"ranges for {machine.user}")
 
 
 def has_range(text: str, user: str, uid: int) -> bool:
-    """Whether an ``/etc/subuid``-like text gives ``user`` a range of at least 65536 ids."""
+    """Return whether an ``/etc/subuid``-like text gives ``user`` a range of at least 65536 ids."""
     for line in text.splitlines():
         match line.strip().split(":"):
             case [who, _, count] if who in (user, str(uid)) and count.isdecimal():
@@ -121,16 +124,12 @@ def has_range(text: str, user: str, uid: int) -> bool:
 
 def _disk(folder: Path, needed: int, advised: int, todo: str) -> Finding:
     free = shutil.disk_usage(nearest_folder(folder)).free
-    seen = f"{_gib(free)} free at {folder}"
+    seen = f"{human_size(free)} free at {folder}"
     if free < needed:
-        return Finding("missing", seen, f"free {_gib(needed)}, or {todo}")
+        return Finding("missing", seen, f"free {human_size(needed)}, or {todo}")
     if free < advised:
-        return Finding("degraded", seen, f"{_gib(advised)} are advised; or {todo}")
+        return Finding("degraded", seen, f"{human_size(advised)} are recommended; or {todo}")
     return Finding("ok", seen)
-
-
-def _gib(count: float) -> str:
-    return f"{count / GIB:.1f} GiB"
 
 
 def _text(path: Path) -> str:

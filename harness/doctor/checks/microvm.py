@@ -1,4 +1,4 @@
-"""Which QEMU guests run under, and whether one truly boots under KVM."""
+"""Which QEMU runs the guests, and whether one really boots under KVM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICE = Path("/dev/kvm")
 
 
 @check("QEMU", "microVM", needed_for="the microVM lab")
-def look_at_qemu(machine: Machine) -> Finding:
+def check_qemu(machine: Machine) -> Finding:
     try:
         own = own_qemu()
     except UsageError as error:
@@ -34,32 +34,34 @@ def look_at_qemu(machine: Machine) -> Finding:
         return Finding(
             "unknown",
             f"{cached.folder} does not run: {answer.last_line}",
-            "may programs run from the cache's folder? SWARM_CHAOS_CACHE names another",
+            "is the cache's folder mounted noexec? SWARM_CHAOS_CACHE sets another",
         )
     if not debian_qemu_fits():
         return Finding(
             "missing",
-            "this is no x86-64 machine, and QEMU is fetched for no other",
-            "name a QEMU of your own by SWARM_CHAOS_QEMU",
+            "QEMU is fetched for x86-64 only, and this machine is not",
+            "set SWARM_CHAOS_QEMU to a QEMU of your own",
         )
     if machine.find("mmdebstrap") is None:
-        return Finding("missing", "nothing to fetch it with", apt_line_for("mmdebstrap"))
+        return Finding(
+            "missing", "cannot be fetched: mmdebstrap is not installed", apt_line_for("mmdebstrap")
+        )
     return Finding("ok", f"Debian {SUITE}'s, fetched when it is first needed")
 
 
-@check("KVM", "microVM", needed_for="--clock real at full speed; virtual time does without")
-def look_at_kvm(machine: Machine) -> Finding:
+@check("KVM", "microVM", needed_for="--clock real at full speed; virtual time does not need it")
+def check_kvm(machine: Machine) -> Finding:
     if not DEVICE.exists():
-        return Finding("degraded", f"no {DEVICE}: emulation is used instead")
-    # Never trust the device node: there are hosts where it opens and no guest gets far.
+        return Finding("degraded", f"there is no {DEVICE}: emulation is used instead")
+    # The device alone proves nothing: on some hosts it opens and no guest boots.
     cache = Cache(machine.cache)
     kernel = cached_kernel(cache)
     if kernel is None or not qemu_is_here(cache):
         what = "kernel" if kernel is None else "QEMU"
         return Finding(
             "unknown",
-            f"{DEVICE} is there; not tried, for no guest's {what} is cached yet",
-            "ask again after the first run in a microVM",
+            f"{DEVICE} exists; not tried, since no guest's {what} is cached yet",
+            "run the doctor again after the first run in a microVM",
         )
     verdict = kvm_boots(kernel, cache)
     if verdict.boots:
@@ -68,12 +70,12 @@ def look_at_kvm(machine: Machine) -> Finding:
 
 
 def qemu_is_here(cache: Cache) -> bool:
-    """Whether guests could start with no QEMU to be fetched first."""
+    """Return whether guests could start without fetching QEMU first."""
     return own_qemu() is not None or cached_qemu(cache) is not None
 
 
 def cached_kernel(cache: Cache) -> DebianKernel | None:
-    """A guest's kernel that is there already: a doctor downloads nothing."""
+    """Return a guest's kernel that is cached, None without one: nothing is downloaded here."""
     for entry in cache.entries():
         suite = entry.manifest.note.get("suite")
         if entry.manifest.kind == KIND and isinstance(suite, str):

@@ -1,8 +1,8 @@
-"""The programs the harness calls, and the packages that bring them."""
+"""The programs that the harness calls, and the packages that contain them."""
 
 from __future__ import annotations
 
-from harness.doctor.check import Finding, Look, check
+from harness.doctor.check import Examination, Finding, check
 from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
 
@@ -22,18 +22,18 @@ PROGRAMS = {
     "nft": "partitions and loss by rules",
     "ps": "looking at a node's processes",
 }
-"""Program and who needs it, in the order shown."""
+"""Programs and what needs them, in the order shown."""
 
 
-def _look_for(program: str) -> Look:
-    def look(machine: Machine) -> Finding:
+def _find(program: str) -> Examination:
+    def examine(machine: Machine) -> Finding:
         where = machine.find(program)
         if where is None:
-            return Finding("missing", "not on this machine", apt_line_for(program))
+            return Finding("missing", "not installed", apt_line_for(program))
         return Finding("ok", where)
 
-    return look
+    return examine
 
 
 for _name, _use in PROGRAMS.items():
-    check(_name, "programs", needed_for=_use)(_look_for(_name))
+    check(_name, "programs", needed_for=_use)(_find(_name))

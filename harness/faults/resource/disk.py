@@ -102,7 +102,7 @@ class DiskOwned(_FolderFault):
     def apply(self) -> None:
         """Stop dockerd, move the folder, start it again."""
         self.node.dockerd.stop()
-        self.node.disks.give(self.path, int(self.size))
+        self.node.disks.create(self.path, int(self.size))
         # What the node had before must survive a power cut.
         self.node.run(["sync", "-f", self.path])
         self.node.start()
@@ -119,7 +119,7 @@ class DiskOwned(_FolderFault):
                 self.node.dockerd.stop()
             if not self.node.up:
                 self.node.boot()
-            self.node.disks.take(self.path)
+            self.node.disks.remove(self.path)
         self.restore()
 
     def evidence_of_healing(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
+
 from harness.errors import FaultError, LabError
 from harness.faults.node_fault import NodeFault
 from harness.faults.parameter import SIZE, parameter, state
@@ -159,7 +161,7 @@ class MemoryHeld(NodeFault):
         """Require that the node is on, and that the machine has twice as much to spare."""
         self.require_up()
         self.before = _shared(controller(self.node, "memory"))
-        if self.amount > (free := _available()) // 2:
+        if self.amount > (free := psutil.virtual_memory().available) // 2:
             raise FaultError(
                 f"the machine has {free // _MIB} MiB to spare: "
                 f"{int(self.amount) // _MIB} MiB would affect more than {self.node.name}"
@@ -240,10 +242,3 @@ def _shared(memory: Controller) -> int:
     """Bytes of shared memory (tmpfs) a group and those below it are charged for."""
     key = "shmem" if memory.version == 2 else "total_shmem"
     return memory.counter("memory.stat", key)
-
-
-def _available() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -13,6 +13,7 @@ import msgspec
 from harness.errors import HarnessError, UsageError
 from harness.faults.catalogue import kind_of, read_parameters
 from harness.faults.fault import Fault
+from harness.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,7 @@ class Plan:
     def save(self, path: Path) -> None:
         """Write it as a schedule in JSON that gives this same plan, whatever the seed."""
         text = msgspec.json.format(msgspec.json.encode({"fault": self.facts()}), indent=2)
-        half = path.with_name(f".{path.name}.part")
-        half.write_bytes(text + b"\n")
-        half.replace(path)
+        write_atomically(path, text + b"\n")
 
 
 def contradict(first: Injection, second: Injection) -> bool:

@@ -6,7 +6,6 @@ sockets inside and then watches them all from one place, at no process and no th
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +14,9 @@ from threading import Thread
 from typing import TypeVar
 
 from harness.errors import LabError
+from harness.lab.network import enter_network
 
 T = TypeVar("T")
-
-_CLONE_NEWNET = 0x40000000
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class NetworkNamespace:
@@ -40,11 +37,11 @@ class NetworkNamespace:
         Only for threads that a probe has started for itself.
         """
         with Path("/proc/thread-self/ns/net").open("rb") as home:
-            _setns(self._descriptor)
+            _enter(self._descriptor)
             try:
                 yield
             finally:
-                _setns(home.fileno())
+                _enter(home.fileno())
 
     def again(self) -> NetworkNamespace:
         """Return the same namespace, held open a second time."""
@@ -74,7 +71,9 @@ def from_a_thread(work: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def _setns(descriptor: int) -> None:
-    if _LIBC.setns(descriptor, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise LabError(f"cannot enter a network namespace: {os.strerror(number)}")
+def _enter(descriptor: int) -> None:
+    try:
+        enter_network(descriptor)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise LabError(f"cannot enter a network namespace: {why}") from error

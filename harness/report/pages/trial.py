@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from harness.files import human_size
 from harness.report.events import JOURNAL, Event, events_of
 from harness.report.figures import Figure, timeline_figure
 from harness.report.formatting import describe, describe_tracks
@@ -131,17 +132,11 @@ def _files(folder: Path, raw: str | None) -> list[dict[str, object]]:
     return [
         {
             "name": (name := path.relative_to(folder).as_posix()),
-            "size": _size(path.stat().st_size),
+            "size": human_size(path.stat().st_size),
             "href": f"{raw}/{quote(name)}" if raw is not None else "",
         }
         for path in paths
     ]
-
-
-def _size(count: int) -> str:
-    if count < 1024:
-        return f"{count} B"
-    return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
 
 
 def _neighbours(model: SiteModel, entry: Entry) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Pictures of the pages, for the documents: ``python -m harness.bench.screenshots``.
+"""Pictures of the pages, for the documents: ``python tests/screenshots.py``.
 
 Needs Debian's chromium, and Playwright from the project's development packages.
 """
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from synthetic_runs import many_trials, nightly_runs
 
-from harness.bench.synthetic_runs import many_trials, nightly_runs
 from harness.errors import HarnessError, MissingError, UsageError
+from harness.files import human_size
 from harness.report import write_site
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def take(
     window.screenshot(path=to)
     window.close()
     if to.stat().st_size > LARGEST:
-        raise UsageError(f"{to} has {to.stat().st_size} bytes; at most {LARGEST} are wanted")
+        raise UsageError(
+            f"{to} has {human_size(to.stat().st_size)}, at most {human_size(LARGEST)} are allowed"
+        )
 
 
 @click.command()
@@ -82,7 +85,7 @@ def take(
     help="Instead: pictures of this run, in which engines are compared.",
 )  # fmt: skip
 def screenshots(trial: Path | None, into: Path, engines: Path | None) -> None:
-    """Pictures of the pages: of TRIAL (a folder in its run), and of synthetic runs."""
+    """Take pictures of the pages of TRIAL (a folder in its run) and of synthetic runs."""
     into.mkdir(parents=True, exist_ok=True)
     if engines is not None:
         _of_engines(engines.resolve(), into)
@@ -116,7 +119,7 @@ def screenshots(trial: Path | None, into: Path, engines: Path | None) -> None:
                 show="#timeline-head", height=820,
             )  # fmt: skip
     for path in sorted(into.glob("report-*.png")):
-        click.echo(f"{path}  {path.stat().st_size // 1024} KiB")
+        click.echo(f"{path}  {human_size(path.stat().st_size)}")
 
 
 def _of_engines(run: Path, into: Path) -> None:
@@ -136,7 +139,7 @@ def _of_engines(run: Path, into: Path) -> None:
                 )
             path = into / f"engines-{name}.png"
             take(browser, site / page, path, show=show, height=height)
-            click.echo(f"{path}  {path.stat().st_size // 1024} KiB")
+            click.echo(f"{path}  {human_size(path.stat().st_size)}")
 
 
 if __name__ == "__main__":

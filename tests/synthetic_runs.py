@@ -4,7 +4,8 @@ Times and rates follow what a five-node swarm does when its leader is killed: te
 a leader, some 50x and refused connections in the middle, a tail of slow answers after. Nothing in
 them was measured; the engine's source says ``synthetic``.
 
-``python -m harness.bench.synthetic FOLDER`` writes one to look at.
+``python tests/synthetic_runs.py FOLDER`` writes one to look at; with a number, a run of so many
+trials, as for `swarm-chaos bench report`.
 """
 
 from __future__ import annotations
@@ -366,4 +367,5 @@ def _log(rng: random.Random, node: str, gap: float, began: datetime) -> str:
 
 
 if __name__ == "__main__":
-    print(synthetic_run(Path(sys.argv[1])))
+    root, *trials = sys.argv[1:]
+    print(many_trials(Path(root), int(trials[0])) if trials else synthetic_run(Path(root)))

@@ -1,0 +1,136 @@
+"""``swarm-chaos bench``: how fast the harness is on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness.cli.output import json_option, reports_option, say, show, table_of
+
+if TYPE_CHECKING:
+    from harness.bench import Metric
+    from harness.lab import Topology
+    from harness.vm.snapshot import Snapshot
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_engine = click.option(
+    "--engine", default="stable", show_default=True, help="Docker Engine of all nodes."
+)
+
+
+def _repeated(name: str, default: int) -> Callable[[_Command], _Command]:
+    return click.option(
+        name,
+        default=default,
+        show_default=True,
+        type=click.IntRange(min=1),
+        help="How often each metric is measured; the median is printed.",
+    )
+
+
+@click.group()
+def bench() -> None:
+    """Measure the harness itself."""
+
+
+@bench.command()
+@json_option
+@_engine
+@click.option("--kernel", default="6.12", show_default=True, help="The guest's kernel.")
+@_repeated("--runs", 3)
+def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
+    """Measure freezing and thawing a swarm of 3 managers and 2 workers, and virtual time."""
+    from harness.bench.microvm import metrics, payload
+    from harness.images import Cache
+    from harness.lab import Topology
+    from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
+    from harness.vm.machine import Machine
+
+    cache = Cache(say=say)
+
+    def frozen(topology: Topology) -> Snapshot:
+        return freeze_swarm(FrozenSwarm(engine, topology, kernel, Machine()), cache, say=say)[0]
+
+    five, three = frozen(Topology(3, 2)), frozen(Topology(3))
+    _print(metrics(five, three, payload(cache), thaws=20, runs=runs), as_json=as_json)
+
+
+@bench.command()
+@json_option
+@click.option(
+    "--comparisons",
+    default=400,
+    show_default=True,
+    type=click.IntRange(min=20),
+    help="Comparisons to simulate, of ten measures each.",
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of everything that is random.")
+def statistics(as_json: bool, comparisons: int, seed: int) -> None:
+    """Measure how often comparisons raise false alarms or miss a change, on simulated trials."""
+    from harness.bench.statistics import metrics
+
+    _print(metrics(comparisons, seed=seed), as_json=as_json)
+
+
+@bench.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@json_option
+@_repeated("--times", 1)
+@reports_option
+def report(run: Path | None, as_json: bool, times: int, reports: Path) -> None:
+    """Measure what the pages of RUN (a folder or id; default: the latest run) cost.
+
+    Needs neither root nor a lab.
+    """
+    from harness.bench.report import metrics
+    from harness.results.find_run import find_run
+
+    _print(metrics(find_run(run, reports), times=times), as_json=as_json)
+
+
+@bench.command()
+@json_option
+@_engine
+@_repeated("--runs", 5)
+def lab(as_json: bool, engine: str, runs: int) -> None:
+    """Measure how fast nodes of the namespaces lab come up, and their memory. Needs root."""
+    from harness.bench.lab import metrics
+    from harness.engine import provide, resolve
+    from harness.images import Cache
+    from harness.swarm import seed_for
+
+    cache = Cache(say=say)
+    provided = provide(resolve(engine), cache, say=say)
+    seeds = seed_for(cache, say=say)(provided)
+    _print(metrics(provided, seeds, runs=runs), as_json=as_json)
+
+
+@bench.command()
+@json_option
+@_engine
+@_repeated("--runs", 5)
+def faults(as_json: bool, engine: str, runs: int) -> None:
+    """Measure how soon after its injection a fault takes effect. Needs root."""
+    from harness.bench.faults import metrics
+    from harness.engine import provide, resolve
+    from harness.images import Cache
+
+    provided = provide(resolve(engine), Cache(say=say), say=say)
+    _print(metrics(provided, runs=runs), as_json=as_json)
+
+
+def _print(metrics: Iterable[Metric], *, as_json: bool) -> None:
+    found = list(metrics)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(metric) for metric in found], indent=2))
+        return
+    table = table_of("metric", "value", "unit", right=("value",))
+    for metric in found:
+        table.add_row(metric.name, f"{metric.value:g}", metric.unit)
+    show(table)

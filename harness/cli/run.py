@@ -1,0 +1,109 @@
+"""``swarm-chaos run``: the scenarios, through pytest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from harness.errors import EXIT_EXPECTATION, EXIT_OK, EXIT_TROUBLE, EXIT_USAGE, HarnessError
+
+#: The harness's own options that take no value.
+FLAGS = ("--controls", "--thorough")
+
+#: Options, the harness's and pytest's, whose value may be a path but never that of a scenario.
+PATHS = (
+    *("--reports", "--junitxml", "--junit-xml", "--basetemp", "--rootdir", "--confcutdir"),
+    *("-c", "--config-file", "--log-file", "--ignore", "--ignore-glob", "--deselect"),
+)
+
+
+@click.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": [],
+    },
+)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def run(args: tuple[str, ...]) -> NoReturn:
+    """Run the scenarios: pytest, with all its options and the harness's own.
+
+    The whole suite runs on all CPUs (pytest's -n auto) and prints a line per trial; a selection
+    (-k, -m, a file, a node id) runs one trial after the other and shows live what happens. Your
+    own -n overrides both.
+    """
+    import pytest
+
+    if not selects(args):
+        args = ("-n", "auto", "-v", *args)
+    if not any(names_a_scenario(arg, before) for before, arg in pairwise(("", *args))):
+        args = (str(scenarios_folder()), *args)
+    sys.exit(exit_code_of(int(pytest.main(list(args)))))
+
+
+def selects(args: Sequence[str]) -> bool:
+    """Return whether pytest arguments choose scenarios, say how to run them or only list them."""
+    words = (
+        *("-k", "-m", "-n", "--numprocesses", "-x", "--maxfail", "--lf", "--last-failed", "--sw"),
+        *("--stepwise", "--pdb", "--collect-only", "--co", "--help", "-h", "--version", "-s"),
+        *("--markers", "--fixtures", "-p"),
+    )
+    short = tuple(word for word in words if len(word) == len("-k"))
+    return "namespaces" in " ".join(args) or any(  # nodes that share one kernel: one at a time
+        arg.partition("=")[0] in words or arg.startswith(short) or is_path(arg, before)
+        for before, arg in pairwise(("", *args))
+    )
+
+
+def is_path(arg: str, before: str) -> bool:
+    """Return whether a pytest argument is meant as a path, even a misspelt one.
+
+    (pytest-xdist does not complain about a path that does not exist.)
+    """
+    is_value = before.startswith("-") and "=" not in before and before not in FLAGS
+    return not arg.startswith("-") and (not is_value or names_a_scenario(arg, before))
+
+
+def names_a_scenario(arg: str, before: str) -> bool:
+    """Return whether a pytest argument is an existing file or folder, or a node id in one.
+
+    The value of an option ``before`` it, as in ``--reports FOLDER``, is not.
+    """
+    if arg.startswith("-") or before in PATHS:
+        return False
+    return Path(arg.partition("::")[0]).exists()
+
+
+def scenarios_folder() -> Path:
+    """Return ``scenarios/`` here, else the one beside the harness.
+
+    Raises :class:`HarnessError` if neither exists.
+    """
+    for folder in (Path("scenarios"), Path(__file__).resolve().parents[2] / "scenarios"):
+        if folder.is_dir():
+            return folder
+    raise HarnessError(
+        "there is no folder scenarios/ here, nor beside the installed harness",
+        hint="change to the project's folder, or give the path of the scenarios",
+    )
+
+
+def exit_code_of(pytest_code: int) -> int:
+    """Translate pytest's exit code into the harness's.
+
+    pytest: 0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 nothing collected.
+    A run without a trial is a wrong selection and not a success.
+    """
+    return {
+        0: EXIT_OK,
+        1: EXIT_EXPECTATION,
+        2: EXIT_TROUBLE,
+        3: EXIT_TROUBLE,
+        4: EXIT_USAGE,
+        5: EXIT_USAGE,
+    }.get(pytest_code, pytest_code)
