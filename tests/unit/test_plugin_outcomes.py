@@ -578,7 +578,7 @@ def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path)
     (tmp_path / "file").write_text("")
     ran = scenario("def test_x(lab):\n    pass\n", f"--reports={tmp_path / 'file' / 'reports'}")
     assert ran.code == 2
-    assert "cannot make a run's folder" in ran.out
+    assert "cannot create a run's folder" in ran.out
     assert "Traceback" not in ran.out
 
 
