@@ -20,7 +20,10 @@ TRIAL_ENTRIES = (
     "harness.guest.commands",
     "harness.pytest_plugin",
     "harness.cli.main",
-    "harness.cli.manual",
+    "harness.cli.heal",
+    "harness.cli.inject",
+    "harness.cli.schedule",
+    "harness.cli.status",
 )
 
 _HOME = Path(harness.__file__).parent

@@ -91,7 +91,7 @@ def test_few_files_key_a_snapshot_and_none_that_only_the_host_runs() -> None:
 
 OUTSIDE = [
     ("cli/compare.py", False),
-    ("cli/manual.py", True),
+    ("cli/inject.py", True),
     ("faults/__init__.py", True),
     ("guest/commands.py", True),
     ("load/locustfile.py", True),
