@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 
 # Integration tests need real nodes, and those need root. Tests run in two processes, by lanes
-# (tests/lanes.py); ARGS='-n 0 --pdb' and the like is one process, and live.
+# (tests/helpers/lanes.py); ARGS='-n 0 --pdb' and the like is one process, and live.
 ifeq ($(shell id -u),0)
 TESTS := -n 2 tests
 else
@@ -62,7 +62,7 @@ browser:
 
 ## make screenshots  pictures of the report for the documents (needs chromium); ARGS=TRIAL for a real one
 screenshots: setup
-	$(BIN)/python tests/screenshots.py $(ARGS)
+	$(BIN)/python tests/helpers/screenshots.py $(ARGS)
 
 ## make setup        only the set-up
 setup:

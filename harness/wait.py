@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from harness.errors import ExpectationTimeout, UsageError, WaitTimeout
+from harness.errors import ExpectationTimeout, WaitTimeout
 
 T = TypeVar("T")
 
@@ -94,14 +94,14 @@ def expect_state(
 
 
 class HasInjectedAt(Protocol):
-    """What began at a moment, on both clocks: a fault."""
+    """What began at a moment, on both clocks: a fault. Both raise before it is injected."""
 
     @property
-    def injected_at(self) -> float | None:
-        """A reading of the monotonic clock; None before it is injected."""
+    def injected_at(self) -> float:
+        """A reading of the monotonic clock."""
 
     @property
-    def began(self) -> float | None:
+    def began(self) -> float:
         """The same in seconds since the trial began."""
 
 
@@ -111,18 +111,12 @@ Moment = float | HasInjectedAt
 
 def monotonic_moment(since: Moment) -> float:
     """Return a moment as a reading of the monotonic clock."""
-    return since if isinstance(since, (int, float)) else _injected(since.injected_at)
+    return since if isinstance(since, (int, float)) else since.injected_at
 
 
 def trial_moment(since: Moment) -> float:
     """Return a moment in seconds since the trial began."""
-    return since if isinstance(since, (int, float)) else _injected(since.began)
-
-
-def _injected(moment: float | None) -> float:
-    if moment is None:
-        raise UsageError("a fault that has not been injected is not a moment to count from")
-    return moment
+    return since if isinstance(since, (int, float)) else since.began
 
 
 @dataclass(frozen=True)

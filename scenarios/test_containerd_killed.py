@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
 from harness.faults.process.processes import task_of
-from harness.swarm import APP_IMAGE, Service, Workload
-from harness.trial import Expectation
-from harness.wait import NotYet, time_until
+from harness.swarm import APP_IMAGE, Service, Swarm, Workload
+from harness.trial import Expectation, Measures
+from harness.wait import Elapsed, NotYet, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -45,7 +47,7 @@ REPLACED = Expectation(
         ),
     ],
 )
-def test_task_dies(containerd, swarm, faults, measure):
+def test_task_dies(containerd: str, swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """A task whose process dies is replaced, with containerd there or away."""
     web, task = one_task(swarm)
     node, victim = process_of(swarm, task)
@@ -57,7 +59,7 @@ def test_task_dies(containerd, swarm, faults, measure):
 
 
 @pytest.mark.control
-def test_control_told_to_wait(swarm, measure):
+def test_control_told_to_wait(swarm: Swarm, measure: Measures) -> None:
     """A swarm that is told to wait before it starts another task is too late."""
     web, task = one_task(swarm, restart_delay=2 * REPLACED.limit)
     _, victim = process_of(swarm, task)
@@ -66,7 +68,7 @@ def test_control_told_to_wait(swarm, measure):
     measure(REPLACED, time_to_another(web, task, since=since))
 
 
-def one_task(swarm, *, restart_delay=1.0):
+def one_task(swarm: Swarm, *, restart_delay: float = 1.0) -> Any:
     """Deploy a service of one task; return the deployment and the task."""
     app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=restart_delay)
     web = swarm.deploy(Workload("app", (), (app,)))
@@ -74,24 +76,24 @@ def one_task(swarm, *, restart_delay=1.0):
     return web, task
 
 
-def process_of(swarm, task):
+def process_of(swarm: Swarm, task: Any) -> Any:
     """Return a task's node and first process."""
     node = swarm.lab.node(task.node)
     _, process = task_of(node, "app")
     return node, process
 
 
-def end(process):
+def end(process: Any) -> None:
     """End a task's process, and nothing else; it is gone when this returns."""
     process.signal(signal.SIGKILL)
     process.wait_gone(5.0)
     process.close()
 
 
-def time_to_another(web, dead, *, since):
+def time_to_another(web: Any, dead: Any, *, since: Any) -> Elapsed:
     """Return how long it took until another task ran in the dead one's place."""
 
-    def replaced():
+    def replaced() -> bool | NotYet:
         running = [task for task in web.tasks("app") if task.running]
         if [task for task in running if task.id != dead.id]:
             return True

@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
-from harness.trial import Expectation, Observation
-from harness.wait import NotYet, expect_state
+from harness.faults import Faults
+from harness.faults.network import NetworkImpaired
+from harness.probes.discovery import Discovery
+from harness.probes.tasks import Tasks
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.trial import Expectation, Measures, Observation
+from harness.wait import Elapsed, NotYet, expect_state
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -122,7 +127,14 @@ EVENTUAL = (STALE_UNDER_STRESS, MISSING_UNDER_STRESS, CONVERGED_UNDER_STRESS)
         pytest.param("jitter", marks=[pytest.mark.needs("netem"), pytest.mark.thorough]),
     ],
 )
-def test_redeployed(network, swarm, faults, discovery, tasks, measure):
+def test_redeployed(
+    network: str,
+    swarm: Swarm,
+    faults: Faults,
+    discovery: Discovery,
+    tasks: Tasks,
+    measure: Measures,
+) -> None:
     """Through a rolling update and a forced redeploy, names follow the tasks that run."""
     stale, missing, converged = TIMELY if network == "quiet" else EVENTUAL
     web = swarm.deploy(two_tasks())
@@ -139,7 +151,14 @@ def test_redeployed(network, swarm, faults, discovery, tasks, measure):
 @pytest.mark.parametrize(
     "network", ["quiet", pytest.param("jitter", marks=pytest.mark.needs("netem"))]
 )
-def test_tasks_flap(network, swarm, faults, discovery, tasks, measure):
+def test_tasks_flap(
+    network: str,
+    swarm: Swarm,
+    faults: Faults,
+    discovery: Discovery,
+    tasks: Tasks,
+    measure: Measures,
+) -> None:
     """Tasks that die every few seconds leave no dead address behind, nor does their removal."""
     web = swarm.create(tasks_that_live_for(5.0))
     with impaired(network, swarm, faults), discovery.watch(web):
@@ -155,7 +174,9 @@ def test_tasks_flap(network, swarm, faults, discovery, tasks, measure):
 
 
 @pytest.mark.control
-def test_control_gossip_cut(swarm, faults, discovery, measure):
+def test_control_gossip_cut(
+    swarm: Swarm, faults: Faults, discovery: Discovery, measure: Measures
+) -> None:
     """A worker that hears no gossip misses the addresses of all others.
 
     Without the network that carries gossip, a node gives the others up after 4.5 to 8 s; their
@@ -172,7 +193,9 @@ def test_control_gossip_cut(swarm, faults, discovery, measure):
 
 
 @pytest.mark.control
-def test_control_node_killed(swarm, faults, discovery, measure):
+def test_control_node_killed(
+    swarm: Swarm, faults: Faults, discovery: Discovery, measure: Measures
+) -> None:
     """A node that dies without a word leaves its addresses behind until gossip gives it up.
 
     That takes a probe each second, its time-out of 0.5 s and 4 s of suspicion.
@@ -188,12 +211,12 @@ def test_control_node_killed(swarm, faults, discovery, measure):
         measure(STALE, discovery.longest_stale())
 
 
-def two_tasks():
+def two_tasks() -> Workload:
     """A service on a network of its own."""
     return Workload("web", ("web",), (Service("app", APP_IMAGE, ("web",), TASKS, APP_PORT),))
 
 
-def tasks_that_live_for(seconds):
+def tasks_that_live_for(seconds: Any) -> Workload:
     """A service on every worker whose tasks end by themselves, and are started again."""
     command = ("/usr/bin/python3", "-I", "-S", "-c", f"import time; time.sleep({seconds:g})")
     flapping = Service(
@@ -202,14 +225,14 @@ def tasks_that_live_for(seconds):
     return Workload("web", ("web",), (flapping,))
 
 
-def impaired(network, swarm, faults):
+def impaired(network: Any, swarm: Swarm, faults: Faults) -> nullcontext[None] | NetworkImpaired:
     """Workers behind a network of delay, jitter and loss, as in the maintainers' recipe."""
     if network == "quiet":
         return nullcontext()
     return faults.network.impair(swarm.workers, delay=0.1, jitter=0.2, loss=0.01)
 
 
-def time_to_update_and_redeploy(web):
+def time_to_update_and_redeploy(web: Deployment) -> Elapsed:
     """A rolling update by a changed variable, then a forced redeploy; the time of both."""
     since = time.monotonic()
     web.change("app", lambda spec: spec["TaskTemplate"]["ContainerSpec"]["Env"].append("UPDATED=1"))
@@ -218,12 +241,12 @@ def time_to_update_and_redeploy(web):
     return web.time_to_updated("app", within=UPDATED.limit, since=since)
 
 
-def still_stale(discovery):
+def still_stale(discovery: Discovery) -> Any:
     """How many dead addresses were still returned when last asked."""
     return sum(found.stretch.open for found in discovery.stale())
 
 
-def wait_until_none_runs(tasks, service):
+def wait_until_none_runs(tasks: Tasks, service: str) -> None:
     """Wait until the containers of a service that was removed have ended."""
     expect_state(
         lambda: NotYet(f"{len(left)} run") if (left := tasks.running(service)) else True,

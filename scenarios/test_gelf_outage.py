@@ -14,16 +14,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
+from harness.lab import Node
+from harness.probes.leadership import Leadership
 from harness.probes.logwriters import LogWriters
-from harness.probes.memory import MIB
-from harness.swarm import LOGWRITER_IMAGE, LogDriver, Service, Workload
-from harness.trial import Expectation, Observation
-from harness.wait import NotYet, expect_state, time_until
+from harness.probes.memory import MIB, Memory
+from harness.pytest_plugin.probe_bundle import Probes
+from harness.services.gelf_sink import GelfSink
+from harness.services.services import Services
+from harness.swarm import LOGWRITER_IMAGE, LogDriver, Service, Swarm, Workload
+from harness.trial import Expectation, Measures, Observation, Trial
+from harness.wait import Elapsed, NotYet, expect_state, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -146,13 +154,13 @@ class Case:
 
 
 @pytest.mark.thorough
-def test_sink_stalls(outage, measure):
+def test_sink_stalls(outage: Callable[..., Any], measure: Measures) -> None:
     """The collector accepts connections and reads nothing."""
     measure.each(outage(Case("gelf_stalled")))
 
 
 @pytest.mark.known_bug("moby/moby#21966", measures=[NEWCOMER])
-def test_sink_refuses(outage, measure):
+def test_sink_refuses(outage: Callable[..., Any], measure: Measures) -> None:
     """The collector is down and its port refuses, and no container can start that logs to it."""
     measure.each(outage(Case("refused", lost=LOST_TO_REFUSAL)))
 
@@ -174,26 +182,26 @@ def test_sink_refuses(outage, measure):
     ],
     ids=["is-slow", "resets", "vanishes", "moves", "stalls-under-short-lines"],
 )
-def test_sink_fails_otherwise(case, outage, measure):
+def test_sink_fails_otherwise(case: Case, outage: Callable[..., Any], measure: Measures) -> None:
     """The collector is slow, resets its connections, vanishes, moves, or is sent short lines."""
     measure.each(outage(case))
 
 
 @pytest.mark.control
-def test_control_all_goes_wrong(outage, measure):
+def test_control_all_goes_wrong(outage: Callable[..., Any], measure: Measures) -> None:
     """Modes the wrong way round, a buffer far too large, and the leader killed in the outage."""
     wrong = {QUIET: {}, HELD_UP: NON_BLOCKING | {"max-buffer-size": "64k"}, ON_LEADER: {}}
     measure.each(outage(Case("refused"), modes=wrong, hoarder=True, kill_leader=True))
 
 
 @pytest.mark.control
-def test_control_vanished_for_long(outage, measure):
+def test_control_vanished_for_long(outage: Callable[..., Any], measure: Measures) -> None:
     """Packets that vanish leave TCP waiting long after they pass again, and the check says so."""
     measure.each(outage(Case("black_hole", newcomer=NEWCOMER_WAITS)))
 
 
 DEAD, DEAD_PLAIN, LIVE = "dead port, gzip", "dead port, no compression", "live sink, gzip"
-GZIP = {}
+GZIP: dict[str, Any] = {}
 PLAIN = {"gelf-compression-type": "none"}
 
 # A container's start and an error a line are a few MiB. A compressor is made anew for every
@@ -220,7 +228,9 @@ COSTS_AS_WELL = Expectation(
 
 
 @pytest.mark.thorough
-def test_growth_by_udp_is_compression(growth_by_udp, measure):
+def test_growth_by_udp_is_compression(
+    growth_by_udp: Callable[..., dict[Any, Any]], measure: Measures
+) -> None:
     """Memory that grows under a dead UDP port is the compressor's, and a live sink costs as much.
 
     By UDP nothing waits for a sink, so all that an outage can cost is its errors. Without the two
@@ -230,16 +240,20 @@ def test_growth_by_udp_is_compression(growth_by_udp, measure):
 
 
 @pytest.mark.control
-def test_control_compression_the_wrong_way_round(growth_by_udp, measure):
+def test_control_compression_the_wrong_way_round(
+    growth_by_udp: Callable[..., dict[Any, Any]], measure: Measures
+) -> None:
     """Compression where none is said to be, and none at the live sink: the outage is blamed."""
     measure.each(growth_by_udp({DEAD: GZIP, LIVE: PLAIN, DEAD_PLAIN: GZIP}))
 
 
 @pytest.fixture
-def growth_by_udp(swarm, services, faults, memory, trial):
+def growth_by_udp(
+    swarm: Swarm, services: Services, faults: Faults, memory: Memory, trial: Trial
+) -> Callable[..., dict[Any, Any]]:
     """Three programs log by UDP: to a dead port and to a live sink, and one is uncompressed."""
 
-    def run(compression):
+    def run(compression: Any) -> dict[Any, Any]:
         live, dead = services.gelf_sink("gelf"), services.gelf_sink("gelf-dead")
         nodes = dict(zip((DEAD, LIVE, DEAD_PLAIN), [*swarm.workers, swarm.leader], strict=True))
         sinks = {DEAD: dead, LIVE: live, DEAD_PLAIN: dead}
@@ -276,10 +290,14 @@ def growth_by_udp(swarm, services, faults, memory, trial):
 
 
 @pytest.fixture
-def outage(swarm, services, faults, probes, trial):
+def outage(
+    swarm: Swarm, services: Services, faults: Faults, probes: Probes, trial: Trial
+) -> Callable[..., Any]:
     """A collector fails under three programs; what that cost is returned as measures."""
 
-    def run(case, *, modes=None, hoarder=False, kill_leader=False):
+    def run(
+        case: Any, *, modes: Any = None, hoarder: bool = False, kill_leader: bool = False
+    ) -> dict[Any, Any]:
         leadership, memory = probes.leadership, probes.memory
         leader, sink = swarm.leader, services.gelf_sink()
         nodes = dict(zip((QUIET, HELD_UP, ON_LEADER), [*swarm.workers, leader], strict=True))
@@ -322,7 +340,7 @@ def outage(swarm, services, faults, probes, trial):
     return run
 
 
-def writers(case, sink, nodes, modes, *, hoarder):
+def writers(case: Any, sink: GelfSink, nodes: Any, modes: Any, *, hoarder: Any) -> Workload:
     """The three programs; with ``hoarder`` a fourth, whose buffer is far too large."""
     modes = modes or {QUIET: NON_BLOCKING, HELD_UP: {}, ON_LEADER: {}}
     wanted = [
@@ -336,18 +354,20 @@ def writers(case, sink, nodes, modes, *, hoarder):
     return Workload("logs", (), tuple(wanted))
 
 
-def newcomer(case, sink, node):
+def newcomer(case: Any, sink: GelfSink, node: Node) -> Service:
     """A program that starts when the sink has failed."""
     return program("newcomer", node, by_tcp(case, sink, {}), rate=1, line=LINE)
 
 
-def by_tcp(case, sink, mode):
+def by_tcp(case: Any, sink: GelfSink, mode: Any) -> LogDriver:
     """The GELF driver, over TCP."""
     host = sink.hostname if case.by_name else sink.address
     return LogDriver("gelf", sink.options("tcp", mode, host=host))
 
 
-def program(name, node, log, *, rate=RATE, line=LINE):
+def program(
+    name: str, node: Node, log: LogDriver, *, rate: int = RATE, line: int = LINE
+) -> Service:
     """A program that writes numbered lines on one node."""
     return Service(
         name,
@@ -359,15 +379,15 @@ def program(name, node, log, *, rate=RATE, line=LINE):
     )
 
 
-def ask(programs):
+def ask(programs: Any) -> Any:
     """Return what each program says of itself; each is one task."""
     return {name: next(iter(found.ask().values())) for name, found in programs.items()}
 
 
-def time_to_writing(program, before, *, since):
+def time_to_writing(program: LogWriters, before: Any, *, since: Any) -> Elapsed:
     """Return how long until a program had written since ``before`` and was not held up."""
 
-    def writes():
+    def writes() -> bool | NotYet:
         [now] = program.ask().values()
         if now.written > before.written and now.current_stall < STALL:
             return True
@@ -379,12 +399,12 @@ def time_to_writing(program, before, *, since):
     )
 
 
-def settled_accounts(sink, sent):
+def settled_accounts(sink: GelfSink, sent: Any) -> Any:
     """Return what became of all lines that were sent, once no more of them arrive for 3 s."""
     numbers = {each.task: each.written for each in sent.values()}
     last = {"lost": math.inf, "since": time.monotonic()}
 
-    def settled():
+    def settled() -> Any:
         accounts = sink.accounts(numbers)
         lost = sum(account.lost for account in accounts.values())
         if lost < last["lost"]:
@@ -396,7 +416,7 @@ def settled_accounts(sink, sent):
     return expect_state(settled, state="the last lines to arrive", within=60, every=0.5)
 
 
-def lines_of(sent, accounts, *, lost):
+def lines_of(sent: Any, accounts: Any, *, lost: Any) -> dict[Any, Any]:
     """Return the measures of lines, and of the writes that were held up."""
     by = {name: accounts[each.task] for name, each in sent.items()}
     loud = (HELD_UP, ON_LEADER)
@@ -410,20 +430,22 @@ def lines_of(sent, accounts, *, lost):
     }
 
 
-def gaps(account):
+def gaps(account: Any) -> str:
     """Return in words where the lost lines were."""
     shown = ", ".join(f"{first} to {end - 1}" for first, end in account.gaps[:3])
     more = len(account.gaps) - 3
     return f"{shown}{f' and {more} more gaps' if more > 0 else ''}"
 
 
-def changes_of_leader(leadership, since, until):
+def changes_of_leader(leadership: Leadership, since: Any, until: Any) -> Any:
     """Return how often a manager became the leader between two trial times."""
     views = leadership.views()
     return sum(since <= view.t <= until and view.leader == view.by for view in views)
 
 
-def memory_of(memory, nodes, windows):
+def memory_of(
+    memory: Memory, nodes: Any, windows: tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]
+) -> dict[Any, Any]:
     """Return how far each dockerd grew in the outage, how steadily, and what of it stayed."""
     before, during, after = windows
     late = (after[0] + after[1]) / 2, after[1]
@@ -436,35 +458,35 @@ def memory_of(memory, nodes, windows):
             name: mib(difference(level(memory, node, late), level(memory, node, before)))
             for name, node in nodes.items()
         },
-        SLOPE: {name: slope(memory, node, during) for name, node in nodes.items()},
+        SLOPE: {name: slope(memory, node, during) for name, node in nodes.items()},  # type: ignore[func-returns-value]
     }
 
 
-def level(memory, node, window):
+def level(memory: Memory | str, node: Any, window: tuple[Any, Any]) -> Any:
     """Return how much a node's dockerd held in a window of time, in bytes."""
-    return memory.level(node, "anonymous", since=window[0], until=window[1])
+    return memory.level(node, "anonymous", since=window[0], until=window[1])  # type: ignore[union-attr]
 
 
-def growth(memory, node, before, during):
+def growth(memory: Memory, node: Any, before: tuple[Any, Any], during: tuple[Any, Any]) -> Any:
     """Return by how much a node's dockerd grew from one window to its peak in the next."""
     peak = memory.peak(node, "anonymous", since=during[0], until=during[1])
     return difference(peak, level(memory, node, before))
 
 
-def slope(memory, node, window):
+def slope(memory: Memory, node: Any, window: tuple[Any, Any]) -> None:
     """Return how steadily a node's dockerd grew, in MiB a minute, and the 95 % interval."""
     trend = memory.growth(node, "anonymous", since=window[0], until=window[1])
     if trend is None:
         return None
     low, high = trend.low * 60 / MIB, trend.high * 60 / MIB
-    return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"
+    return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"  # type: ignore[return-value]
 
 
-def difference(one, other):
+def difference(one: Any, other: Any) -> Any:
     """Return None when one of them could not be had."""
     return None if one is None or other is None else one - other
 
 
-def mib(number):
+def mib(number: Any) -> Any:
     """Return bytes as MiB."""
     return None if number is None else number / MIB

@@ -11,9 +11,16 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
+from harness.faults.network import NetworkDelay
+from harness.faults.resource import CpuHogged, CpuLimited
+from harness.lab import Node
+from harness.load import Load, Traffic
+from harness.probes.gossip import Gossip
 from harness.probes.node_states import listed_states
 from harness.probes.single_requests import (
     forget_idle_connections,
@@ -22,8 +29,8 @@ from harness.probes.single_requests import (
     task_address,
     virtual_address,
 )
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload, balanced_web
-from harness.trial import Expectation, Observation
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Swarm, Workload, balanced_web
+from harness.trial import Expectation, Measures, Observation
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -70,7 +77,9 @@ SLOWEST = Observation("99th percentile with {users} users", unit="s")
 
 
 @pytest.mark.parametrize("how", ["quota", pytest.param("neighbours", marks=pytest.mark.thorough)])
-def test_cpu_stolen(how, swarm, load, faults, gossip, measure):
+def test_cpu_stolen(
+    how: str, swarm: Swarm, load: Load, faults: Faults, gossip: Gossip, measure: Measures
+) -> None:
     """A worker with next to no CPU is slow, and a member all the same."""
     web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
@@ -83,7 +92,9 @@ def test_cpu_stolen(how, swarm, load, faults, gossip, measure):
 
 
 @pytest.mark.control
-def test_control_no_cpu_at_all(swarm, load, faults, gossip, measure):
+def test_control_no_cpu_at_all(
+    swarm: Swarm, load: Load, faults: Faults, gossip: Gossip, measure: Measures
+) -> None:
     """A worker that stands still is given up, by gossip and by the dispatcher."""
     web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
@@ -117,7 +128,7 @@ P99 = {
 @pytest.mark.thorough
 @pytest.mark.needs("ip_vs")
 @pytest.mark.upstream("moby/moby#30820")
-def test_ways_in(swarm, measure):
+def test_ways_in(swarm: Swarm, measure: Measures) -> None:
     """What a request takes by the mesh, a virtual address, a task's own, and a host-mode port."""
     measure.each(by_every_way(swarm, swarm.a_worker(), nullcontext(), times=REQUESTS))
 
@@ -125,7 +136,7 @@ def test_ways_in(swarm, measure):
 @pytest.mark.thorough
 @pytest.mark.needs("ip_vs", "netem")
 @pytest.mark.control
-def test_control_slow_way_in(swarm, faults, measure):
+def test_control_slow_way_in(swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """A node whose packets between containers are late is seen to be slow."""
     node = swarm.a_worker()
     late = faults.network.delay(node, LATE, plane="data")
@@ -159,7 +170,7 @@ ANSWER = Expectation(
         pytest.param(False, id="kept-alive"),
     ],
 )
-def test_connection_idle(silent, swarm, measure):
+def test_connection_idle(silent: bool, swarm: Swarm, measure: Measures) -> None:
     """A connection that is silent for longer than IPVS remembers it still gets an answer."""
     app = Service("app", APP_IMAGE, ("web",), 2, APP_PORT)
     web, node = swarm.deploy(Workload("web", ("web",), (app,))), swarm.a_worker()
@@ -174,14 +185,14 @@ def test_connection_idle(silent, swarm, measure):
     measure(ANSWER, answered)
 
 
-def steal_cpu(faults, how, worker):
+def steal_cpu(faults: Faults, how: Any, worker: Node) -> CpuLimited | CpuHogged:
     """Give a worker a small quota, or busy neighbours."""
     if how == "quota":
         return faults.resource.limit_cpu(worker, STARVED)
     return faults.resource.hog_cpu(worker, processes=4, weight=4)
 
 
-def requests_in(traffic, stolen):
+def requests_in(traffic: Traffic, stolen: Any) -> dict[Any, Any]:
     """Return the measures of requests: of each stage of the ramp, and once the CPU was back."""
     stages = {}
     for number, (_, users) in enumerate(RAMP):
@@ -197,7 +208,9 @@ def requests_in(traffic, stolen):
     }
 
 
-def by_every_way(swarm, node, hindered, *, times):
+def by_every_way(
+    swarm: Swarm, node: Node, hindered: nullcontext[None] | NetworkDelay, *, times: Any
+) -> dict[Any, Any]:
     """Deploy, time every way in, from ``node`` where it begins inside; return the measures."""
     web = swarm.deploy(ways_in())
     web.change("direct", in_host_mode)
@@ -221,19 +234,19 @@ def by_every_way(swarm, node, hindered, *, times):
     }
 
 
-def ways_in():
+def ways_in() -> Workload:
     """An app behind the mesh and its VIP, and the same on every node behind a host-mode port."""
     app = Service("app", APP_IMAGE, ("web",), 3, APP_PORT, published=MESH)
     direct = Service("direct", APP_IMAGE, ("web",), None, APP_PORT)
     return Workload("ways", ("web",), (app, direct), entry="app")
 
 
-def in_host_mode(spec):
+def in_host_mode(spec: Any) -> None:
     """Have a service's port published by each task on its own node."""
     port = {"Protocol": "tcp", "TargetPort": APP_PORT, "PublishedPort": HOST_MODE}
     spec["EndpointSpec"] = {**spec["EndpointSpec"], "Ports": [{**port, "PublishMode": "host"}]}
 
 
-def percentile(took, percent):
+def percentile(took: Any, percent: int) -> Any:
     """Return a percentile by the nearest rank."""
     return sorted(took)[math.ceil(percent / 100 * len(took)) - 1]

@@ -9,11 +9,17 @@ the dead node are lost until it is back, and are only recorded; the swarm has to
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
-from harness.swarm import balanced_web
-from harness.trial import Expectation, Observation
+from harness.faults import DockerdKilled, Faults, NodeKilled
+from harness.lab import Node
+from harness.load import Load, Requests, Traffic
+from harness.probes.leadership import Leadership
+from harness.swarm import Swarm, balanced_web
+from harness.trial import Expectation, Measures, Observation
+from harness.wait import Elapsed
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -45,7 +51,9 @@ RESCHEDULED = Observation("tasks rescheduled", unit="tasks", better="none")
 
 
 @pytest.mark.parametrize("victim", ["dockerd", pytest.param("node", marks=pytest.mark.thorough)])
-def test_leader_killed(victim, swarm, load, faults, leadership, measure):
+def test_leader_killed(
+    victim: str, swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
+) -> None:
     """A leader's death costs seconds of control, and next to nothing at the other nodes."""
     web, leader = swarm.deploy(balanced_web(replicas=4)), swarm.leader
     before = {task.id for task in web.tasks("app")}
@@ -121,7 +129,9 @@ BACK = Expectation(
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("victim", ["node", "dockerd"])
-def test_follower_killed(victim, swarm, load, faults, leadership, measure):
+def test_follower_killed(
+    victim: str, swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
+) -> None:
     """A follower's death costs no election, neither when it goes nor when it is back."""
     web, follower = swarm.deploy(balanced_web(replicas=4)), swarm.a_follower()
     with load.http(web, users=10, per_user=1) as traffic:
@@ -188,7 +198,15 @@ CAUGHT_UP = 5.0
         pytest.param("dockerd", 6, id="dockerd-6-times", marks=pytest.mark.thorough),
     ],
 )
-def test_leaders_in_turn(victim, rounds, swarm, load, faults, leadership, measure):
+def test_leaders_in_turn(
+    victim: str,
+    rounds: int,
+    swarm: Swarm,
+    load: Load,
+    faults: Faults,
+    leadership: Leadership,
+    measure: Measures,
+) -> None:
     """One leader after the other dies, each when the last is back: no failover is slower."""
     web, managers = swarm.deploy(balanced_web(replicas=4)), swarm.managers
     elected, written, returned = [], [], []
@@ -211,7 +229,9 @@ def test_leaders_in_turn(victim, rounds, swarm, load, faults, leadership, measur
 
 @pytest.mark.thorough
 @pytest.mark.swarm(managers=5, workers=2)
-def test_two_of_five_killed(swarm, load, faults, leadership, measure):
+def test_two_of_five_killed(
+    swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
+) -> None:
     """Of five managers two may be dead at once: the second leader dies before the first is back."""
     web, first = swarm.deploy(balanced_web(replicas=4)), swarm.leader
     with load.http(web, users=14, per_user=1) as traffic, faults.kill_node(first) as one:
@@ -227,7 +247,9 @@ def test_two_of_five_killed(swarm, load, faults, leadership, measure):
 
 
 @pytest.mark.control
-def test_control_leader_for_follower(swarm, load, faults, leadership, measure):
+def test_control_leader_for_follower(
+    swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
+) -> None:
     """A leader's death costs more than a follower's may, and the check says so."""
     web, leader = swarm.deploy(balanced_web(replicas=4)), swarm.leader
     with load.http(web, users=10, per_user=1) as traffic, faults.kill_node(leader) as outage:
@@ -238,7 +260,9 @@ def test_control_leader_for_follower(swarm, load, faults, leadership, measure):
 
 
 @pytest.mark.control
-def test_control_majority_killed(swarm, load, faults, leadership, measure):
+def test_control_majority_killed(
+    swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
+) -> None:
     """With two of three managers dead nothing can be decided, and the check says so."""
     web = swarm.deploy(balanced_web(replicas=4))
     leader, other = swarm.leader, swarm.a_follower()
@@ -256,19 +280,19 @@ def test_control_majority_killed(swarm, load, faults, leadership, measure):
     measure.each(requests_in(traffic, outage, dead=leader))
 
 
-def kill(faults, victim, manager):
+def kill(faults: Faults, victim: Any, manager: Node) -> DockerdKilled | NodeKilled:
     """Kill a manager's dockerd alone, or its whole node."""
     return faults.kill_dockerd(manager) if victim == "dockerd" else faults.kill_node(manager)
 
 
-def time_to_next(leadership, leader, outage):
+def time_to_next(leadership: Leadership, leader: Node, outage: Any) -> Elapsed:
     """Return how long it took from a leader's death until another manager led."""
     return leadership.time_to_new_leader(
         other_than=leader, since=outage, within=SLOWEST_LEADER.limit
     )
 
 
-def requests_in(traffic, outage, *, dead):
+def requests_in(traffic: Traffic, outage: NodeKilled | DockerdKilled, *, dead: Node) -> Any:
     """Return the measures of the first minute's requests, by the node they were sent to."""
     observed = traffic.window(outage.began, outage.began + OBSERVED)
     lost = observed.of_entry(dead.name)
@@ -279,7 +303,7 @@ def requests_in(traffic, outage, *, dead):
     }
 
 
-def at_living_nodes(requests):
+def at_living_nodes(requests: Requests) -> dict[Any, Any]:
     """Return the measures of what the swarm has to serve: requests to nodes that live."""
     return {
         SHARE_OF_50X: requests.share_of_50x,
@@ -288,7 +312,7 @@ def at_living_nodes(requests):
     }
 
 
-def view(swarm, manager):
+def view(swarm: Swarm, manager: Node) -> str:
     """Return who is in the swarm and which tasks should run, as one manager has it."""
     members = sorted((m.id, m.role, m.availability) for m in swarm.members(manager))
     tasks = swarm.ask(lambda api: api.api.tasks(), by=manager)
@@ -296,12 +320,12 @@ def view(swarm, manager):
     return str((members, wanted))
 
 
-def slowest(times):
+def slowest(times: Any) -> Any:
     """Return the slowest round; one that did not come to its end, if there is such."""
     late = [each for each in times if not each.reached]
     return late[0] if late else max(times, key=lambda each: each.seconds)
 
 
-def listed(times):
+def listed(times: Any) -> Any:
     """Return all rounds in words."""
     return ", ".join(f"{each.seconds:.1f}" for each in times) + " s"

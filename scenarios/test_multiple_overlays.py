@@ -9,24 +9,32 @@ one network, nor an address, a VXLAN id or a subnet that was allocated twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
 from harness.lab import Node
+from harness.probes.discovery import Discovery
 from harness.probes.ipam import allocation
 from harness.probes.overlay_bridge import take_bridge_down
 from harness.probes.single_network_failures import longest_on_one_network
+from harness.pytest_plugin.probe_bundle import Probes
 from harness.swarm import (
     APP_IMAGE,
     APP_PORT,
     BALANCER_IMAGE,
     BALANCER_PORT,
+    Deployment,
     Service,
+    Swarm,
     Workload,
 )
-from harness.trial import Expectation, Observation
+from harness.trial import Expectation, Measures, Observation
+from harness.wait import Elapsed
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -111,7 +119,9 @@ REALLOCATED = Expectation(
 FAILOVER = Observation("time to a new leader", unit="s")
 
 
-def test_a_network_is_left_and_joined_through_a_failover(swarm, faults, probes, measure):
+def test_a_network_is_left_and_joined_through_a_failover(
+    swarm: Swarm, faults: Faults, probes: Probes, measure: Measures
+) -> None:
     """A service leaves a network, the leader dies, the next one has it join again."""
     discovery = probes.discovery
     web, leader = swarm.deploy(on_two_networks()), swarm.leader
@@ -134,7 +144,7 @@ def test_a_network_is_left_and_joined_through_a_failover(swarm, faults, probes, 
 
 
 @pytest.mark.thorough
-def test_all_managers_restart(swarm, probes, measure):
+def test_all_managers_restart(swarm: Swarm, probes: Probes, measure: Measures) -> None:
     """All managers are restarted at once; what they had allocated stays as it was."""
     web = swarm.deploy(on_two_networks())
     before = allocated(swarm)
@@ -155,7 +165,9 @@ def test_all_managers_restart(swarm, probes, measure):
 
 
 @pytest.mark.control
-def test_control_gossip_cut(swarm, faults, discovery, measure):
+def test_control_gossip_cut(
+    swarm: Swarm, faults: Faults, discovery: Discovery, measure: Measures
+) -> None:
     """A worker that hears no gossip does not learn that a service has left a network."""
     web = swarm.deploy(on_two_networks())
     worker = swarm.a_worker()
@@ -168,7 +180,7 @@ def test_control_gossip_cut(swarm, faults, discovery, measure):
 
 
 @pytest.mark.control
-def test_control_one_network_down(swarm, probes, measure):
+def test_control_one_network_down(swarm: Swarm, probes: Probes, measure: Measures) -> None:
     """A worker's bridge of one network is down: its neighbours reach it on the other only."""
     web = swarm.deploy(on_two_networks())
     with probes.reachability.watch(web, every=1.0, inside=True, every_inside=2.0):
@@ -178,7 +190,7 @@ def test_control_one_network_down(swarm, probes, measure):
         measure(ON_ONE_NETWORK, longest_on_one_network(probes.reachability, "both"))
 
 
-def on_two_networks():
+def on_two_networks() -> Workload:
     """A balancer on two networks, a backend on each, one service on both of them."""
     both = ("north", "south")
     return Workload(
@@ -203,7 +215,7 @@ def on_two_networks():
 
 
 @contextmanager
-def watched(web, probes):
+def watched(web: Deployment, probes: Probes) -> Iterator[None]:
     """Names twice a second, tasks in each network every three seconds; from two nodes."""
     places = [web.swarm.leader, web.swarm.a_worker()]
     with (
@@ -219,10 +231,10 @@ def watched(web, probes):
         yield
 
 
-def attach(web, networks, discovery):
+def attach(web: Deployment, networks: Any, discovery: Discovery) -> None:
     """Attach the service on both networks to these, and wait for the end of its update."""
 
-    def edit(spec):
+    def edit(spec: Any) -> None:
         targets = [{"Target": web.networks[name]} for name in networks]
         spec["TaskTemplate"]["Networks"] = targets
         spec["UpdateConfig"] = {"Parallelism": 2, "Monitor": 10**9, "FailureAction": "continue"}
@@ -232,7 +244,7 @@ def attach(web, networks, discovery):
     discovery.relearn()
 
 
-def time_to_answers(web, probes):
+def time_to_answers(web: Deployment, probes: Probes) -> Elapsed:
     """How long until every task answers; forwarding tables are in the journal if none does."""
     answers = probes.reachability.time_to_converged(within=ANSWERS.limit, inside=True)
     if not answers.reached and (wrong := probes.gossip.wrong_forwarding(web)):
@@ -240,7 +252,7 @@ def time_to_answers(web, probes):
     return answers
 
 
-def restart_managers(swarm):
+def restart_managers(swarm: Swarm) -> Any:
     """Stop the dockerds of all managers, then start them all at once; which these were."""
     managers = swarm.managers
     for node in managers:
@@ -250,7 +262,7 @@ def restart_managers(swarm):
     return managers
 
 
-def allocated(swarm):
+def allocated(swarm: Swarm) -> Any:
     """Subnets and ids of networks and the addresses of services, as one manager has them."""
     found = allocation(swarm)
     networks = {f"{n.name} {n.subnets} {n.vxlan_ids}" for n in found.networks}
@@ -262,7 +274,7 @@ def allocated(swarm):
     return networks | services
 
 
-def allocated_twice(swarm):
+def allocated_twice(swarm: Swarm) -> list[Any]:
     """What more than one owner has, in words."""
     found = allocation(swarm)
     return [

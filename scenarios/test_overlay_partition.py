@@ -10,12 +10,22 @@ gossip was cut, no task may have been replaced for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from harness.swarm import balanced_web
-from harness.trial import Expectation, Observation
+from harness.faults import Faults
+from harness.faults.network import NetworkCut
+from harness.lab import Node
+from harness.probes.discovery import Discovery
+from harness.probes.gossip import Gossip
+from harness.probes.reachability import Reachability
+from harness.probes.tasks import Tasks
+from harness.pytest_plugin.probe_bundle import Probes
+from harness.swarm import Deployment, Swarm, balanced_web
+from harness.trial import Expectation, Measures, Observation
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -121,7 +131,9 @@ LOST_NAMES = pytest.mark.known_bug("moby/moby#53141", engines=">=29.0,<=29.6.2",
         pytest.param("data", 30, id="data", marks=pytest.mark.thorough),
     ],
 )
-def test_partition_heals(plane, seconds, swarm, faults, probes, measure):
+def test_partition_heals(
+    plane: str, seconds: int, swarm: Swarm, faults: Faults, probes: Probes, measure: Measures
+) -> None:
     """After a cut that the managers do not see, every name, task and peer is there again."""
     discovery, reachability, gossip = probes.discovery, probes.reachability, probes.gossip
     web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
@@ -147,7 +159,9 @@ def test_partition_heals(plane, seconds, swarm, faults, probes, measure):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("plane", ["control", "everything"])
-def test_partition_from_managers_heals(plane, swarm, faults, probes, measure):
+def test_partition_from_managers_heals(
+    plane: str, swarm: Swarm, faults: Faults, probes: Probes, measure: Measures
+) -> None:
     """After a cut for which tasks were started elsewhere, names, tasks and peers are back."""
     discovery, reachability, gossip = probes.discovery, probes.reachability, probes.gossip
     web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
@@ -171,7 +185,14 @@ def test_partition_from_managers_heals(plane, swarm, faults, probes, measure):
 
 
 @pytest.mark.control
-def test_control_partition_stays(swarm, faults, discovery, reachability, gossip, measure):
+def test_control_partition_stays(
+    swarm: Swarm,
+    faults: Faults,
+    discovery: Discovery,
+    reachability: Reachability,
+    gossip: Gossip,
+    measure: Measures,
+) -> None:
     """A cut that does not heal: names, tasks and peers are missing, and the checks say so."""
     web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
     with (
@@ -189,7 +210,7 @@ def test_control_partition_stays(swarm, faults, discovery, reachability, gossip,
 
 
 @contextmanager
-def watched(web, discovery, reachability):
+def watched(web: Deployment, discovery: Discovery, reachability: Reachability) -> Iterator[None]:
     """Names once a second and every task from every node: no more, for looking is work, too."""
     with (
         discovery.watch(web, every=1.0),
@@ -200,18 +221,18 @@ def watched(web, discovery, reachability):
         yield
 
 
-def replaced(tasks, before, cut):
+def replaced(tasks: Tasks, before: Any, cut: NetworkCut) -> Any:
     """How many tasks were started since the cut."""
     known = {life.task for life in before}
     return sum(life.task not in known and life.started >= cut.began for life in tasks.lives("app"))
 
 
-def peers_that_declared_failed(gossip, worker, cut):
+def peers_that_declared_failed(gossip: Gossip, worker: Node, cut: NetworkCut) -> int:
     """How many peers have declared a node failed since the cut."""
     return len({change.by for change in gossip.changes("failed", about=worker, since=cut)})
 
 
-def longest_missing_at_bystanders(probes, worker, healed):
+def longest_missing_at_bystanders(probes: Probes, worker: Node, healed: Any) -> Any:
     """What the return costs those who were never cut off: names that they lose of each other.
 
     The one that returns has declared all others failed, and for a moment some believe it.

@@ -9,14 +9,17 @@ with a task on every node.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
+from harness.probes.logs import DockerdLogs
 from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
-from harness.probes.reachability import listening
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
-from harness.trial import Expectation, Observation
-from harness.wait import NotYet, expect_state, time_until
+from harness.probes.reachability import Reachability, listening
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.trial import Expectation, Measures, Observation
+from harness.wait import Elapsed, NotYet, expect_state, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -136,7 +139,7 @@ TASK_REPLACED = Observation("the task is a new one", unit="1", better="higher")
 UPDATE_COMPLETED = Observation("the update is completed", unit="1", better="higher")
 
 
-def test_ports_change(swarm, reachability, measure):
+def test_ports_change(swarm: Swarm, reachability: Reachability, measure: Measures) -> None:
     """A port is published, changed, taken away by scaling to 0, brought back, and changed back."""
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
@@ -153,7 +156,9 @@ def test_ports_change(swarm, reachability, measure):
         measure(NOT_LISTENING, len(lost), note=", ".join(lost))
 
 
-def test_port_taken_on_a_node(swarm, reachability, dockerd_logs, measure):
+def test_port_taken_on_a_node(
+    swarm: Swarm, reachability: Reachability, dockerd_logs: DockerdLogs, measure: Measures
+) -> None:
     """A node whose port somebody else holds does not keep the others from serving it."""
     worker = swarm.a_worker()
     others = swarm.all_but(worker)
@@ -174,7 +179,9 @@ def test_port_taken_on_a_node(swarm, reachability, dockerd_logs, measure):
 
 
 @pytest.mark.control
-def test_control_port_filtered(swarm, faults, reachability, measure):
+def test_control_port_filtered(
+    swarm: Swarm, faults: Faults, reachability: Reachability, measure: Measures
+) -> None:
     """A worker whose port is filtered on the way fails while the others serve."""
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
@@ -185,7 +192,9 @@ def test_control_port_filtered(swarm, faults, reachability, measure):
 
 @pytest.mark.thorough
 @pytest.mark.upstream("moby/moby#50443", "moby/moby#33893")
-def test_firewall_rules_lost(swarm, faults, reachability, measure):
+def test_firewall_rules_lost(
+    swarm: Swarm, faults: Faults, reachability: Reachability, measure: Measures
+) -> None:
     """Rules that somebody flushes are back when dockerd is started again."""
     web = swarm.deploy(published(FIRST))
     worker = swarm.a_worker()
@@ -203,7 +212,7 @@ def test_firewall_rules_lost(swarm, faults, reachability, measure):
 
 
 @pytest.mark.thorough
-def test_tasks_fail_beside(swarm, reachability, measure):
+def test_tasks_fail_beside(swarm: Swarm, reachability: Reachability, measure: Measures) -> None:
     """A service whose tasks fail over and over does not cost its neighbour a port."""
     web = swarm.deploy(published(FIRST))
     with reachability.watch(web):
@@ -219,7 +228,9 @@ def test_tasks_fail_beside(swarm, reachability, measure):
 
 @pytest.mark.thorough
 @pytest.mark.swarm(managers=3, workers=1)
-def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
+def test_leader_dies_in_the_update(
+    swarm: Swarm, faults: Faults, reachability: Reachability, measure: Measures
+) -> None:
     """An update of the port that loses its leader half-way is carried out by the next one.
 
     The dead leader's own task fails by it; by swarm's default an update then pauses for an
@@ -251,7 +262,9 @@ def test_leader_dies_in_the_update(swarm, faults, reachability, measure):
 @pytest.mark.thorough
 @pytest.mark.swarm(managers=3, workers=1)
 @pytest.mark.upstream("moby/moby#30199", "moby/swarmkit#1875", "moby/swarmkit#2143")
-def test_leader_dies_on_the_answer(swarm, faults, reachability, measure):
+def test_leader_dies_on_the_answer(
+    swarm: Swarm, faults: Faults, reachability: Reachability, measure: Measures
+) -> None:
     """A host-mode port that a leader took and died with is carried out by the next leader.
 
     A manager answers when raft has the new spec. The leader's allocator then copies the port to
@@ -274,7 +287,7 @@ def test_leader_dies_on_the_answer(swarm, faults, reachability, measure):
 @pytest.mark.control
 @pytest.mark.thorough
 @pytest.mark.swarm(managers=1, workers=1)
-def test_control_update_held(swarm, reachability, measure):
+def test_control_update_held(swarm: Swarm, reachability: Reachability, measure: Measures) -> None:
     """A service whose new task may run nowhere keeps its old port, and the check says so."""
     alone = swarm.deploy(host_mode())
     alone.change("app", start_first_nowhere)
@@ -285,13 +298,13 @@ def test_control_update_held(swarm, reachability, measure):
         measure(OLD_PORT_HELD, FIRST in listening(swarm.a_worker()))
 
 
-def published(port):
+def published(port: Any) -> Workload:
     """A service that says who answers, behind a published port."""
     app = Service("app", APP_IMAGE, ("web",), replicas=2, port=APP_PORT, published=port)
     return Workload("web", ("web",), (app,), entry="app")
 
 
-def host_mode():
+def host_mode() -> Workload:
     """A service of one task on a worker, behind a host-mode port."""
     app = Service(
         "app",
@@ -305,7 +318,7 @@ def host_mode():
     return Workload("alone", (), (app,), entry="app")
 
 
-def failing_service():
+def failing_service() -> Workload:
     """A service with a published port of its own, whose tasks fail as soon as they run."""
     failing = Service(
         "failing",
@@ -320,19 +333,19 @@ def failing_service():
     return Workload("other", ("other",), (failing,))
 
 
-def continue_on_failure(spec):
+def continue_on_failure(spec: Any) -> None:
     """An update does not pause when one of its tasks fails."""
     spec["UpdateConfig"] = {**(spec.get("UpdateConfig") or {}), "FailureAction": "continue"}
     spec["UpdateConfig"].setdefault("Parallelism", 1)
 
 
-def start_first_nowhere(spec):
+def start_first_nowhere(spec: Any) -> None:
     """A new task may run on no node, and the old one stays until it does."""
     spec["UpdateConfig"] = {"Parallelism": 1, "Order": "start-first"}
     spec["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.nowhere==true"]}
 
 
-def time_to_port(web, port, reachability):
+def time_to_port(web: Deployment, port: Any, reachability: Reachability) -> Elapsed:
     """Publish the service by another port; how long until every node serves it."""
     since = time.monotonic()
     web.publish("app", port)
@@ -341,11 +354,11 @@ def time_to_port(web, port, reachability):
     return served
 
 
-def time_until_nobody_serves(reachability):
+def time_until_nobody_serves(reachability: Reachability) -> Elapsed:
     """How long until no node serves the port."""
     began = time.monotonic()
 
-    def gone():
+    def gone() -> NotYet | bool:
         last = reachability.matrix(since=reachability.at(began))
         serving = [str(cell.target) for cell, attempt in last.items() if attempt.outcome == "ok"]
         if serving or not last:
@@ -355,13 +368,13 @@ def time_until_nobody_serves(reachability):
     return time_until(gone, state="the port to be gone", within=GONE.limit, since=began)
 
 
-def new_tasks(web, before):
+def new_tasks(web: Deployment, before: Any) -> Any:
     """The tasks that run and were not there before."""
     known = {task.id for task in before}
     return [task for task in web.tasks("app") if task.running and task.id not in known]
 
 
-def wait_for_a_new_task(web, before):
+def wait_for_a_new_task(web: Deployment, before: Any) -> None:
     """Wait until an update has started a first task."""
     expect_state(
         lambda: bool(new_tasks(web, before)) or NotYet("no new task runs"),

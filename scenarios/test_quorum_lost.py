@@ -12,11 +12,20 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from harness.swarm import balanced_web
-from harness.trial import Expectation, Observation
+from harness.faults import DockerdKilled, Faults
+from harness.faults.network import NetworkCut
+from harness.lab import Node
+from harness.load import Load, Traffic
+from harness.probes.api import Api
+from harness.probes.leadership import Leadership
+from harness.pytest_plugin.probe_bundle import Probes
+from harness.swarm import Deployment, Swarm, balanced_web
+from harness.trial import Expectation, Measures, Observation, Trial
+from harness.wait import Elapsed
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -106,7 +115,15 @@ REPLACED = Expectation(
         ),
     ],
 )
-def test_majority_lost(lost, first, swarm, load, faults, probes, measure):
+def test_majority_lost(
+    lost: int,
+    first: str,
+    swarm: Swarm,
+    load: Load,
+    faults: Faults,
+    probes: Probes,
+    measure: Measures,
+) -> None:
     """Without a majority requests end soon and say why, tasks serve, and a heal is a heal."""
     api, leadership = probes.api, probes.leadership
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
@@ -166,7 +183,7 @@ REJOINED = Expectation(
 
 @pytest.mark.thorough
 @pytest.mark.upstream("moby/swarmkit#2670", "moby/moby#34384")
-def test_force_new_cluster(swarm, load, faults, measure):
+def test_force_new_cluster(swarm: Swarm, load: Load, faults: Faults, measure: Measures) -> None:
     """One survivor of three is made a swarm again: services, tasks and workers are all kept."""
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before, workers = running(web), swarm.workers
@@ -190,7 +207,7 @@ def test_force_new_cluster(swarm, load, faults, measure):
 
 
 @pytest.mark.control
-def test_control_not_forced(swarm, faults, measure):
+def test_control_not_forced(swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """The survivor of three does not become a swarm by itself."""
     victims, _ = choose(swarm, 2, "leader")
     with faults.kill_node(victims[0]), faults.kill_node(victims[1]) as outage:
@@ -238,7 +255,15 @@ WRITE_AGAIN = Expectation(
 @pytest.mark.known_bug("etcd-io/etcd#9241", measures=[LEADERLESS])
 @pytest.mark.thorough
 @pytest.mark.parametrize("deaf", ["leader", "follower"])
-def test_deaf_manager(deaf, swarm, load, faults, probes, trial, measure):
+def test_deaf_manager(
+    deaf: str,
+    swarm: Swarm,
+    load: Load,
+    faults: Faults,
+    probes: Probes,
+    trial: Trial,
+    measure: Measures,
+) -> None:
     """A manager hears nothing on 2377 and is heard: the others go on without it."""
     api, leadership = probes.api, probes.leadership
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
@@ -261,7 +286,9 @@ def test_deaf_manager(deaf, swarm, load, faults, probes, trial, measure):
 
 
 @pytest.mark.control
-def test_control_none_hears_another(swarm, faults, api, measure):
+def test_control_none_hears_another(
+    swarm: Swarm, faults: Faults, api: Api, measure: Measures
+) -> None:
     """Managers of which none hears another decide nothing, and the checks say so."""
     managers = swarm.managers
     apart = faults.network.partition(*([node] for node in managers), plane="control")
@@ -272,7 +299,9 @@ def test_control_none_hears_another(swarm, faults, api, measure):
 
 
 @pytest.mark.control
-def test_control_nobody_answers(swarm, load, faults, probes, measure):
+def test_control_nobody_answers(
+    swarm: Swarm, load: Load, faults: Faults, probes: Probes, measure: Measures
+) -> None:
     """A manager that stands still, a worker that dies, no heal: the checks say so, each."""
     api, leadership = probes.api, probes.leadership
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
@@ -290,7 +319,7 @@ def test_control_nobody_answers(swarm, load, faults, probes, measure):
     measure(REPLACED, len(before - running(web)))
 
 
-def choose(swarm, lost, first):
+def choose(swarm: Swarm, lost: int, first: str) -> Any:
     """Who dies, the leader or a follower first and then followers; and who survives."""
     leader, followers = swarm.leader, swarm.followers
     others = swarm.random.sample(followers, len(followers))
@@ -298,17 +327,17 @@ def choose(swarm, lost, first):
     return order[:lost], order[lost:]
 
 
-def running(web):
+def running(web: Deployment) -> Any:
     """The tasks that run, by id."""
     return {task.id for task in web.tasks() if task.running}
 
 
-def cut_off(faults, managers):
+def cut_off(faults: Faults, managers: Any) -> NetworkCut:
     """These hear nothing of raft and dispatcher, and are heard."""
     return faults.network.cut(faults.network.links(managers, direction="in"), plane="control")
 
 
-def rejoin(swarm, survivor, victims, outages):
+def rejoin(swarm: Swarm, survivor: Any, victims: Any, outages: Any) -> Any:
     """Have the lost managers come back and join; return when that began.
 
     One after the other: two that come back together are a majority of what was given up.
@@ -322,12 +351,12 @@ def rejoin(swarm, survivor, victims, outages):
     return began
 
 
-def time_to_all(api, *, since, managers):
+def time_to_all(api: Api, *, since: NetworkCut, managers: list[Node] | None) -> Elapsed:
     """Return how long until all of these (None: of all) managers accepted a write."""
     return api.time_to_all("write", since=since, within=OTHERS.limit, managers=managers)
 
 
-def share_answered(api, others, cut):
+def share_answered(api: Api, others: Any, cut: NetworkCut) -> Any:
     """Return the share of requests that these managers answered once they must have begun to."""
     names = {node.name for node in others}
     since = cut.began + OTHERS.limit
@@ -335,7 +364,7 @@ def share_answered(api, others, cut):
     return sum(a.outcome == "ok" for a in asked) / len(asked) if asked else None
 
 
-def leaderless(views, since, until):
+def leaderless(views: Any, since: Any, until: Any) -> Any:
     """Return the seconds from ``since`` on between a leader's loss and the next election."""
     leader, lost, seconds = None, None, 0.0
     for view in views:
@@ -348,7 +377,7 @@ def leaderless(views, since, until):
     return seconds if lost is None else seconds + until - max(lost, since)
 
 
-def the_heal(leadership, api, healing):
+def the_heal(leadership: Leadership, api: Api, healing: Any) -> dict[Any, Any]:
     """Return how long from the begin of the heal until somebody led, and until all could write."""
     elected = leadership.time_to_new_leader(since=healing, within=LEADER.limit)
     return {
@@ -357,7 +386,7 @@ def the_heal(leadership, api, healing):
     }
 
 
-def answers_of(api, survivors, outage):
+def answers_of(api: Api, survivors: Any, outage: DockerdKilled) -> dict[Any, Any]:
     """Return the measures of what managers without a majority answered."""
     names = {node.name for node in survivors}
     lost, until = outage.began, outage.began + OBSERVED
@@ -370,13 +399,13 @@ def answers_of(api, survivors, outage):
     }
 
 
-def unclear(api, survivors, outage):
+def unclear(api: Api, survivors: Any, outage: DockerdKilled) -> Any:
     """Return the requests to managers without a majority that failed and did not say why."""
     names = {node.name for node in survivors}
     found = api.unclear(since=outage, until=outage.began + OBSERVED)
     return [asked for asked in found if asked.by in names]
 
 
-def failed(traffic):
+def failed(traffic: Traffic) -> str:
     """Return in words how many requests failed."""
     return f"{sum(n for outcome, n in traffic.outcomes.items() if outcome != 'ok')} failed"

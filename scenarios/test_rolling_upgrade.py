@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from harness.engine import same_release
-from harness.swarm import NoAnswer, balanced_web
-from harness.trial import Expectation
+from harness.faults import Faults
+from harness.lab import Node
+from harness.load import Load, Traffic
+from harness.swarm import Deployment, NoAnswer, Swarm, Workload, balanced_web
+from harness.trial import Expectation, Measures, Trial
 from harness.wait import Elapsed, NotYet, time_until
 
 pytestmark = [
@@ -103,7 +107,16 @@ class Upgrade:
         pytest.param("managers first", True, id="and-back", marks=pytest.mark.thorough),
     ],
 )
-def test_rolling_upgrade(order, again, swarm, load, faults, other_engines, trial, measure):
+def test_rolling_upgrade(
+    order: str,
+    again: bool,
+    swarm: Swarm,
+    load: Load,
+    faults: Faults,
+    other_engines: tuple[str, ...],
+    trial: Trial,
+    measure: Measures,
+) -> None:
     """Node by node to the next engine: requests at the others are served, the API is there."""
     web = swarm.deploy(on_every_worker())
     [engine], former = other_engines, swarm.leader.engine.version
@@ -123,7 +136,14 @@ def test_rolling_upgrade(order, again, swarm, load, faults, other_engines, trial
 
 
 @pytest.mark.control
-def test_control_both_drained(swarm, load, faults, other_engines, trial, measure):
+def test_control_both_drained(
+    swarm: Swarm,
+    load: Load,
+    faults: Faults,
+    other_engines: tuple[str, ...],
+    trial: Trial,
+    measure: Measures,
+) -> None:
     """Both workers drained at once and one upgraded: requests are lost, and it is seen."""
     web = swarm.deploy(on_every_worker())
     [engine] = other_engines
@@ -139,13 +159,13 @@ def test_control_both_drained(swarm, load, faults, other_engines, trial, measure
     measure(NOT_UPGRADED, len(others), note=", ".join(others))
 
 
-def on_every_worker():
+def on_every_worker() -> Workload:
     """The balanced web with one task of each service on each worker."""
     web = balanced_web(role="worker")
     return replace(web, services=tuple(replace(each, replicas=None) for each in web.services))
 
 
-def upgrade_all(web, order, engine, faults, trial):
+def upgrade_all(web: Deployment, order: Any, engine: Any, faults: Faults, trial: Trial) -> Any:
     """Upgrade node after node, the leader last of the managers."""
     swarm = web.swarm
     managers = [*swarm.followers, swarm.leader]
@@ -154,10 +174,10 @@ def upgrade_all(web, order, engine, faults, trial):
     return [upgrade(web, node, engine, faults, trial) for node in nodes]
 
 
-def upgrade(web, node, engine, faults, trial):
+def upgrade(web: Deployment, node: Node, engine: Any, faults: Faults, trial: Trial) -> Upgrade:
     """One node: drained, its engine changed for good, ready, active again."""
     swarm, began, steps = web.swarm, trial.clock.now(), {}
-    swarm.set_availability(node, "drain")
+    swarm.set_availability(node, "drain")  # type: ignore[attr-defined]
     steps[DRAIN] = time_until(
         lambda: drained(web, node),
         state=f"{node.name} to be drained",
@@ -174,19 +194,19 @@ def upgrade(web, node, engine, faults, trial):
         since=changing,
     )
     steps[WRITE] = swarm.time_to_write(since=changing, within=WRITE.limit)
-    swarm.set_availability(node, "active")
+    swarm.set_availability(node, "active")  # type: ignore[attr-defined]
     steps[BALANCER] = web.time_to_running("balancer", within=BALANCER.limit)
     return Upgrade(node.name, began, trial.clock.now(), steps)
 
 
-def drained(web, node):
+def drained(web: Deployment, node: Node) -> NotYet | bool:
     """Whether no task of the workload runs, or is about to end, on a node."""
     over = {"shutdown", "complete", "failed", "rejected", "remove", "orphaned"}
     left = [task for task in web.tasks() if task.node == node.name and task.state not in over]
     return NotYet(f"{len(left)} tasks are on {node.name}") if left else True
 
 
-def ready_with(swarm, node, engine):
+def ready_with(swarm: Any, node: Node, engine: Any) -> NotYet | bool:
     """Whether the swarm lists a node as ready, and with this engine."""
     try:
         member = swarm.member(node)
@@ -199,7 +219,7 @@ def ready_with(swarm, node, engine):
     return member.state == "ready" or NotYet(f"{node.name} is {member.state}")
 
 
-def lost_elsewhere(traffic, upgrades):
+def lost_elsewhere(traffic: Traffic, upgrades: Any) -> Any:
     """Requests lost, and all, of those that entered by nodes that were not being upgraded."""
     asked = [
         request
@@ -213,17 +233,17 @@ def lost_elsewhere(traffic, upgrades):
     return sum(request.outcome != "ok" for request in asked), len(asked)
 
 
-def slowest(times):
+def slowest(times: Any) -> Any:
     """The longest time; one that did not come to its end, if there is such."""
     return max(times, key=lambda each: (not each.reached, each.seconds))
 
 
-def listed(times):
+def listed(times: Any) -> Any:
     """All times, in words."""
     return ", ".join(f"{each.seconds:.1f}" for each in times) + " s"
 
 
-def nodes_without(swarm, engine):
+def nodes_without(swarm: Swarm, engine: Any) -> Any:
     """The nodes that are listed with another engine, in words."""
     return [
         f"{member.name} has {member.engine}"

@@ -12,14 +12,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
+from harness.faults.network import NetworkCut, NetworkLoss, NetworkLossBursts
+from harness.lab import Node
+from harness.probes.gossip import Gossip
+from harness.probes.leadership import Leadership
 from harness.probes.node_states import listed_states, time_to_state
+from harness.probes.reachability import Reachability
 from harness.probes.shared_file import SharedFile
-from harness.swarm import APP_IMAGE, Service, Workload, balanced_web
-from harness.trial import Expectation, Observation
-from harness.wait import NotYet, time_until
+from harness.probes.tasks import Tasks
+from harness.pytest_plugin.probe_bundle import Probes
+from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, Workload, balanced_web
+from harness.trial import Expectation, Measures, Observation, Trial
+from harness.wait import Elapsed, NotYet, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -135,26 +144,33 @@ TWO_WRITERS = Observation("time with two writers on one file", unit="s", better=
 
 
 @pytest.fixture
-def shared(swarm, trial):
+def shared(swarm: Swarm, trial: Trial) -> SharedFile:
     """A file on storage that all nodes share."""
     return SharedFile(swarm.lab.nodes.values(), trial)
 
 
 @pytest.fixture
-def web(swarm, shared, tasks):
+def web(swarm: Swarm, shared: SharedFile, tasks: Tasks) -> Deployment:
     """An app behind a balancer, a task of it on every node, and one that writes to the file."""
     return with_writer(balanced_web(replicas=APPS), swarm, shared, tasks)
 
 
 @pytest.fixture
-def few(swarm, shared, tasks):
+def few(swarm: Swarm, shared: SharedFile, tasks: Tasks) -> Deployment:
     """An app on both workers that nobody uses, and one task that writes to the shared file."""
     app = Service("app", APP_IMAGE, ("web",), replicas=2, role="worker")
     return with_writer(Workload("web", ("web",), (app,)), swarm, shared, tasks)
 
 
 @pytest.mark.usefixtures("few")
-def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
+def test_loss_is_borne(
+    swarm: Swarm,
+    faults: Faults,
+    tasks: Tasks,
+    gossip: Gossip,
+    leadership: Leadership,
+    measure: Measures,
+) -> None:
     """Ten per cent of lost packets, each for itself, are no reason for a failover."""
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with faults.network.loss(worker, 0.10) as loss:
@@ -170,7 +186,9 @@ def test_loss_is_borne(swarm, faults, tasks, gossip, leadership, measure):
 
 @pytest.mark.usefixtures("few")
 @pytest.mark.control
-def test_control_loss_of_everything(swarm, faults, tasks, gossip, measure):
+def test_control_loss_of_everything(
+    swarm: Swarm, faults: Faults, tasks: Tasks, gossip: Gossip, measure: Measures
+) -> None:
     """A hundred per cent are a reason for both detectors, and the check says so."""
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with faults.network.loss(worker, 1.0) as loss:
@@ -187,13 +205,20 @@ def test_control_loss_of_everything(swarm, faults, tasks, gossip, measure):
         pytest.param("bursts", marks=[pytest.mark.thorough, pytest.mark.needs("netem", "htb")]),
     ],
 )
-def test_worse_loss_heals(kind, web, faults, probes, shared, measure):
+def test_worse_loss_heals(
+    kind: str,
+    web: Deployment,
+    faults: Faults,
+    probes: Probes,
+    shared: SharedFile,
+    measure: Measures,
+) -> None:
     """What 30 %, or bursts of as much, make of a node is recorded; after it all has converged."""
     swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0):
         with heavy_loss(kind, faults, worker) as loss:
-            states = listed_states(swarm, worker, seconds=60.0)
+            states = listed_states(swarm, worker, seconds=60.0)  # type: ignore[arg-type]
         healed = loss.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))
@@ -204,7 +229,9 @@ def test_worse_loss_heals(kind, web, faults, probes, shared, measure):
     measure.each(twins(tasks, shared, loss))
 
 
-def test_blackout(web, faults, probes, shared, measure):
+def test_blackout(
+    web: Deployment, faults: Faults, probes: Probes, shared: SharedFile, measure: Measures
+) -> None:
     """A node that is cut off is replaced in time; when it is back, all is single and correct."""
     swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
     worker = writers_node(swarm, tasks)
@@ -214,7 +241,7 @@ def test_blackout(web, faults, probes, shared, measure):
         probes.reachability.watch(web, every=2.0),
     ):
         with faults.network.blackout(worker) as cut:
-            measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))
+            measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))  # type: ignore[arg-type]
             failed = probes.gossip.time_to("failed", worker, since=cut, within=FAILED.limit)
             measure(FAILED, failed)
             measure(RESCHEDULED, time_to_rescheduled(tasks, worker, cut))
@@ -230,7 +257,9 @@ def test_blackout(web, faults, probes, shared, measure):
 
 @pytest.mark.usefixtures("web")
 @pytest.mark.control
-def test_control_blackout_without_managers(swarm, faults, tasks, measure):
+def test_control_blackout_without_managers(
+    swarm: Swarm, faults: Faults, tasks: Tasks, measure: Measures
+) -> None:
     """With two of three managers dead nobody is replaced, and the check says so."""
     worker = writers_node(swarm, tasks)
     with (
@@ -243,13 +272,15 @@ def test_control_blackout_without_managers(swarm, faults, tasks, measure):
 
 
 @pytest.mark.thorough
-def test_only_dispatcher_notices(web, faults, probes, shared, measure):
+def test_only_dispatcher_notices(
+    web: Deployment, faults: Faults, probes: Probes, shared: SharedFile, measure: Measures
+) -> None:
     """A worker that loses its managers only is replaced, and no peer declares it failed."""
     swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
         with faults.network.isolate(worker, plane="control") as cut:
-            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)  # type: ignore[arg-type]
         healed = cut.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))
@@ -261,13 +292,15 @@ def test_only_dispatcher_notices(web, faults, probes, shared, measure):
 
 
 @pytest.mark.thorough
-def test_only_gossip_notices(web, faults, probes, shared, measure):
+def test_only_gossip_notices(
+    web: Deployment, faults: Faults, probes: Probes, shared: SharedFile, measure: Measures
+) -> None:
     """A worker that loses gossip only stays ready, and none of its tasks is replaced."""
     swarm, tasks, discovery = web.swarm, probes.tasks, probes.discovery
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
         with faults.network.isolate(worker, plane="gossip") as cut:
-            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)  # type: ignore[arg-type]
         healed = cut.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))
@@ -278,7 +311,7 @@ def test_only_gossip_notices(web, faults, probes, shared, measure):
     measure.each(twins(tasks, shared, cut))
 
 
-def with_writer(workload, swarm, shared, tasks):
+def with_writer(workload: Workload, swarm: Swarm, shared: SharedFile, tasks: Tasks) -> Deployment:
     """Deploy a workload and one task more, which writes to the shared file."""
     writer = Service(
         "writer", APP_IMAGE, ("web",), replicas=0, role="worker", command=SharedFile.COMMAND
@@ -290,18 +323,19 @@ def with_writer(workload, swarm, shared, tasks):
     return made
 
 
-def writers_node(swarm, tasks):
+def writers_node(swarm: Any, tasks: Tasks) -> Node:
     """The worker on which the writer runs."""
     [writer] = tasks.running("writer")
-    return swarm.lab.node(writer.node)
+    result: Node = swarm.lab.node(writer.node)
+    return result
 
 
-def vantage_points(swarm, worker):
+def vantage_points(swarm: Any, worker: Node) -> list[Any]:
     """Who is cut off, one that is not, and a manager: each one more is a container more."""
     return [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
 
 
-def heavy_loss(kind, faults, worker):
+def heavy_loss(kind: Any, faults: Faults, worker: Node) -> NetworkLoss | NetworkLossBursts:
     """30 per cent of all packets lost, each for itself or in bursts."""
     links = faults.network.links(worker)
     if kind == "loss-30":
@@ -309,23 +343,25 @@ def heavy_loss(kind, faults, worker):
     return faults.network.bursts(links, to_bad=0.03, to_good=0.07)
 
 
-def not_ready(states):
+def not_ready(states: Any) -> Any:
     """How many of the samples say that the node was not ready."""
     return sum(state != "ready" for state in states)
 
 
-def peers_that_declared_failed(gossip, worker, fault):
+def peers_that_declared_failed(
+    gossip: Gossip, worker: Node, fault: NetworkLoss | NetworkCut
+) -> int:
     """How many peers have declared a node failed since the injection."""
     return len({change.by for change in gossip.changes("failed", about=worker, since=fault)})
 
 
-def started(tasks, before, fault):
+def started(tasks: Tasks, before: Any, fault: Any) -> Any:
     """How many tasks were started since the injection."""
     known = {life.task for life in before if life.ended is None}
     return sum(life.task not in known and life.started >= fault.began for life in tasks.lives())
 
 
-def time_to_rescheduled(tasks, worker, cut):
+def time_to_rescheduled(tasks: Tasks, worker: Node, cut: NetworkCut) -> Elapsed:
     """How long until the app and the writer are complete without a node: the later of them."""
     within = RESCHEDULED.limit
     both = [
@@ -335,10 +371,10 @@ def time_to_rescheduled(tasks, worker, cut):
     return max(both, key=lambda elapsed: (not elapsed.reached, elapsed.seconds))
 
 
-def time_to_single(tasks, since):
+def time_to_single(tasks: Tasks, since: Any) -> Elapsed:
     """How long until no slot has two tasks that run."""
 
-    def single():
+    def single() -> NotYet | bool:
         slots = Counter((life.service, life.slot) for life in tasks.lives() if life.ended is None)
         twice = sorted(f"{service}.{slot}" for (service, slot), n in slots.items() if n > 1)
         return NotYet(f"twice: {', '.join(twice)}") if twice else True
@@ -346,7 +382,7 @@ def time_to_single(tasks, since):
     return time_until(single, state="single tasks", within=SINGLE.limit, every=0.25, since=since)
 
 
-def share_lost_at(nodes, reachability, cut):
+def share_lost_at(nodes: Any, reachability: Reachability, cut: NetworkCut) -> Any:
     """The share of requests that entered by these nodes since the cut and were not served."""
     names = {node.name for node in nodes}
     outcomes = [
@@ -357,7 +393,7 @@ def share_lost_at(nodes, reachability, cut):
     return sum(outcome != "ok" for outcome in outcomes) / len(outcomes)
 
 
-def twins(tasks, shared, fault):
+def twins(tasks: Tasks, shared: SharedFile, fault: Any) -> dict[Any, Any]:
     """How long two tasks of one slot ran at once since the injection, and wrote to one file."""
     found = tasks.twins(since=fault)
     return {

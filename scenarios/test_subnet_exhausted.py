@@ -8,12 +8,13 @@ its tasks, who is told, and whether they run once addresses are free, is what is
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
-from harness.trial import Expectation
-from harness.wait import NotYet, time_until
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.trial import Expectation, Measures
+from harness.wait import Elapsed, NotYet, time_until
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=2),
@@ -70,7 +71,7 @@ FREED = Expectation(
 
 
 @pytest.mark.known_bug("moby/moby#35849", measures=[TOLD])
-def test_slash_30(swarm, measure):
+def test_slash_30(swarm: Swarm, measure: Measures) -> None:
     """On a /30 hardly anything can run: the user should be told, and other networks not care."""
     narrow = swarm.create(network_of("narrow", "10.77.0.0/30", app("lost", "narrow", 2)))
     wide = swarm.create(Workload("wide", ("wide",), (app("found", "wide", 2),)))
@@ -81,7 +82,7 @@ def test_slash_30(swarm, measure):
 
 @pytest.mark.thorough
 @pytest.mark.known_bug("moby/moby#35849", measures=[TOLD])
-def test_full_26(swarm, measure):
+def test_full_26(swarm: Swarm, measure: Measures) -> None:
     """On a full /26 a task waits: the user should be told, and it runs when addresses are free."""
     full = fill(swarm)
     full.scale("late", 1)
@@ -95,7 +96,7 @@ def test_full_26(swarm, measure):
 
 
 @pytest.mark.control
-def test_control_nothing_freed(swarm, measure):
+def test_control_nothing_freed(swarm: Swarm, measure: Measures) -> None:
     """As long as no address comes free the task does not run, and the check says so."""
     full = fill(swarm)
     full.scale("late", 1)
@@ -103,29 +104,29 @@ def test_control_nothing_freed(swarm, measure):
 
 
 @pytest.mark.control
-def test_control_room_left(swarm, measure):
+def test_control_room_left(swarm: Swarm, measure: Measures) -> None:
     """A /26 that is not full is not taken for a full one."""
     measure(ASSIGNED, len(addresses(fill(swarm, tasks=IN_A_26 - 10))))
 
 
-def app(name, network, replicas, *, constraints=()):
+def app(name: str, network: str, replicas: int, *, constraints: tuple[str, ...] = ()) -> Service:
     """The HTTP app on one network."""
     return Service(
         name, APP_IMAGE, (network,), replicas=replicas, port=APP_PORT, constraints=constraints
     )
 
 
-def network_of(name, subnet, *services):
+def network_of(name: str, subnet: str, *services: Service) -> Workload:
     """Services on one network with a subnet of its own."""
     return Workload(name, (name,), services, subnets={name: subnet})
 
 
-def fill(swarm, *, tasks=IN_A_26 + 9):
+def fill(swarm: Swarm, *, tasks: int = IN_A_26 + 9) -> Deployment:
     """Fill a /26 with tasks which have an address and no node that may run them."""
     filler = app("filler", "full", tasks, constraints=("node.labels.nowhere==true",))
     full = swarm.create(network_of("full", "10.78.0.0/26", filler, app("late", "full", 0)))
 
-    def filled():
+    def filled() -> Any:
         assigned = len(addresses(full))
         return assigned >= min(tasks, IN_A_26) or NotYet(f"{assigned} addresses are assigned")
 
@@ -133,7 +134,7 @@ def fill(swarm, *, tasks=IN_A_26 + 9):
     return full
 
 
-def addresses(made):
+def addresses(made: Deployment) -> Any:
     """Return the addresses that tasks and services of a deployment have been assigned."""
     assigned = [address for task in made.tasks() for address in task.addresses]
     for id_ in made.services.values():
@@ -146,16 +147,16 @@ def addresses(made):
 _SAYS_WHY = re.compile(r"\baddress|\bip\b|exhausted|subnet", re.IGNORECASE)
 
 
-def time_to_told(made, service, *, within):
+def time_to_told(made: Deployment, service: str, *, within: Any) -> Elapsed:
     """Return how long until each of a service's tasks runs, or says to a user why it does not.
 
     What a user reads is what ``docker service ps`` shows: of each slot, all tasks it ever had.
     """
 
-    def told():
-        slots = {}
+    def told() -> NotYet | bool:
+        slots: dict[str, Any] = {}
         for task in made.tasks(service):
-            slots.setdefault(task.slot, []).append(task)
+            slots.setdefault(task.slot, []).append(task)  # type: ignore[call-overload]
         silent = [
             f"{service}.{slot} is {tasks[-1].state} ({tasks[-1].message})"
             for slot, tasks in slots.items()
@@ -168,7 +169,7 @@ def time_to_told(made, service, *, within):
     return time_until(told, state="the user to be told", within=within, every=1.0)
 
 
-def lines_about_it(swarm):
+def lines_about_it(swarm: Swarm) -> Any:
     """Return how many lines in the managers' logs say that no address was left."""
     logs = (node.dir / "dockerd.log" for node in swarm.managers)
     return sum(

@@ -9,11 +9,14 @@ under their shims.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Workload
-from harness.trial import Expectation, Observation
+from harness.faults import Faults
+from harness.probes.tasks import Tasks
+from harness.swarm import APP_IMAGE, APP_PORT, Service, Swarm, Workload
+from harness.trial import Expectation, Measures, Observation
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=1),
@@ -61,7 +64,9 @@ DOWN_GLOBAL = Observation("most tasks of a global service down at once", unit="t
         pytest.param("global", DOWN_GLOBAL, id="global"),
     ],
 )
-def test_leader_dies_in_an_update(kind, down, swarm, faults, tasks, measure):
+def test_leader_dies_in_an_update(
+    kind: str, down: Any, swarm: Swarm, faults: Faults, tasks: Tasks, measure: Measures
+) -> None:
     """The update is carried on by the next leader, and one task at a time if it is replicated.
 
     For a global service that is recorded only: as nodes register again with the new leader, the
@@ -85,7 +90,7 @@ def test_leader_dies_in_an_update(kind, down, swarm, faults, tasks, measure):
 
 
 @pytest.mark.control
-def test_control_all_at_once(swarm, tasks, measure):
+def test_control_all_at_once(swarm: Swarm, tasks: Tasks, measure: Measures) -> None:
     """An update that may replace all tasks at once takes all down at once."""
     web = swarm.deploy(four_tasks("replicated"))
     web.change("app", all_at_once)
@@ -96,18 +101,18 @@ def test_control_all_at_once(swarm, tasks, measure):
     measure(DOWN, NODES - tasks.fewest_serving("app", since=tasks.at(since)))
 
 
-def four_tasks(kind):
+def four_tasks(kind: str) -> Workload:
     """A service of four tasks: of four replicas, or one on every node."""
     replicas = NODES if kind == "replicated" else None
     app = Service("app", APP_IMAGE, ("web",), replicas=replicas, port=APP_PORT)
     return Workload("web", ("web",), (app,))
 
 
-def one_at_a_time(spec):
+def one_at_a_time(spec: Any) -> None:
     """Swarm's default, but for a failed task, which does not pause the update."""
     spec["UpdateConfig"] = {"Parallelism": 1, "FailureAction": "continue"}
 
 
-def all_at_once(spec):
+def all_at_once(spec: Any) -> None:
     """As many tasks at a time as there are."""
     spec["UpdateConfig"] = {"Parallelism": 0, "FailureAction": "continue"}

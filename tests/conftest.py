@@ -1,5 +1,7 @@
 """What holds for all of the harness's own tests."""
 
+from __future__ import annotations
+
 import signal
 
 import pytest
@@ -17,7 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
     """`-n`: long lanes first, not the files with the most tests."""
     config.option.loadscopereorder = False
     return Lanes(config, log)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
-from harness.errors import FaultError, HarnessError, TrialError
+from harness.errors import FaultError, HarnessError, TrialError, UsageError
 from harness.faults.parameter import Parametrized, parameters_of, state, target
 from harness.faults.planes import Plane
 from harness.trial import Trial
@@ -67,12 +67,9 @@ class Fault(Parametrized, ABC):
     """Target and parameters as text, if it was made from text (:func:`catalogue.make`)."""
     on_checkpoint: Callable[[], object] | None = state(None)
     """Called when its heal state has changed, so that it can be saved for other processes."""
-    began: float | None = state(None)
-    """When it was last injected, in seconds since the trial began."""
-    injected_at: float | None = state(None)
-    """When it was last injected, by the monotonic clock."""
-    healed_at: float | None = state(None)
-    """When it was last proven to be healed, by the monotonic clock."""
+    _began: float | None = state(None)
+    _injected_at: float | None = state(None)
+    _healed_at: float | None = state(None)
     _id: str | None = state(None)
     _healing: threading.RLock = state(factory=threading.RLock)
 
@@ -135,6 +132,36 @@ class Fault(Parametrized, ABC):
         """Its name in the journal while it is active, such as ``node-killed-1``."""
         return self._id
 
+    @property
+    def was_injected(self) -> bool:
+        """Whether it has been injected, if only half-way, be it active or healed by now."""
+        return self._began is not None
+
+    @property
+    def began(self) -> float:
+        """When it was last injected, in seconds since the trial began.
+
+        Raises :class:`UsageError` before that, as ``injected_at`` does.
+        """
+        return self._moment(self._began, "injected")
+
+    @property
+    def injected_at(self) -> float:
+        """When it was last injected, by the monotonic clock."""
+        return self._moment(self._injected_at, "injected")
+
+    @property
+    def healed_at(self) -> float:
+        """When it was last proven to be healed, by the monotonic clock; raises before that."""
+        return self._moment(self._healed_at, "healed")
+
+    def _moment(self, moment: float | None, done: str) -> float:
+        if moment is None:
+            raise UsageError(
+                f"the fault {self.name} has not been {done}: it is not a moment to count from"
+            )
+        return moment
+
     def inject(self) -> Self:
         """Inject it and prove it; a fault that fails half-way is undone before the error.
 
@@ -148,10 +175,10 @@ class Fault(Parametrized, ABC):
         try:
             self.precheck()
             self._id = f"{self.name}-{_next_number(self.trial)}"
-            self.began = self.trial.journal.write(
+            self._began = self.trial.journal.write(
                 "fault.inject", id=self._id, fault=self.name, **self.describe()
             )
-            self.injected_at = time.monotonic()
+            self._injected_at = time.monotonic()
             self.apply()
             proof = self.evidence()
             more = {"measured": self.measured} if self.measured else {}
@@ -171,9 +198,9 @@ class Fault(Parametrized, ABC):
 
         Shares of requests are comparable only over windows of the same length.
         """
-        if self.injected_at is None:
+        if self._injected_at is None:
             raise FaultError(f"the fault {self.name} has not been injected: it cannot be held")
-        time.sleep(max(0.0, self.injected_at + seconds - time.monotonic()))
+        time.sleep(max(0.0, self._injected_at + seconds - time.monotonic()))
 
     def heal(self) -> None:
         """Undo it and prove that; nothing happens if it is not active.
@@ -191,7 +218,7 @@ class Fault(Parametrized, ABC):
             except Exception as error:
                 self._doubt(f"the fault {name} could not be healed: {_sentence(error)}")
                 raise
-            self.healed_at = time.monotonic()
+            self._healed_at = time.monotonic()
             with suppress(TrialError):
                 self.trial.journal.write("fault.healed", id=name, proof=proof)
             self._id = None

@@ -1,10 +1,14 @@
 """A real browser for the pages: Debian's chromium, driven by Playwright; skipped without it."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_runs import many_trials, nightly_runs, synthetic_run
@@ -15,7 +19,7 @@ from harness.report.serve import HOST, server_of
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: Any) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
@@ -24,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def chromium() -> Any:
     """The browser itself."""
     if CHROMIUM is None:
         pytest.skip("no chromium here: apt-get install chromium")
@@ -36,18 +40,18 @@ def chromium():
         browser.close()
 
 
-def failure(request):
+def failure(request: Any) -> Iterator[str]:
     """What went wrong with a request, unless the page was left before it was over."""
     if request.failure != "net::ERR_ABORTED":
         yield f"failed: {request.url}: {request.failure}"
 
 
 @pytest.fixture
-def visit(chromium):
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open an address in a window of its own; at the end nothing may have gone wrong there."""
     contexts, log_problems = [], []
 
-    def open_at(where, **settings):
+    def open_at(where: Any, **settings: Any) -> Any:
         settings.setdefault("viewport", {"width": 1280, "height": 900})
         context = chromium.new_context(**settings)
         contexts.append(context)
@@ -66,7 +70,7 @@ def visit(chromium):
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with all there is: passes, a failure, an unknown, a control."""
     folder = synthetic_run(tmp_path_factory.mktemp("reports"))
     write_report(folder)
@@ -74,7 +78,7 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def big_run(tmp_path_factory):
+def big_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a hundred trials."""
     folder = many_trials(tmp_path_factory.mktemp("big"), 100)
     write_report(folder)
@@ -82,7 +86,7 @@ def big_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def nights(tmp_path_factory):
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site of twelve nightly runs; from the eighth on failovers take longer."""
     root = tmp_path_factory.mktemp("nights")
     folders = nightly_runs(root, 12, trials=4, slower_from=6)
@@ -92,11 +96,11 @@ def nights(tmp_path_factory):
 
 
 @pytest.fixture
-def serve():
+def serve() -> Iterator[Callable[..., str]]:
     """Serve the runs in a folder; gives the server's address."""
     with ExitStack() as stack:
 
-        def start(reports):
+        def start(reports: Any) -> str:
             server = stack.enter_context(server_of(reports, 0))
             loop = {"poll_interval": 0.05}
             thread = threading.Thread(target=server.serve_forever, kwargs=loop)

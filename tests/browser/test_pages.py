@@ -1,7 +1,12 @@
 """The pages in a real browser: opened, filtered, followed, printed, audited."""
 
+from __future__ import annotations
+
 import re
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,12 +14,12 @@ TRIAL = "pages/trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
 SCENARIO = "pages/scenario-leader_killed-dockerd.html"
 
 
-def drawn(page, selector=".chart"):
+def drawn(page: Any, selector: str = ".chart") -> None:
     """Wait until the chart is there."""
     page.wait_for_selector(f"{selector}[data-drawn=yes] .main-svg", timeout=20_000)
 
 
-def audit(page):
+def audit(page: Any) -> Any:
     """What axe has to say against the page, WCAG 2.2 AA and good practice."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
     # Preloading would fetch the style sheet again, which the page's policy rightly forbids.
@@ -23,7 +28,9 @@ def audit(page):
     return [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found]
 
 
-def test_from_the_overview_to_a_trial_and_on_to_the_next(visit, run):
+def test_from_the_overview_to_a_trial_and_on_to_the_next(
+    visit: Callable[..., Any], run: Path
+) -> None:
     page = visit(run / "index.html")
     assert "1 of 7 trials is not as expected" in page.locator("h1").inner_text()
     page.get_by_role("link", name=re.compile("engine 28.5.2, seed 1: passed")).first.click()
@@ -39,7 +46,7 @@ def test_from_the_overview_to_a_trial_and_on_to_the_next(visit, run):
     assert page.locator("h1").inner_text() == "Comparison"
 
 
-def test_the_overview_can_be_filtered(visit, run):
+def test_the_overview_can_be_filtered(visit: Callable[..., Any], run: Path) -> None:
     page = visit(run / "index.html")
     trials = page.locator("details[data-filterable]")
     trials.get_by_label("Outcome").select_option("not as expected")
@@ -49,7 +56,7 @@ def test_the_overview_can_be_filtered(visit, run):
     assert trials.locator("tbody tr:visible").count() == 1
 
 
-def test_events_follow_the_time_that_the_chart_shows(visit, run):
+def test_events_follow_the_time_that_the_chart_shows(visit: Callable[..., Any], run: Path) -> None:
     page = visit(run / TRIAL)
     drawn(page)
     page.get_by_text("Events and logs").first.click()
@@ -73,7 +80,7 @@ def test_events_follow_the_time_that_the_chart_shows(visit, run):
     assert max(times) <= 64.0
 
 
-def test_the_time_axis_moves_by_keyboard(visit, run):
+def test_the_time_axis_moves_by_keyboard(visit: Callable[..., Any], run: Path) -> None:
     page = visit(run / TRIAL)
     drawn(page)
     said = page.locator("form.range output")
@@ -92,7 +99,7 @@ def test_the_time_axis_moves_by_keyboard(visit, run):
     )
 
 
-def test_a_point_leads_to_its_trial(visit, run):
+def test_a_point_leads_to_its_trial(visit: Callable[..., Any], run: Path) -> None:
     page = visit(run / SCENARIO)
     drawn(page, "#spread-1")
     page.locator("#spread-1 .scatterlayer .point").first.click(force=True)
@@ -101,7 +108,9 @@ def test_a_point_leads_to_its_trial(visit, run):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["index.html", TRIAL, SCENARIO, "pages/comparison.html"])
-def test_pages_pass_an_accessibility_audit(visit, run, path, scheme):
+def test_pages_pass_an_accessibility_audit(
+    visit: Callable[..., Any], run: Path, path: str, scheme: str
+) -> None:
     page = visit(run / path, color_scheme=scheme)
     if ".chart" in page.content() and page.locator(".chart").count():
         drawn(page)
@@ -109,7 +118,9 @@ def test_pages_pass_an_accessibility_audit(visit, run, path, scheme):
     assert audit(page) == []
 
 
-def test_the_history_passes_the_audit_and_tells_of_the_change(visit, nights):
+def test_the_history_passes_the_audit_and_tells_of_the_change(
+    visit: Callable[..., Any], nights: Path
+) -> None:
     page = visit(nights / "pages" / "history.html")
     drawn(page)
     assert "changed at some run" in page.locator("header .verdict").inner_text()
@@ -120,7 +131,7 @@ def test_the_history_passes_the_audit_and_tells_of_the_change(visit, nights):
 FIRST_FILL = "getComputedStyle(document.querySelector('.barlayer .point path')).fill"
 
 
-def test_charts_take_the_colours_of_the_scheme(visit, run):
+def test_charts_take_the_colours_of_the_scheme(visit: Callable[..., Any], run: Path) -> None:
     fills = {}
     for scheme in ("light", "dark"):
         page = visit(run / TRIAL, color_scheme=scheme)
@@ -131,7 +142,9 @@ def test_charts_take_the_colours_of_the_scheme(visit, run):
     page.wait_for_function(f"was => {FIRST_FILL} === was", arg=fills["light"])
 
 
-def test_a_page_prints_with_its_chart_on_light_paper(visit, run, tmp_path):
+def test_a_page_prints_with_its_chart_on_light_paper(
+    visit: Callable[..., Any], run: Path, tmp_path: Path
+) -> None:
     page = visit(run / TRIAL, color_scheme="dark")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
@@ -141,20 +154,20 @@ def test_a_page_prints_with_its_chart_on_light_paper(visit, run, tmp_path):
     assert pdf.startswith(b"%PDF")
 
 
-def test_nothing_is_wider_than_a_narrow_screen(visit, run):
+def test_nothing_is_wider_than_a_narrow_screen(visit: Callable[..., Any], run: Path) -> None:
     for path in ("index.html", TRIAL, SCENARIO, "pages/comparison.html"):
         page = visit(run / path, viewport={"width": 380, "height": 800})
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 380, path
 
 
-def test_without_scripts_the_numbers_are_there(visit, run):
+def test_without_scripts_the_numbers_are_there(visit: Callable[..., Any], run: Path) -> None:
     page = visit(run / TRIAL, java_script_enabled=False)
     assert page.get_by_text("9.8 s").first.is_visible()
     assert page.get_by_text("1,200 requests from 9.5 s").is_visible()
 
 
-def test_a_hundred_trials_open_in_two_seconds(visit, big_run):
+def test_a_hundred_trials_open_in_two_seconds(visit: Callable[..., Any], big_run: Path) -> None:
     taken = []
     for _ in range(
         4
@@ -168,7 +181,9 @@ def test_a_hundred_trials_open_in_two_seconds(visit, big_run):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_value_of_a_comparison_and_a_trial_is_in_sight(visit, nights, width):
+def test_every_value_of_a_comparison_and_a_trial_is_in_sight(
+    visit: Callable[..., Any], nights: Path, width: int
+) -> None:
     size = {"viewport": {"width": width, "height": 900}}
     trial = next((nights / "pages").glob("trial-*.html"))
     for page_file in (nights / "pages" / "comparison.html", trial):

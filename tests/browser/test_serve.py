@@ -1,7 +1,12 @@
 """The served store in a real browser: choosing runs, files, and a run under way."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from synthetic_runs import STARTED, inputs, many_trials
 
@@ -9,7 +14,9 @@ from harness.results import RunWriter
 from harness.trial import Trial
 
 
-def test_runs_are_listed_opened_and_looked_at_together(visit, serve, tmp_path):
+def test_runs_are_listed_opened_and_looked_at_together(
+    visit: Callable[..., Any], serve: Callable[..., str], tmp_path: Path
+) -> None:
     for night in range(2):
         many_trials(tmp_path, 4, started=STARTED + timedelta(days=night))
     page = visit(serve(tmp_path))
@@ -29,7 +36,9 @@ def test_runs_are_listed_opened_and_looked_at_together(visit, serve, tmp_path):
     assert '"kind":"trial.start"' in page.content().replace("&quot;", '"')
 
 
-def test_a_trial_under_way_is_followed_live(visit, serve, tmp_path):
+def test_a_trial_under_way_is_followed_live(
+    visit: Callable[..., Any], serve: Callable[..., str], tmp_path: Path
+) -> None:
     writer = RunWriter.create(tmp_path, command=["pytest"], harness="0")
     given = inputs()
     trial = Trial(writer.trial_folder(given), given)

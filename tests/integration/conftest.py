@@ -1,35 +1,39 @@
 """What the integration tests share: an engine, and what of the host must stay as it is."""
 
+from __future__ import annotations
+
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.engine import provide, resolve
+from harness.engine import Engine, provide, resolve
 from harness.images import Cache
 from harness.swarm import seed_for
 
 
 @pytest.fixture(scope="session")
-def as_root():
+def as_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("nodes as namespaces need root")
 
 
 @pytest.fixture(scope="session")
-def stable(as_root):
+def stable(as_root: None) -> Engine:
     """The stable engine, from the cache or built."""
     return provide(resolve("stable"), Cache(), say=print)
 
 
 @pytest.fixture(scope="session")
-def seed_of(as_root):
+def seed_of(as_root: None) -> Callable[..., Path | None]:
     """From an engine to the `/var/lib/docker` with the workload images."""
     return seed_for(Cache(), say=print)
 
 
-def said(*argv):
+def said(*argv: str) -> Any:
     """What a program prints; nothing when there is no such program."""
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
@@ -38,10 +42,10 @@ def said(*argv):
 
 
 @pytest.fixture
-def host_state():
+def host_state() -> Callable[..., dict[str, Any]]:
     """A function that reads what of the host a lab must leave as it is."""
 
-    def read():
+    def read() -> dict[str, Any]:
         groups = {}
         for mount in (line.split() for line in Path("/proc/mounts").read_text().splitlines()):
             if mount[2] in ("cgroup", "cgroup2"):

@@ -1,21 +1,24 @@
 """The doctor on this machine: it answers soon, and leaves the machine as it was."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.integration
 
 
-def of_the_host():
+def of_the_host() -> Any:
     mounts = Path("/proc/self/mounts").read_text()
     return mounts, sorted(Path("/sys/class/net").iterdir())
 
 
-def test_the_doctor_tells_of_this_machine_and_changes_nothing():
+def test_the_doctor_tells_of_this_machine_and_changes_nothing() -> None:
     before = of_the_host()
     ran = subprocess.run(
         [sys.executable, "-m", "harness.cli.main", "doctor", "--json"],

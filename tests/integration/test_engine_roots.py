@@ -1,7 +1,11 @@
 """Engines as root: real ones of Debian, and folders of binaries placed over a plain root."""
 
+from __future__ import annotations
+
 import json
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,9 +19,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("name", [known.version for known in KNOWN])
-def test_every_known_engine_is_what_its_name_says(name):
+def test_every_known_engine_is_what_its_name_says(name: Any) -> None:
     engine = provide(resolve(name), Cache())
-    inside = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+    inside: Any = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
     said = subprocess.check_output([*inside, engine.dockerd, "--version"], text=True)
     assert f"Docker version {name}" in said
     for tool in ("docker", "containerd", "runc", "iptables", "ip", "tc", "ipvsadm", "conntrack",
@@ -26,7 +30,7 @@ def test_every_known_engine_is_what_its_name_says(name):
     assert engine_at(engine.rootfs).facts().version == name
 
 
-def fake_binaries(folder, version):
+def fake_binaries(folder: Path, version: str) -> Path:
     folder.mkdir()
     for name in ("dockerd", "docker", "docker-containerd", "docker-runc"):
         (folder / name).write_text(f"#!/bin/sh\necho 'Docker version {version}, build 1'\n")
@@ -34,13 +38,13 @@ def fake_binaries(folder, version):
     return folder
 
 
-def test_a_folder_goes_over_a_plain_root_ahead_in_the_path(tmp_path):
+def test_a_folder_goes_over_a_plain_root_ahead_in_the_path(tmp_path: Path) -> None:
     cache = Cache()
     spec = resolve(f"dir:{fake_binaries(tmp_path / 'bin', '17.03.2-ce')}")
     engine = provide(spec, cache)
     try:
         assert (engine.version, engine.cgroups) == ("17.03.2", "v1")
-        inside = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+        inside: Any = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
         found = subprocess.check_output(
             [*inside, "sh", "-c", "command -v dockerd; command -v iptables"]
         )
@@ -51,7 +55,7 @@ def test_a_folder_goes_over_a_plain_root_ahead_in_the_path(tmp_path):
         cache.remove("engine-tree", engine.rootfs.parent.name)
 
 
-def test_a_binary_of_another_machine_is_told_and_leaves_nothing(tmp_path):
+def test_a_binary_of_another_machine_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     folder = fake_binaries(tmp_path / "bin", "28.0.0")
     (folder / "dockerd").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(11) + b"\xb7\0" + bytes(44))
     cache = Cache()

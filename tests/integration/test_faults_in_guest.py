@@ -3,14 +3,20 @@
 ``pytest tests/integration/test_faults_in_guest.py --lab microvm --thorough``
 """
 
+from __future__ import annotations
+
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from harness.faults import Faults
+from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.nsenter import complete, entering, joining
-from harness.trial import Observation
+from harness.swarm import Swarm
+from harness.trial import Measures, Observation
 
 pytestmark = pytest.mark.integration
 
@@ -20,18 +26,18 @@ MIB = 1 << 20
 
 @pytest.mark.thorough  # another swarm to be frozen: two minutes and a half
 @pytest.mark.swarm(managers=1, workers=2)
-def test_what_only_a_guest_can_do(swarm, faults, measure):
+def test_what_only_a_guest_can_do(swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """The clock jumps for all nodes, inotify runs out, and cgroup 2 limits as version 1 does."""
     if not swarm.lab.own_kernel:
         pytest.skip("this kernel is not the lab's own: --lab microvm")
     resource = faults.resource
     leader, worker = swarm.leader, swarm.a_worker()
 
-    def check(name, value, low, high, unit="1"):
+    def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
         measure(Observation(name, unit, better="none"), value)
         assert low <= value <= high, name
 
-    def told():
+    def told() -> Any:
         words = leader.docker.info()["SystemTime"][:19]
         return datetime.fromisoformat(words).replace(tzinfo=UTC).timestamp()
 
@@ -55,7 +61,7 @@ def test_what_only_a_guest_can_do(swarm, faults, measure):
     swarm.wait_for_ready([worker], within=60)
 
 
-def busy(node):
+def busy(node: Node) -> float:
     """CPU seconds by seconds that a busy program among the node's own gets."""
     script = "while :; do :; done & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
     entered = entering(node.pid, NAMESPACES, ["sh", "-c", script])

@@ -4,23 +4,30 @@ On this kernel what rules and tbf can do; in a guest, by the item at the end, wh
 ``pytest tests/integration/test_faults_network.py -k netem --lab microvm``.
 """
 
+from __future__ import annotations
+
 import math
 import socket
 import statistics
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
 
+from harness.engine import Engine
 from harness.errors import FaultError, MissingError, UsageError
 from harness.faults import Faults
+from harness.faults.network import NetworkFaults
 from harness.faults.network.fabric import Fabric
-from harness.lab import NamespacesLab, Topology, probe_features
+from harness.lab import NamespacesLab, Node, Topology, probe_features
 from harness.swarm import Swarm, balanced_web
-from harness.trial import Observation, read_lines
+from harness.trial import Measures, Observation, Trial, read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -36,8 +43,8 @@ _SIGMAS = 4.2
 class Receiver:
     """Takes UDP datagrams at a place, and keeps their numbers and ways' times."""
 
-    def __init__(self, place, port):
-        self.came = []
+    def __init__(self, place: Node, port: int) -> None:
+        self.came: list[Any] = []
         self._socket = place.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self._socket.bind((place.address, port))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
@@ -46,7 +53,7 @@ class Receiver:
         self._thread = threading.Thread(target=self._take, daemon=True)
         self._thread.start()
 
-    def _take(self):
+    def _take(self) -> None:
         while True:
             try:
                 data = self._socket.recv(2048)
@@ -58,14 +65,16 @@ class Receiver:
                     number, sent = _STAMP.unpack_from(data)
                     self.came.append((number, time.monotonic() - sent))
 
-    def close(self):
+    def close(self) -> None:
         """Take what has come, also if a busy host let it wait here, and end."""
         self._end = True
         self._thread.join()
         self._socket.close()
 
 
-def send(source, to, port, count, *, size=_STAMP.size, every=0.0):
+def send(
+    source: Node, to: Node, port: int, count: int, *, size: Any = _STAMP.size, every: float = 0.0
+) -> None:
     """Send numbered datagrams with their times."""
     with closing(
         source.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -78,7 +87,16 @@ def send(source, to, port, count, *, size=_STAMP.size, every=0.0):
                 time.sleep(every)
 
 
-def received(source, to, port, count, *, size=_STAMP.size, every=0.0, settle=0.2):
+def received(
+    source: Node,
+    to: Node,
+    port: int,
+    count: int,
+    *,
+    size: Any = _STAMP.size,
+    every: float = 0.0,
+    settle: float = 0.2,
+) -> Any:
     """What of ``count`` datagrams came, as (number, seconds on the way)."""
     with closing(Receiver(to, port)) as receiver:
         send(source, to, port, count, size=size, every=every)
@@ -86,11 +104,11 @@ def received(source, to, port, count, *, size=_STAMP.size, every=0.0, settle=0.2
     return receiver.came
 
 
-def udp_passes(source, to, port, *, size=_STAMP.size):
+def udp_passes(source: Any, to: Any, port: int, *, size: int = _STAMP.size) -> bool:
     return bool(received(source, to, port, 3, size=size, settle=0.1))
 
 
-def tcp_passes(source, to, port):
+def tcp_passes(source: Any, to: Any, port: int) -> bool:
     """Whether a SYN is answered, be it by a reset: nobody has to listen."""
     with closing(source.network.call(lambda: socket.socket())) as client:
         client.settimeout(0.3)
@@ -103,16 +121,17 @@ def tcp_passes(source, to, port):
         return True
 
 
-def within_chance(count, of, share):
+def within_chance(count: Any, of: Any, share: Any) -> bool:
     """Whether a count is what chance allows when each has the same probability."""
-    return abs(count - of * share) <= _SIGMAS * math.sqrt(of * share * (1 - share)) + 1
+    result: bool = abs(count - of * share) <= _SIGMAS * math.sqrt(of * share * (1 - share)) + 1
+    return result
 
 
 # -- on this kernel --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def nodes(stable, seed_of):
+def nodes(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     """A small lab of its own: the fixture ``lab`` belongs to scenarios."""
     with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
         lab.client_host("client")
@@ -120,20 +139,20 @@ def nodes(stable, seed_of):
 
 
 @contextmanager
-def open_trial(folder):
+def open_trial(folder: Path) -> Iterator[Trial]:
     trial = bare_trial(folder)
     yield trial
     trial.finish(None)
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(tmp_path: Path) -> Iterator[Trial]:
     with open_trial(tmp_path / "trial") as record:
         yield record
 
 
 @pytest.fixture
-def net(record, nodes):
+def net(record: Trial, nodes: NamespacesLab) -> Iterator[NetworkFaults]:
     """The network's faults; whatever a test does, nothing is left on the fabric."""
     faults = Faults(record, nodes)
     fabric = Fabric(nodes)
@@ -143,16 +162,16 @@ def net(record, nodes):
     assert (fabric.tables(), kinds(fabric)) == before
 
 
-def kinds(fabric):
+def kinds(fabric: Fabric) -> list[Any]:
     return sorted((qdisc["dev"], qdisc["kind"]) for qdisc in fabric.qdiscs())
 
 
 @pytest.fixture
-def places(nodes):
+def places(nodes: NamespacesLab) -> Any:
     return nodes.node("m1"), nodes.node("w1"), nodes.client_host("client")
 
 
-def proofs(record, kind):
+def proofs(record: Trial, kind: str) -> Any:
     return [
         line["proof"]
         for line in read_lines(record.folder / "journal.jsonl")
@@ -160,7 +179,9 @@ def proofs(record, kind):
     ]
 
 
-def test_a_plane_is_cut_and_the_others_are_not(net, places, record):
+def test_a_plane_is_cut_and_the_others_are_not(
+    net: NetworkFaults, places: Any, record: Trial
+) -> None:
     m1, w1, client = places
     with net.cut(net.links(w1, m1), plane="gossip-udp"):
         assert not udp_passes(m1, w1, 7946)
@@ -174,7 +195,7 @@ def test_a_plane_is_cut_and_the_others_are_not(net, places, record):
     assert proofs(record, "fault.evidence") == ["2 packets were dropped, 2 of them probes"]
 
 
-def test_one_direction_is_cut_and_the_other_is_not(net, places):
+def test_one_direction_is_cut_and_the_other_is_not(net: NetworkFaults, places: Any) -> None:
     m1, w1, _ = places
     with net.one_way(w1, m1, plane="ip"):
         assert not udp_passes(w1, m1, 9999)
@@ -183,7 +204,7 @@ def test_one_direction_is_cut_and_the_other_is_not(net, places):
     assert udp_passes(w1, m1, 9999)
 
 
-def test_cuts_overlap_and_each_heals_for_itself(net, places):
+def test_cuts_overlap_and_each_heals_for_itself(net: NetworkFaults, places: Any) -> None:
     m1, w1, client = places
     everything, data = net.isolate(w1), net.cut(net.links(w1, m1), plane="data")
     with data:
@@ -195,7 +216,7 @@ def test_cuts_overlap_and_each_heals_for_itself(net, places):
     assert udp_passes(m1, w1, 4789)
 
 
-def test_a_cut_outlives_its_target_and_holds_for_it_again(net, places):
+def test_a_cut_outlives_its_target_and_holds_for_it_again(net: NetworkFaults, places: Any) -> None:
     m1, w1, _ = places
     with net.cut(net.links(w1, m1), plane="control"):
         w1.kill()
@@ -205,7 +226,7 @@ def test_a_cut_outlives_its_target_and_holds_for_it_again(net, places):
     assert tcp_passes(m1, w1, 2377)
 
 
-def test_a_flapping_link_is_cut_and_whole_in_turns(net, places):
+def test_a_flapping_link_is_cut_and_whole_in_turns(net: NetworkFaults, places: Any) -> None:
     m1, w1, _ = places
     with (
         closing(Receiver(w1, 9999)) as receiver,
@@ -220,7 +241,7 @@ def test_a_flapping_link_is_cut_and_whole_in_turns(net, places):
     assert udp_passes(m1, w1, 9999)
 
 
-def test_loss_has_its_rate(net, places):
+def test_loss_has_its_rate(net: NetworkFaults, places: Any) -> None:
     m1, w1, _ = places
     count, share = 6000, 0.3
     with net.loss(net.links(m1, w1, direction="out"), share, plane="9999/udp") as loss:
@@ -234,7 +255,7 @@ def test_loss_has_its_rate(net, places):
     assert len(received(m1, w1, 9999, 500)) == 500
 
 
-def test_large_packets_vanish_in_an_mtu_black_hole(net, places):
+def test_large_packets_vanish_in_an_mtu_black_hole(net: NetworkFaults, places: Any) -> None:
     m1, w1, _ = places
     with net.mtu_black_hole(net.links(m1, w1), size=1300):
         assert udp_passes(m1, w1, 9999, size=1300 - 28)
@@ -242,12 +263,14 @@ def test_large_packets_vanish_in_an_mtu_black_hole(net, places):
     assert udp_passes(m1, w1, 9999, size=1472)
 
 
-def test_a_rate_is_kept_also_for_a_node_that_was_switched_off(net, places, nodes):
+def test_a_rate_is_kept_also_for_a_node_that_was_switched_off(
+    net: NetworkFaults, places: Any, nodes: NamespacesLab
+) -> None:
     m1, w1, _ = places
     size, count, rate = 1000, 100, 4_000_000
     expected = (count * (size + 42) - 16 * 1024) * 8 / rate
 
-    def longest():
+    def longest() -> Any:
         """The last packet's way, the median of three: a busy host may stop one of them."""
         return statistics.median(
             max(way for _, way in received(m1, w1, 9999, count, size=size, settle=0.5))
@@ -261,7 +284,9 @@ def test_a_rate_is_kept_also_for_a_node_that_was_switched_off(net, places, nodes
     assert longest() < expected / 2
 
 
-def test_somebody_elses_qdisc_and_a_second_queue_are_refused(net, places, nodes):
+def test_somebody_elses_qdisc_and_a_second_queue_are_refused(
+    net: NetworkFaults, places: Any, nodes: NamespacesLab
+) -> None:
     m1, w1, _ = places
     nodes.keeper.in_fabric(["tc", "qdisc", "add", "dev", "w1", "root", "handle", "7:", "htb"])
     try:
@@ -276,7 +301,7 @@ def test_somebody_elses_qdisc_and_a_second_queue_are_refused(net, places, nodes)
             net.rate(net.links(m1, w1), 1e6, plane="ip").inject()
 
 
-def test_bad_input_touches_nothing(net, places, nodes):
+def test_bad_input_touches_nothing(net: NetworkFaults, places: Any, nodes: NamespacesLab) -> None:
     m1, w1, _ = places
     before = Fabric(nodes).tables()
     for wrong in (
@@ -294,7 +319,9 @@ def test_bad_input_touches_nothing(net, places, nodes):
     assert Fabric(nodes).tables() == before
 
 
-def test_what_a_node_keeps_of_its_network(net, places, nodes, record):
+def test_what_a_node_keeps_of_its_network(
+    net: NetworkFaults, places: Any, nodes: NamespacesLab, record: Trial
+) -> None:
     _, w1, client = places
     swarm = Swarm.form(nodes)
     web = swarm.deploy(balanced_web(replicas=2))
@@ -323,17 +350,17 @@ def test_what_a_node_keeps_of_its_network(net, places, nodes, record):
 
 @pytest.mark.swarm(managers=3, workers=2)
 @pytest.mark.needs("netem", "htb")
-def test_netem_does_what_it_is_told(lab, faults, measure):
+def test_netem_does_what_it_is_told(lab: NamespacesLab, faults: Faults, measure: Measures) -> None:
     """Delay, jitter, bursts, states, duplicates, order and bits, each seen by packets."""
     net, m1, w1 = faults.network, lab.node("m1"), lab.node("w1")
     out = net.links(m1, w1, direction="out")
     port, plane = 9999, "9999/udp"
 
-    def check(name, value, low, high, unit="1"):
+    def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
         measure(Observation(name, unit, better="none"), value)
         assert low <= value <= high, name
 
-    def middle(source, to, port, count=20):
+    def middle(source: Node, to: Node, port: Any, count: int = 20) -> Any:
         return statistics.median(way for _, way in received(source, to, port, count))
 
     with net.delay(out, 0.05, plane=plane):
@@ -357,9 +384,9 @@ def test_netem_does_what_it_is_told(lab, faults, measure):
     check("length of a burst", len(lost) / runs, 1.4, 2.7)
 
     with net.loss_states(out, p13=0.1, p31=0.5, plane=plane):
-        lost = 2000 - len(received(m1, w1, port, 2000))
+        lost = 2000 - len(received(m1, w1, port, 2000))  # type: ignore[assignment]
     # From received to a burst with 0.1, back with 0.5: a sixth, varying by 1.6 %.
-    check("lost by states", lost / 2000, 0.10, 0.24)
+    check("lost by states", lost / 2000, 0.10, 0.24)  # type: ignore[operator]
 
     with net.duplicate(out, 0.2, plane=plane):
         numbers = [number for number, _ in received(m1, w1, port, 1000)]

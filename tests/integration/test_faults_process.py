@@ -1,33 +1,39 @@
 """Faults of processes and members on real nodes: each seen from outside, and its heal too."""
 
+from __future__ import annotations
+
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
 
-from harness.engine import provide, resolve
+from harness.engine import Engine, provide, resolve
 from harness.errors import FaultError, HarnessError
 from harness.faults import Faults
+from harness.faults.process import ProcessFaults
 from harness.faults.process.processes import command_of, has_ended, processes_of, state_of, task_of
 from harness.images import Cache
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab, Node, Topology
+from harness.lab.processes import Process
 from harness.swarm import APP_IMAGE, Service, Swarm, Workload
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def swarm(lab):
+def swarm(lab: NamespacesLab) -> Swarm:
     swarm = Swarm.form(lab, seed=1)
     one = [Service(name, APP_IMAGE, (), replicas=1, role="worker") for name in ("a", "b", "c")]
     swarm.deploy(Workload("tasks", (), tuple(one)))
@@ -35,12 +41,12 @@ def swarm(lab):
 
 
 @pytest.fixture
-def w1(lab, swarm):
+def w1(lab: NamespacesLab, swarm: Swarm) -> Node:
     return lab.node("w1")
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
@@ -48,20 +54,20 @@ def trial(tmp_path):
 
 
 @pytest.fixture
-def process(trial):
+def process(trial: Trial) -> ProcessFaults:
     return Faults(trial).process
 
 
-def silent(node):
+def silent(node: Node) -> bool:
     """Whether the API says nothing for a while."""
     return not node.dockerd.ping(timeout=0.4)
 
 
-def ready(swarm, node):
+def ready(swarm: Swarm, node: Node) -> None:
     swarm.wait_for_ready([node], within=60)
 
 
-def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process, w1):
+def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process: ProcessFaults, w1: Node) -> None:
     _, task = task_of(w1, "a")
     with process.pause_dockerd(w1) as paused:
         assert state_of(paused.pid) == "T"
@@ -73,8 +79,8 @@ def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process, w1):
     task.close()
 
 
-def test_a_paused_node_stands_still_down_to_its_tasks(process, w1):
-    def ran():
+def test_a_paused_node_stands_still_down_to_its_tasks(process: ProcessFaults, w1: Node) -> None:
+    def ran() -> Any:
         ticks = {}
         for pid in processes_of(w1):
             with contextlib.suppress(OSError):
@@ -90,8 +96,8 @@ def test_a_paused_node_stands_still_down_to_its_tasks(process, w1):
     assert w1.dockerd.ping()
 
 
-def wait_task(node, service):
-    def there():
+def wait_task(node: Node, service: str) -> tuple[Any, Process]:
+    def there() -> tuple[Any, Process] | NotYet:
         try:
             return task_of(node, service)
         except HarnessError as error:
@@ -100,7 +106,7 @@ def wait_task(node, service):
     return wait_for(there, state=f"a task of {service}", within=60)
 
 
-def test_a_killed_task_exits_with_137(process, w1):
+def test_a_killed_task_exits_with_137(process: ProcessFaults, w1: Node) -> None:
     container, task = wait_task(w1, "a")
     with process.kill_task(w1, "a") as killed:
         assert killed.pid == task.pid
@@ -111,7 +117,7 @@ def test_a_killed_task_exits_with_137(process, w1):
     assert code == 137
 
 
-def test_a_task_without_its_shim_is_taken_for_ended(process, w1):
+def test_a_task_without_its_shim_is_taken_for_ended(process: ProcessFaults, w1: Node) -> None:
     container, task = wait_task(w1, "b")
     with process.kill_shim(w1, "b") as killed:
         assert has_ended(killed.shim)
@@ -127,7 +133,7 @@ def test_a_task_without_its_shim_is_taken_for_ended(process, w1):
     task.close()
 
 
-def test_flapping_tasks_are_killed_again_and_again(process, w1):
+def test_flapping_tasks_are_killed_again_and_again(process: ProcessFaults, w1: Node) -> None:
     wait_task(w1, "c")[1].close()
     with process.flap_tasks(w1, "c", lives=0.2) as flapping:
         wait_for(
@@ -143,14 +149,14 @@ def test_flapping_tasks_are_killed_again_and_again(process, w1):
     task.close()
 
 
-def test_containerd_is_killed_and_dockerd_has_another(process, w1):
+def test_containerd_is_killed_and_dockerd_has_another(process: ProcessFaults, w1: Node) -> None:
     with process.kill_containerd(w1) as killed:
         assert has_ended(killed.pid)
         assert w1.dockerd.alive
     assert w1.docker.info()["ContainerdCommit"]["ID"] != "N/A"
 
 
-def test_members_change_and_change_back(process, swarm, w1):
+def test_members_change_and_change_back(process: ProcessFaults, swarm: Swarm, w1: Node) -> None:
     with process.drain(swarm, "worker") as drained:
         assert drained.member is w1
         assert swarm.member(w1).availability == "drain"
@@ -167,8 +173,8 @@ def test_members_change_and_change_back(process, swarm, w1):
     assert len([m for m in swarm.members() if m.name == "w1"]) == 1
 
 
-def test_the_root_is_rotated_for_every_member(process, swarm):
-    def root():
+def test_the_root_is_rotated_for_every_member(process: ProcessFaults, swarm: Swarm) -> None:
+    def root() -> Any:
         return swarm.ask(lambda api: api.api.inspect_swarm())["TLSInfo"]["TrustRoot"]
 
     before = root()
@@ -179,7 +185,9 @@ def test_the_root_is_rotated_for_every_member(process, swarm):
     assert trusted == {root()}
 
 
-def test_dockerd_ends_by_a_signal_and_starts_with_other_flags(process, swarm, w1):
+def test_dockerd_ends_by_a_signal_and_starts_with_other_flags(
+    process: ProcessFaults, swarm: Swarm, w1: Node
+) -> None:
     old = w1.dockerd.pid
     with process.signal_dockerd(w1, "ABRT"):
         assert has_ended(old)
@@ -190,7 +198,9 @@ def test_dockerd_ends_by_a_signal_and_starts_with_other_flags(process, swarm, w1
     ready(swarm, w1)
 
 
-def test_another_engine_takes_over_the_same_state_and_gives_it_back(process, swarm, w1, trial):
+def test_another_engine_takes_over_the_same_state_and_gives_it_back(
+    process: ProcessFaults, swarm: Swarm, w1: Node, trial: Trial
+) -> None:
     newest = provide(resolve("newest"), Cache(), say=print)
     before = swarm.member(w1).id
     with process.change_engine(w1, newest):
@@ -204,7 +214,9 @@ def test_another_engine_takes_over_the_same_state_and_gives_it_back(process, swa
     assert "reports version 26" in told[1]
 
 
-def test_a_paused_node_can_die_and_comes_back_unpaused(process, swarm, w1):
+def test_a_paused_node_can_die_and_comes_back_unpaused(
+    process: ProcessFaults, swarm: Swarm, w1: Node
+) -> None:
     with process.pause_node(w1):
         w1.kill()
     assert w1.dockerd.ping()

@@ -1,20 +1,27 @@
 """Faults of resources on a real node: each effect measured from outside, and its heal too."""
 
+from __future__ import annotations
+
 import errno
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
 
+from harness.engine import Engine
 from harness.errors import FaultError
 from harness.faults import Faults
+from harness.faults.resource import ResourceFaults
 from harness.faults.resource.controllers import controller
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab, Node, Topology
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
+from harness.trial import Trial
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
@@ -24,23 +31,23 @@ SWARM = "/var/lib/docker/swarm"
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(1), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def swarm(lab):
+def swarm(lab: NamespacesLab) -> Swarm:
     return Swarm.form(lab, seed=1)
 
 
 @pytest.fixture
-def m1(lab, swarm):
+def m1(lab: NamespacesLab, swarm: Swarm) -> Node:
     return lab.node("m1")
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
@@ -48,11 +55,11 @@ def trial(tmp_path):
 
 
 @pytest.fixture
-def resource(trial):
+def resource(trial: Trial) -> ResourceFaults:
     return Faults(trial).resource
 
 
-def among(node, *argv):
+def among(node: Node, *argv: str) -> Any:
     """Run a program as one of the node's own processes, in its cgroups."""
     entered = entering(node.pid, NAMESPACES, argv)
     started = time.monotonic()
@@ -60,7 +67,7 @@ def among(node, *argv):
     return done, time.monotonic() - started
 
 
-def cpu_time(node, script):
+def cpu_time(node: Node, script: Any) -> Any:
     """CPU seconds by seconds of time that a busy program of the node's gets in half a second."""
     busy = f"{script} & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
     done, _ = among(node, "sh", "-c", busy)
@@ -68,7 +75,7 @@ def cpu_time(node, script):
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") / 0.5
 
 
-def test_a_node_gets_a_share_of_a_cpu_and_no_more(resource, m1):
+def test_a_node_gets_a_share_of_a_cpu_and_no_more(resource: ResourceFaults, m1: Node) -> None:
     busy = "while :; do :; done"
     with resource.limit_cpu(m1, 0.1):
         assert cpu_time(m1, busy) < 0.25
@@ -78,8 +85,8 @@ def test_a_node_gets_a_share_of_a_cpu_and_no_more(resource, m1):
     assert cpu.counter("cpu.stat", "nr_throttled") == before
 
 
-def test_a_hog_runs_on_the_node_and_is_gone_after(resource, m1):
-    def busy():
+def test_a_hog_runs_on_the_node_and_is_gone_after(resource: ResourceFaults, m1: Node) -> None:
+    def busy() -> Any:
         return m1.run(["sh", "-c", "grep -ls '[w]hile :' /proc/[0-9]*/cmdline || true"]).text
 
     with resource.hog_cpu(m1, processes=3, weight=4):
@@ -87,7 +94,9 @@ def test_a_hog_runs_on_the_node_and_is_gone_after(resource, m1):
     assert busy() == ""
 
 
-def test_a_node_with_little_memory_has_its_own_killed_and_no_other(resource, m1):
+def test_a_node_with_little_memory_has_its_own_killed_and_no_other(
+    resource: ResourceFaults, m1: Node
+) -> None:
     grab = "head -c 256M /dev/zero | tail"  # holds all that it reads
     with resource.limit_memory(m1, 160 * MIB):
         done, _ = among(m1, "sh", "-c", f"{grab} >/dev/null; exit ${{PIPESTATUS:-$?}}")
@@ -96,15 +105,17 @@ def test_a_node_with_little_memory_has_its_own_killed_and_no_other(resource, m1)
     assert done.code == 0, "without the limit it ends well"
 
 
-def test_memory_is_held_and_let_go(resource, m1):
+def test_memory_is_held_and_let_go(resource: ResourceFaults, m1: Node) -> None:
     held = Path(f"/proc/{m1.pid}/root/dev/shm")
     with resource.hold_memory(m1, 64 * MIB):
         assert sum(each.stat().st_blocks * 512 for each in held.iterdir()) == 64 * MIB
     assert list(held.iterdir()) == []
 
 
-def test_a_dockerd_without_room_is_killed_by_the_kernel_and_started_again(resource, m1):
-    def grown():
+def test_a_dockerd_without_room_is_killed_by_the_kernel_and_started_again(
+    resource: ResourceFaults, m1: Node
+) -> None:
+    def grown() -> Any:
         try:
             m1.docker.containers.list()
             m1.docker.info()
@@ -120,7 +131,7 @@ def test_a_dockerd_without_room_is_killed_by_the_kernel_and_started_again(resour
     assert m1.docker.info()["Swarm"]["LocalNodeState"] == "active"
 
 
-def test_without_descriptors_no_call_is_taken(resource, m1):
+def test_without_descriptors_no_call_is_taken(resource: ResourceFaults, m1: Node) -> None:
     with resource.exhaust_descriptors(m1) as exhausted:
         assert not m1.dockerd.ping(timeout=0.5)
         assert (
@@ -130,7 +141,7 @@ def test_without_descriptors_no_call_is_taken(resource, m1):
     assert m1.dockerd.ping()
 
 
-def test_without_processes_nothing_forks(resource, m1):
+def test_without_processes_nothing_forks(resource: ResourceFaults, m1: Node) -> None:
     two = ("sh", "-c", "/bin/true; /bin/true; exit 0")
     with resource.exhaust_processes(m1):
         done, _ = among(m1, *two)
@@ -140,7 +151,9 @@ def test_without_processes_nothing_forks(resource, m1):
     assert done.code == 0
 
 
-def test_what_nodes_share_is_not_touched_here(resource, swarm, m1):
+def test_what_nodes_share_is_not_touched_here(
+    resource: ResourceFaults, swarm: Swarm, m1: Node
+) -> None:
     with pytest.raises(FaultError, match="share the kernel of its host"):
         resource.jump_clock(swarm, 3600.0).inject()
     with pytest.raises(FaultError, match="share the kernel of its host"):
@@ -149,7 +162,9 @@ def test_what_nodes_share_is_not_touched_here(resource, swarm, m1):
         resource.fill_disk(m1).inject()
 
 
-def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(trial, resource, swarm, m1):
+def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(
+    trial: Trial, resource: ResourceFaults, swarm: Swarm, m1: Node
+) -> None:
     """One disk for all of it: to move a folder costs two restarts of dockerd."""
     process = Faults(trial).process
     inside = Path(f"/proc/{m1.pid}/root{SWARM}")
@@ -172,7 +187,7 @@ def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(trial, resource
     assert swarm.time_to_write(within=30).reached
 
 
-def _refuses_when_full(resource, node, inside):
+def _refuses_when_full(resource: ResourceFaults, node: Node, inside: Path) -> None:
     with resource.fill_disk(node):
         with pytest.raises(OSError, match="No space left") as refusal:
             (inside / "more").write_bytes(b"x" * MIB)
@@ -185,8 +200,8 @@ def _refuses_when_full(resource, node, inside):
     (inside / "more").unlink()
 
 
-def _waits_when_slow(resource, swarm, node):
-    def wrote():
+def _waits_when_slow(resource: ResourceFaults, swarm: Swarm, node: Node) -> None:
+    def wrote() -> Any:
         started = time.monotonic()
         assert swarm.time_to_write(within=30).reached
         return time.monotonic() - started

@@ -4,6 +4,8 @@ The many paths are in tests/unit/test_faults_undo.py, on a model; this is a samp
 step is a process of its own, so nothing is healed out of a memory, and some are killed half-way.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import signal
@@ -11,7 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -19,10 +23,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from processes import proc_text, state_letter
 
+from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
 from harness.lab import NamespacesLab, Topology
 from harness.manual import InjectedStore, ManualSession, keep_open
+from harness.manual.open_lab import OpenLab
 
 pytestmark = pytest.mark.integration
 
@@ -50,7 +56,7 @@ LIMITS = {
 
 
 @pytest.fixture(scope="module")
-def opened(stable):
+def opened(stable: Engine) -> Iterator[OpenLab]:
     """A lab of one node that is held open, with a client on the fabric."""
     with NamespacesLab.build(Topology(), lambda _: stable) as lab:
         lab.client_host("client")
@@ -58,9 +64,9 @@ def opened(stable):
             yield opened
 
 
-def state_of(opened):
+def state_of(opened: None) -> dict[str, Any]:
     """All of a lab that a fault could leave changed."""
-    with opened.entered() as lab:
+    with opened.entered() as lab:  # type: ignore[attr-defined]
         node = lab.node("m1")
         fabric = f"--net=/proc/{lab.keeper.keeper}/ns/net"
         rules = node.run(["iptables-save"]).text.splitlines()
@@ -83,22 +89,22 @@ def state_of(opened):
         }
 
 
-def of_groups(lab, name):
+def of_groups(lab: NamespacesLab, name: str) -> list[Any]:
     """Files of this name in all of the node's control groups."""
     above = Path(f"/proc/{lab.keeper.janitor}/root{lab.keeper.lab_dir}/cgroup")
     return sorted(above.glob(f"**/swarm-chaos/{lab.keeper.lab_id}/m1/**/{name}"))
 
 
-def limit_of(pid, name):
+def limit_of(pid: Any, name: str) -> Any:
     [line] = [x for x in Path(f"/proc/{pid}/limits").read_text().splitlines() if x.startswith(name)]
     return line
 
 
-def said(*argv):
+def said(*argv: str) -> Any:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-def in_a_process(work, *, killed_after=None):
+def in_a_process(work: Callable[..., None], *, killed_after: Any = None) -> bool:
     """Do something in a child; False when that raised a HarnessError, or was killed before."""
     sys.stdout.flush()
     child = os.fork()
@@ -128,57 +134,57 @@ class Undo(RuleBasedStateMachine):
 
     opened = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.before = state_of(self.opened)
         print("begin")
 
-    def injected(self):
-        return [each.id for each in InjectedStore(self.opened.folder).all()]
+    def injected(self) -> Any:
+        return [each.id for each in InjectedStore(self.opened.folder).all()]  # type: ignore[attr-defined]
 
-    def inject_one(self, name):
-        with self.opened.entered() as lab, ManualSession(lab) as session:
+    def inject_one(self, name: Any) -> None:
+        with self.opened.entered() as lab, ManualSession(lab) as session:  # type: ignore[attr-defined]
             session.inject(name, *FAULTS[name])
 
-    def heal_some(self, *ids):
-        with self.opened.entered() as lab, ManualSession(lab) as session:
+    def heal_some(self, *ids: Any) -> None:
+        with self.opened.entered() as lab, ManualSession(lab) as session:  # type: ignore[attr-defined]
             session.heal(ids)
 
     @rule(name=st.sampled_from(sorted(FAULTS)))
-    def inject(self, name):
+    def inject(self, name: Any) -> None:
         print(f"inject {name}")
         before = self.injected()
         if not in_a_process(lambda: self.inject_one(name)):
             assert self.injected() == before, f"{name} was refused and left something"
 
     @rule(name=st.sampled_from(sorted(FAULTS)), after=st.floats(0.05, 0.6))
-    def inject_and_be_killed(self, name, after):
+    def inject_and_be_killed(self, name: Any, after: Any) -> None:
         print(f"inject {name}, killed after {after:.2f} s")
         in_a_process(lambda: self.inject_one(name), killed_after=after)
 
     # What is injected depends on when the kills hit, and Hypothesis must not be asked to draw from
     # that: it draws a number, and that chooses.
 
-    def chosen(self, number):
+    def chosen(self, number: tuple[Any, ...]) -> Any:
         there = self.injected()
-        return there[number % len(there)] if there else None
+        return there[number % len(there)] if there else None  # type: ignore[operator]
 
     @rule(number=st.integers(0, 9))
-    def heal(self, number):
+    def heal(self, number: tuple[Any, ...]) -> None:
         if chosen := self.chosen(number):
             print(f"heal {chosen}")
             assert in_a_process(lambda: self.heal_some(chosen))
 
     @rule(number=st.integers(0, 9), after=st.floats(0.05, 0.6))
-    def heal_and_be_killed(self, number, after):
+    def heal_and_be_killed(self, number: Any, after: Any) -> None:
         if chosen := self.chosen(number):
             print(f"heal {chosen}, killed after {after:.2f} s")
             in_a_process(lambda: self.heal_some(chosen), killed_after=after)
 
     @rule()
-    def the_power_goes_and_comes_back(self):
-        def blink():
-            with self.opened.entered() as lab:
+    def the_power_goes_and_comes_back(self) -> None:
+        def blink() -> None:
+            with self.opened.entered() as lab:  # type: ignore[attr-defined]
                 node = lab.node("m1")
                 if node.up:
                     node.kill()
@@ -187,16 +193,16 @@ class Undo(RuleBasedStateMachine):
         print("the power goes")
         in_a_process(blink)
 
-    def teardown(self):
+    def teardown(self) -> None:
         print(f"heal {self.injected()}")
         assert in_a_process(self.heal_some)
         assert self.injected() == []
         assert state_of(self.opened) == self.before
 
 
-def test_whatever_happens_it_ends_as_it_began(opened):
+def test_whatever_happens_it_ends_as_it_began(opened: OpenLab) -> None:
     assert all(kind_of(name) for name in FAULTS)
-    Undo.opened = opened
+    Undo.opened = opened  # type: ignore[assignment]
     run_state_machine_as_test(
         Undo,
         settings=settings(

@@ -1,5 +1,7 @@
 """Kernels and workload images from a real mirror, and the programs running in their image."""
 
+from __future__ import annotations
+
 import ctypes
 import hashlib
 import http.client
@@ -11,9 +13,12 @@ import signal
 import socket
 import subprocess
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 
 from harness.errors import ImageError
 from harness.images import WORKLOAD_TAGS, Cache, DebianRecipe, extracted_tar, workload_archive
@@ -24,11 +29,11 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def archive():
+def archive() -> Path:
     return workload_archive(Cache())
 
 
-def test_a_kernel_has_what_a_guest_needs():
+def test_a_kernel_has_what_a_guest_needs() -> None:
     kernel = debian_kernel("trixie", Cache())
     assert re.match(r"6\.12\.", kernel.version)
     assert kernel.version.startswith("6.12.")
@@ -39,10 +44,10 @@ def test_a_kernel_has_what_a_guest_needs():
         assert f"/{module}.ko" in listed
 
 
-def test_a_package_that_is_not_there_is_named_and_nothing_is_left(tmp_path):
+def test_a_package_that_is_not_there_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
 
-    def recipe(work):
+    def recipe(work: Any) -> None:
         extracted_tar(DebianRecipe("trixie", ("no-such-package-at-all",)), work / "tar")
 
     with pytest.raises(ImageError, match="no-such-package-at-all"):
@@ -50,7 +55,9 @@ def test_a_package_that_is_not_there_is_named_and_nothing_is_left(tmp_path):
     assert [path.name for path in (tmp_path / "k").iterdir()] == [".k.lock"]
 
 
-def test_a_mirror_that_is_not_there_is_told(tmp_path, monkeypatch):
+def test_a_mirror_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         mirror = f"http://127.0.0.1:{closed.getsockname()[1]}/debian"
@@ -60,17 +67,17 @@ def test_a_mirror_that_is_not_there_is_told(tmp_path, monkeypatch):
     assert mirror in caught.value.what
 
 
-def test_two_builds_are_equal_to_the_byte(tmp_path):
+def test_two_builds_are_equal_to_the_byte(tmp_path: Path) -> None:
     # Both new: the one in the user's cache may be of a mirror that has moved on since.
     archives = [workload_archive(Cache(tmp_path / name)) for name in ("one", "other")]
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in archives}
     assert len(digests) == 1
 
 
-def test_the_images_are_small_and_share_their_base(archive):
+def test_the_images_are_small_and_share_their_base(archive: Path) -> None:
     assert archive.stat().st_size < 60 << 20
     with tarfile.open(archive) as tar:
-        manifest = json.load(tar.extractfile("manifest.json"))
+        manifest = json.load(not_none(tar.extractfile("manifest.json")))
     assert [image["RepoTags"][0] for image in manifest] == list(WORKLOAD_TAGS.values())
     assert len({image["Layers"][0] for image in manifest}) == 1
 
@@ -78,15 +85,22 @@ def test_the_images_are_small_and_share_their_base(archive):
 class Container:
     """An image's program as PID 1 of a PID namespace, in a network namespace of the test's."""
 
-    def __init__(self, root, name, environment, arguments=()):
+    def __init__(
+        self, root: Path, name: Any, environment: Any, arguments: tuple[Any, ...] = ()
+    ) -> None:
         with tarfile.open(workload_archive(Cache())) as tar:
             images = {
-                image["RepoTags"][0]: image for image in json.load(tar.extractfile("manifest.json"))
+                image["RepoTags"][0]: image
+                for image in json.load(not_none(tar.extractfile("manifest.json")))
             }
-            config = json.load(tar.extractfile(images[WORKLOAD_TAGS[name]]["Config"]))["config"]
+            config = json.load(not_none(tar.extractfile(images[WORKLOAD_TAGS[name]]["Config"])))[
+                "config"
+            ]
             for layer in images[WORKLOAD_TAGS[name]]["Layers"]:
                 subprocess.run(
-                    ["tar", "-x", "-C", root], input=tar.extractfile(layer).read(), check=True
+                    ["tar", "-x", "-C", root],
+                    input=not_none(tar.extractfile(layer)).read(),
+                    check=True,
                 )
         os.mknod(root / "dev/null", 0o666 | 0o020000, os.makedev(1, 3))
         (root / "dev/stdout").symlink_to("/proc/self/fd/1")
@@ -105,7 +119,7 @@ class Container:
                 stderr=subprocess.STDOUT,
             )
 
-    def stop(self):
+    def stop(self) -> Any:
         if self.process.poll() is None:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             os.kill(int(children.read_text().split()[0]), self.stop_signal)
@@ -113,7 +127,7 @@ class Container:
 
 
 @pytest.fixture
-def own_network():
+def own_network() -> Iterator[None]:
     """The thread's own network namespace, with loopback up: nothing of the host's is touched."""
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -129,14 +143,15 @@ def own_network():
 
 
 @pytest.fixture
-def run(tmp_path, own_network):
-    started = []
+def run(tmp_path: Path, own_network: None) -> Iterator[Callable[..., Any]]:
+    started: list[Any] = []
 
-    def start(name, environment, arguments=()):
+    def start(name: Any, environment: Any, arguments: tuple[Any, ...] = ()) -> Container:
         root = tmp_path / f"{name}{len(started)}"
         root.mkdir()
         started.append(Container(root, name, environment, arguments))
-        return started[-1]
+        result: Container = started[-1]
+        return result
 
     yield start
     for each in started:
@@ -146,8 +161,8 @@ def run(tmp_path, own_network):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def get(port, path="/"):
-    def once():
+def get(port: int, path: str = "/") -> Any:
+    def once() -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", path)
@@ -161,7 +176,7 @@ def get(port, path="/"):
     return wait_for(once, state=f"an answer on port {port}", within=20)
 
 
-def test_the_balancer_serves_the_app_and_says_who_failed(run):
+def test_the_balancer_serves_the_app_and_says_who_failed(run: Callable[..., Any]) -> None:
     app = run("app", {"TASK_NAME": "web.1", "NODE_NAME": "w1"})
     balancer = run("balancer", {"UPSTREAM": "127.0.0.1", "NODE_NAME": "m1"})
     assert get(8000)[0] == 200
@@ -179,10 +194,10 @@ def test_the_balancer_serves_the_app_and_says_who_failed(run):
     assert app.log.read_text() == ""
 
 
-def test_the_logwriter_writes_and_tells(run):
+def test_the_logwriter_writes_and_tells(run: Callable[..., Any]) -> None:
     writer = run("logwriter", {"LINES_PER_SECOND": "200", "LINE_BYTES": "100"})
 
-    def enough():
+    def enough() -> Any:
         stats = json.loads(get(8001, "/stats")[2])
         return stats if stats["written"] >= 100 else NotYet(str(stats))
 
@@ -193,10 +208,12 @@ def test_the_logwriter_writes_and_tells(run):
     assert [int(line.split()[0][4:]) for line in lines] == list(range(len(lines)))
 
 
-def test_the_resolver_knows_hosts_by_libc_and_says_that_dns_is_silent(run):
+def test_the_resolver_knows_hosts_by_libc_and_says_that_dns_is_silent(
+    run: Callable[..., Any],
+) -> None:
     resolver = run("resolver", {"NAMES": "web, nosuch", "INTERVAL": "0.1"})
 
-    def both():
+    def both() -> Any:
         names = json.loads(get(8002)[2])["names"]
         return names if len(names) == 2 else NotYet(str(names))
 
@@ -207,13 +224,13 @@ def test_the_resolver_knows_hosts_by_libc_and_says_that_dns_is_silent(run):
     assert resolver.stop() == 0
 
 
-def test_the_resolver_asks_once_for_arguments(run):
+def test_the_resolver_asks_once_for_arguments(run: Callable[..., Any]) -> None:
     once = run("resolver", {}, ["web"])
     assert once.process.wait(20) == 0
     assert json.loads(once.log.read_text())["web"]["libc"]["addresses"] == ["127.0.0.1"]
 
 
-def test_a_balancer_without_upstream_says_so(run):
+def test_a_balancer_without_upstream_says_so(run: Callable[..., Any]) -> None:
     balancer = run("balancer", {})
     assert balancer.process.wait(20) == 64
     assert "UPSTREAM" in balancer.log.read_text()

@@ -1,12 +1,14 @@
 """Debian's QEMU from a real mirror: it runs from the cache, under its own name, and boots."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.images import Cache
-from harness.images.debian_qemu import PROGRAM, debian_qemu, reported_version
+from harness.images.debian_qemu import PROGRAM, DebianQemu, debian_qemu, reported_version
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
 
@@ -16,11 +18,11 @@ MACHINE = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc
 
 
 @pytest.fixture(scope="module")
-def qemu():
+def qemu() -> DebianQemu:
     return debian_qemu(Cache(), say=print)
 
 
-def test_it_says_its_version_and_is_small(qemu):
+def test_it_says_its_version_and_is_small(qemu: DebianQemu) -> None:
     assert qemu.version.startswith("10.0.")
     assert "Debian 1:10.0." in qemu.version
     assert reported_version(qemu.command) == qemu.version
@@ -29,7 +31,9 @@ def test_it_says_its_version_and_is_small(qemu):
     assert entry.damage(contents=True) == []
 
 
-def test_it_starts_a_paused_machine_from_wherever_the_cache_is(qemu, tmp_path):
+def test_it_starts_a_paused_machine_from_wherever_the_cache_is(
+    qemu: DebianQemu, tmp_path: Path
+) -> None:
     moved = tmp_path / "cache, moved"
     shutil.copytree(qemu.folder, moved)
     elsewhere = type(qemu)(qemu.version, moved)

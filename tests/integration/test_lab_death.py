@@ -1,5 +1,7 @@
 """However a lab's maker dies, nothing of the lab outlives it by more than a moment."""
 
+from __future__ import annotations
+
 import os
 import random
 import select
@@ -8,11 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 from processes import all_pids, proc_bytes, running_with
+
+from harness.engine import Engine
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +66,7 @@ print("closed", flush=True)
 class Made:
     """A maker under way, and what can be found of its lab."""
 
-    def __init__(self, engine, number, tmp_path, labs):
+    def __init__(self, engine: Engine, number: int, tmp_path: Path, labs: Path) -> None:
         self.lab_id = f"{0xDEAD0000 + os.getpid() % 4096 * 16 + number % 16:08x}"
         self.labs = labs
         self.folder = labs / self.lab_id
@@ -70,63 +77,63 @@ class Made:
             env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
         )
         self.heard = b""
-        assert self.hear(b"go", 60), self.process.stderr.read().decode()
+        assert self.hear(b"go", 60), not_none(self.process.stderr).read().decode()
         self.began = time.monotonic()
 
-    def hear(self, word, within):
+    def hear(self, word: bytes, within: float) -> bool:
         give_up = time.monotonic() + within
         while word not in self.heard.split():
             left = give_up - time.monotonic()
-            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:  # type: ignore[type-var]
                 return False
-            if not (chunk := os.read(self.process.stdout.fileno(), 4096)):
+            if not (chunk := os.read(not_none(self.process.stdout).fileno(), 4096)):
                 return False
             self.heard += chunk
         return True
 
-    def processes(self):
+    def processes(self) -> Any:
         """Pids of what runs for this lab: by environment, command line or group."""
         return list(running_with(self.lab_id.encode(), os.fsencode(self.labs)))
 
-    def namespaces(self):
+    def namespaces(self) -> Any:
         """The namespaces in which its processes are and this one is not."""
         found = set()
         for pid in self.processes():
             found |= links(f"/proc/{pid}/ns")
         return found - links("/proc/self/ns")
 
-    def kill(self):
+    def kill(self) -> None:
         self.process.kill()
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        not_none(self.process.stdout).close()
+        not_none(self.process.stderr).close()
 
 
-def links(folder):
+def links(folder: str) -> Any:
     try:
         return {str(link.readlink()) for link in Path(folder).iterdir()}
     except OSError:
         return set()
 
 
-def all_namespaces():
+def all_namespaces() -> Any:
     found = set()
     for pid in all_pids():
         found |= links(f"/proc/{pid}/ns")
     return found
 
 
-def groups_of(lab_id):
+def groups_of(lab_id: Any) -> Any:
     """The lab's groups in all hierarchies, the host's own mounts being what is looked at."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
     return [str(g) for root in roots for g in root.glob(f"swarm-chaos/{lab_id}")]
 
 
-def left_of(made, namespaces):
+def left_of(made: Made, namespaces: Any) -> Any:
     """What is left of a lab, each thing in words."""
     left = [f"process {pid}" for pid in made.processes()]
     left += [f"namespace {name}" for name in namespaces & all_namespaces()]
@@ -137,7 +144,7 @@ def left_of(made, namespaces):
     return left
 
 
-def wait_until_nothing_is_left(made, namespaces=frozenset()):
+def wait_until_nothing_is_left(made: Made, namespaces: Any = frozenset()) -> None:
     give_up = time.monotonic() + GONE_WITHIN
     while left := left_of(made, namespaces):
         assert time.monotonic() < give_up, left
@@ -145,7 +152,7 @@ def wait_until_nothing_is_left(made, namespaces=frozenset()):
 
 
 @pytest.fixture
-def labs(tmp_path_factory):
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A short path: unix sockets must fit below it."""
     folder = Path(f"/var/tmp/sc-{os.getpid()}")
     folder.mkdir(mode=0o700)
@@ -153,13 +160,15 @@ def labs(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_state):
+def test_kill_9_at_random_moments_leaves_nothing(
+    stable: Engine, tmp_path: Path, labs: Path, host_state: Callable[..., dict[str, Any]]
+) -> None:
     before = host_state()
 
     whole = Made(stable, 0, tmp_path / "whole", labs)
     reached = {"go": 0.0}
     for stage in STAGES[1:]:
-        assert whole.hear(stage.encode(), 120), whole.process.stderr.read().decode()
+        assert whole.hear(stage.encode(), 120), not_none(whole.process.stderr).read().decode()
         reached[stage] = time.monotonic() - whole.began
     whole.close()
     wait_until_nothing_is_left(whole)
@@ -169,7 +178,7 @@ def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_st
         # Counted from the stage's own beginning: the next life may be quicker than the whole one.
         moment = chance.uniform(0.0, reached[next_stage] - reached[stage])
         made = Made(stable, number, tmp_path / str(number), labs)
-        assert made.hear(stage.encode(), 120), made.process.stderr.read().decode()
+        assert made.hear(stage.encode(), 120), not_none(made.process.stderr).read().decode()
         made.hear(b"closed", moment)
         namespaces = made.namespaces()
         made.kill()
@@ -184,8 +193,8 @@ def test_kill_9_at_random_moments_leaves_nothing(stable, tmp_path, labs, host_st
 
 
 def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
-    stable, tmp_path, labs
-):
+    stable: Engine, tmp_path: Path, labs: Path
+) -> None:
     made = Made(stable, 0, tmp_path, labs)
     assert made.hear(b"formed", 60)
     seen = {line.split()[0] for line in left_of(made, made.namespaces())}
@@ -209,7 +218,7 @@ def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
     assert made.lab_id not in clean(labs).stdout
 
 
-def clean(labs, *options):
+def clean(labs: Path, *options: str) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         [sys.executable, "-m", "harness.cli.main", "clean", *options],
         env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},

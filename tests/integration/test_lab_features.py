@@ -1,8 +1,11 @@
 """Trying the kernel's features for real, and leaving the host as it was."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from harness.lab.features import probe_features
 pytestmark = pytest.mark.integration
 
 
-def host_state():
+def host_state() -> Any:
     mounts = Path("/proc/self/mounts").read_text()
     links = sorted(Path("/sys/class/net").iterdir())
     qdiscs = subprocess.run(["tc", "qdisc"], capture_output=True, text=True, check=True).stdout
@@ -20,7 +23,7 @@ def host_state():
     return mounts, links, qdiscs, table
 
 
-def test_trying_leaves_no_trace_on_the_host_nor_on_disk(tmp_path):
+def test_trying_leaves_no_trace_on_the_host_nor_on_disk(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("reads the host's rules, which only root may")
     before = host_state()
@@ -31,11 +34,11 @@ def test_trying_leaves_no_trace_on_the_host_nor_on_disk(tmp_path):
     assert kernel["veth"].works is not None
 
 
-def test_the_answer_is_kept_for_the_process(tmp_path):
+def test_the_answer_is_kept_for_the_process(tmp_path: Path) -> None:
     assert probe_features(tmp_path) is probe_features(tmp_path)
 
 
-def test_an_overlay_cannot_lie_on_a_file_system_that_has_no_xattrs(tmp_path):
+def test_an_overlay_cannot_lie_on_a_file_system_that_has_no_xattrs(tmp_path: Path) -> None:
     # The control: /proc carries no upper, so the probe must not say that it does.
     kernel = probe_features(Path("/proc"))
     assert not kernel.has("overlayfs")

@@ -1,5 +1,7 @@
 """The namespaces lab: nodes that are up, closed off, alike, and able to die and return."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
@@ -8,12 +10,17 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import docker.client
 import pytest
+from optionals import not_none
 
+from harness.engine import Engine
 from harness.errors import LabError
 from harness.lab import NamespacesLab, Topology, labs_folder
 from harness.lab.warm_process import keep_warm
@@ -24,12 +31,12 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
-def test_every_node_runs_its_engine(lab, stable):
+def test_every_node_runs_its_engine(lab: NamespacesLab, stable: Engine) -> None:
     for node in lab.nodes.values():
         assert node.up
         assert node.dockerd.ping()
@@ -39,7 +46,7 @@ def test_every_node_runs_its_engine(lab, stable):
         assert info["Driver"] == "overlay2"
 
 
-def test_the_api_is_for_its_owner_alone(lab):
+def test_the_api_is_for_its_owner_alone(lab: NamespacesLab) -> None:
     for node in lab.nodes.values():
         assert stat.S_IMODE(node.dockerd.socket.stat().st_mode) == 0o600
         assert stat.S_IMODE(node.dockerd.socket.parent.stat().st_mode) == 0o700
@@ -47,13 +54,13 @@ def test_the_api_is_for_its_owner_alone(lab):
     assert stat.S_IMODE(labs_folder().stat().st_mode) == 0o700
 
 
-def test_no_dockerd_listens_on_tcp_but_for_metrics(lab):
+def test_no_dockerd_listens_on_tcp_but_for_metrics(lab: NamespacesLab) -> None:
     listening = lab.node("m1").run(["ss", "-Hltn"]).text.split("\n")
     ports = {line.split()[3].rsplit(":", 1)[1] for line in listening if line}
     assert ports == {"9323"}
 
 
-def test_metrics_are_to_be_had_inside_and_not_from_the_host(lab):
+def test_metrics_are_to_be_had_inside_and_not_from_the_host(lab: NamespacesLab) -> None:
     node = lab.node("m1")
     assert "engine_daemon_engine_info" in node.metrics()
     assert "engine_daemon_engine_info" in lab.node("w1").network.call(
@@ -66,7 +73,7 @@ def test_metrics_are_to_be_had_inside_and_not_from_the_host(lab):
     assert "engine_daemon" not in outside, "a gateway answers for everybody here, not the node"
 
 
-def ask(address, port, path):
+def ask(address: Any, port: int, path: str) -> Any:
     connection = http.client.HTTPConnection(address, port, timeout=2)
     try:
         connection.request("GET", path)
@@ -75,7 +82,7 @@ def ask(address, port, path):
         connection.close()
 
 
-def test_nodes_have_no_way_out(lab):
+def test_nodes_have_no_way_out(lab: NamespacesLab) -> None:
     node = lab.node("m1")
     routes = node.run(["ip", "route", "show", "default"]).text
     assert routes == ""
@@ -83,7 +90,7 @@ def test_nodes_have_no_way_out(lab):
         node.network.call(lambda: socket.create_connection(("192.0.2.1", 80), timeout=2))
 
 
-def test_testinfra_sees_the_node_and_nothing_else(lab):
+def test_testinfra_sees_the_node_and_nothing_else(lab: NamespacesLab) -> None:
     host = lab.node("m1").host
     [dockerd] = host.process.filter(comm="dockerd")
     assert "--host=unix:///run/swarm-chaos/docker.sock" in dockerd.args
@@ -94,7 +101,7 @@ def test_testinfra_sees_the_node_and_nothing_else(lab):
     assert {p.comm for p in host.process.filter(user="root")}.isdisjoint({"pytest", "python3"})
 
 
-def test_a_program_that_fails_or_hangs_says_where(lab):
+def test_a_program_that_fails_or_hangs_says_where(lab: NamespacesLab) -> None:
     node = lab.node("w1")
     with pytest.raises(LabError, match="on w1, `ls /nowhere` ended with 2"):
         node.run(["ls", "/nowhere"])
@@ -103,18 +110,20 @@ def test_a_program_that_fails_or_hangs_says_where(lab):
     assert node.run(["sh", "-c", "exit 3"], check=False).code == 3
 
 
-def test_the_log_is_kept_and_collected(lab, tmp_path):
+def test_the_log_is_kept_and_collected(lab: NamespacesLab, tmp_path: Path) -> None:
     lab.collect_logs(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m1.log", "w1.log"]
     assert "API listen on" in (tmp_path / "m1.log").read_text()
 
 
-def test_an_unknown_node_is_named_beside_those_there_are(lab):
+def test_an_unknown_node_is_named_beside_those_there_are(lab: NamespacesLab) -> None:
     with pytest.raises(LabError, match="no node 'm9'; there are m1, w1"):
         lab.node("m9")
 
 
-def test_client_hosts_are_on_the_fabric_with_the_files_of_this_side(lab, tmp_path):
+def test_client_hosts_are_on_the_fabric_with_the_files_of_this_side(
+    lab: NamespacesLab, tmp_path: Path
+) -> None:
     site = lab.client_host("prober")
     process = site.popen(["ip", "-o", "-4", "address", "show", "eth0"], stdout=subprocess.PIPE)
     assert site.address in process.communicate()[0].decode()
@@ -143,13 +152,15 @@ print("nobody is there", flush=True)
 """
 
 
-def said_in(log):
+def said_in(log: Any) -> Any:
     text = log.read_text() if log.exists() else ""
     return json.loads(text) if text.startswith("{") and text.endswith("}\n") else NotYet(text)
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch, waiting):
+def test_a_module_at_a_site_is_the_process_that_waits(
+    lab: NamespacesLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
     """The same program in the same place, whether a process waited for it or not."""
     (tmp_path / "shown.py").write_text("import sys\nearly = list(sys.modules)\n" + MODULE)
     log = tmp_path / "log"
@@ -169,16 +180,16 @@ def test_a_module_at_a_site_is_the_process_that_waits(lab, tmp_path, monkeypatch
         assert lab.keeper.lab_id in said["groups"]
         if waiting:
             assert said["pid"] == process.pid
-        process.stdin.close()
+        not_none(process.stdin).close()
         assert process.wait(timeout=10) == 0
         assert log.read_text().endswith("nobody is there\n")
     finally:
         process.kill()
         process.wait()
-        process.stdin.close()
+        not_none(process.stdin).close()
 
 
-def test_another_process_can_attach(lab):
+def test_another_process_can_attach(lab: NamespacesLab) -> None:
     lab.describe()
     script = (
         "import sys, json; from pathlib import Path; from harness.lab import NamespacesLab\n"
@@ -199,12 +210,12 @@ def test_another_process_can_attach(lab):
     assert all(node.dockerd.ping() for node in lab.nodes.values()), "the lab outlives who attached"
 
 
-def test_attaching_to_nothing_is_an_error_in_words(tmp_path):
+def test_attaching_to_nothing_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="there is no lab in"):
         NamespacesLab.attach(tmp_path)
 
 
-def test_a_killed_dockerd_returns_with_the_state_it_had(stable):
+def test_a_killed_dockerd_returns_with_the_state_it_had(stable: Engine) -> None:
     with NamespacesLab.build(Topology(1), lambda _: stable) as lab:
         node = lab.node("m1")
         Swarm.form(lab)
@@ -223,7 +234,7 @@ def test_a_killed_dockerd_returns_with_the_state_it_had(stable):
                 after.close()
 
 
-def wait_active(client, within=30):
+def wait_active(client: docker.client.DockerClient, within: int = 30) -> None:
     """Until a single manager has elected itself again."""
     give_up = time.monotonic() + within
     while True:
@@ -236,7 +247,9 @@ def wait_active(client, within=30):
             return
 
 
-def test_two_labs_at_once_do_not_meet_and_leave_the_host_as_it_was(stable, host_state):
+def test_two_labs_at_once_do_not_meet_and_leave_the_host_as_it_was(
+    stable: Engine, host_state: Callable[..., dict[str, Any]]
+) -> None:
     before = host_state()
     with (
         NamespacesLab.build(Topology(1), lambda _: stable) as one,
@@ -258,14 +271,14 @@ def test_two_labs_at_once_do_not_meet_and_leave_the_host_as_it_was(stable, host_
     assert after == before
 
 
-def test_closing_twice_is_closing_once(stable):
+def test_closing_twice_is_closing_once(stable: Engine) -> None:
     lab = NamespacesLab.build(Topology(1), lambda _: stable)
     lab.close()
     lab.close()
     assert not lab.keeper.lab_dir.exists()
 
 
-def test_a_container_runs_on_cgroup_v1(stable, seed_of):
+def test_a_container_runs_on_cgroup_v1(stable: Engine, seed_of: Callable[..., Path | None]) -> None:
     if "cpu" not in Path("/proc/self/cgroup").read_text():
         pytest.skip("this kernel has no version 1 hierarchies in use")
     old = replace(stable, cgroups="v1")
@@ -280,7 +293,7 @@ def test_a_container_runs_on_cgroup_v1(stable, seed_of):
     assert b"devices:/" in output
 
 
-def test_no_room_for_a_lab_is_a_sentence_and_leaves_nothing(stable):
+def test_no_room_for_a_lab_is_a_sentence_and_leaves_nothing(stable: Engine) -> None:
     # A file system of a few blocks, in a mount namespace of the test's own child.
     script = (
         "from harness.engine import engine_at; from pathlib import Path\n"

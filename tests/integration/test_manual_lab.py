@@ -1,5 +1,7 @@
 """Faults by hand, through the real commands, each of them a process of its own."""
 
+from __future__ import annotations
+
 import json
 import os
 import select
@@ -8,11 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 from processes import proc_text, running_with
 
+from harness.engine import Engine
 from harness.errors import EXIT_TROUBLE, EXIT_USAGE
 
 pytestmark = pytest.mark.integration
@@ -21,7 +27,7 @@ GONE_WITHIN = 10.0
 
 
 @pytest.fixture
-def labs():
+def labs() -> Iterator[Path]:
     """A short path: unix sockets must fit below it."""
     folder = Path(f"/var/tmp/sc-hand-{os.getpid()}")
     folder.mkdir(mode=0o700)
@@ -30,11 +36,11 @@ def labs():
 
 
 @pytest.fixture
-def start(labs):
+def start(labs: Path) -> Iterator[Callable[..., Any]]:
     """Starts a command that stays; it is killed at the end."""
     started = []
 
-    def start(*args):
+    def start(*args: str) -> subprocess.Popen[Any]:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli.main", *args],
             stdout=subprocess.PIPE,
@@ -48,14 +54,14 @@ def start(labs):
     for process in started:
         process.kill()
         process.wait()
-        process.stdout.close()
+        not_none(process.stdout).close()
     give_up = time.monotonic() + GONE_WITHIN
     while list(labs.iterdir()) and time.monotonic() < give_up:
         time.sleep(0.05)
 
 
 @pytest.fixture
-def held(stable, start):
+def held(stable: Engine, start: Callable[..., Any]) -> Any:
     """A lab of one node that `lab up` holds open: its process."""
     process = start("lab", "up", "--topology=1m", "--bare")
     hear(process, b"Ctrl-C ends the lab", 60)
@@ -63,10 +69,10 @@ def held(stable, start):
 
 
 @pytest.fixture
-def call(labs):
+def call(labs: Path) -> Callable[..., Any]:
     """Calls a command and returns exit code and what it said."""
 
-    def call(*args):
+    def call(*args: str) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "harness.cli.main", *args],
             capture_output=True,
@@ -80,7 +86,7 @@ def call(labs):
     return call
 
 
-def hear(process, words, within):
+def hear(process: Any, words: bytes, within: int) -> None:
     heard = b""
     give_up = time.monotonic() + within
     while words not in heard:
@@ -91,13 +97,13 @@ def hear(process, words, within):
         heard += chunk
 
 
-def status(call):
+def status(call: Callable[..., Any]) -> Any:
     code, said = call("status", "--json")
     assert code == 0
     return json.loads(said)
 
 
-def test_inject_status_heal(held, call):
+def test_inject_status_heal(held: Any, call: Callable[..., Any]) -> None:
     [lab] = status(call)
     assert lab["injected"] == []
     assert lab["nodes"]["m1"]["answers"]
@@ -139,7 +145,9 @@ def test_inject_status_heal(held, call):
     assert call("heal") == (0, "nothing is injected\n")
 
 
-def test_what_a_killed_process_has_injected_is_healed_by_another(held, start, call):
+def test_what_a_killed_process_has_injected_is_healed_by_another(
+    held: Any, start: Callable[..., Any], call: Callable[..., Any]
+) -> None:
     injector = start("inject", "node-killed", "m1", "--for=10m")
     hear(injector, b"injected node-killed-1 on m1", 30)
     injector.send_signal(signal.SIGKILL)
@@ -154,7 +162,9 @@ def test_what_a_killed_process_has_injected_is_healed_by_another(held, start, ca
     assert (code, said) == (0, "m1\n")
 
 
-def test_one_for_a_time_is_healed_by_its_end_and_by_an_interrupt(held, start, call):
+def test_one_for_a_time_is_healed_by_its_end_and_by_an_interrupt(
+    held: Any, start: Callable[..., Any], call: Callable[..., Any]
+) -> None:
     code, said = call("inject", "network-cut", "m1", "--for=1s")
     assert code == 0
     assert "healed network-cut-1" in said
@@ -165,7 +175,7 @@ def test_one_for_a_time_is_healed_by_its_end_and_by_an_interrupt(held, start, ca
     assert status(call)[0]["injected"] == []
 
 
-def test_a_schedule_is_carried_out(held, call, tmp_path):
+def test_a_schedule_is_carried_out(held: Any, call: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "chaos.toml"
     file.write_text(
         """
@@ -191,7 +201,9 @@ def test_a_schedule_is_carried_out(held, call, tmp_path):
     assert status(call)[0]["injected"] == []
 
 
-def test_kill_9_in_mid_fault_leaves_nothing(held, call, labs, host_state):
+def test_kill_9_in_mid_fault_leaves_nothing(
+    held: Any, call: Callable[..., Any], labs: Path, host_state: Callable[..., dict[str, Any]]
+) -> None:
     [lab] = status(call)
     for words in (
         ("network-cut", "m1", "plane=gossip"),
@@ -220,7 +232,7 @@ def test_kill_9_in_mid_fault_leaves_nothing(held, call, labs, host_state):
     assert "no lab is open here" in said
 
 
-def left_of(lab_id, labs):
+def left_of(lab_id: Any, labs: Path) -> Any:
     """What is left of a lab: processes, groups, folders."""
     left = [str(path) for path in labs.iterdir()]
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]

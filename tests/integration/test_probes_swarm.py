@@ -1,11 +1,18 @@
 """The probes on a real swarm of two nodes: they see what is, and what is wrong."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from optionals import not_none
 
+from harness.engine import Engine
 from harness.lab import NamespacesLab, Topology
 from harness.probes.api import Api
 from harness.probes.containers import Containers
@@ -14,7 +21,7 @@ from harness.probes.gossip import Gossip
 from harness.probes.logs import DockerdLogs
 from harness.probes.reachability import Reachability, listening
 from harness.probes.tasks import Tasks
-from harness.swarm import APP_IMAGE, APP_PORT, Service, Swarm, Workload
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
 from harness.trial import read_lines
 
 pytestmark = pytest.mark.integration
@@ -23,18 +30,18 @@ PORT = 8080
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(1, 1, 0), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def swarm(lab):
+def swarm(lab: NamespacesLab) -> Swarm:
     return Swarm.form(lab, seed=1)
 
 
 @pytest.fixture(scope="module")
-def web(swarm):
+def web(swarm: Swarm) -> Deployment:
     app = Service("app", APP_IMAGE, ("web",), replicas=2, port=APP_PORT, published=PORT)
     lone = Service("lone", APP_IMAGE, ("web",), replicas=1, port=APP_PORT, role="manager")
     return swarm.deploy(Workload("web", ("web",), (app, lone), entry="app"))
@@ -43,7 +50,7 @@ def web(swarm):
 class Probes:
     """All of them on one trial."""
 
-    def __init__(self, lab, swarm, folder):
+    def __init__(self, lab: NamespacesLab, swarm: Swarm, folder: Path) -> None:
         self.trial = bare_trial(folder / "trial")
         nodes = list(lab.nodes.values())
         self.containers = Containers(nodes, self.trial)
@@ -54,12 +61,12 @@ class Probes:
         self.api = Api(swarm.managers, self.trial)
         self.logs = DockerdLogs(nodes, self.trial)
 
-    def rows(self, name):
+    def rows(self, name: str) -> Any:
         return list(read_lines(self.trial.samples(name)))
 
 
 @pytest.fixture
-def probes(lab, swarm, tmp_path):
+def probes(lab: NamespacesLab, swarm: Swarm, tmp_path: Path) -> Iterator[Probes]:
     probes = Probes(lab, swarm, tmp_path)
     with ExitStack() as stack:
         stack.callback(probes.trial.finish, None)
@@ -77,7 +84,9 @@ def probes(lab, swarm, tmp_path):
     assert probes.trial.doubts == []
 
 
-def test_a_swarm_that_is_well_looks_well(lab, web, probes):
+def test_a_swarm_that_is_well_looks_well(
+    lab: NamespacesLab, web: Deployment, probes: Probes
+) -> None:
     probes.discovery.start(web)
     probes.reach.start(web, inside=True, every_inside=0.5)
     probes.tasks.start(web)
@@ -104,14 +113,14 @@ def test_a_swarm_that_is_well_looks_well(lab, web, probes):
     assert probes.discovery.time_to_converged(within=10, since=began).reached
     assert probes.tasks.twins() == []
     [old, new] = probes.tasks.lives("lone")
-    assert old.leaving + 1.9 < old.ended, "swarm waits before it stops a task"
-    assert old.ended <= new.started
+    assert not_none(old.leaving) + 1.9 < not_none(old.ended), "swarm waits before it stops a task"
+    assert not_none(old.ended) <= new.started
     assert probes.discovery.longest_stale().seconds == 0
     assert {"ready", "running", "shutdown"} <= {s.state for s in probes.tasks.history("lone")}
     assert set(probes.api.outcomes()) == {"ok"}
 
 
-def test_a_service_that_is_away_is_seen(web, probes):
+def test_a_service_that_is_away_is_seen(web: Deployment, probes: Probes) -> None:
     probes.reach.start(web)
     assert probes.reach.wrong() == [] or probes.reach.time_to_converged(within=5).reached
     web.scale("app", 0)
@@ -129,7 +138,9 @@ def test_a_service_that_is_away_is_seen(web, probes):
     assert not probes.reach.longest_outage().seconds < 1
 
 
-def test_a_dead_node_is_seen(lab, swarm, web, probes):
+def test_a_dead_node_is_seen(
+    lab: NamespacesLab, swarm: Swarm, web: Deployment, probes: Probes
+) -> None:
     """The probes' control: who cannot see a dead address is blind."""
     worker, manager = lab.node("w1"), lab.node("m1")
     probes.discovery.start(web)
@@ -160,4 +171,6 @@ def test_a_dead_node_is_seen(lab, swarm, web, probes):
     rows = probes.rows("discovery")
     assert {row["node"] for row in rows if row["error"] == "nobody to ask"} == {"w1"}
     left = [c.name for node in lab.nodes.values() for c in node.docker.containers.list()]
-    assert all(name.startswith(("app.", "lone.")) for name in left), "the watchers are gone"
+    assert all(not_none(name).startswith(("app.", "lone.")) for name in left), (
+        "the watchers are gone"
+    )

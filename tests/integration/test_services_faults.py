@@ -4,75 +4,86 @@ What a fault does is measured here in other ways than by its own evidence: by an
 a container that logs, and sockets of the test's own.
 """
 
+from __future__ import annotations
+
 import socket
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
 from docker.errors import APIError
+from optionals import not_none
 
+from harness.engine import Engine
 from harness.errors import FaultError
 from harness.faults import Faults
+from harness.faults.service import ServiceFaults
 from harness.images import WORKLOAD_TAGS, Cache
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab, Node, Topology
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
+from harness.services.gelf_sink import GelfSink
+from harness.services.name_server import NameServer
+from harness.services.registry import Registry
 from harness.services.services import ServiceAssets, Services
 from harness.swarm import LogDriver, Service, Swarm, Workload
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def node(lab):
+def node(lab: NamespacesLab) -> Node:
     return lab.node("m1")
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory):
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     trial = bare_trial(tmp_path_factory.mktemp("services") / "trial")
     yield trial
     trial.finish(None)
 
 
 @pytest.fixture(scope="module")
-def services(lab, trial):
+def services(lab: NamespacesLab, trial: Trial) -> Iterator[Services]:
     services = Services(lab, trial, ServiceAssets(Cache(), print))
     yield services
     services.close()
 
 
 @pytest.fixture(scope="module")
-def faults(trial):
+def faults(trial: Trial) -> ServiceFaults:
     return Faults(trial).service
 
 
 @pytest.fixture(scope="module")
-def sink(services):
+def sink(services: Services) -> GelfSink:
     return services.gelf_sink()
 
 
 @pytest.fixture(scope="module")
-def registry(services):
+def registry(services: Services) -> Registry:
     made = services.registry(app="1")
     made.publish(ServiceAssets(Cache(), print).images(), WORKLOAD_TAGS["resolver"], "app", "2")
     return made
 
 
 @pytest.fixture(scope="module")
-def names(services):
+def names(services: Services) -> NameServer:
     return services.name_server({"db.example.test": "10.9.8.7"})
 
 
-def at_once(node, work):
+def at_once(node: Node, work: Callable[..., socket.socket]) -> Any:
     """Do something with sockets of the node's."""
     return node.network.call(work)
 
@@ -80,13 +91,13 @@ def at_once(node, work):
 # -- GELF ------------------------------------------------------------------------------------------
 
 
-def connected(node, sink, timeout=1.0):
+def connected(node: Node, sink: GelfSink, timeout: float = 1.0) -> Any:
     return at_once(
         node, lambda: socket.create_connection((sink.address, sink.port), timeout=timeout)
     )
 
 
-def took_in(node, sink, most=4 << 20, quiet=5.0):
+def took_in(node: Node, sink: GelfSink, most: int = 4 << 20, quiet: float = 5.0) -> int:
     """How much of ``most`` bytes the sink takes until not one more in ``quiet`` seconds."""
     with connected(node, sink) as connection:
         connection.settimeout(quiet)
@@ -99,15 +110,17 @@ def took_in(node, sink, most=4 << 20, quiet=5.0):
         return sent
 
 
-def test_every_line_of_a_container_is_counted_and_the_number_is_its_own(node, sink):
-    container = node.docker.containers.run(
+def test_every_line_of_a_container_is_counted_and_the_number_is_its_own(
+    node: Node, sink: GelfSink
+) -> None:
+    container = node.docker.containers.run(  # type: ignore[call-overload]
         WORKLOAD_TAGS["logwriter"],
         detach=True,
         environment={"LINES_PER_SECOND": "200", "TASK_NAME": "alone"},
         log_config={"Type": "gelf", "Config": sink.options("udp")},
     )
 
-    def some_arrived():
+    def some_arrived() -> bool | NotYet:
         return sink.arrived().get("alone", 0) > 100 or NotYet("too few lines")
 
     wait_for(some_arrived, state="lines to arrive", within=20)
@@ -116,14 +129,18 @@ def test_every_line_of_a_container_is_counted_and_the_number_is_its_own(node, si
     assert (account.received, account.lost, account.gaps) == (100, 0, ())
 
 
-def test_a_sink_that_stalls_takes_connections_and_no_more_than_buffers_hold(node, sink, faults):
+def test_a_sink_that_stalls_takes_connections_and_no_more_than_buffers_hold(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
     assert took_in(node, sink) >= 4 << 20
     with faults.gelf_stalled(sink):
         assert took_in(node, sink, most=64 << 20, quiet=0.5) < 32 << 20
     assert took_in(node, sink) >= 4 << 20
 
 
-def test_a_slow_sink_is_slower_than_a_well_one(node, sink, faults):
+def test_a_slow_sink_is_slower_than_a_well_one(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
     with faults.gelf_slow(sink, rate=1000) as fault:
         before = sink.state()
         assert took_in(node, sink, most=64 << 20, quiet=0.5) < 32 << 20
@@ -132,7 +149,9 @@ def test_a_slow_sink_is_slower_than_a_well_one(node, sink, faults):
     assert sink.counts_a_message()
 
 
-def test_a_sink_that_resets_does_so_to_old_connections_and_new(node, sink, faults):
+def test_a_sink_that_resets_does_so_to_old_connections_and_new(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
     with connected(node, sink) as old, faults.gelf_reset(sink):
         with pytest.raises(ConnectionResetError):
             old.recv(1)
@@ -142,7 +161,9 @@ def test_a_sink_that_resets_does_so_to_old_connections_and_new(node, sink, fault
         pass
 
 
-def test_a_port_that_refuses_refuses_and_a_black_hole_says_nothing(node, sink, faults):
+def test_a_port_that_refuses_refuses_and_a_black_hole_says_nothing(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
     with faults.refused(sink), pytest.raises(ConnectionRefusedError):
         connected(node, sink)
     with faults.black_hole(sink):
@@ -154,7 +175,9 @@ def test_a_port_that_refuses_refuses_and_a_black_hole_says_nothing(node, sink, f
         pass
 
 
-def test_a_service_that_moves_takes_its_name_along_and_comes_back(node, sink, faults):
+def test_a_service_that_moves_takes_its_name_along_and_comes_back(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
     first = sink.address
     with faults.moved(sink):
         assert sink.address != first
@@ -168,7 +191,7 @@ def test_a_service_that_moves_takes_its_name_along_and_comes_back(node, sink, fa
 # -- a registry ------------------------------------------------------------------------------------
 
 
-def pulled(node, registry, tag="1", auth=None):
+def pulled(node: Node, registry: Registry, tag: str = "1", auth: Any = None) -> Any:
     """The image that the node's engine has after a pull; the error in words if it has none."""
     repository = registry.reference("app", tag).rpartition(":")[0]
     try:
@@ -178,11 +201,13 @@ def pulled(node, registry, tag="1", auth=None):
     return image.id
 
 
-def image_id(node, workload):
+def image_id(node: Node, workload: str) -> Any:
     return node.docker.images.get(WORKLOAD_TAGS[workload]).id
 
 
-def test_an_engine_pulls_by_name_over_tls_with_the_password_and_not_without(node, registry):
+def test_an_engine_pulls_by_name_over_tls_with_the_password_and_not_without(
+    node: Node, registry: Registry
+) -> None:
     assert pulled(node, registry) == image_id(node, "app")
     wrong = {"username": registry.user, "password": "guessed"}
     assert "unauthorized" in pulled(node, registry, auth=wrong)
@@ -193,7 +218,9 @@ def test_an_engine_pulls_by_name_over_tls_with_the_password_and_not_without(node
 @pytest.mark.parametrize(
     ("status", "words"), [(403, "denied"), (404, "not found"), (429, "oomany"), (503, "")]
 )
-def test_an_engine_is_told_what_the_registry_answers(node, registry, faults, status, words):
+def test_an_engine_is_told_what_the_registry_answers(
+    node: Node, registry: Registry, faults: ServiceFaults, status: int, words: str
+) -> None:
     with faults.registry_answers(registry, status=status):
         said = pulled(node, registry)
         assert not said.startswith("sha256:")
@@ -201,20 +228,26 @@ def test_an_engine_is_told_what_the_registry_answers(node, registry, faults, sta
     assert pulled(node, registry).startswith("sha256:")
 
 
-def test_a_slow_registry_makes_a_pull_slow(node, registry, faults):
+def test_a_slow_registry_makes_a_pull_slow(
+    node: Node, registry: Registry, faults: ServiceFaults
+) -> None:
     with faults.registry_slow(registry, delay=1.0):
         began = time.monotonic()
         assert pulled(node, registry).startswith("sha256:")
         assert time.monotonic() - began >= 1.0
 
 
-def test_a_tag_that_moved_brings_another_image(node, registry, faults):
+def test_a_tag_that_moved_brings_another_image(
+    node: Node, registry: Registry, faults: ServiceFaults
+) -> None:
     with faults.registry_tag_moved(registry, repository="app", tag="1", to="2"):
         assert pulled(node, registry) == image_id(node, "resolver")
     assert pulled(node, registry) == image_id(node, "app")
 
 
-def test_a_lost_manifest_is_not_found_and_the_other_tag_is(node, registry, faults):
+def test_a_lost_manifest_is_not_found_and_the_other_tag_is(
+    node: Node, registry: Registry, faults: ServiceFaults
+) -> None:
     before = registry.tags("app")
     with faults.registry_manifest_lost(registry, repository="app", tag="1"):
         assert "not found" in pulled(node, registry) or "unknown" in pulled(node, registry)
@@ -224,7 +257,9 @@ def test_a_lost_manifest_is_not_found_and_the_other_tag_is(node, registry, fault
         faults.registry_manifest_lost(registry, repository="app", tag="9").inject()
 
 
-def test_after_a_change_of_password_the_old_one_is_refused(node, registry, faults):
+def test_after_a_change_of_password_the_old_one_is_refused(
+    node: Node, registry: Registry, faults: ServiceFaults
+) -> None:
     old = registry.auth
     with faults.registry_password_changed(registry):
         assert "unauthorized" in pulled(node, registry, auth=old)
@@ -233,7 +268,9 @@ def test_after_a_change_of_password_the_old_one_is_refused(node, registry, fault
     assert pulled(node, registry, auth=old).startswith("sha256:")
 
 
-def test_a_registry_that_is_down_refuses_the_engine(node, registry, faults):
+def test_a_registry_that_is_down_refuses_the_engine(
+    node: Node, registry: Registry, faults: ServiceFaults
+) -> None:
     with faults.refused(registry):
         assert "connection refused" in pulled(node, registry)
     assert pulled(node, registry).startswith("sha256:")
@@ -242,7 +279,9 @@ def test_a_registry_that_is_down_refuses_the_engine(node, registry, faults):
 # -- a name server ---------------------------------------------------------------------------------
 
 
-def test_a_container_resolves_by_the_name_server_and_feels_its_faults(node, names, faults):
+def test_a_container_resolves_by_the_name_server_and_feels_its_faults(
+    node: Node, names: NameServer, faults: ServiceFaults
+) -> None:
     code = (
         "import socket,sys,time\n"
         "began = time.monotonic()\n"
@@ -251,7 +290,7 @@ def test_a_container_resolves_by_the_name_server_and_feels_its_faults(node, name
         "print(said, round(time.monotonic() - began, 1))\n"
     )
 
-    def resolved():
+    def resolved() -> Any:
         # A container each, read from its log: of an exec's output the SDK loses what comes with
         # the response's headers (docker-py#2042, #3332), on a busy machine one in a hundred.
         output = node.docker.containers.run(
@@ -282,7 +321,9 @@ def test_a_container_resolves_by_the_name_server_and_feels_its_faults(node, name
 # -- what is measured of an outage -----------------------------------------------------------------
 
 
-def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(lab, node, sink, trial):
+def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(
+    lab: NamespacesLab, node: Node, sink: GelfSink, trial: Trial
+) -> None:
     swarm = Swarm.form(lab, seed=1)
     log = LogDriver("gelf", sink.options("tcp"))
     env = {"LINES_PER_SECOND": "50", "LINE_BYTES": "100"}
@@ -294,14 +335,14 @@ def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(lab, node,
     first = programs.ask()
     assert len(first) == 2
 
-    def went_on():
+    def went_on() -> Any:
         later = programs.ask()
         slow = [task for task in first if later[task].written < first[task].written + 50]
         return later if not slow else NotYet(f"{slow} have hardly written")
 
     later = wait_for(went_on, state="the programs to write", within=20)
 
-    def all_counted():
+    def all_counted() -> Any:
         accounts = sink.accounts({task: each.written for task, each in later.items()})
         lost = sum(account.lost for account in accounts.values())
         return accounts if not lost else NotYet(f"{lost} lines have not arrived")
@@ -312,8 +353,8 @@ def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(lab, node,
     }
     held = memory.now(node)
     assert held.pid == node.dockerd.pid
-    assert 20 * MIB < held.anonymous < held.rss
-    assert min(held.heap, held.goroutines, held.threads, held.files) > 0
+    assert 20 * MIB < not_none(held.anonymous) < not_none(held.rss)
+    assert not_none(min(held.heap, held.goroutines, held.threads, held.files)) > 0  # type: ignore[type-var]
     assert memory.rows(node)
     programs.close()
     memory.save()
@@ -321,14 +362,16 @@ def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(lab, node,
     deployed.remove("writer")
 
 
-def test_a_node_that_was_killed_still_knows_names_and_name_server(node, sink, names):
+def test_a_node_that_was_killed_still_knows_names_and_name_server(
+    node: Node, sink: GelfSink, names: NameServer
+) -> None:
     node.kill()
     node.start()
     assert f"{sink.address} {sink.hostname}" in node.run(["cat", "/etc/hosts"]).text
     assert node.run(["cat", "/etc/resolv.conf"]).text == f"nameserver {names.address}"
 
 
-def test_all_of_it_is_on_record_with_proof(trial):
+def test_all_of_it_is_on_record_with_proof(trial: Trial) -> None:
     kinds = list(read_lines(trial.folder / "journal.jsonl"))
     injected = {row["id"] for row in kinds if row["kind"] == "fault.inject"}
     assert len(injected) >= 10

@@ -1,5 +1,7 @@
 """The byte code that a trial brings, made by the guest's own Python on this host."""
 
+from __future__ import annotations
+
 import re
 
 import pytest
@@ -19,7 +21,7 @@ FILES = {
 }
 
 
-def test_sources_come_with_byte_code_of_the_guests_python():
+def test_sources_come_with_byte_code_of_the_guests_python() -> None:
     made = with_byte_code(FILES, Cache())
     assert {name: made[name] for name in FILES} == FILES
     added = {re.sub(r"cpython-3\d+", "X", name) for name in made.keys() - FILES.keys()}
@@ -31,5 +33,5 @@ def test_sources_come_with_byte_code_of_the_guests_python():
     assert b"/payload/harness.zip/harness/a.py" in code
 
 
-def test_the_same_sources_give_the_same_bytes():
+def test_the_same_sources_give_the_same_bytes() -> None:
     assert with_byte_code(FILES, Cache()) == with_byte_code(dict(reversed(FILES.items())), Cache())

@@ -1,5 +1,7 @@
 """A visit to a frozen swarm, by a pipe and by a terminal."""
 
+from __future__ import annotations
+
 import json
 import os
 import pty
@@ -8,6 +10,8 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,13 +21,13 @@ SHELL = [sys.executable, "-m", "harness.cli.main", "shell"]
 PROMPT_WITHIN = 600.0  # the first visit freezes the swarm
 
 
-def piped(script, *args):
+def piped(script: str, *args: str) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         [*SHELL, *args], input=script, capture_output=True, text=True, timeout=900, check=False
     )
 
 
-def test_commands_from_a_pipe_run_among_the_nodes():
+def test_commands_from_a_pipe_run_among_the_nodes() -> None:
     script = "m1 docker node ls --format '{{.Hostname}}'\nnode w1 hostname\necho no >&2\nexit 3\n"
     done = piped(script)
     assert sorted(done.stdout.split()[:5]) == ["m1", "m2", "m3", "w1", "w2"]
@@ -32,23 +36,23 @@ def test_commands_from_a_pipe_run_among_the_nodes():
     assert done.returncode == 3
 
 
-def test_the_same_commands_and_seed_give_the_same_bytes():
+def test_the_same_commands_and_seed_give_the_same_bytes() -> None:
     script = "m1 docker info --format '{{.ID}}'; date +%N; head -c 8 /dev/urandom | od -An -tx1"
     first, again, other = (piped(script, "--seed", seed).stdout for seed in ("7", "7", "8"))
     assert first == again != other
 
 
-def test_a_script_on_a_node_sees_its_files():
+def test_a_script_on_a_node_sees_its_files() -> None:
     assert piped("cat /etc/hostname", "--node", "m2").stdout == "m2\n"
 
 
-def test_a_generator_of_load_waits_in_a_frozen_swarm():
+def test_a_generator_of_load_waits_in_a_frozen_swarm() -> None:
     done = piped("for pid in $(pgrep -f geventhttpclient); do readlink /proc/$pid/fd/0; done")
     [stdin] = done.stdout.splitlines()
     assert stdin.startswith("pipe:")
 
 
-def test_faults_by_hand_in_a_guest():
+def test_faults_by_hand_in_a_guest() -> None:
     done = piped(
         "inject node-killed w2; w2 hostname; status; heal; w2 hostname; status --json",
         "--seed",
@@ -66,7 +70,7 @@ def test_faults_by_hand_in_a_guest():
 class Person:
     """At a terminal that runs the shell."""
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         self.master, self.terminal = pty.openpty()
         self.before = termios.tcgetattr(self.terminal)
         self.process = subprocess.Popen(
@@ -77,10 +81,10 @@ class Person:
             start_new_session=True,
         )
 
-    def types(self, text):
+    def types(self, text: bytes) -> None:
         os.write(self.master, text)
 
-    def sees(self, what, within=60.0):
+    def sees(self, what: bytes, within: float = 60.0) -> bytes:
         seen = b""
         deadline = time.monotonic() + within
         while what not in seen and time.monotonic() < deadline:
@@ -91,7 +95,7 @@ class Person:
 
 
 @pytest.fixture
-def person():
+def person() -> Iterator[Person]:
     someone = Person()
     yield someone
     someone.process.kill()
@@ -100,7 +104,7 @@ def person():
     os.close(someone.terminal)
 
 
-def test_a_person_walks_about_and_leaves(person):
+def test_a_person_walks_about_and_leaves(person: Person) -> None:
     assert b"leads" in person.sees(b"guest:", PROMPT_WITHIN)
     person.types(b"m2\r")
     person.sees(b"m2:")
@@ -113,7 +117,7 @@ def test_a_person_walks_about_and_leaves(person):
     assert termios.tcgetattr(person.terminal) == person.before
 
 
-def test_the_escape_leaves_whatever_hangs(person):
+def test_the_escape_leaves_whatever_hangs(person: Person) -> None:
     person.sees(b"guest:", PROMPT_WITHIN)
     person.types(b"sleep 100000\r")
     person.types(b"\x1d")

@@ -1,14 +1,21 @@
 """A real swarm: formed, asked, its members chosen, a workload on it, a fault proven on it."""
 
+from __future__ import annotations
+
 import gc
 import http.client
 import json
 import re
 import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from optionals import not_none
 
+from harness.engine import Engine
 from harness.errors import FaultError, SwarmError, UsageError, WaitTimeout
 from harness.faults import Faults
 from harness.lab import NamespacesLab, Topology
@@ -16,6 +23,7 @@ from harness.probes.leadership import Leadership
 from harness.swarm import (
     APP_IMAGE,
     APP_PORT,
+    Deployment,
     NoAnswer,
     Service,
     Swarm,
@@ -23,7 +31,7 @@ from harness.swarm import (
     ask,
     balanced_web,
 )
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -32,54 +40,54 @@ INCARNATION = re.compile(r"is the new incarnation of the (\w+) node")
 
 
 @pytest.fixture(scope="module")
-def lab(stable, seed_of):
+def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
     with NamespacesLab.build(Topology(3, 1, 1), lambda _: stable, seed_for=seed_of) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def swarm(lab):
+def swarm(lab: NamespacesLab) -> Swarm:
     return Swarm.form(lab, seed=1)
 
 
 @pytest.fixture(scope="module")
-def web(swarm):
+def web(swarm: Swarm) -> Deployment:
     return swarm.deploy(balanced_web(replicas=4))
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)
 
 
-def names(nodes):
+def names(nodes: Any) -> list[Any]:
     return sorted(node.name for node in nodes)
 
 
-def test_members_have_the_roles_that_were_planned(swarm, lab):
+def test_members_have_the_roles_that_were_planned(swarm: Swarm, lab: NamespacesLab) -> None:
     assert names(swarm.managers) == ["m1", "m2", "m3"]
     assert names(swarm.workers) == ["w1"]
     assert {m.state for m in swarm.members()} == {"ready"}
     assert lab.node("s1").docker.info()["Swarm"]["LocalNodeState"] == "inactive"
 
 
-def test_every_manager_names_one_leader(swarm, lab):
+def test_every_manager_names_one_leader(swarm: Swarm, lab: NamespacesLab) -> None:
     leaders = {m.name for by in ("m1", "m2", "m3") for m in swarm.members(lab.node(by)) if m.leader}
     assert leaders == {swarm.leader.name}
     assert names([*swarm.followers, swarm.leader]) == ["m1", "m2", "m3"]
     assert swarm.has_leader() == swarm.leader.name
 
 
-def test_choices_follow_roles_and_the_seed(swarm, lab):
+def test_choices_follow_roles_and_the_seed(swarm: Swarm, lab: NamespacesLab) -> None:
     assert swarm.quorum == 2
     assert len(swarm.minority()) == 1
     assert swarm.minority(of=[lab.node("m1")]) == []
     assert names(swarm.all_but(swarm.leader)) == names([*swarm.followers, lab.node("w1")])
     assert swarm.a_worker().name == "w1"
 
-    def drawn(seed):
+    def drawn(seed: int) -> Any:
         again = Swarm(lab, seed=seed)
         return [again.a_follower().name for _ in range(8)]
 
@@ -87,7 +95,7 @@ def test_choices_follow_roles_and_the_seed(swarm, lab):
     assert len({tuple(drawn(seed)) for seed in range(5)}) > 1
 
 
-def test_drawing_again_leaves_gossip_without_a_doubt(swarm, lab):
+def test_drawing_again_leaves_gossip_without_a_doubt(swarm: Swarm, lab: NamespacesLab) -> None:
     """New processes, one election, and no old incarnation that is still to be given up."""
     before = {node.name: node.dockerd.pid for node in swarm.managers}
     already = {name: len(node.dockerd.log.read_text()) for name, node in lab.nodes.items()}
@@ -103,28 +111,28 @@ def test_drawing_again_leaves_gossip_without_a_doubt(swarm, lab):
     assert set(told) == {"shutdown"}, "a node that did not leave is suspected when it is back"
 
 
-def test_a_worker_does_not_answer_for_the_swarm(lab, swarm):
+def test_a_worker_does_not_answer_for_the_swarm(lab: NamespacesLab, swarm: Swarm) -> None:
     with pytest.raises(NoAnswer, match=r"w1 answers: .*not a swarm manager") as caught:
         swarm.members(lab.node("w1"))
     assert caught.value.kind == "api"
 
 
-def test_a_stranger_is_not_a_member(swarm, lab):
+def test_a_stranger_is_not_a_member(swarm: Swarm, lab: NamespacesLab) -> None:
     with pytest.raises(SwarmError, match="s1 is not in the swarm"):
         swarm.member(lab.node("s1"))
 
 
-def test_a_state_that_does_not_come_is_named(swarm, lab):
+def test_a_state_that_does_not_come_is_named(swarm: Swarm, lab: NamespacesLab) -> None:
     with pytest.raises(WaitTimeout, match="s1 to be ready; last seen: s1 not listed"):
         swarm.wait_for_ready([lab.node("s1")], within=0.5)
 
 
-def test_a_write_is_taken(swarm):
+def test_a_write_is_taken(swarm: Swarm) -> None:
     assert swarm.time_to_write(within=10).reached
     assert swarm.leader.docker.secrets.list() == [], "the probe cleans up"
 
 
-def test_answers_name_the_task_that_gave_them(web, lab):
+def test_answers_name_the_task_that_gave_them(web: Deployment, lab: NamespacesLab) -> None:
     tasks = web.tasks("app")
     assert sum(task.running for task in tasks) == 4
     assert {task.slot for task in tasks} == {1, 2, 3, 4}
@@ -133,14 +141,14 @@ def test_answers_name_the_task_that_gave_them(web, lab):
     seen = set()
     for url in web.entries.values():
         for _ in range(8):
-            answer = site.network.call(lambda url=url: get(url))
+            answer = site.network.call(lambda url=url: get(url))  # type: ignore[misc]
             assert known[answer["task"]] == answer["node"]
             seen.add(answer["task"])
     assert len(seen) >= 3, "several tasks take part"
     assert set(web.entries) == {"m1", "m2", "m3", "w1"}
 
 
-def get(url):
+def get(url: Any) -> Any:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
     try:
         connection.request("GET", "/")
@@ -149,7 +157,7 @@ def get(url):
         connection.close()
 
 
-def test_a_port_that_is_taken_is_an_error_in_words(web, swarm):
+def test_a_port_that_is_taken_is_an_error_in_words(web: Deployment, swarm: Swarm) -> None:
     clash = Workload(
         "second",
         (),
@@ -162,7 +170,7 @@ def test_a_port_that_is_taken_is_an_error_in_words(web, swarm):
     assert "8080" in said or "port" in said, said
 
 
-def test_services_that_cannot_be_are_refused_before_anything_is_made(swarm):
+def test_services_that_cannot_be_are_refused_before_anything_is_made(swarm: Swarm) -> None:
     before = len(swarm.ask(lambda api: api.services.list()))
     with pytest.raises(UsageError, match="two services publish one port"):
         swarm.deploy(
@@ -175,12 +183,16 @@ def test_services_that_cannot_be_are_refused_before_anything_is_made(swarm):
     assert len(swarm.ask(lambda api: api.services.list())) == before
 
 
-def test_a_killed_leader_is_proven_followed_and_healed(swarm, lab, trial):
+def test_a_killed_leader_is_proven_followed_and_healed(
+    swarm: Swarm, lab: NamespacesLab, trial: Trial
+) -> None:
     leader = swarm.leader
     faults = Faults(trial)
     probe = Leadership(swarm.managers, trial)
     with faults.kill_dockerd(leader) as outage:
-        failover = probe.time_to_new_leader(other_than=leader, since=outage.injected_at, within=45)
+        failover = probe.time_to_new_leader(
+            other_than=leader, since=not_none(outage.injected_at), within=45
+        )
         assert failover.reached
         assert 0 < failover.seconds < 45
         assert not leader.dockerd.alive
@@ -204,7 +216,7 @@ def test_a_killed_leader_is_proven_followed_and_healed(swarm, lab, trial):
     assert rows[-1]["leader"] in {"m1", "m2", "m3"}
 
 
-def test_without_a_majority_nobody_leads(swarm, lab, trial):
+def test_without_a_majority_nobody_leads(swarm: Swarm, lab: NamespacesLab, trial: Trial) -> None:
     leader, follower = swarm.leader, swarm.a_follower()
     faults = Faults(trial)
     for node in swarm.managers:
@@ -218,7 +230,7 @@ def test_without_a_majority_nobody_leads(swarm, lab, trial):
     swarm.wait_for_ready(swarm.managers)
 
 
-def test_a_refused_question_leaves_no_socket_behind(lab):
+def test_a_refused_question_leaves_no_socket_behind(lab: NamespacesLab) -> None:
     node = lab.node("s1")
     node.docker.ping()
     node.dockerd.kill()

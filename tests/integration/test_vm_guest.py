@@ -1,5 +1,7 @@
 """A bare guest: frozen once, thawed many times."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +56,7 @@ def spec() -> FreezeSpec:
 
 
 @pytest.fixture(scope="module")
-def snapshot(spec) -> Snapshot:
+def snapshot(spec: FreezeSpec) -> Snapshot:
     return freeze(spec, Cache())
 
 
@@ -64,7 +67,13 @@ def slot() -> Iterator[int]:
 
 
 def trial(
-    snapshot: Snapshot, folder: Path, cpu: int, *, seed: int = 1, deadline: float = 60, **inputs
+    snapshot: Snapshot,
+    folder: Path,
+    cpu: int,
+    *,
+    seed: int = 1,
+    deadline: float = 60,
+    **inputs: Any,
 ) -> GuestResult:
     with thaw(snapshot, WORD, inputs, seed=seed, virtual_deadline=deadline, cpu=cpu) as guest:
         return guest.wait(folder, wall_deadline=60)
@@ -76,7 +85,9 @@ def digest(result: GuestResult) -> str:
     return hashlib.sha256(told).hexdigest()
 
 
-def test_snapshot_is_found_again_and_listed_with_size_and_age(spec, snapshot):
+def test_snapshot_is_found_again_and_listed_with_size_and_age(
+    spec: FreezeSpec, snapshot: Snapshot
+) -> None:
     cache = Cache()
     started = time.monotonic()
     assert freeze(spec, cache) == snapshot
@@ -86,7 +97,9 @@ def test_snapshot_is_found_again_and_listed_with_size_and_age(spec, snapshot):
     assert snapshot.age_seconds >= 0
 
 
-def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(spec, snapshot, tmp_path):
+def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(
+    spec: FreezeSpec, snapshot: Snapshot, tmp_path: Path
+) -> None:
     """Another folder, another time: memory and root file system are the same to the byte."""
     elsewhere = Cache(tmp_path / "another cache")
     for kind in ("qemu", "lockstep"):  # fetched and compiled: what they are goes by their keys
@@ -100,7 +113,9 @@ def test_what_is_built_and_frozen_anew_elsewhere_is_the_same_machine(spec, snaps
         ), name
 
 
-def test_result_comes_back_with_folders_and_console(snapshot, tmp_path, slot):
+def test_result_comes_back_with_folders_and_console(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
     result = trial(snapshot, tmp_path / "out", slot, do="fingerprint", seconds=1)
     assert result.ok
     assert (tmp_path / "out/folder/digest").read_text()
@@ -108,13 +123,17 @@ def test_result_comes_back_with_folders_and_console(snapshot, tmp_path, slot):
     assert 1 < result.virtual_seconds < 5
 
 
-def test_folder_with_a_result_in_it_is_refused(snapshot, tmp_path, slot):
+def test_folder_with_a_result_in_it_is_refused(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
     trial(snapshot, tmp_path, slot, do="sleep", seconds=1)
     with pytest.raises(UsageError, match="already holds"):
         trial(snapshot, tmp_path, slot, do="sleep", seconds=1)
 
 
-def test_guests_are_equal_exactly_when_their_seeds_are_even_on_crowded_cpus(snapshot, tmp_path):
+def test_guests_are_equal_exactly_when_their_seeds_are_even_on_crowded_cpus(
+    snapshot: Snapshot, tmp_path: Path
+) -> None:
     cpus = sorted(os.sched_getaffinity(0))
 
     def one(number: int) -> tuple[int, str]:
@@ -137,7 +156,7 @@ def test_guests_are_equal_exactly_when_their_seeds_are_even_on_crowded_cpus(snap
     assert len({told for _, told in found}) == 3
 
 
-def test_idle_time_is_jumped_over(snapshot, tmp_path, slot):
+def test_idle_time_is_jumped_over(snapshot: Snapshot, tmp_path: Path, slot: int) -> None:
     result = trial(snapshot, tmp_path, slot, do="sleep", seconds=600, deadline=1000)
     assert result.ok
     assert result.virtual_seconds >= 600
@@ -160,7 +179,14 @@ def test_idle_time_is_jumped_over(snapshot, tmp_path, slot):
     ],
     ids=lambda value: value["do"] if isinstance(value, dict) else None,
 )
-def test_every_end_is_told_apart(snapshot, tmp_path, slot, inputs, outcome, code):
+def test_every_end_is_told_apart(
+    snapshot: Snapshot,
+    tmp_path: Path,
+    slot: int,
+    inputs: Any,
+    outcome: Any,
+    code: int | None,
+) -> None:
     result = trial(snapshot, tmp_path, slot, deadline=30, **inputs)
     assert (result.outcome, result.exit_code) == (outcome, code), result
     assert not result.ok
@@ -172,7 +198,9 @@ def test_every_end_is_told_apart(snapshot, tmp_path, slot, inputs, outcome, code
         assert "RuntimeError: as asked" in result.console_tail
 
 
-def test_wall_deadline_ends_a_guest_that_spins(snapshot, tmp_path, slot):
+def test_wall_deadline_ends_a_guest_that_spins(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
     with thaw(
         snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot
     ) as guest:  # fmt: skip
@@ -182,14 +210,18 @@ def test_wall_deadline_ends_a_guest_that_spins(snapshot, tmp_path, slot):
     assert 3 <= result.wall_seconds < 6
 
 
-def test_console_is_told_while_the_guest_runs(snapshot, tmp_path, slot):
+def test_console_is_told_while_the_guest_runs(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
     with thaw(
         snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot
     ) as guest:  # fmt: skip
         assert any("payload says hello" in line for line in guest.console_lines())
 
 
-def test_payload_too_large_is_refused_and_leaves_nothing(snapshot, tmp_path):
+def test_payload_too_large_is_refused_and_leaves_nothing(
+    snapshot: Snapshot, tmp_path: Path
+) -> None:
     with pytest.raises(MicrovmError, match="the inbox holds"):
         thaw(
             snapshot, bytes(200 << 20), {}, seed=1, virtual_deadline=1, scratch=tmp_path
@@ -197,7 +229,9 @@ def test_payload_too_large_is_refused_and_leaves_nothing(snapshot, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_ends_qemu_and_removes_its_files(snapshot, tmp_path, slot):
+def test_closing_ends_qemu_and_removes_its_files(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
     with thaw(
         snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot, scratch=tmp_path
     ) as guest:
@@ -207,7 +241,7 @@ def test_closing_ends_qemu_and_removes_its_files(snapshot, tmp_path, slot):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_qemu_dies_with_its_parent_killed(snapshot, tmp_path, slot):
+def test_qemu_dies_with_its_parent_killed(snapshot: Snapshot, tmp_path: Path, slot: int) -> None:
     program = f"""
 import threading, time
 from pathlib import Path
@@ -241,7 +275,7 @@ time.sleep(600)
     )  # fmt: skip
 
 
-def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec):
+def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec: FreezeSpec) -> None:
     cache = Cache()
     bad = replace(spec, command=["sh", "-c", "echo so it goes; exit 5"])
     with pytest.raises(HarnessError, match=r"(?s)before it came to its freeze.*so it goes.*with 5"):

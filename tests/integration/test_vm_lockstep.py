@@ -4,11 +4,16 @@ Its main thread waits with a lock for the other to be there (QEMU: for its virtu
 sleeps with the same lock until it is kicked, then works without the lock, and sleeps again.
 """
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 
 from harness.errors import MicrovmError
 from harness.images import Cache
@@ -106,14 +111,16 @@ for turn in range(5):""",
 ).replace("import ctypes, json", "import ctypes, json, os, socket")
 
 
-def run(library, folder, work, *, process=PROCESS):
-    lockstep = Lockstep(library, folder)
+def run(
+    library: tuple[Any, ...] | Path, folder: Path, work: float, *, process: str = PROCESS
+) -> Any:
+    lockstep = Lockstep(library, folder)  # type: ignore[arg-type]
     words = lockstep.command(Qemu("none", (sys.executable, "-c", process, str(work))))
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout.splitlines()[0]), lockstep.counted()
 
 
-def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
+def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path: Path) -> None:
     did, counted = run(provide_lockstep(Cache(), say=print), tmp_path, 0.05)
     assert did == ["turn", "works", "has worked"] * 5
     assert counted.known
@@ -121,28 +128,30 @@ def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path):
     assert counted.out_of_step == 0
 
 
-def test_without_it_the_main_loop_would_not_wait(tmp_path):
+def test_without_it_the_main_loop_would_not_wait(tmp_path: Path) -> None:
     """The control: the same process keeps no lockstep by itself."""
     words = [sys.executable, "-c", PROCESS, "0.05"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) != ["turn", "works", "has worked"] * 5
 
 
-def test_the_main_loop_does_not_even_look_before_it_is_its_turn(tmp_path):
+def test_the_main_loop_does_not_even_look_before_it_is_its_turn(tmp_path: Path) -> None:
     assert LOOKING.count("ppoll") == 1
     did, counted = run(provide_lockstep(Cache()), tmp_path, 0.05, process=LOOKING)
     assert did == ["look", "turn", "works", "has worked"] * 5
     assert (counted.turns, counted.out_of_step) == (5, 0)
 
 
-def test_the_monitors_thread_wakes_for_its_socket_and_else_not_at_once(tmp_path):
+def test_the_monitors_thread_wakes_for_its_socket_and_else_not_at_once(tmp_path: Path) -> None:
     assert MONITOR.count("ppoll") == 1
     (idle, addressed), _ = run(provide_lockstep(Cache()), tmp_path, 0, process=MONITOR)
     assert idle >= 0.019
     assert addressed < idle
 
 
-def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted(tmp_path):
+def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted(
+    tmp_path: Path,
+) -> None:
     source = tmp_path / "impatient.c"
     text = SOURCE.read_text()
     assert text.count("#define PATIENCE 3600") == 1
@@ -158,19 +167,19 @@ def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted
         assert counted.out_of_step >= 1
 
 
-def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path):
+def test_threads_that_hand_over_do_not_take_the_cpu_from_each_other(tmp_path: Path) -> None:
     lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     asks = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
     words = lockstep.command(Qemu("none", (sys.executable, "-c", asks)))
 
-    def told(*before):
+    def told(*before: str) -> Any:
         return subprocess.check_output([*before, *words], text=True)
 
     assert told() == "True\n"
     assert told("chrt", "--idle", "0") == "False\n", "somebody who wants less keeps it"
 
 
-def test_what_such_a_process_starts_is_left_alone(tmp_path):
+def test_what_such_a_process_starts_is_left_alone(tmp_path: Path) -> None:
     lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROCESS!r}, '0'])"
     words = lockstep.command(Qemu("none", (sys.executable, "-c", starts)))
@@ -178,7 +187,7 @@ def test_what_such_a_process_starts_is_left_alone(tmp_path):
     assert not lockstep.counted().known
 
 
-def test_it_asks_for_no_executable_stack():
+def test_it_asks_for_no_executable_stack() -> None:
     body = provide_lockstep(Cache()).read_bytes()
     assert without_executable_stack(body) is body
 
@@ -189,7 +198,7 @@ MACHINE = [
 ]
 
 
-def test_a_qemu_keeps_them_from_its_start(tmp_path):
+def test_a_qemu_keeps_them_from_its_start(tmp_path: Path) -> None:
     debian = debian_qemu(Cache(), say=print)
     lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     emulator = Emulator(
@@ -208,10 +217,10 @@ def test_a_qemu_keeps_them_from_its_start(tmp_path):
         emulator.close()
 
 
-def test_a_qemu_that_cannot_keep_them_is_refused_and_gone(tmp_path):
+def test_a_qemu_that_cannot_keep_them_is_refused_and_gone(tmp_path: Path) -> None:
     debian = debian_qemu(Cache(), say=print)
     deaf = Qemu("of one's own", ("env", "-u", "LD_PRELOAD", *debian.command))
     lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     with pytest.raises(MicrovmError, match=r"does not keep in lockstep.*of one's own") as caught:
         Emulator(deaf, MACHINE, log=tmp_path / "log", cpu=None, lockstep=lockstep)
-    assert "linked dynamically" in caught.value.hint
+    assert "linked dynamically" in not_none(caught.value.hint)

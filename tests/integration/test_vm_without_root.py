@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def as_user(*argv: str, home: Path, **popen: object) -> subprocess.CompletedProc
         "SWARM_CHAOS_CACHE": str(home / "cache"),
     }
     drop = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--bounding-set=-all"]
-    return subprocess.run(
+    result: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
         ["setpriv", *drop, "--inh-caps=-all", *argv],
         env=environment,
         text=True,
@@ -42,10 +43,11 @@ def as_user(*argv: str, home: Path, **popen: object) -> subprocess.CompletedProc
         check=False,
         **popen,
     )
+    return result
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path: Path) -> Iterator[Path]:
     """A home that the user owns, reachable from outside."""
     folder = Path("/var/tmp") / f"swarm-chaos-user-{os.getpid()}"
     folder.mkdir(mode=0o755)
@@ -54,7 +56,7 @@ def home(tmp_path):
     shutil.rmtree(folder)
 
 
-def test_a_scenario_runs_without_root(home):
+def test_a_scenario_runs_without_root(home: Path) -> None:
     if as_user(sys.executable, "-c", "import pytest, docker", home=home).returncode != 0:
         pytest.skip("this interpreter is not to be read by other users")
     # Building takes a range in /etc/subuid; what was built is only copied here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import FaultError
@@ -10,7 +11,7 @@ from harness.faults.parameter import SHARE, parameter, state, target
 from harness.trial import EngineFacts, Trial, TrialInputs
 
 
-def open_trial(folder):
+def open_trial(folder: Path) -> Trial:
     """A trial on record in a new folder."""
     engine = EngineFacts(name="", version="", source="", digest="")
     inputs = TrialInputs(
@@ -24,22 +25,22 @@ class ModelNode:
 
     FRESH: ClassVar = {"dockerd": "running", "qdisc": "none", "limit": "none"}
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = name
         self.up = True
         self.live = dict(self.FRESH)
         self.files = {"ballast": 0}
 
-    def power_cut(self):
+    def power_cut(self) -> None:
         self.up = False
         self.live = dict.fromkeys(self.live, "gone")
 
-    def power_on(self):
+    def power_on(self) -> None:
         self.up = True
         self.live = dict(self.FRESH)
 
     @property
-    def state(self):
+    def state(self) -> tuple[bool, dict[str, str], dict[str, int]]:
         return self.up, dict(self.live), dict(self.files)
 
 
@@ -54,34 +55,34 @@ class ModelFault(Fault):
     done: list[str] = state(factory=list)
 
     @property
-    def target_name(self):
+    def target_name(self) -> Any:
         return self.node.name
 
-    def stumble(self, where):
+    def stumble(self, where: str) -> None:
         self.done.append(where)
         if self.trouble.get(where):
             raise self.trouble[where].pop()
 
-    def precheck(self):
+    def precheck(self) -> None:
         self.stumble("precheck")
         if not self.node.up:
             raise FaultError(f"{self.node.name} is off")
 
-    def apply(self):
+    def apply(self) -> None:
         self.stumble("apply")
-        self.change()
+        self.change()  # type: ignore[attr-defined]
         self.stumble("applied")
 
-    def evidence(self):
+    def evidence(self) -> str:
         self.stumble("evidence")
         return "seen"
 
-    def undo(self):
+    def undo(self) -> None:
         self.stumble("undo")
-        self.change_back()
+        self.change_back()  # type: ignore[attr-defined]
         self.stumble("undone")
 
-    def evidence_of_healing(self):
+    def evidence_of_healing(self) -> str:
         self.stumble("evidence of healing")
         return "seen"
 
@@ -94,10 +95,10 @@ class Shaped(ModelFault):
 
     loss: float = parameter(SHARE, "how much is lost", default="10%")
 
-    def change(self):
+    def change(self) -> None:
         self.node.live["qdisc"] = f"loss {self.loss}"
 
-    def change_back(self):
+    def change_back(self) -> None:
         if self.node.up:
             self.node.live["qdisc"] = "none"
 
@@ -116,11 +117,11 @@ class Limited(ModelFault):
 
     before: str | None = state(None)
 
-    def change(self):
+    def change(self) -> None:
         self.before = self.node.live["limit"]
         self.node.live["limit"] = "64 MiB"
 
-    def change_back(self):
+    def change_back(self) -> None:
         if self.node.live["limit"] == "64 MiB":
             self.node.live["limit"] = self.before
 
@@ -130,10 +131,10 @@ class Filled(ModelFault):
 
     name = "filled"
 
-    def change(self):
+    def change(self) -> None:
         self.node.files["ballast"] = 1
 
-    def change_back(self):
+    def change_back(self) -> None:
         self.node.files["ballast"] = 0
 
 
@@ -142,10 +143,10 @@ class PowerCut(ModelFault):
 
     name = "power-cut"
 
-    def change(self):
+    def change(self) -> None:
         self.node.power_cut()
 
-    def change_back(self):
+    def change_back(self) -> None:
         if not self.node.up:
             self.node.power_on()
 

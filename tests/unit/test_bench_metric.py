@@ -1,6 +1,9 @@
 """What benches yield, and the one form in which it is printed."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,22 +22,22 @@ from harness.errors import UsageError
     ("values", "median"),
     [([3.0], 3.0), ([9.0, 1.0, 2.0], 2.0), ([1.0, 2.0], 1.5), ([1.23456789], 1.235)],
 )
-def test_a_metric_is_the_median(values, median):
+def test_a_metric_is_the_median(values: Sequence[float], median: float) -> None:
     assert median_of("x", values, "s") == Metric("x", median, "s")
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1))
-def test_a_median_lies_among_what_was_measured(values):
+def test_a_median_lies_among_what_was_measured(values: Sequence[float]) -> None:
     value = median_of("x", values, "s").value
     assert min(values) * 0.999 <= value <= max(values) * 1.001
 
 
-def test_nothing_measured_is_an_error():
+def test_nothing_measured_is_an_error() -> None:
     with pytest.raises(UsageError, match="nothing was measured"):
         median_of("x", [], "s")
 
 
-def test_json_is_a_list_of_name_value_unit(capsys):
+def test_json_is_a_list_of_name_value_unit(capsys: pytest.CaptureFixture[str]) -> None:
     _print([Metric("a", 1.5, "s"), Metric("b", 2.0, "MiB")], as_json=True)
     assert json.loads(capsys.readouterr().out) == [
         {"name": "a", "value": 1.5, "unit": "s"},
@@ -42,7 +45,7 @@ def test_json_is_a_list_of_name_value_unit(capsys):
     ]
 
 
-def test_people_get_a_line_each(capsys):
+def test_people_get_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     _print([Metric("a", 1.5, "s"), Metric("long.name", 2.0, "MiB")], as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["metric", "value", "unit"], ["a", "1.5", "s"], ["long.name", "2", "MiB"]]
@@ -56,7 +59,7 @@ def test_people_get_a_line_each(capsys):
         ("Pss_Anon:  60 kB\n", 0),
     ],
 )
-def test_pss_is_read_from_the_rollup(text, size):
+def test_pss_is_read_from_the_rollup(text: str, size: int) -> None:
     assert pss_in(text) == size
 
 

@@ -1,8 +1,12 @@
 """The command line: how calls end, and that nothing is imported before its time."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,19 +18,19 @@ from harness.errors import LabError, MissingError, UsageError
 
 
 @pytest.fixture
-def command(monkeypatch):
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Put a command of the test's own into the group; returns a function that takes its body."""
 
-    def put(body, **settings):
-        made = click.command("probe", **settings)(body)
+    def put(body: Callable[..., Any], **settings: Any) -> None:
+        made = click.command("probe", **settings)(body)  # type: ignore[no-untyped-call]
         monkeypatch.setitem(main.cli.commands, "probe", made)
 
     monkeypatch.delenv(main.DEBUG_VARIABLE, raising=False)
     return put
 
 
-def raising(error):
-    def body():
+def raising(error: LabError) -> Callable[..., None]:
+    def body() -> None:
         raise error
 
     return body
@@ -43,7 +47,9 @@ def raising(error):
         (KeyboardInterrupt(), 130),
     ],
 )
-def test_an_error_ends_in_a_sentence_and_its_exit_code(command, capsys, error, code):
+def test_an_error_ends_in_a_sentence_and_its_exit_code(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], error: Any, code: int
+) -> None:
     command(raising(error))
     assert main.call(["probe"]) == code
     out, err = capsys.readouterr()
@@ -52,13 +58,19 @@ def test_an_error_ends_in_a_sentence_and_its_exit_code(command, capsys, error, c
     assert str(error.args[-1] if error.args else "interrupted").split("\n")[0] in err
 
 
-def test_a_hint_is_printed_with_what_was_wrong(command, capsys):
+def test_a_hint_is_printed_with_what_was_wrong(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     command(raising(LabError("the lab is gone", hint="make it again")))
     main.call(["probe"])
     assert "the lab is gone\n  -> make it again" in capsys.readouterr().err
 
 
-def test_who_asks_for_the_traceback_gets_it(command, capsys, monkeypatch):
+def test_who_asks_for_the_traceback_gets_it(
+    command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(main.DEBUG_VARIABLE, "1")
     command(raising(LabError("the lab is gone")))
     assert main.call(["probe"]) == 2
@@ -66,20 +78,22 @@ def test_who_asks_for_the_traceback_gets_it(command, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("argv", [["nonsense"], ["--nonsense"], ["bench", "nonsense"]])
-def test_a_wrong_command_line_ends_with_64(argv, capsys):
+def test_a_wrong_command_line_ends_with_64(
+    argv: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.call(argv) == 64
     assert "nonsense" in capsys.readouterr().err
 
 
-def test_the_exit_code_of_a_command_is_kept(command):
-    def body():
+def test_the_exit_code_of_a_command_is_kept(command: Callable[..., None]) -> None:
+    def body() -> None:
         click.get_current_context().exit(2)
 
     command(body)
     assert main.call(["probe"]) == 2
 
 
-def test_a_command_that_returns_nothing_ends_well(command):
+def test_a_command_that_returns_nothing_ends_well(command: Callable[..., None]) -> None:
     command(lambda: None)
     assert main.call(["probe"]) == 0
 
@@ -87,13 +101,15 @@ def test_a_command_that_returns_nothing_ends_well(command):
 @pytest.mark.parametrize(
     ("pytest_code", "code"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 64), (5, 64), (77, 77)]
 )
-def test_pytests_exit_codes_become_ours(pytest_code, code):
+def test_pytests_exit_codes_become_ours(pytest_code: int, code: int) -> None:
     assert exit_code_of(pytest_code) == code
 
 
-def test_run_adds_the_scenarios_unless_some_are_named(monkeypatch, tmp_path, capsys):
+def test_run_adds_the_scenarios_unless_some_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     called = []
-    monkeypatch.setattr("pytest.main", lambda args: called.append(args) or 4)
+    monkeypatch.setattr("pytest.main", lambda args: called.append(args) or 4)  # type: ignore[func-returns-value]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios" / "test_x.py").touch()
@@ -125,7 +141,7 @@ def test_the_package_runs_as_the_command_does() -> None:
     assert (ran.returncode, ran.stdout) == (0, f"swarm-chaos, version {__version__}\n")
 
 
-def test_help_names_every_command_and_imports_none():
+def test_help_names_every_command_and_imports_none() -> None:
     script = (
         "import sys\n"
         "from harness.cli.main import call, COMMANDS\n"
@@ -143,7 +159,7 @@ def test_help_names_every_command_and_imports_none():
         assert lazy.summary in ran.stdout
 
 
-def test_every_lazy_command_is_where_the_table_says():
+def test_every_lazy_command_is_where_the_table_says() -> None:
     context = click.Context(main.cli)
     group = main.LazyGroup(name="all", lazy=main.COMMANDS)
     for name in main.COMMANDS:
@@ -152,7 +168,7 @@ def test_every_lazy_command_is_where_the_table_says():
         assert command.get_short_help_str(), f"{name} has no help"
 
 
-def test_the_version_is_the_packages(capsys):
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.call(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
@@ -175,7 +191,7 @@ def test_the_version_is_the_packages(capsys):
         ["--engine", "oldest", "no-such-file"],
     ],
 )
-def test_a_selection_of_scenarios_runs_one_by_one(args):
+def test_a_selection_of_scenarios_runs_one_by_one(args: Sequence[str]) -> None:
     assert selects(args)
 
 
@@ -188,11 +204,13 @@ def test_a_selection_of_scenarios_runs_one_by_one(args):
         ["--reports", str(Path(__file__).parent)],
     ],
 )
-def test_the_whole_suite_is_spread_over_the_cpus(args):
+def test_the_whole_suite_is_spread_over_the_cpus(args: Sequence[str]) -> None:
     assert not selects(args)
 
 
-def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(tmp_path):
+def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(
+    tmp_path: Path,
+) -> None:
     assert not names_a_scenario(str(tmp_path), "--reports")
     assert names_a_scenario(str(tmp_path), "--controls")
     ran = subprocess.run(

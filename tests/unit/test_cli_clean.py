@@ -1,5 +1,7 @@
 """`swarm-chaos clean`: what it takes for abandoned, and what it leaves alone."""
 
+from __future__ import annotations
+
 import os
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from harness.lab.leftovers import Leftover
 
 
 @pytest.fixture
-def as_user(monkeypatch, tmp_path):
+def as_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cache:
     """An ordinary user with a cache and a folder for temporary files of its own."""
     monkeypatch.setattr("harness.cli.clean.os.geteuid", lambda: 1000)
     monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path / "cache"))
@@ -23,13 +25,13 @@ def as_user(monkeypatch, tmp_path):
     return Cache()
 
 
-def half_built(cache, kind="kind", key="key.1"):
+def half_built(cache: Cache, kind: str = "kind", key: str = "key.1") -> Path:
     folder = cache.root / kind / f".{key}.building-x1y2"
     (folder / "rootfs").mkdir(parents=True)
     return folder
 
 
-def test_what_a_killed_build_left_is_removed_and_said(as_user):
+def test_what_a_killed_build_left_is_removed_and_said(as_user: Cache) -> None:
     folder = half_built(as_user)
     done = CliRunner().invoke(clean)
     assert not folder.exists()
@@ -37,14 +39,14 @@ def test_what_a_killed_build_left_is_removed_and_said(as_user):
     assert "needs root" in done.stderr
 
 
-def test_a_dry_run_only_lists(as_user):
+def test_a_dry_run_only_lists(as_user: Cache) -> None:
     folder = half_built(as_user)
     done = CliRunner().invoke(clean, ["--dry-run"])
     assert folder.exists()
     assert f"would remove half-built cache entry {as_user.root}/kind/key.1" in done.stdout
 
 
-def test_a_build_that_goes_on_is_left_alone(as_user):
+def test_a_build_that_goes_on_is_left_alone(as_user: Cache) -> None:
     folder = half_built(as_user)
     with FileLock(folder.parent / ".key.1.lock"):
         done = CliRunner().invoke(clean)
@@ -52,9 +54,9 @@ def test_a_build_that_goes_on_is_left_alone(as_user):
     assert "nothing to clean up" in done.stdout
 
 
-def test_only_damaged_entries_go_and_only_when_asked(as_user):
+def test_only_damaged_entries_go_and_only_when_asked(as_user: Cache) -> None:
     for key in ("sound", "broken"):
-        as_user.build("kind", key, lambda work: (work / "file").write_text("content"), {})
+        as_user.build("kind", key, lambda work: (work / "file").write_text("content"), {})  # type: ignore[arg-type]
     (as_user.root / "kind/broken/file").write_text("tnetnoc")  # as long as it was
     CliRunner().invoke(clean)
     assert as_user.find("kind", "broken")
@@ -65,10 +67,12 @@ def test_only_damaged_entries_go_and_only_when_asked(as_user):
     assert "kind/sound" not in done.stdout
 
 
-def test_what_cannot_be_removed_is_said_and_the_rest_goes_on(capsys):
+def test_what_cannot_be_removed_is_said_and_the_rest_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     gone = []
 
-    def refuse():
+    def refuse() -> None:
         raise PermissionError(1, "not yours")
 
     found = [Leftover("lab", "/a", refuse), Leftover("lab", "/b", lambda: gone.append("/b"))]
@@ -81,12 +85,12 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes_on(capsys):
 
 
 @pytest.fixture
-def tmp(monkeypatch, tmp_path):
-    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(tmp_path))
+def tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(tmp_path))  # type: ignore[attr-defined]
     return tmp_path
 
 
-def old(folder: Path):
+def old(folder: Path) -> Path:
     folder.mkdir()
     (folder / "ram").write_text("x")
     for path in (folder / "ram", folder):
@@ -94,22 +98,24 @@ def old(folder: Path):
     return folder
 
 
-def found_in(tmp):
+def found_in(tmp: Path) -> list[str]:
     return [one.where for one in leftovers.of_temporary_files() if one.where.startswith(str(tmp))]
 
 
-def test_old_temporary_folders_are_found_and_nobody_elses(tmp):
+def test_old_temporary_folders_are_found_and_nobody_elses(tmp: Path) -> None:
     mine = old(tmp / "swarm-chaos-guest-abc")
     old(tmp / "something-else-abc")
     assert found_in(tmp) == [str(mine)]
 
 
-def test_a_folder_that_changed_lately_is_in_use(tmp):
+def test_a_folder_that_changed_lately_is_in_use(tmp: Path) -> None:
     (old(tmp / "swarm-chaos-guest-abc") / "ram").write_text("y")
     assert found_in(tmp) == []
 
 
-def test_a_folder_that_a_process_names_is_in_use(tmp, monkeypatch):
+def test_a_folder_that_a_process_names_is_in_use(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = old(tmp / "swarm-chaos-guest-abc")
     monkeypatch.setattr(leftovers, "_command_lines", lambda: [f"qemu\0file={mine}/ram\0"])
     assert found_in(tmp) == []
@@ -125,6 +131,8 @@ def test_a_folder_that_a_process_names_is_in_use(tmp, monkeypatch):
         ("", set()),
     ],
 )
-def test_a_lab_lives_while_its_janitor_runs(monkeypatch, line, ids):
+def test_a_lab_lives_while_its_janitor_runs(
+    monkeypatch: pytest.MonkeyPatch, line: str, ids: set[str]
+) -> None:
     monkeypatch.setattr(leftovers, "_command_lines", lambda: [line])
     assert leftovers.live_labs() == ids

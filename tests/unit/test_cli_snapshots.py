@@ -1,7 +1,11 @@
 """``swarm-chaos snapshots``: what is listed, what is removed, what is refused."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +18,7 @@ NOTE = {"engine": "stable", "version": "26.1.5", "topology": "3m2w", "kernel": "
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with three snapshots, ``c`` used last; ``a`` is from before there were notes."""
     monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path))
     for number, key in enumerate("abc"):
@@ -27,22 +31,22 @@ def cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def keys(*args):
+def keys(*args: str) -> list[str]:
     done = CliRunner().invoke(snapshots, ["--json", *args], catch_exceptions=False)
     assert done.exit_code == 0
     return [row["key"] for row in json.loads(done.stdout)]
 
 
-def test_the_last_used_comes_first(cache):
+def test_the_last_used_comes_first(cache: Path) -> None:
     assert keys() == ["c", "b", "a"]
 
 
-def test_all_but_the_last_used_are_removed(cache):
+def test_all_but_the_last_used_are_removed(cache: Path) -> None:
     assert keys("--prune", "--keep", "1") == ["c"]
     assert not (cache / "snapshot" / "a").exists()
 
 
-def test_the_table_tells_what_is_in_them(cache):
+def test_the_table_tells_what_is_in_them(cache: Path) -> None:
     done = CliRunner().invoke(snapshots, [], catch_exceptions=False)
     head, newest, _, oldest = done.stdout.splitlines()
     assert head.split()[:4] == ["snapshot", "engine", "topology", "kernel"]
@@ -50,13 +54,13 @@ def test_the_table_tells_what_is_in_them(cache):
     assert oldest.split()[:5] == ["a", "-", "-", "-", "virtual"]
 
 
-def test_an_empty_cache_is_said(tmp_path, monkeypatch):
+def test_an_empty_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path))
     assert "no snapshots" in CliRunner().invoke(snapshots, []).stdout
 
 
 @pytest.mark.parametrize("args", [["--prune"], ["--keep", "2"]])
-def test_nothing_is_removed_by_half_a_word(cache, args):
+def test_nothing_is_removed_by_half_a_word(cache: Path, args: Sequence[str]) -> None:
     assert CliRunner().invoke(snapshots, args).exit_code != 0
     assert keys() == ["c", "b", "a"]
 

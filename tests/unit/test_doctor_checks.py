@@ -1,12 +1,16 @@
 """The doctor's single checks, on machines made up for them."""
 
+from __future__ import annotations
+
 import io
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.doctor import Finding, Machine, diagnose, run_checks
+from harness.doctor import Diagnosis, Finding, Machine, diagnose, run_checks  # type: ignore[attr-defined]
 from harness.doctor.check import REGISTRY, Check, Entry
 from harness.doctor.checks import microvm
 from harness.doctor.checks.kernel import FEATURES
@@ -29,87 +33,95 @@ class MadeUp(Machine):
     """A machine with the programs and answers a test gives it, and no others."""
 
     programs = frozenset(PACKAGE_OF)
-    answers = {}  # noqa: RUF012
+    answers: dict[str, Any] = {}  # noqa: RUF012
 
-    def find(self, program):
+    def find(self, program: str) -> str | None:
         return f"/usr/bin/{program}" if program in self.programs else None
 
-    def ask(self, argv, *, within):
+    def ask(self, argv: Sequence[str], *, within: int) -> Answer:  # type: ignore[override]
         name = argv[0].rpartition("/")[2]
-        return self.answers.get(name, Answer(1, "refused"))
+        result: Answer = self.answers.get(name, Answer(1, "refused"))
+        return result
 
 
-def made_up(*, root=True, programs=frozenset(PACKAGE_OF), answers=None, lacking=(), said=""):
+def made_up(
+    *,
+    root: bool = True,
+    programs: frozenset[str] = frozenset(PACKAGE_OF),
+    answers: Mapping[str, Answer] | None = None,
+    lacking: Collection[str] | tuple[Any, ...] = (),
+    said: str = "",
+) -> Any:
     tried = {name: Tried(name not in lacking, said) for name in FEATURES}
     kind = type("Kind", (MadeUp,), {"programs": programs, "answers": answers or {}})
     home = Path(__file__).parent
     return kind(root, "someone", home, home, home, KernelFeatures(tried, "v2"))
 
 
-def one(name, machine):
+def one(name: str, machine: Machine) -> Check:
     [found] = run_checks(machine, [entry for entry in REGISTRY if entry.name == name])
     return found
 
 
-def healthy():
+def healthy() -> list[Check]:
     """Every check, ok."""
     return [Check(e.name, e.group, e.needed_for, "ok", "") for e in REGISTRY]
 
 
-def with_state(name, state, todo="do this"):
+def with_state(name: str, state: Any, todo: str = "do this") -> list[Check]:
     return [
         Check(c.name, c.group, c.needed_for, state, "seen", todo) if c.name == name else c
         for c in healthy()
     ]
 
 
-def works(diagnosis):
+def works(diagnosis: Diagnosis) -> set[str]:
     return {lab.name for lab in diagnosis.labs if lab.works}
 
 
-def test_names_are_unique_and_every_check_says_who_needs_it():
+def test_names_are_unique_and_every_check_says_who_needs_it() -> None:
     names = [entry.name for entry in REGISTRY]
     assert len(names) == len(set(names))
     assert all(entry.needed_for for entry in REGISTRY)
 
 
-def test_labs_stand_only_on_checks_that_exist():
+def test_labs_stand_only_on_checks_that_exist() -> None:
     names = {entry.name for entry in REGISTRY}
     for needs in [*NEEDS.values(), *ONLY_ORDINARY_USERS.values()]:
         assert set(needs) <= names
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_missing_program_comes_with_the_package_that_brings_it(program):
+def test_a_missing_program_comes_with_the_package_that_brings_it(program: str) -> None:
     assert one(program, made_up()).state == "ok"
     found = one(program, made_up(programs=frozenset(PACKAGE_OF) - {program}))
     assert (found.state, found.todo) == ("missing", f"apt-get install {PACKAGE_OF[program]}")
 
 
-def test_every_package_named_is_one_that_the_set_up_installs():
+def test_every_package_named_is_one_that_the_set_up_installs() -> None:
     lines = (REPOSITORY / ".ci" / "apt-packages.txt").read_text().splitlines()
     installed = {line.split("#")[0].strip() for line in lines}
     assert set(PACKAGE_OF.values()) <= installed
 
 
-def test_a_kernel_feature_that_is_refused_shows_what_the_kernel_said():
+def test_a_kernel_feature_that_is_refused_shows_what_the_kernel_said() -> None:
     machine = made_up(lacking={"netem"}, said="Error: Specified qdisc kind is unknown.")
     found = one("netem", machine)
     assert (found.state, found.seen) == ("missing", "Error: Specified qdisc kind is unknown.")
 
 
-def test_a_module_that_could_be_loaded_is_no_lack_but_a_line_to_type():
+def test_a_module_that_could_be_loaded_is_no_lack_but_a_line_to_type() -> None:
     found = one("ip_vs", made_up(lacking={"ip_vs"}, answers={"modprobe": Answer(0, "")}))
     assert (found.state, found.todo) == ("degraded", "as root: modprobe ip_vs")
 
 
-def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing():
+def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing() -> None:
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
     found = one("nftables", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))
     assert (found.state, found.todo) == ("unknown", "apt-get install nftables")
 
 
-def test_without_namespaces_the_rest_says_why_it_was_not_tried():
+def test_without_namespaces_the_rest_says_why_it_was_not_tried() -> None:
     kernel = KernelFeatures({"namespaces": Tried(False, "Operation not permitted")}, "v2")
     found = one("veth", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))
     assert found.state == "unknown"
@@ -117,7 +129,7 @@ def test_without_namespaces_the_rest_says_why_it_was_not_tried():
 
 
 @pytest.fixture
-def qemu(monkeypatch, tmp_path):
+def qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """What is here of QEMU: nothing named, nothing cached, on an x86-64 machine."""
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
     monkeypatch.setattr(microvm, "debian_qemu_fits", lambda: True)
@@ -125,13 +137,13 @@ def qemu(monkeypatch, tmp_path):
     return monkeypatch
 
 
-def test_a_qemu_that_can_be_fetched_is_no_lack(qemu):
+def test_a_qemu_that_can_be_fetched_is_no_lack(qemu: pytest.MonkeyPatch) -> None:
     found = one("QEMU", made_up())
     assert (found.state, found.todo) == ("ok", "")
     assert "fetched when it is first needed" in found.seen
 
 
-def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu):
+def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu: pytest.MonkeyPatch) -> None:
     found = one("QEMU", made_up(programs=frozenset()))
     assert (found.state, found.todo) == ("missing", "apt-get install mmdebstrap")
     qemu.setattr(microvm, "debian_qemu_fits", lambda: False)
@@ -148,7 +160,9 @@ def test_a_qemu_that_cannot_be_fetched_is_missing_and_says_why(qemu):
         (Answer(None, "no answer within 10 s"), "unknown"),
     ],
 )
-def test_a_cached_qemu_is_believed_only_when_it_runs(qemu, answer, state):
+def test_a_cached_qemu_is_believed_only_when_it_runs(
+    qemu: pytest.MonkeyPatch, answer: Answer, state: str
+) -> None:
     cached = DebianQemu("10.0.13 Debian 1:10.0.13", Path("/cache/qemu"))
     qemu.setattr(microvm, "cached_qemu", lambda _cache: cached)
     found = one("QEMU", made_up(answers={"ld-linux-x86-64.so.2": answer}))
@@ -157,7 +171,9 @@ def test_a_cached_qemu_is_believed_only_when_it_runs(qemu, answer, state):
     assert (answer.last_line in found.seen) is (state != "ok")
 
 
-def test_a_qemu_of_the_users_own_is_named_and_one_that_is_not_there_is_missing(qemu, tmp_path):
+def test_a_qemu_of_the_users_own_is_named_and_one_that_is_not_there_is_missing(
+    qemu: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     program = tmp_path / "qemu"
     program.write_text("#!/bin/sh\necho QEMU emulator version 9.1.0\n")
     program.chmod(0o755)
@@ -182,7 +198,7 @@ def test_a_qemu_of_the_users_own_is_named_and_one_that_is_not_there_is_missing(q
         ("", False),
     ],
 )
-def test_ranges_of_subordinate_ids(text, enough):
+def test_ranges_of_subordinate_ids(text: str, enough: bool) -> None:
     assert has_range(text, "someone", 1000) is enough
 
 
@@ -193,12 +209,14 @@ def test_ranges_of_subordinate_ids(text, enough):
         (ValueError("odd"), "the check itself failed: ValueError: odd"),
     ],
 )
-def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
-    def breaks(_machine):
+def test_a_check_that_breaks_is_unknown_and_the_others_go_on(
+    error: MissingError | ValueError, seen: str
+) -> None:
+    def breaks(_machine: Any) -> None:
         raise error
 
     entries = [
-        Entry("breaks", "machine", "x", breaks),
+        Entry("breaks", "machine", "x", breaks),  # type: ignore[arg-type]
         Entry("fine", "machine", "x", lambda _machine: Finding("ok", "yes")),
     ]
     broken, fine = run_checks(made_up(), entries)
@@ -206,7 +224,7 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(error, seen):
     assert fine.state == "ok"
 
 
-def test_a_healthy_machine_has_both_labs_and_auto_takes_the_first():
+def test_a_healthy_machine_has_both_labs_and_auto_takes_the_first() -> None:
     diagnosis = diagnose(healthy(), root=True)
     assert works(diagnosis) == {"microvm", "namespaces"}
     assert diagnosis.auto == AUTO[0]
@@ -221,7 +239,7 @@ def test_a_healthy_machine_has_both_labs_and_auto_takes_the_first():
         ("netem", {"microvm", "namespaces"}),
     ],
 )
-def test_what_is_missing_takes_the_labs_that_stand_on_it(name, left):
+def test_what_is_missing_takes_the_labs_that_stand_on_it(name: str, left: set[str]) -> None:
     diagnosis = diagnose(with_state(name, "missing"), root=True)
     assert works(diagnosis) == left
     assert diagnosis.auto == next((lab for lab in AUTO if lab in left), None)
@@ -231,23 +249,23 @@ def test_what_is_missing_takes_the_labs_that_stand_on_it(name, left):
             assert lab.todo == ("do this",)
 
 
-def test_degraded_is_enough_to_run_on_but_an_ordinary_user_is_no_root():
+def test_degraded_is_enough_to_run_on_but_an_ordinary_user_is_no_root() -> None:
     assert works(diagnose(with_state("memory", "degraded"), root=True)) == {"microvm", "namespaces"}
     assert works(diagnose(with_state("user", "degraded"), root=False)) == {"microvm"}
 
 
-def test_an_ordinary_user_needs_a_range_of_ids_and_root_does_not():
+def test_an_ordinary_user_needs_a_range_of_ids_and_root_does_not() -> None:
     checks = with_state("subordinate ids", "missing")
     assert "microvm" in works(diagnose(checks, root=True))
     assert "microvm" not in works(diagnose(checks, root=False))
 
 
-def test_the_nearest_folder_is_on_the_same_way(tmp_path):
+def test_the_nearest_folder_is_on_the_same_way(tmp_path: Path) -> None:
     assert nearest_folder(tmp_path / "a" / "b") == tmp_path
     assert nearest_folder(tmp_path) == tmp_path
 
 
-def render_to_text(diagnosis):
+def render_to_text(diagnosis: Diagnosis) -> str:
     from rich.console import Console
 
     console = Console(width=100, record=True, file=io.StringIO())
@@ -255,7 +273,7 @@ def render_to_text(diagnosis):
     return console.export_text()
 
 
-def test_the_terminal_shows_every_check_its_state_in_words_and_the_way_out():
+def test_the_terminal_shows_every_check_its_state_in_words_and_the_way_out() -> None:
     text = render_to_text(diagnose(with_state("QEMU", "missing", "apt-get install q"), root=True))
     for entry in REGISTRY:
         assert entry.name in text
@@ -265,7 +283,9 @@ def test_the_terminal_shows_every_check_its_state_in_words_and_the_way_out():
 
 
 @pytest.mark.parametrize(("missing", "code"), [("QEMU", 0), ("mmdebstrap", 2)])
-def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing, code):
+def test_the_command_ends_by_whether_a_lab_can_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str, code: int
+) -> None:
     from harness import doctor
     from harness.cli.main import call
 
@@ -277,7 +297,15 @@ def test_the_command_ends_by_whether_a_lab_can_run(monkeypatch, capsys, missing,
     assert {c["name"]: c["state"] for c in told["checks"]}[missing] == "missing"
 
 
-def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", qemu=True, verdict=None):
+def kvm(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    device: bool = True,
+    kernel: str | None = "a kernel",
+    qemu: bool = True,
+    verdict: KvmVerdict | None = None,
+) -> Check:
     monkeypatch.setattr(microvm, "DEVICE", tmp_path / "kvm")
     if device:
         (tmp_path / "kvm").touch()
@@ -287,14 +315,18 @@ def kvm(monkeypatch, tmp_path, *, device=True, kernel="a kernel", qemu=True, ver
     return one("KVM", made_up())
 
 
-def test_kvm_is_believed_only_when_a_guest_booted(monkeypatch, tmp_path):
+def test_kvm_is_believed_only_when_a_guest_booted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert kvm(monkeypatch, tmp_path, verdict=KvmVerdict(True, "it came up")).state == "ok"
     found = kvm(monkeypatch, tmp_path, verdict=KvmVerdict(False, "failed to set MSR"))
     assert found.state == "degraded"
     assert "failed to set MSR" in found.seen
 
 
-def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_path):
+def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert kvm(monkeypatch, tmp_path, kernel=None).state == "unknown"
     found = kvm(monkeypatch, tmp_path, qemu=False)
     assert (found.state, "QEMU is cached yet" in found.seen) == ("unknown", True)
@@ -302,5 +334,5 @@ def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(monkeypatch, tmp_p
     assert kvm(monkeypatch, tmp_path, device=False).seen.startswith("there is no ")
 
 
-def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path):
+def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path: Path) -> None:
     assert microvm.cached_kernel(Cache(tmp_path)) is None

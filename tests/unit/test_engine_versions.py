@@ -1,5 +1,7 @@
 """Version strings from everywhere name the same releases in the same order."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from harness.engine import release_in, release_key, same_release
         ("", None),
     ],
 )
-def test_the_release_is_found_in_what_programs_say(text, release):
+def test_the_release_is_found_in_what_programs_say(text: str, release: str | None) -> None:
     assert release_in(text) == release
 
 
@@ -31,7 +33,7 @@ numbers = st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
 stages = st.one_of(st.none(), st.tuples(st.sampled_from(["beta", "rc"]), st.integers(1, 20)))
 
 
-def spelled(parts, stage, spelling):
+def spelled(parts: tuple[int, int, int], stage: tuple[str, int] | None, spelling: str) -> str:
     core = ".".join(str(part) for part in parts)
     if spelling == "2017":
         core = f"{parts[0]}.{parts[1]:02d}.{parts[2]}-ce"
@@ -51,8 +53,17 @@ spellings = st.sampled_from(["plain", "2017", "tag", "binary", "debian"])
 
 
 @given(numbers, stages, spellings, numbers, stages, spellings)
-def test_spelling_does_not_change_the_order(one, stage1, how1, two, stage2, how2):
-    def rank(parts, stage):
+def test_spelling_does_not_change_the_order(
+    one: tuple[int, int, int],
+    stage1: tuple[str, int] | None,
+    how1: str,
+    two: tuple[int, int, int],
+    stage2: tuple[str, int] | None,
+    how2: str,
+) -> None:
+    def rank(
+        parts: tuple[int, int, int], stage: tuple[str, int] | None
+    ) -> tuple[tuple[int, int, int], tuple[int, int]]:
         order = {"beta": 0, "rc": 1}
         return (parts, (order[stage[0]], stage[1]) if stage else (2, 0))
 
@@ -63,14 +74,16 @@ def test_spelling_does_not_change_the_order(one, stage1, how1, two, stage2, how2
 
 
 @given(numbers, stages, spellings)
-def test_a_release_found_is_found_again(parts, stage, how):
+def test_a_release_found_is_found_again(
+    parts: tuple[int, int, int], stage: tuple[str, int] | None, how: str
+) -> None:
     release = release_in(spelled(parts, stage, how))
     assert release is not None
     assert release_in(release) == release
 
 
 @given(st.text())
-def test_any_text_has_a_release_or_has_none(text):
+def test_any_text_has_a_release_or_has_none(text: str) -> None:
     release = release_in(text)
     if release is None:
         with pytest.raises(ValueError, match="no version"):

@@ -1,15 +1,21 @@
 """The catalogue: every fault says of itself what is needed to make, show and heal it."""
 
+from __future__ import annotations
+
 import inspect
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from optionals import not_none
 
 from harness.cli.faults import faults
 from harness.errors import SwarmError, UsageError
+from harness.faults import Fault
 from harness.faults.catalogue import catalogue, facts_of, kind_of, read_parameters, target_text
 from harness.faults.links import Links
 from harness.faults.parameter import parameters_of
@@ -20,7 +26,7 @@ EVERY = list(catalogue().values())
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
-def test_every_fault_can_be_made_shown_and_healed(kind):
+def test_every_fault_can_be_made_shown_and_healed(kind: type[Fault]) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", kind.name)
     assert kind.summary.endswith(".")
     assert kind.proof
@@ -37,13 +43,13 @@ def test_every_fault_can_be_made_shown_and_healed(kind):
     json.dumps(facts_of(kind))
 
 
-def test_names_that_are_not_there_get_the_nearest():
+def test_names_that_are_not_there_get_the_nearest() -> None:
     with pytest.raises(UsageError, match="no fault 'node-kiled'") as refusal:
         kind_of("node-kiled")
-    assert "node-killed" in refusal.value.hint
+    assert "node-killed" in not_none(refusal.value.hint)
     with pytest.raises(UsageError) as refusal:
         kind_of("zzz")
-    assert "swarm-chaos faults" in refusal.value.hint
+    assert "swarm-chaos faults" in not_none(refusal.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +65,20 @@ def test_names_that_are_not_there_get_the_nearest():
         ({"share": "0.1", "plane": "gosip"}, r"no plane 'gosip'"),
     ],
 )
-def test_values_that_cannot_be_are_refused(words, said):
+def test_values_that_cannot_be_are_refused(words: Mapping[str, str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_parameters(kind_of("network-loss"), words)
 
 
-def test_values_are_read_and_defaults_filled_in():
+def test_values_are_read_and_defaults_filled_in() -> None:
     read = read_parameters(kind_of("network-delay"), {"delay": "200ms", "plane": "gossip"})
     assert read["delay"] == 0.2
     assert read["jitter"] == 0.0
     assert str(read["plane"]) == "gossip"
 
 
-def test_the_command_prints_table_detail_and_json():
-    def said(*args):
+def test_the_command_prints_table_detail_and_json() -> None:
+    def said(*args: str) -> str:
         return CliRunner().invoke(faults, args, catch_exceptions=False).output
 
     assert all(kind.name in said() for kind in EVERY)
@@ -87,16 +93,20 @@ def test_the_command_prints_table_detail_and_json():
 class FakeSwarm(Swarm):
     """m1 leads; w1 and w2 are workers; nobody is asked anything."""
 
-    def __init__(self, lab):
+    def __init__(self, lab: Any) -> None:
         super().__init__(lab, seed=1)
 
-    def members(self, by=None):
+    def members(self, by: None = None) -> list[SimpleNamespace]:  # type: ignore[override]
         rows = [("m1", "manager", True), ("m2", "manager", False), ("m3", "manager", False)]
         rows += [("w1", "worker", False), ("w2", "worker", False)]
         return [SimpleNamespace(name=n, role=r, leader=led, id=f"id-{n}") for n, r, led in rows]
 
-    def ask(self, question, by=None):
-        running = {"Status": {"State": "running"}, "NodeID": "id-w2"}
+    def ask(
+        self,
+        question: Callable[..., Any],
+        by: None = None,  # type: ignore[override]
+    ) -> list[dict[str, dict[str, str] | str]]:
+        running: Any = {"Status": {"State": "running"}, "NodeID": "id-w2"}
         asked = {}
         api = SimpleNamespace(api=SimpleNamespace(tasks=lambda filters: asked.update(filters)))
         question(api)
@@ -104,10 +114,10 @@ class FakeSwarm(Swarm):
 
 
 @pytest.fixture
-def targets():
+def targets() -> Targets:
     names = ("m1", "m2", "m3", "w1", "w2")
     nodes = {name: SimpleNamespace(name=name, planned_role="") for name in names}
-    lab = SimpleNamespace(nodes=nodes, client_hosts={"client": SimpleNamespace(name="client")})
+    lab: Any = SimpleNamespace(nodes=nodes, client_hosts={"client": SimpleNamespace(name="client")})
     lab.node = nodes.__getitem__
     return Targets(lab, FakeSwarm(lab), {"sink": "the sink"})
 
@@ -126,11 +136,13 @@ def targets():
         ("runs:app", ["w2"]),
     ],
 )
-def test_nodes_are_found_by_names_and_roles(targets, words, names):
+def test_nodes_are_found_by_names_and_roles(
+    targets: Targets, words: str, names: Sequence[str]
+) -> None:
     assert [node.name for node in targets.nodes(words)] == names
 
 
-def test_every_role_finds_somebody(targets):
+def test_every_role_finds_somebody(targets: Targets) -> None:
     for role in ROLES:
         assert targets.nodes(role), role
     assert len(targets.nodes("minority")) == 1
@@ -148,7 +160,9 @@ def test_every_role_finds_somebody(targets):
         ("w1 -> m1, w2 <- client", "w1 -> m1, w2 <- client"),
     ],
 )
-def test_links_are_found_and_found_again_by_what_they_show(targets, words, shown):
+def test_links_are_found_and_found_again_by_what_they_show(
+    targets: Targets, words: str, shown: str
+) -> None:
     links = targets.links(words)
     assert str(links) == shown
     assert targets.links(target_text(links)).pairs() == links.pairs()
@@ -163,7 +177,7 @@ def test_links_are_found_and_found_again_by_what_they_show(targets, words, shown
         ("ledaer", "no node 'ledaer'"),
     ],
 )
-def test_nodes_that_are_not_there_are_refused(targets, words, said):
+def test_nodes_that_are_not_there_are_refused(targets: Targets, words: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         targets.nodes(words)
 
@@ -177,7 +191,9 @@ def test_nodes_that_are_not_there_are_refused(targets, words, said):
         ("ring of managers", "ring of m1 m2 m3", {"m3>m1", "m1>m2", "m2>m3"}),
     ],
 )
-def test_partitions_have_words_that_can_be_read_again(targets, words, shown, cut):
+def test_partitions_have_words_that_can_be_read_again(
+    targets: Targets, words: str, shown: str, cut: set[str]
+) -> None:
     links = targets.links(words)
     assert str(links) == shown
     assert {f"{a}>{b}" for a, b in links.pairs()} == cut
@@ -198,12 +214,12 @@ def test_partitions_have_words_that_can_be_read_again(targets, words, shown, cut
         "ring of workers",
     ],
 )
-def test_links_that_cannot_be_are_refused(targets, words):
+def test_links_that_cannot_be_are_refused(targets: Targets, words: str) -> None:
     with pytest.raises(UsageError):
         targets.links(words)
 
 
-def test_a_service_nobody_runs_and_roles_without_a_swarm(targets):
+def test_a_service_nobody_runs_and_roles_without_a_swarm(targets: Targets) -> None:
     with pytest.raises(SwarmError, match="no node runs a task of web"):
         targets.nodes("runs:web")
     with pytest.raises(UsageError, match="these nodes are in none"):
@@ -211,7 +227,7 @@ def test_a_service_nobody_runs_and_roles_without_a_swarm(targets):
     assert [node.name for node in Targets(targets.lab, None).nodes("w1")] == ["w1"]
 
 
-def test_outside_services_are_found_by_name(targets):
+def test_outside_services_are_found_by_name(targets: Targets) -> None:
     assert targets.find(kind_of("gelf-stalled"), "sink") == ["the sink"]
     with pytest.raises(UsageError, match="no outside service 'sunk'"):
         targets.find(kind_of("gelf-stalled"), "sunk")

@@ -1,16 +1,21 @@
 """One life for every fault: what is on record, what is refused, what is healed whatever happens."""
 
+from __future__ import annotations
+
 import runpy
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from harness.errors import FaultError, TrialError
+from harness.errors import FaultError, TrialError, UsageError
 from harness.faults import Faults
 from harness.faults.node_fault import DOCKERD, NodeFault
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
+from harness.wait import monotonic_moment, trial_moment
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
 Delayed, Filled, Limited = MODEL.Delayed, MODEL.Filled, MODEL.Limited
@@ -18,23 +23,23 @@ ModelNode, PowerCut, Shaped = MODEL.ModelNode, MODEL.PowerCut, MODEL.Shaped
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = MODEL.open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
 
 @pytest.fixture
-def node():
+def node() -> Any:
     return ModelNode("m1")
 
 
-def kinds(trial):
+def kinds(trial: Trial) -> list[str]:
     """What the journal says of faults."""
     return [e["kind"] for e in read_lines(trial.journal.path) if e["kind"] != "trial.start"]
 
 
-def test_a_life_without_trouble(trial, node):
+def test_a_life_without_trouble(trial: Trial, node: Any) -> None:
     before = node.state
     with Shaped(trial, node, loss=0.3) as fault:
         assert fault.active
@@ -50,7 +55,21 @@ def test_a_life_without_trouble(trial, node):
     assert len(kinds(trial)) == 4, "to heal what is healed is nothing"
 
 
-def test_it_is_in_the_journal_before_it_is_done(trial, node):
+def test_a_fault_that_was_not_injected_is_not_a_moment(trial: Trial, node: Any) -> None:
+    fault = Shaped(trial, node)
+    assert not fault.was_injected
+    with pytest.raises(UsageError, match="has not been injected"):
+        monotonic_moment(fault)
+    with pytest.raises(UsageError, match="has not been injected"):
+        trial_moment(fault)
+    with fault, pytest.raises(UsageError, match="has not been healed"):
+        fault.healed_at  # noqa: B018 - reading it is what is tested
+    assert fault.was_injected
+    assert fault.injected_at <= fault.healed_at
+    assert trial_moment(fault) == fault.began
+
+
+def test_it_is_in_the_journal_before_it_is_done(trial: Trial, node: Any) -> None:
     seen = []
     fault = Filled(trial, node)
     fault.change = lambda: seen.extend(kinds(trial))
@@ -60,7 +79,7 @@ def test_it_is_in_the_journal_before_it_is_done(trial, node):
     assert seen == ["fault.inject", "fault.heal"]
 
 
-def test_a_precheck_that_says_no_touches_nothing(trial, node):
+def test_a_precheck_that_says_no_touches_nothing(trial: Trial, node: Any) -> None:
     node.power_cut()
     before = node.state
     fault = Filled(trial, node)
@@ -76,7 +95,9 @@ def test_a_precheck_that_says_no_touches_nothing(trial, node):
 
 @pytest.mark.parametrize("where", ["apply", "applied", "evidence"])
 @pytest.mark.parametrize("error", [FaultError("no"), OSError("no"), KeyboardInterrupt()])
-def test_one_that_fails_half_way_is_undone_and_the_trial_is_in_doubt(trial, node, where, error):
+def test_one_that_fails_half_way_is_undone_and_the_trial_is_in_doubt(
+    trial: Trial, node: Any, where: str, error: FaultError | OSError | KeyboardInterrupt
+) -> None:
     before = node.state
     fault = Shaped(trial, node)
     fault.trouble = {where: [error]}
@@ -90,7 +111,9 @@ def test_one_that_fails_half_way_is_undone_and_the_trial_is_in_doubt(trial, node
     assert ("interrupted" in doubt) == isinstance(error, KeyboardInterrupt)
 
 
-def test_one_that_cannot_be_healed_stays_active_and_is_tried_again_at_the_end(trial, node):
+def test_one_that_cannot_be_healed_stays_active_and_is_tried_again_at_the_end(
+    trial: Trial, node: Any
+) -> None:
     before = node.state
     faults = Faults(trial)
     fault = Shaped(trial, node)
@@ -105,7 +128,7 @@ def test_one_that_cannot_be_healed_stays_active_and_is_tried_again_at_the_end(tr
     assert trial.doubts == ["the fault shaped-1 could not be healed: not now"]
 
 
-def test_a_heal_that_is_interrupted_is_done_again_at_the_end(trial, node):
+def test_a_heal_that_is_interrupted_is_done_again_at_the_end(trial: Trial, node: Any) -> None:
     before = node.state
     fault = Shaped(trial, node)
     fault.trouble = {"undo": [KeyboardInterrupt()]}
@@ -115,7 +138,7 @@ def test_a_heal_that_is_interrupted_is_done_again_at_the_end(trial, node):
     assert node.state == before
 
 
-def test_what_goes_wrong_in_the_block_is_the_first_cause(trial, node):
+def test_what_goes_wrong_in_the_block_is_the_first_cause(trial: Trial, node: Any) -> None:
     fault = Shaped(trial, node)
     fault.trouble = {"undo": [FaultError("not now")]}
     with pytest.raises(KeyboardInterrupt), fault:
@@ -123,7 +146,7 @@ def test_what_goes_wrong_in_the_block_is_the_first_cause(trial, node):
     assert trial.doubts == ["the fault shaped-1 could not be healed: not now"]
 
 
-def test_all_are_healed_in_reverse_order_whatever_happens(trial, node):
+def test_all_are_healed_in_reverse_order_whatever_happens(trial: Trial, node: Any) -> None:
     order = []
     made = [Shaped(trial, node), Filled(trial, node), Limited(trial, node), PowerCut(trial, node)]
     troubles = [None, FaultError("no"), KeyboardInterrupt(), ValueError("a bug")]
@@ -140,7 +163,9 @@ def test_all_are_healed_in_reverse_order_whatever_happens(trial, node):
 
 
 @pytest.mark.parametrize("second", [Shaped, Delayed])
-def test_contradictions_are_refused_before_anything_is_touched(trial, node, second):
+def test_contradictions_are_refused_before_anything_is_touched(
+    trial: Trial, node: Any, second: type[Any]
+) -> None:
     with Shaped(trial, node, loss=0.3):
         other = second(trial, node, loss=0.5)
         with pytest.raises(FaultError, match="both claim the qdisc of m1") as refusal:
@@ -155,14 +180,14 @@ def test_contradictions_are_refused_before_anything_is_touched(trial, node, seco
     assert trial.doubts == []
 
 
-def test_one_instance_is_injected_once_at_a_time(trial, node):
+def test_one_instance_is_injected_once_at_a_time(trial: Trial, node: Any) -> None:
     with Filled(trial, node) as fault, pytest.raises(FaultError, match="injected already"):
         fault.inject()
     with fault:
         assert fault.id == "filled-2"
 
 
-def test_a_fault_that_survives_its_target_is_still_healed(trial, node):
+def test_a_fault_that_survives_its_target_is_still_healed(trial: Trial, node: Any) -> None:
     before = node.state
     with Shaped(trial, node), Filled(trial, node), PowerCut(trial, node):
         pass
@@ -174,15 +199,17 @@ def test_a_fault_that_survives_its_target_is_still_healed(trial, node):
     assert trial.doubts == []
 
 
-def test_a_journal_that_cannot_be_written_keeps_nobody_from_healing(trial, node):
+def test_a_journal_that_cannot_be_written_keeps_nobody_from_healing(
+    trial: Trial, node: Any
+) -> None:
     before = node.state
     fault = Shaped(trial, node).inject()
     trial.journal.close()
 
-    def write(*_, **__):
+    def write(*_: str, **__: str) -> None:
         raise TrialError("the disk is full")
 
-    trial.journal.write = write
+    trial.journal.write = write  # type: ignore[assignment, method-assign]
     fault.heal()
     assert node.state == before
     with pytest.raises(TrialError):
@@ -190,7 +217,7 @@ def test_a_journal_that_cannot_be_written_keeps_nobody_from_healing(trial, node)
     assert node.state == before
 
 
-def test_another_process_can_heal_it(trial, node, tmp_path):
+def test_another_process_can_heal_it(trial: Trial, node: Any, tmp_path: Path) -> None:
     before = node.state
     fault = Limited(trial, node).inject()
     saved = fault.heal_state()
@@ -207,7 +234,7 @@ def test_another_process_can_heal_it(trial, node, tmp_path):
     theirs.journal.close()
 
 
-def test_two_threads_heal_it_once(trial, node):
+def test_two_threads_heal_it_once(trial: Trial, node: Any) -> None:
     fault = Filled(trial, node).inject()
     threads = [threading.Thread(target=fault.heal) for _ in range(4)]
     for thread in threads:
@@ -217,10 +244,12 @@ def test_two_threads_heal_it_once(trial, node):
     assert fault.done.count("undo") == 1
 
 
-def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(trial, node):
+def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(
+    trial: Trial, node: Any
+) -> None:
     first, second = Filled(trial, node).inject(), Shaped(trial, node).inject()
 
-    def undo():
+    def undo() -> None:
         if first.active:
             raise FaultError("the disk is full")
 
@@ -230,7 +259,7 @@ def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(trial, 
     assert trial.doubts == ["the fault shaped-2 could not be healed: the disk is full"]
 
 
-def test_who_claims_what_can_be_asked(trial, node):
+def test_who_claims_what_can_be_asked(trial: Trial, node: Any) -> None:
     fault = Shaped(trial, node).inject()
     active_faults = trial.active_faults
     assert active_faults.claimed_by("the qdisc of m1", other_than=Filled(trial, node)) == "shaped"
@@ -243,17 +272,18 @@ class Machine:
 
     name, up = "m1", True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.groups = SimpleNamespace(unified=None)
         self.starts = 0
         self.dockerd = SimpleNamespace(alive=True, pings=0)
         self.dockerd.ping = self.ping
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> bool:
         self.dockerd.pings += 1
-        return self.dockerd.alive
+        result: bool = self.dockerd.alive
+        return result
 
-    def start(self):
+    def start(self) -> None:
         self.starts += 1
         self.dockerd.alive = True
 
@@ -262,29 +292,29 @@ class Ended(NodeFault):
     name, summary, proof = "ended", "", ""
     excludes = (DOCKERD,)
 
-    def precheck(self):
+    def precheck(self) -> None:
         self.require_dockerd()
 
-    def apply(self):
-        self.node.dockerd.alive = False
+    def apply(self) -> None:
+        self.node.dockerd.alive = False  # type: ignore[misc]
 
-    def evidence(self):
+    def evidence(self) -> str:
         return "it is gone"
 
-    def undo(self):
+    def undo(self) -> None:
         self.restore()
 
-    def evidence_of_healing(self):
+    def evidence_of_healing(self) -> str:
         return self.answers()
 
 
 class Starved(Ended):
     name = "starved"
-    excludes = ()
+    excludes = ()  # type: ignore[assignment]
 
 
-def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial):
-    machine = Machine()
+def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial: Trial) -> None:
+    machine: Any = Machine()
     starved, ended = Starved(trial, machine).inject(), Ended(trial, machine)
     machine.dockerd.alive = True
     ended.inject()
@@ -297,8 +327,8 @@ def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial):
     assert trial.doubts == []
 
 
-def test_a_node_that_stands_still_takes_no_other_fault(trial, tmp_path):
-    machine = Machine()
+def test_a_node_that_stands_still_takes_no_other_fault(trial: Trial, tmp_path: Path) -> None:
+    machine: Any = Machine()
     machine.groups.unified = tmp_path
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
     with pytest.raises(FaultError, match="m1 is paused"):

@@ -1,12 +1,17 @@
 """The parts of network faults that are text and bytes: rules, queues, probes, iptables' tables."""
 
+from __future__ import annotations
+
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stand_ins import UNUSED
 
 from harness.errors import FaultError, UsageError
 from harness.faults.links import DirectedLinks, Links
@@ -24,6 +29,7 @@ from harness.faults.network import (
     rules,
 )
 from harness.faults.network.evidence_packets import build
+from harness.faults.network.link_fault import LinkFault
 from harness.faults.network.netem import (
     Burst,
     Corrupt,
@@ -35,7 +41,7 @@ from harness.faults.network.netem import (
     netem,
     read_back,
 )
-from harness.faults.planes import PLANES, Ports
+from harness.faults.planes import PLANES, Plane, Ports
 
 W1, M = frozenset({"w1"}), frozenset({"m1", "m2"})
 
@@ -43,7 +49,7 @@ W1, M = frozenset({"w1"}), frozenset({"m1", "m2"})
 # -- rules -----------------------------------------------------------------------------------
 
 
-def test_ways_are_matched_by_the_names_of_ports():
+def test_ways_are_matched_by_the_names_of_ports() -> None:
     assert rules.ports_match(DirectedLinks(W1, M)) == 'iifname { "w1" } oifname { "m1", "m2" }'
     assert (
         rules.ports_match(DirectedLinks(W1, frozenset())) == 'iifname { "w1" } oifname != { "w1" }'
@@ -54,7 +60,7 @@ def test_ways_are_matched_by_the_names_of_ports():
     )
 
 
-def test_a_plane_is_matched_on_both_ends_of_its_flows():
+def test_a_plane_is_matched_on_both_ends_of_its_flows() -> None:
     assert rules.matches(PLANES["gossip-udp"]) == [
         "meta l4proto udp udp dport { 7946 }",
         "meta l4proto udp udp sport { 7946 }",
@@ -64,7 +70,7 @@ def test_a_plane_is_matched_on_both_ends_of_its_flows():
 
 
 @pytest.mark.parametrize("plane", PLANES.values(), ids=str)
-def test_a_packet_meets_the_effect_once_however_often_it_matches(plane):
+def test_a_packet_meets_the_effect_once_however_often_it_matches(plane: Plane) -> None:
     script = rules.script(
         "t", [DirectedLinks(W1, M), DirectedLinks(W1, frozenset())], plane, rules.losing(0.5)
     )
@@ -73,7 +79,7 @@ def test_a_packet_meets_the_effect_once_however_often_it_matches(plane):
     assert script.startswith("create table bridge t\n")  # and so fails if there is one
 
 
-def test_a_share_is_kept_to_one_in_2_to_the_24():
+def test_a_share_is_kept_to_one_in_2_to_the_24() -> None:
     [rule] = rules.losing(0.1)
     number = int(rule.split("<")[1].split()[0])
     assert number / (1 << 24) == pytest.approx(0.1, abs=1e-7)
@@ -83,7 +89,7 @@ def test_a_share_is_kept_to_one_in_2_to_the_24():
 
 
 @pytest.mark.parametrize("name", ['w1"', "a b", "", "x" * 16, "w1;"])
-def test_a_name_that_is_none_never_comes_into_a_rule(name):
+def test_a_name_that_is_none_never_comes_into_a_rule(name: str) -> None:
     with pytest.raises(UsageError):
         rules.ports_match(DirectedLinks(frozenset({name}), M))
 
@@ -91,7 +97,7 @@ def test_a_name_that_is_none_never_comes_into_a_rule(name):
 # -- netem -----------------------------------------------------------------------------------
 
 
-def test_effects_in_the_words_of_tc():
+def test_effects_in_the_words_of_tc() -> None:
     words = netem([Delay(0.05, 0.01), Burst(0.05, 0.5), Duplicate(0.2), Reorder(0.25)])
     assert words == (
         "netem limit 100000 delay 50000us 10000us distribution normal "
@@ -112,7 +118,7 @@ SAID = {  # by tc of iproute2 6.15, of netem on a kernel 6.12
 }
 
 
-def test_what_the_kernel_says_is_held_against_what_was_asked():
+def test_what_the_kernel_says_is_held_against_what_was_asked() -> None:
     asked = [Delay(0.05, 0.01), Burst(0.05, 0.5), Duplicate(0.2)]
     assert read_back(asked, SAID) == ""
     assert "jitter" in read_back([Delay(0.05)], SAID)
@@ -126,7 +132,7 @@ def test_what_the_kernel_says_is_held_against_what_was_asked():
         lambda: Loss(-0.1),
         lambda: Loss(1.1),
         lambda: Loss(0),
-        lambda: Loss("10%"),
+        lambda: Loss("10%"),  # type: ignore[arg-type]
         lambda: Loss(float("nan")),
         lambda: Delay(0),
         lambda: Delay(-1),
@@ -140,12 +146,12 @@ def test_what_the_kernel_says_is_held_against_what_was_asked():
         lambda: netem([Loss(0.1), Loss(0.2)]),
     ],
 )
-def test_effects_that_cannot_be_are_refused(make):
+def test_effects_that_cannot_be_are_refused(make: Callable[..., Any]) -> None:
     with pytest.raises(UsageError):
         make()
 
 
-LAB = SimpleNamespace(
+LAB: Any = SimpleNamespace(
     nodes=dict.fromkeys(["m1", "w1"]), client_hosts={}, keeper=SimpleNamespace(keeper=0)
 )
 
@@ -169,10 +175,12 @@ LAB = SimpleNamespace(
         (NetworkImpaired, {"reorder": 0.5}),
     ],
 )
-def test_a_fault_with_a_value_that_cannot_be_is_refused_when_it_is_made(kind, parameters):
+def test_a_fault_with_a_value_that_cannot_be_is_refused_when_it_is_made(
+    kind: type[LinkFault], parameters: Any
+) -> None:
     links = Links.by_name(LAB, ["w1"])
     with pytest.raises(UsageError):
-        kind(None, links, **parameters)
+        kind(UNUSED, links, **parameters)
 
 
 # -- queues on ports -------------------------------------------------------------------------
@@ -181,18 +189,18 @@ def test_a_fault_with_a_value_that_cannot_be_is_refused_when_it_is_made(kind, pa
 class Recorded:
     """A fabric that keeps its qdiscs in a list and understands four commands of tc."""
 
-    def __init__(self, *names):
+    def __init__(self, *names: str) -> None:
         self.roots = {name: {"kind": "noqueue", "handle": "0:"} for name in names}
-        self.leaves = {}
+        self.leaves: dict[str, Any] = {}
 
-    def qdiscs(self):
+    def qdiscs(self) -> Any:
         roots = [{"dev": name, "root": True, **root} for name, root in self.roots.items()]
-        return roots + [
+        return roots + [  # type: ignore[str-unpack]
             {"dev": dev, "parent": parent, "kind": kind}
             for (dev, parent), kind in self.leaves.items()
         ]
 
-    def tc(self, commands):
+    def tc(self, commands: Sequence[str]) -> None:
         for words in map(str.split, commands):
             what, device = words[:2], words[3]
             match what:
@@ -200,21 +208,21 @@ class Recorded:
                     assert self.roots[device]["kind"] == "noqueue"
                     self.roots[device] = {"kind": words[7], "handle": words[6]}
                 case ["qdisc", "add"]:
-                    assert (device, words[5]) not in self.leaves
-                    self.leaves[device, words[5]] = words[8]
+                    assert (device, words[5]) not in self.leaves  # type: ignore[comparison-overlap]
+                    self.leaves[device, words[5]] = words[8]  # type: ignore[index]
                 case ["qdisc", "del"]:
                     self.roots[device] = {"kind": "noqueue", "handle": "0:"}
                     self.leaves = {key: v for key, v in self.leaves.items() if key[0] != device}
                 case ["class", "del"]:
-                    del self.leaves[device, words[5]]
+                    del self.leaves[device, words[5]]  # type: ignore[arg-type]
                 case ["class", "add"]:
                     pass
                 case _:
                     raise AssertionError(words)
 
 
-def test_queues_come_and_go_and_the_last_one_takes_the_tree_along():
-    fabric = Recorded("m1", "w1")
+def test_queues_come_and_go_and_the_last_one_takes_the_tree_along() -> None:
+    fabric: Any = Recorded("m1", "w1")
     before = fabric.qdiscs()
     assert qdisc_tree.attach(fabric, ["w1", "not-there"], 1, "tbf rate 1bit") == ["w1"]
     assert qdisc_tree.attach(fabric, ["w1", "m1"], 2, "netem delay 1us") == ["m1", "w1"]
@@ -228,8 +236,8 @@ def test_queues_come_and_go_and_the_last_one_takes_the_tree_along():
     assert fabric.qdiscs() == before
 
 
-def test_somebody_elses_qdisc_is_left_alone():
-    fabric = Recorded("m1", "w1")
+def test_somebody_elses_qdisc_is_left_alone() -> None:
+    fabric: Any = Recorded("m1", "w1")
     fabric.roots["w1"] = {"kind": "fq_codel", "handle": "8001:"}
     before = fabric.qdiscs()
     assert qdisc_tree.foreign(fabric, ["m1", "w1"]) == {"w1": "fq_codel"}
@@ -249,8 +257,10 @@ def test_somebody_elses_qdisc_is_left_alone():
         max_size=12,
     )
 )
-def test_whatever_the_order_lifting_all_ends_where_it_began(steps):
-    fabric = Recorded("m1", "w1", "w2")
+def test_whatever_the_order_lifting_all_ends_where_it_began(
+    steps: Sequence[tuple[str, int, set[str]]],
+) -> None:
+    fabric: Any = Recorded("m1", "w1", "w2")
     before = fabric.qdiscs()
     for step, slot, names in steps:
         if step == "attach":
@@ -269,18 +279,21 @@ def test_whatever_the_order_lifting_all_ends_where_it_began(steps):
 # -- probes ----------------------------------------------------------------------------------
 
 
-def checksum(data):
+def checksum(data: bytes) -> int:
     """RFC 1071."""
     data += b"\0" * (len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    result: int = ~total & 0xFFFF
+    return result
 
 
 @pytest.mark.parametrize(("protocol", "number"), [("tcp", 6), ("udp", 17)])
 @pytest.mark.parametrize("size", [0, 1500])
-def test_a_probe_is_of_its_plane_and_no_receiver_takes_it(protocol, number, size):
+def test_a_probe_is_of_its_plane_and_no_receiver_takes_it(
+    protocol: Any, number: int, size: int
+) -> None:
     packet = build("198.18.0.101", "198.18.0.102", Ports(protocol, (7946,)), size)
     assert len(packet) == max(size, 40 if protocol == "tcp" else 28)
     assert packet[9] == number
@@ -312,14 +325,14 @@ COMMIT
 """
 
 
-def test_emptied_tables_have_no_rule_no_own_chain_and_let_all_pass():
+def test_emptied_tables_have_no_rule_no_own_chain_and_let_all_pass() -> None:
     assert iptables_save.emptied(SAVED) == (
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
         "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n"
     )
 
 
-def test_what_was_added_meanwhile_stays_and_comes_first():
+def test_what_was_added_meanwhile_stays_and_comes_first() -> None:
     present = (
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:NEW - [0:0]\n"
         "-A FORWARD -j NEW\nCOMMIT\n*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n"
@@ -341,14 +354,14 @@ listed = st.lists(chains, unique=True, min_size=1).flatmap(
 )
 
 
-def table(names, lines):
+def table(names: Sequence[str], lines: Sequence[tuple[str, int]]) -> str:
     head = "\n".join(f":{name} {'-' if 'DOCKER' in name else 'ACCEPT'} [0:0]" for name in names)
     body = "".join(f"-A {name} -s 10.0.0.{number}\n" for name, number in lines)
     return f"*filter\n{head}\n{body}COMMIT\n"
 
 
 @given(listed, listed)
-def test_two_lists_made_one_have_the_rules_of_both(saved, present):
+def test_two_lists_made_one_have_the_rules_of_both(saved: str, present: str) -> None:
     whole = iptables_save.merged(saved, present)
     assert iptables_save.rules_in(whole) == iptables_save.rules_in(saved) | iptables_save.rules_in(
         present
@@ -359,5 +372,5 @@ def test_two_lists_made_one_have_the_rules_of_both(saved, present):
     assert iptables_save.merged(whole, present) == whole
 
 
-def test_the_priority_of_a_slot_is_a_class_of_our_tree():
+def test_the_priority_of_a_slot_is_a_class_of_our_tree() -> None:
     assert qdisc_tree.priority(255) == "5c4a:ff"

@@ -1,34 +1,39 @@
 """Schedules: read, drawn, printed, saved, replayed, refused, and carried out."""
 
+from __future__ import annotations
+
 import json
 import runpy
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optionals import not_none
 
 from harness.errors import FaultError, UsageError
 from harness.faults import Faults, catalogue
 from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
 from harness.faults.schedule.plan import contradict
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
 
 
 @pytest.fixture(autouse=True)
-def _model_faults(monkeypatch):
+def _model_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "catalogue", lambda: MODEL.KINDS)
 
 
 @pytest.fixture
-def read(tmp_path):
+def read(tmp_path: Path) -> Callable[..., Plan]:
     """Reads the text of a schedule, as TOML unless it begins as JSON does."""
 
-    def read(text, seed=1):
+    def read(text: str, seed: int = 1) -> Plan:
         path = tmp_path / ("schedule.json" if text.startswith("{") else "schedule.toml")
         path.write_text(text)
         return read_schedule(path, seed)
@@ -67,7 +72,7 @@ choose = [
 """
 
 
-def test_a_plan_is_in_order_and_repeated(read):
+def test_a_plan_is_in_order_and_repeated(read: Callable[..., Plan]) -> None:
     plan = read(REPEATED)
     assert [(one.at, one.lasts, one.fault) for one in plan] == [
         (10, 5, "shaped"),
@@ -79,7 +84,7 @@ def test_a_plan_is_in_order_and_repeated(read):
     assert " ".join(plan.lines()[0].split()) == "10.000 s shaped on leader loss=30% for 5s"
 
 
-def test_the_seed_decides_what_is_drawn(read):
+def test_the_seed_decides_what_is_drawn(read: Callable[..., Plan]) -> None:
     plan = read(DRAWN, seed=7)
     assert plan == read(DRAWN, seed=7)
     assert plan != read(DRAWN, seed=8)
@@ -87,12 +92,12 @@ def test_the_seed_decides_what_is_drawn(read):
     kinds = [one.fault for one in plan]
     assert kinds.count("shaped") > kinds.count("delayed")
     for one in plan:
-        assert 10 <= one.at < one.until <= 600.001
+        assert 10 <= not_none(one.at) < not_none(one.until) <= 600.001
         assert one.optional
         assert one.fault != "filled" or one.lasts == 2 or one.until == 600
 
 
-def test_no_two_that_are_drawn_contradict_each_other(read):
+def test_no_two_that_are_drawn_contradict_each_other(read: Callable[..., Plan]) -> None:
     for seed in range(20):
         plan = list(read(DRAWN, seed=seed))
         clashes = [(a, b) for a in plan for b in plan if a is not b and contradict(a, b)]
@@ -102,7 +107,9 @@ def test_no_two_that_are_drawn_contradict_each_other(read):
             assert sum(other.at <= one.at for other in others) < 2, "at most two at once"
 
 
-def test_a_saved_plan_is_the_same_plan_whatever_the_seed(read, tmp_path):
+def test_a_saved_plan_is_the_same_plan_whatever_the_seed(
+    read: Callable[..., Plan], tmp_path: Path
+) -> None:
     plan = read(REPEATED + DRAWN, seed=3)
     plan.save(tmp_path / "saved.json")
     again = read_schedule(tmp_path / "saved.json", seed=99)
@@ -128,7 +135,9 @@ words = st.text(min_size=1).filter(str.strip)
     )
 )
 @settings(max_examples=50)
-def test_any_plan_comes_back_from_its_file(tmp_path_factory, injections):
+def test_any_plan_comes_back_from_its_file(
+    tmp_path_factory: pytest.TempPathFactory, injections: Sequence[Injection]
+) -> None:
     plan = Plan.of(injections)
     path = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.save(path)
@@ -181,12 +190,14 @@ RANDOM = (
         (RANDOM + '["1s"]}]', r"random 1 \(line 1\): choose\[0\].for: Expected"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_place(read, text, said):
+def test_what_cannot_be_meant_is_refused_with_its_place(
+    read: Callable[..., Plan], text: str, said: str
+) -> None:
     with pytest.raises(UsageError, match=f"(?s){said}"):
         read(text)
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path):
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the schedule"):
         read_schedule(tmp_path / "none.toml", 1)
     (tmp_path / "picture.toml").write_bytes(b"\xff\xfe")
@@ -198,25 +209,25 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = MODEL.open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
 
 @pytest.fixture
-def nodes():
+def nodes() -> dict[str, Any]:
     return {name: MODEL.ModelNode(name) for name in ("m1", "w1")}
 
 
 @pytest.fixture
-def carry_out(trial, nodes):
+def carry_out(trial: Trial, nodes: dict[str, Any]) -> Callable[..., Any]:
     """Makes a run of injections; "m1 w1" names both nodes."""
-    targets = SimpleNamespace(find=lambda _, words: [nodes[name] for name in words.split()])
+    targets: Any = SimpleNamespace(find=lambda _, words: [nodes[name] for name in words.split()])
     return lambda *injections: ScheduleRun(trial, Plan.of(injections), targets)
 
 
-def told(trial):
+def told(trial: Trial) -> list[tuple[str, str]]:
     return [
         (e["kind"].removeprefix("fault."), e.get("id", ""))
         for e in read_lines(trial.journal.path)
@@ -224,7 +235,9 @@ def told(trial):
     ]
 
 
-def test_faults_come_and_go_at_their_times(trial, nodes, carry_out):
+def test_faults_come_and_go_at_their_times(
+    trial: Trial, nodes: dict[str, Any], carry_out: Callable[..., Any]
+) -> None:
     before = [node.state for node in nodes.values()]
     done = carry_out(
         Injection(0.05, "filled", "m1", 0.10),
@@ -253,7 +266,9 @@ def test_faults_come_and_go_at_their_times(trial, nodes, carry_out):
     assert [entry["at"] for entry in saved["fault"]] == ["0s", "0.05s", "0.1s"]
 
 
-def test_what_ends_makes_room_for_what_begins_at_that_moment(trial, carry_out):
+def test_what_ends_makes_room_for_what_begins_at_that_moment(
+    trial: Trial, carry_out: Callable[..., Any]
+) -> None:
     done = carry_out(
         Injection(0.0, "shaped", "m1", 0.02), Injection(0.02, "delayed", "m1", 0.02)
     ).run()
@@ -261,7 +276,9 @@ def test_what_ends_makes_room_for_what_begins_at_that_moment(trial, carry_out):
     assert trial.doubts == []
 
 
-def test_a_fault_that_fails_ends_the_schedule_and_all_is_healed(trial, nodes, carry_out):
+def test_a_fault_that_fails_ends_the_schedule_and_all_is_healed(
+    trial: Trial, nodes: dict[str, Any], carry_out: Callable[..., Any]
+) -> None:
     before = [node.state for node in nodes.values()]
     run = carry_out(
         Injection(0.0, "filled", "m1"),
@@ -279,7 +296,9 @@ def test_a_fault_that_fails_ends_the_schedule_and_all_is_healed(trial, nodes, ca
     ]
 
 
-def test_an_optional_one_is_left_out_when_it_cannot_be(trial, carry_out):
+def test_an_optional_one_is_left_out_when_it_cannot_be(
+    trial: Trial, carry_out: Callable[..., Any]
+) -> None:
     done = carry_out(
         Injection(0.0, "power-cut", "w1"),
         Injection(0.0, "shaped", "w1", optional=True),
@@ -291,7 +310,9 @@ def test_an_optional_one_is_left_out_when_it_cannot_be(trial, carry_out):
     assert trial.doubts == []
 
 
-def test_it_runs_beside_a_block_and_ends_with_it(trial, nodes, carry_out):
+def test_it_runs_beside_a_block_and_ends_with_it(
+    trial: Trial, nodes: dict[str, Any], carry_out: Callable[..., Any]
+) -> None:
     before = [node.state for node in nodes.values()]
     began = time.monotonic()
     with carry_out(Injection(0.0, "filled", "m1", 60), Injection(30, "shaped", "m1", 1)) as run:
@@ -303,13 +324,15 @@ def test_it_runs_beside_a_block_and_ends_with_it(trial, nodes, carry_out):
     assert len(run.done) == 1
 
 
-def test_it_can_be_waited_for(trial, carry_out):
+def test_it_can_be_waited_for(trial: Trial, carry_out: Callable[..., Any]) -> None:
     with carry_out(Injection(0.0, "filled", "m1", 0.05)) as run:
         [done] = run.wait()
     assert not done.faults[0].active
 
 
-def test_what_goes_wrong_beside_a_block_is_raised_at_its_end(trial, nodes, carry_out):
+def test_what_goes_wrong_beside_a_block_is_raised_at_its_end(
+    trial: Trial, nodes: dict[str, Any], carry_out: Callable[..., Any]
+) -> None:
     nodes["w1"].power_cut()
     with pytest.raises(FaultError, match="w1 is off"), carry_out(Injection(0.0, "filled", "w1")):
         time.sleep(0.1)
@@ -320,10 +343,10 @@ def test_what_goes_wrong_beside_a_block_is_raised_at_its_end(trial, nodes, carry
         raise ValueError("first cause")
 
 
-def test_the_fixture_draws_from_the_trials_seed(trial, tmp_path):
+def test_the_fixture_draws_from_the_trials_seed(trial: Trial, tmp_path: Path) -> None:
     path = tmp_path / "drawn.toml"
     path.write_text(DRAWN)
-    swarm = SimpleNamespace(lab=SimpleNamespace(nodes={}, client_hosts={}))
+    swarm: Any = SimpleNamespace(lab=SimpleNamespace(nodes={}, client_hosts={}))
     seeded = read_schedule(path, trial.inputs.seed)
     for plan in (path, seeded):
         assert Faults(trial).schedule(plan, on=swarm).plan.lines() == seeded.lines()

@@ -1,6 +1,12 @@
 """Faults of outside services refuse what cannot be meant before anything is touched."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
+from stand_ins import stand_in
 
 from harness.errors import UsageError
 from harness.faults.catalogue import catalogue, read_parameters
@@ -15,6 +21,7 @@ from harness.faults.service import (
     ServiceFault,
     ServiceRefused,
 )
+from harness.services.base import ExternalService
 from harness.services.gelf_sink import GelfSink
 from harness.services.name_server import NameServer
 from harness.services.registry import Registry
@@ -24,7 +31,7 @@ class Trial:
     pass
 
 
-def of(kind):
+def of(kind: type[ExternalService]) -> ExternalService:
     """A service that is there in name only: whoever touches it fails."""
     made = kind.__new__(kind)
     made.name = "one"
@@ -46,9 +53,13 @@ def of(kind):
         (NameServerLies, GelfSink, {}),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(fault, service, words):
+def test_what_cannot_be_is_refused_at_once(
+    fault: type[ServiceFault[Any]],
+    service: type[ExternalService],
+    words: Mapping[str, Any],
+) -> None:
     with pytest.raises(UsageError):
-        fault(Trial(), of(service), **words)
+        fault(stand_in(Trial()), of(service), **words)
 
 
 @pytest.mark.parametrize(
@@ -61,25 +72,27 @@ def test_what_cannot_be_is_refused_at_once(fault, service, words):
         ("name-server-lies", {"answer": "10.0.0.3"}, {"answer": "10.0.0.3"}),
     ],
 )
-def test_words_become_values(name, words, read):
+def test_words_become_values(
+    name: str, words: Mapping[str, str], read: Mapping[str, float | str]
+) -> None:
     assert read_parameters(catalogue()[name], words) == read
 
 
 @pytest.mark.parametrize("word", ["200", "451", "6000", "-1", "many", "429.0"])
-def test_a_status_that_refuses_nothing_is_refused(word):
+def test_a_status_that_refuses_nothing_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="not a valid refusal"):
         read_parameters(catalogue()["registry-answers"], {"status": word})
 
 
-def test_two_ways_to_answer_contradict_each_other_and_a_black_hole_does_not():
-    sink = of(GelfSink)
-    stalled, refused = GelfStalled(Trial(), sink), ServiceRefused(Trial(), sink)
+def test_two_ways_to_answer_contradict_each_other_and_a_black_hole_does_not() -> None:
+    sink: Any = of(GelfSink)
+    stalled, refused = GelfStalled(stand_in(Trial()), sink), ServiceRefused(stand_in(Trial()), sink)
     assert stalled.claims() & refused.claims()
-    black_hole = catalogue()["service-black-hole"](Trial(), sink)
+    black_hole = catalogue()["service-black-hole"](stand_in(Trial()), sink)  # type: ignore[call-arg]
     assert not black_hole.claims() & refused.claims()
 
 
-def test_every_fault_of_a_service_is_in_the_catalogue_with_its_words():
+def test_every_fault_of_a_service_is_in_the_catalogue_with_its_words() -> None:
     kinds = [kind for kind in catalogue().values() if issubclass(kind, ServiceFault)]
     assert len(kinds) == 14
     for kind in kinds:

@@ -1,10 +1,13 @@
 """Whatever is injected, healed or dies, in whatever order: it ends in the state it began from."""
 
+from __future__ import annotations
+
 import runpy
 import shutil
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,26 +30,26 @@ class Undo(RuleBasedStateMachine):
     """Two nodes, every kind of fault, and all that can go wrong."""
 
     @initialize()
-    def begin(self):
+    def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.harnesses = 0
         self.nodes = [MODEL.ModelNode("m1"), MODEL.ModelNode("w1")]
         self.before = [node.state for node in self.nodes]
-        self.faults = []
+        self.faults: list[Any] = []
         self.trial = None
         self.start_harness()
 
-    def start_harness(self):
+    def start_harness(self) -> None:
         self.harnesses += 1
         if self.trial is not None:
-            self.trial.journal.close()
+            self.trial.journal.close()  # type: ignore[unreachable]
         self.trial = MODEL.open_trial(self.folder / str(self.harnesses))
 
-    def active(self):
+    def active(self) -> list[Any]:
         return [fault for fault in self.faults if fault.active]
 
     @rule(kind=st.sampled_from(sorted(KINDS)), at=st.integers(0, 1))
-    def inject(self, kind, at):
+    def inject(self, kind: str, at: int) -> None:
         fault = KINDS[kind](self.trial, self.nodes[at])
         before = [node.state for node in self.nodes]
         clash = any(fault.claims() & other.claims() for other in self.active())
@@ -67,7 +70,14 @@ class Undo(RuleBasedStateMachine):
         trouble=st.sampled_from(TROUBLES),
         heal_too=st.booleans(),
     )
-    def inject_and_stumble(self, kind, at, where, trouble, heal_too):
+    def inject_and_stumble(
+        self,
+        kind: str,
+        at: int,
+        where: str,
+        trouble: type[KeyboardInterrupt | FaultError | OSError],
+        heal_too: bool,
+    ) -> None:
         fault = KINDS[kind](self.trial, self.nodes[at])
         fault.trouble = {where: [trouble("stumbled")]}
         if heal_too:
@@ -78,7 +88,7 @@ class Undo(RuleBasedStateMachine):
 
     @precondition(lambda self: self.active())
     @rule(data=st.data())
-    def heal(self, data):
+    def heal(self, data: st.DataObject) -> None:
         fault = data.draw(st.sampled_from(self.active()))
         if fault.trouble.get("undo"):
             with pytest.raises(FaultError):
@@ -88,7 +98,7 @@ class Undo(RuleBasedStateMachine):
 
     @precondition(lambda self: self.active())
     @rule(data=st.data())
-    def trouble_is_to_come(self, data):
+    def trouble_is_to_come(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(self.active())).trouble = {"undo": [FaultError("stumbled")]}
 
     @precondition(lambda self: self.active())
@@ -97,7 +107,12 @@ class Undo(RuleBasedStateMachine):
         where=st.sampled_from(WHERE_IN_HEAL),
         trouble=st.sampled_from(TROUBLES),
     )
-    def heal_and_stumble(self, data, where, trouble):
+    def heal_and_stumble(
+        self,
+        data: st.DataObject,
+        where: str,
+        trouble: type[FaultError | OSError | KeyboardInterrupt],
+    ) -> None:
         fault = data.draw(st.sampled_from(self.active()))
         fault.trouble = {where: [trouble("stumbled")]}
         with pytest.raises(trouble):
@@ -105,15 +120,15 @@ class Undo(RuleBasedStateMachine):
         assert fault.active
 
     @rule(at=st.integers(0, 1))
-    def node_crashes_and_comes_back(self, at):
+    def node_crashes_and_comes_back(self, at: int) -> None:
         self.nodes[at].power_cut()
         self.nodes[at].power_on()
 
     @rule()
-    def harness_dies_and_another_takes_over(self):
+    def harness_dies_and_another_takes_over(self) -> None:
         kept = [
             (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.heal_state()))
-            for fault in self.trial.active_faults.active
+            for fault in self.trial.active_faults.active  # type: ignore[attr-defined]
         ]
         self.start_harness()
         self.faults = []
@@ -123,26 +138,26 @@ class Undo(RuleBasedStateMachine):
             self.faults.append(fault)
 
     @invariant()
-    def the_ledger_knows_what_is_active(self):
+    def the_ledger_knows_what_is_active(self) -> None:
         if self.trial is None:
             return
-        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))
+        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))  # type: ignore[unreachable]
         claims = [claim for fault in self.active() for claim in fault.claims()]
         assert len(claims) == len(set(claims))
 
     @invariant()
-    def nothing_is_done_that_is_not_on_record(self):
+    def nothing_is_done_that_is_not_on_record(self) -> None:
         if self.trial is None:
             return
-        entries = list(read_lines(self.trial.journal.path))
+        entries = list(read_lines(self.trial.journal.path))  # type: ignore[unreachable]
         begun = {e["id"] for e in entries if e["kind"] == "fault.inject"}
         told = {e["id"] for e in entries if e["kind"] in ("fault.evidence", "fault.heal")}
         assert begun <= told, "each left evidence, or was healed at once"
 
-    def teardown(self):
+    def teardown(self) -> None:
         if self.trial is None:
             return
-        Faults(self.trial).heal_all()
+        Faults(self.trial).heal_all()  # type: ignore[unreachable]
         Faults(self.trial).heal_all()  # trouble that was still to come has come by now
         assert self.trial.active_faults.active == []
         assert [node.state for node in self.nodes] == self.before
@@ -150,5 +165,5 @@ class Undo(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-class TestUndo(Undo.TestCase):
+class TestUndo(Undo.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

@@ -1,9 +1,12 @@
 """What is done to a compiled library: it says that it needs no executable stack."""
 
+from __future__ import annotations
+
 import struct
 from pathlib import Path
 
 import pytest
+from optionals import not_none
 
 from harness.errors import ImageError, MissingError
 from harness.images import Cache, portable_program
@@ -17,7 +20,7 @@ from harness.images.compiler import (
 LOAD, DYNAMIC, STACK = 1, 2, 0x6474E551
 
 
-def library(*kinds, tail=b"contents"):
+def library(*kinds: int, tail: bytes = b"contents") -> bytes:
     """A file with a table of these segments behind its header, and ``tail``."""
     header = bytearray(64)
     header[:4] = b"\x7fELF"
@@ -27,14 +30,14 @@ def library(*kinds, tail=b"contents"):
     return bytes(header) + table + tail
 
 
-def segments(body):
+def segments(body: bytes) -> list[tuple[int, ...]]:
     (start,) = struct.unpack_from("<Q", body, 32)
     size, count = struct.unpack_from("<HH", body, 54)
     return [struct.unpack_from("<IIQQQQQQ", body, start + size * n) for n in range(count)]
 
 
 @pytest.mark.parametrize("tail", [b"", b"odd", b"contents"])
-def test_a_library_that_says_nothing_of_its_stack_gets_a_segment_that_does(tail):
+def test_a_library_that_says_nothing_of_its_stack_gets_a_segment_that_does(tail: bytes) -> None:
     before = library(LOAD, LOAD, DYNAMIC, tail=tail)
     after = without_executable_stack(before)
     assert segments(after)[:3] == segments(before)
@@ -45,12 +48,12 @@ def test_a_library_that_says_nothing_of_its_stack_gets_a_segment_that_does(tail)
     assert set(changed) <= {*range(32, 40), 56, 57}
 
 
-def test_one_that_says_it_already_is_left_alone():
+def test_one_that_says_it_already_is_left_alone() -> None:
     before = library(LOAD, STACK)
     assert without_executable_stack(before) is before
 
 
-def test_what_the_compiler_says_is_in_the_error(tmp_path):
+def test_what_the_compiler_says_is_in_the_error(tmp_path: Path) -> None:
     loader = tmp_path / "lib" / "ld-linux-x86-64.so.2"
     loader.parent.mkdir()
     loader.write_text("#!/bin/sh\necho 'x.c:1: error: that is no C' >&2\nexit 1\n")
@@ -60,9 +63,11 @@ def test_what_the_compiler_says_is_in_the_error(tmp_path):
     assert not (tmp_path / "x.so").exists()
 
 
-def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(tmp_path, monkeypatch):
+def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(portable_program, "machine_here", lambda: "aarch64")
     monkeypatch.setattr("harness.images.compiler.machine_here", lambda: "aarch64")
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_compiler(Cache(tmp_path), say=pytest.fail)
-    assert "namespaces lab" in caught.value.hint
+    assert "namespaces lab" in not_none(caught.value.hint)

@@ -1,11 +1,15 @@
 """mmdebstrap's words, told apart."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 from processes import running
 
 from harness.errors import HarnessError, ImageError, MissingError
@@ -52,7 +56,9 @@ RECIPE = DebianRecipe("trixie", ("docker.io",))
         ("", ImageError, "it said nothing", None),
     ],
 )
-def test_each_cause_has_its_own_sentence(said, kind, what, hint):
+def test_each_cause_has_its_own_sentence(
+    said: str, kind: type[ImageError | MissingError], what: str, hint: str | None
+) -> None:
     error = debian.explain(said, RECIPE, None, Path("/cache/x"))
     assert isinstance(error, kind)
     assert isinstance(error, HarnessError)
@@ -60,7 +66,7 @@ def test_each_cause_has_its_own_sentence(said, kind, what, hint):
     assert (hint or "") in (error.hint or "")
 
 
-def fake_mmdebstrap(folder, script):
+def fake_mmdebstrap(folder: Path, script: str) -> None:
     folder.mkdir()
     program = folder / "mmdebstrap"
     program.write_text("#!/bin/sh\n" + script)
@@ -68,7 +74,7 @@ def fake_mmdebstrap(folder, script):
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
     return tmp_path / "bin"
@@ -84,16 +90,20 @@ exit 1
 """
 
 
-def test_an_expired_release_is_taken_and_that_is_said_and_recorded(path, tmp_path):
+def test_an_expired_release_is_taken_and_that_is_said_and_recorded(
+    path: Path, tmp_path: Path
+) -> None:
     fake_mmdebstrap(path, EXPIRED)
-    said = []
+    said: list[Any] = []
     build = debian.extracted_tar(DebianRecipe("sid", ("x",)), tmp_path / "tar", say=said.append)
     assert (tmp_path / "tar").read_text() == "content\n"
     assert "past its Valid-Until date" in said[0]
     assert build.note()["expired_release_accepted"] is True
 
 
-def test_the_mirror_comes_from_the_environment(path, tmp_path, monkeypatch):
+def test_the_mirror_comes_from_the_environment(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_mmdebstrap(path, 'echo "$@"\n')
     plain = debian.extracted_tar(RECIPE, tmp_path / "tar")
     assert (tmp_path / "tar").read_text().split()[-2:] == ["trixie", "-"]
@@ -104,28 +114,30 @@ def test_the_mirror_comes_from_the_environment(path, tmp_path, monkeypatch):
     assert named.mirror == "http://mirror.example/debian"
 
 
-def test_a_failed_build_leaves_nothing_in_the_cache(path, tmp_path):
+def test_a_failed_build_leaves_nothing_in_the_cache(path: Path, tmp_path: Path) -> None:
     fake_mmdebstrap(path, 'echo half; echo "E: Unable to locate package docker.io" >&2; exit 1\n')
     cache = Cache(tmp_path / "cache")
     with pytest.raises(ImageError, match=r"docker\.io"):
-        cache.build("k", "k", lambda work: debian.extracted_tar(RECIPE, work / "t") and None, {})
+        cache.build("k", "k", lambda work: debian.extracted_tar(RECIPE, work / "t") and None, {})  # type: ignore[arg-type]
     assert [each.name for each in (tmp_path / "cache" / "k").iterdir()] == [".k.lock"]
 
 
-def test_a_machine_without_mmdebstrap_is_told_what_to_install(tmp_path, monkeypatch):
+def test_a_machine_without_mmdebstrap_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingError, match="mmdebstrap") as caught:
         debian.extracted_tar(RECIPE, tmp_path / "tar")
-    assert caught.value.hint.startswith("apt-get install")
+    assert not_none(caught.value.hint).startswith("apt-get install")
 
 
-def test_a_tree_wants_root(tmp_path, monkeypatch):
-    monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)
+def test_a_tree_wants_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]
     with pytest.raises(MissingError, match="root"):
         root_tree(RECIPE, tmp_path / "tree")
 
 
-def test_installed_packages_are_read_from_dpkgs_status():
+def test_installed_packages_are_read_from_dpkgs_status() -> None:
     status = (
         "Package: docker.io\nStatus: install ok installed\nVersion: 26.1.5+dfsg1-9\n"
         "Description: containers\n Version: 1 is not a field\n\n"
@@ -144,7 +156,9 @@ extracted_tar(DebianRecipe("trixie", ("x",)), Path(sys.argv[1]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_the_builder_and_what_it_runs_end_with_us(path, tmp_path, number):
+def test_the_builder_and_what_it_runs_end_with_us(
+    path: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     pids = tmp_path / "pids"
     scratch = tmp_path / "scratch"
     fake_mmdebstrap(
@@ -159,7 +173,7 @@ def test_the_builder_and_what_it_runs_end_with_us(path, tmp_path, number):
         process.send_signal(number)
     started = [int(word) for word in pids.read_text().split()]
 
-    def gone():
+    def gone() -> NotYet | bool:
         left = [pid for pid in started if running(pid)]
         return NotYet(f"{left} run") if left else True
 

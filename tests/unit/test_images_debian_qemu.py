@@ -1,11 +1,16 @@
 """Debian's QEMU in the cache, from packages made up for it; and a QEMU of the user's own."""
 
+from __future__ import annotations
+
 import io
 import subprocess
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 
 from harness.errors import ImageError, MissingError, UsageError
 from harness.images import Cache, portable_program
@@ -31,7 +36,7 @@ esac
 """
 
 
-def packages(**changed):
+def packages(**changed: str) -> dict[str, str | tuple[str]]:
     """Names and contents of what the packages bring; a tuple is a link to its first word."""
     files = {
         f"usr/bin/{PROGRAM}": "program",
@@ -52,10 +57,10 @@ def packages(**changed):
     for name, content in changed.items():
         [path] = [path for path in files if path.rpartition("/")[2] == name]
         files[path] = content
-    return {name: content for name, content in files.items() if content is not None}
+    return {name: content for name, content in files.items() if content is not None}  # type: ignore[misc]
 
 
-def write_tar(path, files):
+def write_tar(path: Path, files: Mapping[str, str | tuple[str]]) -> None:
     with tarfile.open(path, "w:") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(f"./{name}")
@@ -68,16 +73,16 @@ def write_tar(path, files):
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[..., Any]]:
     """A function that has mmdebstrap bring these packages; returns how often it was called."""
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
     monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("x86_64"))
+    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("x86_64"))  # type: ignore[attr-defined]
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
 
-    def serve(files):
+    def serve(files: Mapping[str, str | tuple[str]]) -> Callable[..., Any]:
         write_tar(tmp_path / "tar", files)
         portable_program = tmp_path / "bin" / "mmdebstrap"
         portable_program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\ncat {tmp_path / "tar"}\n')
@@ -88,16 +93,16 @@ def mirror(tmp_path, monkeypatch):
 
 
 class machine:  # noqa: N801
-    def __init__(self, kind):
+    def __init__(self, kind: str) -> None:
         self.machine = kind
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-def kept(folder):
+def kept(folder: Path) -> set[str]:
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*")
@@ -105,9 +110,11 @@ def kept(folder):
     }
 
 
-def test_what_runs_a_guest_is_kept_and_nothing_else(mirror, cache):
+def test_what_runs_a_guest_is_kept_and_nothing_else(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache
+) -> None:
     calls = mirror(packages())
-    said = []
+    said: list[Any] = []
     found = debian_qemu(cache, say=said.append)
     assert kept(found.folder) == {
         f"bin/{PROGRAM}",
@@ -126,7 +133,9 @@ def test_what_runs_a_guest_is_kept_and_nothing_else(mirror, cache):
     assert call.split()[-2:] == ["trixie", "-"]
 
 
-def test_it_is_fetched_once_and_the_manifest_says_what_it_is(mirror, cache):
+def test_it_is_fetched_once_and_the_manifest_says_what_it_is(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache
+) -> None:
     calls = mirror(packages())
     assert cached_qemu(cache) is None
     first = debian_qemu(cache)
@@ -141,7 +150,9 @@ def test_it_is_fetched_once_and_the_manifest_says_what_it_is(mirror, cache):
     assert len(calls()) == 2
 
 
-def test_it_is_started_by_its_own_loader_with_its_own_libraries_and_firmware(mirror, cache):
+def test_it_is_started_by_its_own_loader_with_its_own_libraries_and_firmware(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache
+) -> None:
     mirror(packages())
     folder = debian_qemu(cache).folder
     words = [*debian_qemu(cache).command, "-S"]
@@ -155,18 +166,24 @@ def test_it_is_started_by_its_own_loader_with_its_own_libraries_and_firmware(mir
     assert words.index("--library-path") < portable_program < words.index("-name")
 
 
-def test_it_moves_with_the_cache(mirror, cache, tmp_path):
+def test_it_moves_with_the_cache(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, tmp_path: Path
+) -> None:
     mirror(packages())
     debian_qemu(cache)
     cache.root.rename(tmp_path / "elsewhere")
     found = cached_qemu(Cache(tmp_path / "elsewhere"))
-    assert not any(str(tmp_path / "cache") in word for word in found.command)
-    told = subprocess.run([*found.command, "--version"], capture_output=True, text=True, check=True)
+    assert not any(str(tmp_path / "cache") in word for word in not_none(found).command)
+    told = subprocess.run(
+        [*not_none(found).command, "--version"], capture_output=True, text=True, check=True
+    )
     assert told.stdout.strip() == ANSWER
 
 
 @pytest.mark.parametrize("name", ["bios-256k.bin", "linuxboot_dma.bin", PROGRAM])
-def test_packages_without_a_part_are_refused_by_its_name(mirror, cache, name):
+def test_packages_without_a_part_are_refused_by_its_name(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, name: str
+) -> None:
     files = {
         path: content
         for path, content in packages().items()
@@ -188,19 +205,23 @@ def test_packages_without_a_part_are_refused_by_its_name(mirror, cache, name):
     ],
     ids=["the host's library", "no library", "loader fails", "no version"],
 )
-def test_what_would_not_run_never_gets_into_the_cache(mirror, cache, loader, said):
+def test_what_would_not_run_never_gets_into_the_cache(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, loader: str, said: str
+) -> None:
     mirror(packages(**{"ld-linux-x86-64.so.2": loader}))
     with pytest.raises(ImageError, match=said):
         debian_qemu(cache)
     assert cache.entries() == []
 
 
-def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(mirror, cache, monkeypatch):
+def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = mirror(packages())
-    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("aarch64"))
+    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("aarch64"))  # type: ignore[attr-defined]
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_qemu(cache)
-    assert "SWARM_CHAOS_QEMU" in caught.value.hint
+    assert "SWARM_CHAOS_QEMU" in not_none(caught.value.hint)
     assert not qemu_at_hand(cache)
     assert calls() == []
 
@@ -212,13 +233,13 @@ def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(mirror, cache
         ("QEMU emulator version 10.0.13\nCopyright", "10.0.13"),
     ],
 )
-def test_a_version_carries_the_packages_revision(text, version):
+def test_a_version_carries_the_packages_revision(text: str, version: str) -> None:
     assert parse_version(text) == version
     with pytest.raises(ImageError, match="does not say its version"):
         parse_version("GNU bash, version 5.2.15")
 
 
-def own(folder, answer, name="my-qemu"):
+def own(folder: Path, answer: str, name: str = "my-qemu") -> Path:
     folder.mkdir(exist_ok=True)
     portable_program = folder / name
     portable_program.write_text(f'#!/bin/sh\necho "{answer}"\n')
@@ -227,7 +248,13 @@ def own(folder, answer, name="my-qemu"):
 
 
 @pytest.mark.parametrize("by", ["path", "name", "relative path"])
-def test_a_qemu_of_ones_own_replaces_the_fetched_one(mirror, cache, tmp_path, monkeypatch, by):
+def test_a_qemu_of_ones_own_replaces_the_fetched_one(
+    mirror: Callable[..., Callable[..., Any]],
+    cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
     calls = mirror(packages())
     portable_program = own(tmp_path / "bin", "QEMU emulator version 9.1.0")
     monkeypatch.chdir(tmp_path)
@@ -240,7 +267,12 @@ def test_a_qemu_of_ones_own_replaces_the_fetched_one(mirror, cache, tmp_path, mo
 
 
 @pytest.mark.parametrize("named", ["/no/such/qemu", "no-such-qemu", "/etc/passwd", "/tmp"])
-def test_a_name_of_nothing_is_the_users_mistake(mirror, cache, monkeypatch, named):
+def test_a_name_of_nothing_is_the_users_mistake(
+    mirror: Callable[..., Callable[..., Any]],
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+) -> None:
     calls = mirror(packages())
     monkeypatch.setenv("SWARM_CHAOS_QEMU", named)
     with pytest.raises(UsageError, match=r"SWARM_CHAOS_QEMU is .*no such program") as caught:
@@ -250,21 +282,30 @@ def test_a_name_of_nothing_is_the_users_mistake(mirror, cache, monkeypatch, name
     assert calls() == []
 
 
-def test_a_program_that_is_no_qemu_is_the_users_mistake_too(mirror, cache, tmp_path, monkeypatch):
+def test_a_program_that_is_no_qemu_is_the_users_mistake_too(
+    mirror: Callable[..., Callable[..., Any]],
+    cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     mirror(packages())
     monkeypatch.setenv("SWARM_CHAOS_QEMU", str(own(tmp_path / "bin", "hello", "no-qemu")))
     with pytest.raises(UsageError, match=r"is not a QEMU.*'hello'"):
         provide_qemu(cache)
 
 
-def test_without_the_variable_debians_is_taken(mirror, cache, monkeypatch):
+def test_without_the_variable_debians_is_taken(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mirror(packages())
     monkeypatch.setenv("SWARM_CHAOS_QEMU", "")
     assert own_qemu() is None
     assert provide_qemu(cache).command == debian_qemu(cache).command
 
 
-def test_looking_whether_it_can_be_had_fetches_nothing(mirror, cache, monkeypatch):
+def test_looking_whether_it_can_be_had_fetches_nothing(
+    mirror: Callable[..., Callable[..., Any]], cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = mirror(packages())
     assert qemu_at_hand(cache)
     debian_qemu(cache)

@@ -1,5 +1,7 @@
 """The programs in the workload images, run here instead of in a container."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import socket
@@ -7,6 +9,8 @@ import struct
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,19 +23,19 @@ from harness.images.workload_programs.logwriter import LogWriter
 
 
 class Served:
-    def __init__(self, handler):
+    def __init__(self, handler: Callable[..., Any]) -> None:
         self.server = Server(0, handler)
         self.server.start()
 
-    def connect(self):
+    def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
 
 
 @pytest.fixture
-def serve():
+def serve() -> Iterator[Callable[..., Any]]:
     made = []
 
-    def start(handler):
+    def start(handler: Callable[..., Any]) -> Any:
         made.append(Served(handler))
         return made[-1]
 
@@ -41,11 +45,15 @@ def serve():
 
 
 @pytest.fixture
-def ask(serve):
+def ask(
+    serve: Callable[..., Any],
+) -> Iterator[Callable[..., tuple[int, http.client.HTTPMessage, bytes]]]:
     app = App({"TASK_NAME": "web.1.x", "NODE_NAME": "w1", "SERVICE_NAME": "web"})
     connection = serve(app.handle).connect()
 
-    def once(method, path, body=None):
+    def once(
+        method: str, path: str, body: bytes | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
@@ -54,7 +62,9 @@ def ask(serve):
     connection.close()
 
 
-def test_the_app_says_who_answered_on_a_kept_connection(ask):
+def test_the_app_says_who_answered_on_a_kept_connection(
+    ask: Callable[..., tuple[int, http.client.HTTPMessage, bytes]],
+) -> None:
     for served in (1, 2, 3):
         status, headers, body = ask("GET", "/")
         assert status == 200
@@ -64,7 +74,9 @@ def test_the_app_says_who_answered_on_a_kept_connection(ask):
         assert told["served"] == served
 
 
-def test_a_request_may_ask_for_a_status_a_size_and_a_delay(ask):
+def test_a_request_may_ask_for_a_status_a_size_and_a_delay(
+    ask: Callable[..., tuple[int, http.client.HTTPMessage, bytes]],
+) -> None:
     assert ask("GET", "/?status=503")[0] == 503
     assert ask("GET", "/?bytes=5000")[2] == b"x" * 5000
     assert ask("HEAD", "/?bytes=10")[2] == b""
@@ -76,13 +88,15 @@ def test_a_request_may_ask_for_a_status_a_size_and_a_delay(ask):
 @pytest.mark.parametrize(
     "path", ["/?delay=x", "/?delay=-1", "/?delay=nan", "/?status=99", "/?status=700", "/?bytes=-3"]
 )
-def test_a_request_without_sense_is_a_400_and_the_app_goes_on(ask, path):
+def test_a_request_without_sense_is_a_400_and_the_app_goes_on(
+    ask: Callable[..., tuple[int, http.client.HTTPMessage, bytes]], path: str
+) -> None:
     assert ask("GET", path)[0] == 400
     assert ask("GET", "/")[0] == 200
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 1.0])
-def test_the_failing_share_is_exact_and_evenly_spread(share):
+def test_the_failing_share_is_exact_and_evenly_spread(share: float) -> None:
     app = App({})
     app.handle(Request("POST", "/control", {}, json.dumps({"fail_share": share}).encode()))
     codes = [app.handle(Request("GET", "/", {}, b"")).status for _ in range(300)]
@@ -91,7 +105,9 @@ def test_the_failing_share_is_exact_and_evenly_spread(share):
         assert abs(codes[:end].count(503) - end * share) <= 1
 
 
-def test_control_changes_what_is_named_and_tells_it(ask):
+def test_control_changes_what_is_named_and_tells_it(
+    ask: Callable[..., tuple[int, http.client.HTTPMessage, bytes]],
+) -> None:
     assert ask("GET", "/healthz")[0] == 200
     assert ask("POST", "/control", b'{"healthy": false}')[0] == 200
     assert ask("GET", "/healthz")[0] == 503
@@ -106,16 +122,20 @@ def test_control_changes_what_is_named_and_tells_it(ask):
     [b"{", b"[]", b'{"fail_rate": 1}', b'{"fail_share": 2}', b'{"delay": -1}', b'{"healthy": 1}',
      b'{"delay": null}', b'{"fail_share": "x"}'],
 )  # fmt: skip
-def test_control_refuses_what_it_cannot_do_and_changes_nothing(ask, body):
+def test_control_refuses_what_it_cannot_do_and_changes_nothing(
+    ask: Callable[..., tuple[int, http.client.HTTPMessage, bytes]], body: bytes
+) -> None:
     assert ask("POST", "/control", body)[0] == 400
     told = json.loads(ask("GET", "/control")[2])
     assert (told["fail_share"], told["delay"], told["healthy"]) == (0, 0, True)
 
 
-def test_a_stop_finishes_what_is_being_answered_and_refuses_the_rest(serve):
+def test_a_stop_finishes_what_is_being_answered_and_refuses_the_rest(
+    serve: Callable[..., Any],
+) -> None:
     entered = threading.Event()
 
-    def slow(_request):
+    def slow(_request: Request) -> Response:
         entered.set()
         time.sleep(0.3)
         return Response(200, b"done")
@@ -136,7 +156,7 @@ def test_a_stop_finishes_what_is_being_answered_and_refuses_the_rest(serve):
     idle.close()
 
 
-def test_requests_sent_together_are_answered_in_order(serve):
+def test_requests_sent_together_are_answered_in_order(serve: Callable[..., Any]) -> None:
     served = serve(lambda request: Response(200, request.path.encode()))
     with socket.create_connection(("127.0.0.1", served.server.port), timeout=5) as raw:
         raw.sendall(
@@ -152,7 +172,7 @@ def test_requests_sent_together_are_answered_in_order(serve):
 @pytest.mark.parametrize(
     "noise", [b"\x16\x03\x01\r\n\r\n", b"GET\r\n\r\n", b"GET / SPDY/3\r\n\r\n"]
 )
-def test_noise_is_refused_and_the_server_goes_on(serve, noise):
+def test_noise_is_refused_and_the_server_goes_on(serve: Callable[..., Any], noise: bytes) -> None:
     served = serve(lambda _request: Response(200, b"ok"))
     with socket.create_connection(("127.0.0.1", served.server.port), timeout=5) as raw:
         raw.sendall(noise)
@@ -164,12 +184,12 @@ def test_noise_is_refused_and_the_server_goes_on(serve, noise):
 
 
 @given(st.text())
-def test_percent_encoding_is_undone(text):
+def test_percent_encoding_is_undone(text: str) -> None:
     assert unquote(urllib.parse.quote_plus(text)) == text
 
 
 @given(st.text(alphabet="%0aZé+ "))
-def test_percent_signs_that_encode_nothing_do_no_harm(text):
+def test_percent_signs_that_encode_nothing_do_no_harm(text: str) -> None:
     assert isinstance(unquote(text), str)
 
 
@@ -179,7 +199,7 @@ names = st.lists(
 addresses = st.lists(st.ip_addresses(v=4).map(str), max_size=6)
 
 
-def answer_to(query, found, ttl, rcode=0):
+def answer_to(query: bytes, found: Sequence[str], ttl: int, rcode: int = 0) -> bytes:
     head = query[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(found), 0, 0)
     records = [
         b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, ttl + at, 4) + socket.inet_aton(address)
@@ -189,14 +209,16 @@ def answer_to(query, found, ttl, rcode=0):
 
 
 @given(names, addresses, st.integers(0, 10**6), st.integers(0, 15))
-def test_an_answer_is_read_as_it_was_written(name, found, ttl, rcode):
+def test_an_answer_is_read_as_it_was_written(
+    name: str, found: Sequence[str], ttl: int, rcode: int
+) -> None:
     query = resolver.encode_query(name, 77)
     expected = (rcode, found, ttl if found else None)
     assert resolver.decode_answer(answer_to(query, found, ttl, rcode)) == expected
 
 
 @given(names, st.lists(st.ip_addresses(v=4).map(str), min_size=1, max_size=3), st.data())
-def test_a_cut_answer_is_refused(name, found, data):
+def test_a_cut_answer_is_refused(name: str, found: Sequence[str], data: st.DataObject) -> None:
     whole = answer_to(resolver.encode_query(name, 1), found, 5)
     end = data.draw(st.integers(0, len(whole) - 11))
     with pytest.raises(ValueError, match="cut short"):
@@ -204,7 +226,7 @@ def test_a_cut_answer_is_refused(name, found, data):
 
 
 @given(st.binary(max_size=64))
-def test_any_packet_is_read_or_refused(packet):
+def test_any_packet_is_read_or_refused(packet: bytes) -> None:
     try:
         _, found, _ = resolver.decode_answer(packet)
     except ValueError:
@@ -213,21 +235,21 @@ def test_any_packet_is_read_or_refused(packet):
 
 
 @pytest.mark.parametrize("name", ["", "a..b", "x" * 64, "grün"])
-def test_names_that_dns_cannot_carry_are_refused(name):
+def test_names_that_dns_cannot_carry_are_refused(name: str) -> None:
     with pytest.raises(ValueError):
         resolver.encode_query(name, 1)
 
 
 @pytest.fixture
-def dns():
+def dns() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(5)
         yield server
 
 
-def test_a_dns_server_is_asked_and_strays_are_passed_over(dns):
-    def answer():
+def test_a_dns_server_is_asked_and_strays_are_passed_over(dns: socket.socket) -> None:
+    def answer() -> None:
         query, peer = dns.recvfrom(512)
         dns.sendto(b"\0\0" + query[2:], peer)
         dns.sendto(answer_to(query, ["10.0.0.2", "10.0.0.1"], 600), peer)
@@ -240,15 +262,17 @@ def test_a_dns_server_is_asked_and_strays_are_passed_over(dns):
     assert (told["ttl"], told["rcode"], told["error"]) == (600, 0, None)
 
 
-def test_a_silent_dns_server_is_an_error_in_time(dns, monkeypatch):
+def test_a_silent_dns_server_is_an_error_in_time(
+    dns: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resolver, "_QUERY_SECONDS", 0.2)
-    told = resolver.ask_dns("web", "127.0.0.1", port=dns.getsockname()[1])
+    told: Any = resolver.ask_dns("web", "127.0.0.1", port=dns.getsockname()[1])
     assert told["addresses"] == []
     assert "no answer within" in told["error"]
     assert told["seconds"] < 2
 
 
-def test_name_servers_are_read_from_resolv_conf():
+def test_name_servers_are_read_from_resolv_conf() -> None:
     text = (
         "# nameserver 9.9.9.9\nnameserver 127.0.0.11\nsearch x\nnameserver 10.0.0.1 \noptions a\n"
     )
@@ -256,15 +280,15 @@ def test_name_servers_are_read_from_resolv_conf():
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def test_log_lines_are_numbered_sized_and_come_at_their_rate():
-    clock, lines = Clock(), []
+def test_log_lines_are_numbered_sized_and_come_at_their_rate() -> None:
+    clock, lines = Clock(), []  # type: ignore[var-annotated]
     writer = LogWriter(lines.append, task="t", rate=50, line_bytes=80, clock=clock)
     while clock.now < 110:
         clock.now += writer.pause
@@ -275,10 +299,10 @@ def test_log_lines_are_numbered_sized_and_come_at_their_rate():
     assert writer.stats()["skipped"] == 0
 
 
-def test_a_stall_is_measured_while_it_lasts_and_after_and_not_made_up_for():
+def test_a_stall_is_measured_while_it_lasts_and_after_and_not_made_up_for() -> None:
     clock, seen = Clock(), []
 
-    def write(_line):
+    def write(_line: bytes) -> None:
         if 102 < clock.now < 102.5:
             clock.now += 7.5
             seen.append(writer.stats())
@@ -289,15 +313,15 @@ def test_a_stall_is_measured_while_it_lasts_and_after_and_not_made_up_for():
         clock.now += writer.pause
         writer.burst()
     assert seen[0]["current_stall"] == pytest.approx(7.5)
-    stats = writer.stats()
+    stats: Any = writer.stats()
     assert (stats["longest_stall"], stats["current_stall"]) == (pytest.approx(8.0), 0)
     assert stats["longest_stall_ended"] == pytest.approx(110, abs=0.2)
     assert stats["skipped"] == pytest.approx(800, abs=25)
     assert stats["written"] + stats["skipped"] == pytest.approx(2000, abs=15)
 
 
-def test_slow_rates_keep_their_pace_too():
-    clock, lines = Clock(), []
+def test_slow_rates_keep_their_pace_too() -> None:
+    clock, lines = Clock(), []  # type: ignore[var-annotated]
     writer = LogWriter(lines.append, task="t", rate=0.5, line_bytes=50, clock=clock)
     while clock.now < 120:
         clock.now += writer.pause
@@ -305,7 +329,7 @@ def test_slow_rates_keep_their_pace_too():
     assert len(lines) == pytest.approx(10, abs=1)
 
 
-def test_the_balancers_configuration_holds_what_the_environment_says():
+def test_the_balancers_configuration_holds_what_the_environment_says() -> None:
     with open(balancer.TEMPLATE) as file:  # noqa: PTH123
         template = file.read()
     text = balancer.render(template, {"UPSTREAM": "web", "NODE_NAME": "w2"}, "host")
@@ -320,7 +344,7 @@ def test_the_balancers_configuration_holds_what_the_environment_says():
 
 
 @pytest.mark.parametrize("upstream", [None, "", "web;", "a b", "x{", 'q"', "$host"])
-def test_an_upstream_that_nginx_would_take_for_syntax_is_refused(upstream):
+def test_an_upstream_that_nginx_would_take_for_syntax_is_refused(upstream: str | None) -> None:
     environment = {} if upstream is None else {"UPSTREAM": upstream}
     with pytest.raises(ValueError, match="UPSTREAM"):
         balancer.render("@UPSTREAM@", environment, "host")

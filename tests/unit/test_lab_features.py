@@ -1,5 +1,10 @@
 """Reading what the probe of the kernel answered, and the cgroup layout."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from harness.lab import features
@@ -12,12 +17,12 @@ from harness.lab.features import (
 )
 
 
-def all_of(*names, **otherwise):
+def all_of(*names: str, **otherwise: Any) -> KernelFeatures:
     tried = {name: Tried(True) for name in names}
     return KernelFeatures(tried | otherwise, "v2")
 
 
-def test_answers_keep_what_was_said_and_tell_untried_from_no():
+def test_answers_keep_what_was_said_and_tell_untried_from_no() -> None:
     answers = parse_answers(
         "veth\tyes\t\nnetem\tno\tError: Specified qdisc kind is unknown.\n"
         "nftables\tuntried\tno program nft\nnoise from somewhere\nx\tmaybe\ty\n"
@@ -29,7 +34,7 @@ def test_answers_keep_what_was_said_and_tell_untried_from_no():
     }
 
 
-def test_a_feature_that_was_not_tried_counts_as_not_there():
+def test_a_feature_that_was_not_tried_counts_as_not_there() -> None:
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
     assert not kernel.has("nftables")
     assert not kernel.has("netem")
@@ -40,7 +45,9 @@ def test_a_feature_that_was_not_tried_counts_as_not_there():
     ("there", "mesh"),
     [(("ip_vs", "ip_forward"), True), (("ip_vs",), False), (("ip_forward",), False)],
 )
-def test_the_mesh_needs_ip_vs_and_forwarding_that_new_namespaces_inherit(there, mesh):
+def test_the_mesh_needs_ip_vs_and_forwarding_that_new_namespaces_inherit(
+    there: tuple[str, ...], mesh: bool
+) -> None:
     assert all_of(*there).mesh is mesh
 
 
@@ -64,18 +71,20 @@ def test_the_mesh_needs_ip_vs_and_forwarding_that_new_namespaces_inherit(there, 
         ("", "none"),
     ],
 )
-def test_cgroup_layouts_are_told_apart(mounts, layout):
+def test_cgroup_layouts_are_told_apart(mounts: str, layout: str) -> None:
     assert cgroup_layout(mounts) == layout
 
 
-def test_a_machine_without_unshare_is_an_answer_and_no_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(features.shutil, "which", lambda _: None)
+def test_a_machine_without_unshare_is_an_answer_and_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(features.shutil, "which", lambda _: None)  # type: ignore[attr-defined]
     kernel = probe_features(tmp_path)
     assert kernel["namespaces"] == Tried(None, "no program unshare")
     assert not kernel.has("namespaces")
 
 
-def test_a_scratch_folder_that_is_not_there_is_an_answer_and_no_error(tmp_path):
+def test_a_scratch_folder_that_is_not_there_is_an_answer_and_no_error(tmp_path: Path) -> None:
     kernel = probe_features(tmp_path / "nowhere")
     assert "nowhere" in kernel["namespaces"].said
     assert not kernel.has("namespaces")

@@ -1,5 +1,7 @@
 """Topologies: written, read, named, refused."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +19,12 @@ SHAPES = st.builds(
 
 
 @given(SHAPES)
-def test_what_is_written_is_read_back(topology):
+def test_what_is_written_is_read_back(topology: Topology) -> None:
     assert Topology.parse(str(topology)) == topology
 
 
 @given(st.text(alphabet="0123456789mws -+,", max_size=8))
-def test_anything_else_is_refused_in_words(written):
+def test_anything_else_is_refused_in_words(written: str) -> None:
     try:
         topology = Topology.parse(written)
     except UsageError:
@@ -45,13 +47,13 @@ def test_anything_else_is_refused_in_words(written):
         ("9999999m", "a lab cannot have"),
     ],
 )
-def test_what_cannot_be_a_swarm_is_refused(written, why):
+def test_what_cannot_be_a_swarm_is_refused(written: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         Topology.parse(written)
 
 
 @given(SHAPES)
-def test_places_are_numbered_and_named_by_role(topology):
+def test_places_are_numbered_and_named_by_role(topology: Topology) -> None:
     places = list(topology.places())
     assert [place.index for place in places] == list(range(len(places)))
     assert len({place.name for place in places}) == len(places)
@@ -64,18 +66,18 @@ def test_places_are_numbered_and_named_by_role(topology):
         assert names == [f"{role[0]}{number + 1}" for number in range(count)]
 
 
-def test_an_even_number_of_managers_is_warned_of():
+def test_an_even_number_of_managers_is_warned_of() -> None:
     [warning] = Topology(4).warnings()
     assert warning.startswith("4 managers tolerate the loss of 1, no more than 3")
     assert Topology(3).warnings() == ()
 
 
-def test_engines_can_only_be_given_for_nodes_that_are_there():
+def test_engines_can_only_be_given_for_nodes_that_are_there() -> None:
     assert Topology(2, 1, engines={"w1": "oldest"}).engines == {"w1": "oldest"}
     with pytest.raises(UsageError, match="do not exist: w2"):
         Topology(2, 1, engines={"w2": "oldest"})
 
 
-def test_negative_counts_are_refused():
+def test_negative_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="negative"):
         Topology(1, -1)

@@ -70,21 +70,21 @@ NOT_IN = {
 """Third-party and platform modules that have no business in a room."""
 
 
-def modules():
+def modules() -> list[Path]:
     return sorted(path for path in HARNESS.rglob("*.py"))
 
 
-def room_of(module):
+def room_of(module: str) -> str:
     """``harness.trial.clock`` -> ``trial``; ``harness`` itself -> ``""``."""
     return [*module.split("."), ""][1]
 
 
-def name_of(path):
+def name_of(path: Path) -> str:
     parts = path.relative_to(REPOSITORY).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_by(source, module, *, package=False):
+def imported_by(source: str, module: str, *, package: bool = False) -> Iterator[str]:
     """Dotted names that ``source``, the text of ``module``, imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -96,12 +96,12 @@ def imported_by(source, module, *, package=False):
                 keep = len(base) - node.level + (1 if package else 0)
                 stem = ".".join([*base[:keep], *([node.module] if node.module else [])])
             else:
-                stem = node.module
+                stem = node.module  # type: ignore[assignment]
             # `from harness import trial` names a room only with what it takes.
             yield from (f"{stem}.{alias.name}" for alias in node.names)
 
 
-def allowed_to(room):
+def allowed_to(room: str) -> set[str]:
     if room in BESIDE:
         return BESIDE[room] | {room}
     [floor] = [number for number, rooms in enumerate(FLOORS) if room in rooms]
@@ -110,7 +110,7 @@ def allowed_to(room):
     return below | top | {room} | NEIGHBOURS.get(room, set())
 
 
-def trespasses(source, module, *, package=False):
+def trespasses(source: str, module: str, *, package: bool = False) -> set[str]:
     """The imports in ``source`` that run up, or sideways, or into a forbidden library."""
     room = room_of(module)
     found = set()
@@ -127,7 +127,7 @@ def trespasses(source, module, *, package=False):
     return found
 
 
-def test_every_room_is_on_a_floor():
+def test_every_room_is_on_a_floor() -> None:
     known = set().union(*FLOORS) | set(BESIDE)
     there = {room_of(name_of(path)) for path in modules()} - {""}
     assert there <= known
@@ -138,7 +138,7 @@ def test_there_are_few_rooms() -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_no_import_runs_up(path):
+def test_no_import_runs_up(path: Path) -> None:
     module = name_of(path)
     if not room_of(module):
         return  # harness/__init__.py: below
@@ -271,7 +271,7 @@ def test_only_the_command_line_knows_click() -> None:
     assert not found
 
 
-def test_the_package_itself_imports_no_room():
+def test_the_package_itself_imports_no_room() -> None:
     assert list(imported_by((HARNESS / "__init__.py").read_text(), "harness", package=True)) == []
 
 
@@ -294,7 +294,7 @@ def test_the_package_itself_imports_no_room():
         ("harness.pytest_plugin.fixtures", "from harness.cli import x"),
     ],
 )
-def test_a_trespass_is_seen(module, source):
+def test_a_trespass_is_seen(module: str, source: str) -> None:
     assert trespasses(source, module)
 
 
@@ -308,5 +308,5 @@ def test_a_trespass_is_seen(module, source):
         ("harness.cli.main", "from harness import __version__"),
     ],
 )
-def test_what_is_allowed_is_left_alone(module, source):
+def test_what_is_allowed_is_left_alone(module: str, source: str) -> None:
     assert not trespasses(source, module)

@@ -13,7 +13,7 @@ from harness.load import OUTCOMES, Account, Request, Requests, Stage, Timetable
 from harness.load.traffic import account
 
 
-def request(t: float, outcome: str = "ok", **facts: Any) -> Request:
+def request(t: float, outcome: Any = "ok", **facts: Any) -> Request:
     told = {
         "took": 0.01,
         "code": 200 if outcome == "ok" else 0,

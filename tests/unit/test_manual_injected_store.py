@@ -1,8 +1,12 @@
 """What is injected in an open lab is known to the next process."""
 
+from __future__ import annotations
+
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,34 +16,37 @@ from harness.manual.injected_store import InjectedFault, InjectedStore, StoreUpd
 from harness.manual.open_lab import BusyError, OpenLab
 from harness.manual.session import parse_parameters
 from harness.manual.status import condition_of, describe_fault
+from harness.trial import Trial
 
 MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Iterator[Trial]:
     trial = MODEL.open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> InjectedStore:
     return InjectedStore(tmp_path)
 
 
 @pytest.fixture
-def limited(trial, store):
+def limited(trial: Trial, store: InjectedStore) -> Any:
     fault = MODEL.Limited(trial, MODEL.ModelNode("m1"))
     fault.made_from = ("m1", {})
     StoreUpdater(store, trial)
     return fault
 
 
-def test_a_fault_is_recorded_before_anything_is_touched_and_goes_with_the_heal(store, limited):
+def test_a_fault_is_recorded_before_anything_is_touched_and_goes_with_the_heal(
+    store: InjectedStore, limited: Any
+) -> None:
     seen = []
     change = limited.change
-    limited.change = lambda: (seen.extend(store.all()), change())
+    limited.change = lambda: (seen.extend(store.all()), change())  # type: ignore[func-returns-value]
     limited.inject()
     [before] = seen
     assert (before.id, before.fault, before.target) == ("limited-1", "limited", "m1")
@@ -52,7 +59,7 @@ def test_a_fault_is_recorded_before_anything_is_touched_and_goes_with_the_heal(s
     assert store.all() == []
 
 
-def test_one_that_cannot_be_undone_stays_recorded(store, limited):
+def test_one_that_cannot_be_undone_stays_recorded(store: InjectedStore, limited: Any) -> None:
     limited.trouble = {"evidence": [FaultError("no")], "undo": [FaultError("no way back")]}
     with pytest.raises(FaultError, match="no"):
         limited.inject()
@@ -62,7 +69,9 @@ def test_one_that_cannot_be_undone_stays_recorded(store, limited):
     assert store.all() == []
 
 
-def test_a_fault_that_no_other_process_could_make_is_not_begun(store, limited):
+def test_a_fault_that_no_other_process_could_make_is_not_begun(
+    store: InjectedStore, limited: Any
+) -> None:
     limited.made_from = None
     with pytest.raises(FaultError, match="not made from text"):
         limited.inject()
@@ -70,10 +79,16 @@ def test_a_fault_that_no_other_process_could_make_is_not_begun(store, limited):
     assert store.all() == []
 
 
-def test_the_next_number_is_free(store):
+def test_the_next_number_is_free(store: InjectedStore) -> None:
     assert store.last_number() == 0
     for number in (3, 12):
-        facts = {"fault": "x-y", "target": "m1", "parameters": {}, "memory": {}, "since": number}
+        facts: Any = {
+            "fault": "x-y",
+            "target": "m1",
+            "parameters": {},
+            "memory": {},
+            "since": number,
+        }
         store.write(InjectedFault(id=f"x-y-{number}", **facts))
     assert store.last_number() == 12
     assert [each.id for each in store.all()] == ["x-y-3", "x-y-12"]
@@ -84,21 +99,21 @@ def test_the_next_number_is_free(store):
     assert refusal.value.hint == "injected are: x-y-12"
 
 
-def test_a_record_that_cannot_be_read_is_an_error(store):
+def test_a_record_that_cannot_be_read_is_an_error(store: InjectedStore) -> None:
     store.folder.mkdir()
     (store.folder / "torn.json").write_text('{"id": ')
     with pytest.raises(LabError, match=r"torn\.json"):
         store.all()
 
 
-def test_parameters_are_written_with_a_sign():
+def test_parameters_are_written_with_a_sign() -> None:
     assert parse_parameters(["loss=10%", "flags=--a=b"]) == {"loss": "10%", "flags": "--a=b"}
     for words in (["loss"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(UsageError):
             parse_parameters(words)
 
 
-def test_a_lab_that_is_gone_is_said(tmp_path):
+def test_a_lab_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no lab"), OpenLab(tmp_path).entered():
         pass
     (tmp_path / "lab.json").write_text('{"keeper": 999999999, "nodes": {}, "client_hosts": {}}')
@@ -106,7 +121,7 @@ def test_a_lab_that_is_gone_is_said(tmp_path):
         pass
 
 
-def test_only_one_at_a_time_is_in_a_lab(tmp_path):
+def test_only_one_at_a_time_is_in_a_lab(tmp_path: Path) -> None:
     from filelock import FileLock
 
     with (

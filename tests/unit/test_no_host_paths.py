@@ -1,8 +1,11 @@
 """Nothing in the repository names a place on the machine it was written on."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ PLACES = re.compile(
 BINARY = {".png", ".ico", ".gz", ".zst", ".tar"}
 
 
-def tracked():
+def tracked() -> list[Path]:
     """The files git knows; all files, where the sources came without git."""
     listed = subprocess.run(
         ["git", "-C", str(REPOSITORY), "ls-files", "-z"],
@@ -31,12 +34,12 @@ def tracked():
     return [REPOSITORY / name for name in names if Path(name).suffix not in BINARY]
 
 
-def places_in(text):
+def places_in(text: str) -> list[Any]:
     """Lines of ``text`` that name such a place."""
     return [line.strip() for line in text.splitlines() if PLACES.search(line)]
 
 
-def test_no_file_names_a_place_of_the_machine_it_was_written_on():
+def test_no_file_names_a_place_of_the_machine_it_was_written_on() -> None:
     found = {
         str(path.relative_to(REPOSITORY)): lines
         for path in tracked()
@@ -49,12 +52,12 @@ def test_no_file_names_a_place_of_the_machine_it_was_written_on():
     "text",
     ["see /wo" + "rk/main/x", "cd '/ho" + "me/me/src'", "=/wo" + "rk", "/ro" + "ot/.cache/x"],
 )
-def test_such_a_place_is_seen(text):
+def test_such_a_place_is_seen(text: str) -> None:
     assert places_in(text) == [text]
 
 
 @pytest.mark.parametrize(
     "text", ["$upper/wo" + "rk", "https://x.org/wo" + "rk/y", "/var/lib/docker"]
 )
-def test_other_paths_are_left_alone(text):
+def test_other_paths_are_left_alone(text: str) -> None:
     assert places_in(text) == []

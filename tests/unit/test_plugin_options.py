@@ -1,36 +1,43 @@
 """The harness's own options: what they mean, and what they cannot mean."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from stand_ins import stand_in
 
 from harness.errors import UsageError
 from harness.lab import Topology
-from harness.pytest_plugin.options import declare, read
+from harness.pytest_plugin.options import Options, declare, read
 
 
 class Parser:
     """As much of pytest's parser as `declare` asks for: keeps the defaults."""
 
-    def __init__(self):
-        self.defaults = {}
+    def __init__(self) -> None:
+        self.defaults: dict[str, Any] = {}
 
-    def getgroup(self, name, description=""):
+    def getgroup(self, name: str, description: str = "") -> Any:
         return self
 
-    def addoption(self, name, *, default=None, action=None, **settings):
+    def addoption(
+        self, name: str, *, default: str | None = None, action: str | None = None, **settings: str
+    ) -> None:
         self.defaults[name] = False if action == "store_true" else default
 
 
-def given(**options):
-    parser = Parser()
+def given(**options: Any) -> Options:
+    parser: Any = Parser()
     declare(parser)
     values = parser.defaults | {f"--{name}": value for name, value in options.items()}
-    return read(SimpleNamespace(getoption=values.__getitem__, rootpath=Path("/project")))
+    return read(stand_in(SimpleNamespace(getoption=values.__getitem__, rootpath=Path("/project"))))
 
 
-def test_nothing_given_is_one_trial_of_the_stable_engine():
+def test_nothing_given_is_one_trial_of_the_stable_engine() -> None:
     options = given()
     assert (options.engines, options.seeds, options.lab) == (("stable",), (1,), "auto")
     assert (options.topology, options.controls) == (None, False)
@@ -38,20 +45,20 @@ def test_nothing_given_is_one_trial_of_the_stable_engine():
     assert (options.attach, options.into) == (None, None)
 
 
-def test_engines_may_be_repeated_and_listed_and_count_once():
+def test_engines_may_be_repeated_and_listed_and_count_once() -> None:
     options = given(engine=["stable, oldest", "stable", "dir:/opt/docker"])
     assert options.engines == ("stable", "oldest", "dir:/opt/docker")
 
 
-def test_seeds_count_up():
+def test_seeds_count_up() -> None:
     assert given(seed="7", trials="3").seeds == (7, 8, 9)
 
 
-def test_a_topology_is_read():
+def test_a_topology_is_read() -> None:
     assert given(topology="3m2w1s").topology == Topology(3, 2, 1)
 
 
-def test_reports_may_lie_anywhere():
+def test_reports_may_lie_anywhere() -> None:
     assert given(reports="/elsewhere").reports == Path("/elsewhere")
 
 
@@ -75,7 +82,9 @@ def test_reports_may_lie_anywhere():
         ({"cpus": "99"}, "--cpus 99 is too much"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_words(options, said):
+def test_what_cannot_be_meant_is_refused_in_words(
+    options: Mapping[str, list[str] | str], said: str
+) -> None:
     with pytest.raises(UsageError) as refused:
         given(**options)
     assert said in refused.value.what

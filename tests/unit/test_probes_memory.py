@@ -1,14 +1,20 @@
 """What is read of a process, and what is asked of the samples."""
 
+from __future__ import annotations
+
 import json
 import mmap
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from optionals import not_none
+from stand_ins import stand_in
 
 from harness.errors import LabError, UsageError
 from harness.probes.memory import MIB, Memory, held_by, looked_into
@@ -20,100 +26,102 @@ class Node:
 
     name = "m1"
 
-    def __init__(self, metrics="go_goroutines 42\ngo_memstats_heap_inuse_bytes 1.5e+07\n"):
+    def __init__(
+        self, metrics: str | None = "go_goroutines 42\ngo_memstats_heap_inuse_bytes 1.5e+07\n"
+    ) -> None:
         self.dockerd = SimpleNamespace(pid=os.getpid())
         self._metrics = metrics
 
-    def metrics(self, timeout):
+    def metrics(self, timeout: float) -> str:
         if self._metrics is None:
             raise OSError("refused")
         return self._metrics
 
 
 class Off(Node):
-    @property
-    def dockerd(self):
+    @property  # type: ignore[override]
+    def dockerd(self) -> None:
         raise LabError("m1 is switched off")
 
     @dockerd.setter
-    def dockerd(self, value):
+    def dockerd(self, value: SimpleNamespace) -> None:
         pass
 
 
 class Trial:
-    def __init__(self):
+    def __init__(self) -> None:
         self.clock = TrialClock()
-        self.written = {}
+        self.written: dict[str, Any] = {}
 
-    def write_samples(self, name, rows):
+    def write_samples(self, name: str, rows: Iterator[Any]) -> None:
         self.written[name] = list(rows)
 
 
-def test_a_process_is_read_whole():
-    held = looked_into(held_by(Node(), 3.0), Node())
+def test_a_process_is_read_whole() -> None:
+    held = looked_into(held_by(stand_in(Node()), 3.0), stand_in(Node()))
     assert (held.t, held.node, held.pid) == (3.0, "m1", os.getpid())
-    assert 5 * MIB < held.rss < 10_000 * MIB
-    assert 0 < held.anonymous <= held.rss
-    assert 0 < held.pss <= held.rss
+    assert 5 * MIB < not_none(held.rss) < 10_000 * MIB
+    assert 0 < not_none(held.anonymous) <= not_none(held.rss)
+    assert 0 < not_none(held.pss) <= not_none(held.rss)
     assert (held.goroutines, held.heap) == (42, 15_000_000)
-    assert held.threads >= 1
-    assert held.files >= 3
+    assert not_none(held.threads) >= 1
+    assert not_none(held.files) >= 3
 
 
-def test_open_files_and_threads_are_counted():
-    before = held_by(Node(), 0.0)
+def test_open_files_and_threads_are_counted() -> None:
+    before = held_by(stand_in(Node()), 0.0)
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
     with Path(os.devnull).open(), Path(os.devnull).open():
-        during = held_by(Node(), 1.0)
+        during = held_by(stand_in(Node()), 1.0)
     stop.set()
     thread.join()
-    assert during.files == before.files + 2
-    assert during.threads == before.threads + 1
+    assert during.files == not_none(before.files) + 2
+    assert during.threads == not_none(before.threads) + 1
 
 
-def test_a_dockerd_that_does_not_answer_is_read_all_the_same():
-    node = Node(metrics=None)
+def test_a_dockerd_that_does_not_answer_is_read_all_the_same() -> None:
+    node: Any = Node(metrics=None)
     held = looked_into(held_by(node, 0.0), node)
     assert held.rss
     assert held.pss
     assert held.goroutines is held.heap is None
 
 
-def test_a_node_that_is_off_holds_nothing():
-    held = looked_into(held_by(Off(), 1.0), Off())
+def test_a_node_that_is_off_holds_nothing() -> None:
+    held = looked_into(held_by(stand_in(Off()), 1.0), stand_in(Off()))
     assert (held.pid, held.rss, held.files) == (None, None, None)
 
 
-def test_samples_are_taken_written_and_asked_about():
-    trial = Trial()
+def test_samples_are_taken_written_and_asked_about() -> None:
+    trial: Any = Trial()
     memory = Memory(trial, every=0.01)
-    memory.start([Node()])
-    assert memory.rows(Node())
+    memory.start([stand_in(Node())])
+    assert memory.rows(stand_in(Node()))
     with pytest.raises(UsageError, match="already"):
-        memory.start([Node()])
-    while len(memory.rows(Node())) < 12:
+        memory.start([stand_in(Node())])
+    while len(memory.rows(stand_in(Node()))) < 12:
         time.sleep(0.01)
     sampled = trial.clock.now()
     # Pages of its own: from the allocator they may be such as the process holds already.
     hoard = mmap.mmap(-1, 30 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     hoard.write(bytes(30 * MIB))
     grown = trial.clock.now()
-    while len(memory.rows(Node(), since=grown)) < 3:
+    while len(memory.rows(stand_in(Node()), since=grown)) < 3:
         time.sleep(0.01)
     memory.save()
     memory.save()
-    before = memory.level(Node(), "anonymous", since=0, until=sampled)
-    peak = memory.peak(Node(), "anonymous", since=grown, until=1e9)
-    assert peak - before > 20 * MIB
+    before = memory.level(stand_in(Node()), "anonymous", since=0, until=sampled)
+    peak = memory.peak(stand_in(Node()), "anonymous", since=grown, until=1e9)
+    assert not_none(peak) - not_none(before) > 20 * MIB
     hoard.close()
-    assert memory.growth(Node(), "rss", since=0, until=1e9).samples >= 8
-    assert memory.level(Node(), "rss", since=1e9, until=2e9) is None
-    assert memory.peak(Node(), "rss", since=1e9, until=2e9) is None
+    assert not_none(memory.growth(stand_in(Node()), "rss", since=0, until=1e9)).samples >= 8
+    assert memory.level(stand_in(Node()), "rss", since=1e9, until=2e9) is None
+    assert memory.peak(stand_in(Node()), "rss", since=1e9, until=2e9) is None
     assert json.dumps(trial.written["memory"][0])
     assert [row["pss"] is not None for row in trial.written["memory"][:6]] == [
         number % 5 == 0 for number in range(6)
     ]
     with pytest.raises(UsageError, match="not sampled"):
-        memory.level(Node(), "luck", since=0, until=1)
+        memory.level(stand_in(Node()), "luck", since=0, until=1)

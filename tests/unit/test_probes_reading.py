@@ -1,5 +1,7 @@
 """What probes read from dockerd: logs, gossip, containers, the words of its API."""
 
+from __future__ import annotations
+
 import re
 from datetime import UTC, datetime
 
@@ -17,7 +19,7 @@ AT = datetime(2026, 11, 23, 4, 23, 0, tzinfo=UTC).timestamp()
 COMPILED = {name: re.compile(words) for name, words in PATTERNS.items()}
 
 
-def line(second, said, level="info"):
+def line(second: float, said: str, level: str = "info") -> str:
     return f'time="2026-11-23T04:23:{second:012.9f}Z" level={level} msg="{said}"\n'
 
 
@@ -40,19 +42,19 @@ SAID = {
 
 
 @pytest.mark.parametrize(("pattern", "said"), SAID.items())
-def test_lines_of_interest_are_known(pattern, said):
+def test_lines_of_interest_are_known(pattern: str, said: str) -> None:
     found, last = lines_in(line(7.5, said), COMPILED, to_trial_time=-AT)
     assert (7.5, pattern) in [(t, name) for t, name, _ in found]
     assert last == 7.5
 
 
-def test_a_suspect_is_not_a_death():
+def test_a_suspect_is_not_a_death() -> None:
     text = line(1, SAID["suspect"]) + line(2, SAID["refuted"])
     names = [name for _, name, _ in lines_in(text, COMPILED, to_trial_time=-AT)[0]]
     assert names == ["suspect", "refuted"]
 
 
-def test_a_line_without_a_stamp_has_the_time_of_the_one_before():
+def test_a_line_without_a_stamp_has_the_time_of_the_one_before() -> None:
     found, last = lines_in(
         line(3, "quiet") + "panic: oh\n", COMPILED, to_trial_time=-AT, before=1.0
     )
@@ -62,7 +64,7 @@ def test_a_line_without_a_stamp_has_the_time_of_the_one_before():
 
 
 @given(st.text(max_size=200))
-def test_any_text_can_be_read(text):
+def test_any_text_can_be_read(text: str) -> None:
     for _, name, said in lines_in(text, COMPILED, to_trial_time=0.0)[0]:
         assert COMPILED[name].search(said)
     changes_in({"m1": text}, {})
@@ -74,11 +76,11 @@ def changes_in(logs: dict[str, str], names: dict[str, str]) -> list[Change]:
     return changes_of(matches, names, to_trial_time=-AT)
 
 
-def joined(second, id_, address):
+def joined(second: int, id_: str, address: str) -> str:
     return line(second, f"Node {id_}/{address}, joined gossip cluster")
 
 
-def new(second, id_):
+def new(second: int, id_: str) -> str:
     config = f"Node:x will use memberlist nodeID:{id_} with config:&{{NodeID:{id_}}}"
     return line(second, f"New memberlist node - {config}")
 
@@ -95,7 +97,7 @@ M1 = (
 W1 = new(1, "bbbbbbbbbbbb") + joined(2, "aaaaaaaaaaaa", "198.18.0.101")
 
 
-def test_gossip_is_told_by_node_whatever_its_ids():
+def test_gossip_is_told_by_node_whatever_its_ids() -> None:
     found = changes_in({"m1": M1, "w1": W1}, NAMES)
     told = [(c.t, c.by, c.about, c.kind) for c in found if c.by == "m1"]
     assert told == [
@@ -107,13 +109,13 @@ def test_gossip_is_told_by_node_whatever_its_ids():
     ]
 
 
-def test_a_node_that_refutes_speaks_of_itself():
+def test_a_node_that_refutes_speaks_of_itself() -> None:
     text = line(5, "memberlist: Refuting a suspect message (from: aaaaaaaaaaaa)")
     [found] = changes_in({"w1": text}, NAMES)
     assert (found.by, found.about, found.kind) == ("w1", "w1", "refuted")
 
 
-def test_an_id_that_nobody_resolves_is_kept():
+def test_an_id_that_nobody_resolves_is_kept() -> None:
     text = line(5, "Node ffffffffffff change state NodeActive --> NodeFailed")
     [found] = changes_in({"m1": text}, NAMES)
     assert found.about == "ffffffffffff"
@@ -131,7 +133,7 @@ def test_an_id_that_nobody_resolves_is_kept():
         (409, "rpc error: code = AlreadyExists desc = secret x already exists", "error"),
     ],
 )  # fmt: skip
-def test_an_answer_is_told_by_its_words(status, words, outcome):
+def test_an_answer_is_told_by_its_words(status: int, words: str, outcome: str) -> None:
     assert outcome_of(status, words) == outcome
 
 
@@ -155,11 +157,11 @@ INSPECTED = {
 }
 
 
-def at(epoch):
+def at(epoch: float) -> float:
     return epoch - AT
 
 
-def test_a_container_is_read_into_a_life():
+def test_a_container_is_read_into_a_life() -> None:
     life = life_of("w1", INSPECTED, at)
     assert (life.service, life.slot, life.task, life.node) == ("app.v2", "3", "xyz", "w1")
     assert life.name == "app.v2.3.xyz"
@@ -169,21 +171,21 @@ def test_a_container_is_read_into_a_life():
     assert not life.runs_at(5.0)
 
 
-def test_a_checked_container_serves_when_it_is_healthy():
-    checked = {**INSPECTED["Config"], "Healthcheck": {"Test": ["CMD", "true"]}}
-    starting = {**INSPECTED["State"], "Health": {"Status": "starting"}}
-    healthy = {**INSPECTED["State"], "Health": {"Status": "healthy"}}
+def test_a_checked_container_serves_when_it_is_healthy() -> None:
+    checked = {**INSPECTED["Config"], "Healthcheck": {"Test": ["CMD", "true"]}}  # type: ignore[dict-item]
+    starting = {**INSPECTED["State"], "Health": {"Status": "starting"}}  # type: ignore[dict-item]
+    healthy = {**INSPECTED["State"], "Health": {"Status": "healthy"}}  # type: ignore[dict-item]
     assert life_of("w1", {**INSPECTED, "Config": checked, "State": starting}, at).serving is None
     assert life_of("w1", {**INSPECTED, "Config": checked, "State": healthy}, at).serving == 5.25
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)), st.integers(0, 999_999_999))
-def test_a_stamp_is_read_to_the_nanosecond(when, nano):
+def test_a_stamp_is_read_to_the_nanosecond(when: datetime, nano: int) -> None:
     stamp = f"{when:%Y-%m-%dT%H:%M:%S}.{nano:09d}Z".replace(f"{when:%Y}", f"{when.year:04d}", 1)
     whole = when.replace(microsecond=0, tzinfo=UTC).timestamp()
     assert epoch_seconds(stamp) == pytest.approx(whole + nano / 1e9, abs=1e-6)
 
 
 @pytest.mark.parametrize("stamp", ["", "yesterday", "2026-13-45T99:00:00Z"])
-def test_what_is_no_stamp_is_0(stamp):
+def test_what_is_no_stamp_is_0(stamp: str) -> None:
     assert epoch_seconds(stamp) == 0.0

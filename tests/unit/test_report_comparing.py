@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,11 +35,11 @@ HOSTILE = "</script><b>|x| `y`\n::error::z</b>"
 
 
 @pytest.fixture
-def comparison(tmp_path):
+def comparison(tmp_path: Path) -> Comparison:
     return compare(sides_by_run([store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)]))
 
 
-def shown(comparison, width=80, **options):
+def shown(comparison: Comparison, width: int = 80, **options: Any) -> str:
     text = io.StringIO()
     Console(file=text, width=width).print(comparison_table(comparison, **options))
     return text.getvalue()
@@ -46,26 +48,26 @@ def shown(comparison, width=80, **options):
 class Reader(HTMLParser):
     """Checks that tags are closed as they were opened; collects tags and text."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.open, self.tags, self.text = [], [], []
+        self.open, self.tags, self.text = [], [], []  # type: ignore[var-annotated]
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str]]) -> None:  # type: ignore[override]
         self.tags.append((tag, dict(attrs)))
         if tag not in {"meta", "br"}:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str]]) -> None:  # type: ignore[override]
         self.tags.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
-def read(html):
+def read(html: str) -> Any:
     reader = Reader()
     reader.feed(html)
     reader.close()
@@ -73,7 +75,7 @@ def read(html):
     return reader
 
 
-def test_the_terminal_shows_what_changed_and_counts_the_rest(comparison):
+def test_the_terminal_shows_what_changed_and_counts_the_rest(comparison: Comparison) -> None:
     text = shown(comparison)
     assert "✗ regressed" in text
     assert "+10 s" in text
@@ -83,7 +85,7 @@ def test_the_terminal_shows_what_changed_and_counts_the_rest(comparison):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_markdown_is_a_table_that_nothing_breaks_out_of(tmp_path):
+def test_markdown_is_a_table_that_nothing_breaks_out_of(tmp_path: Path) -> None:
     runs = []
     for values in (FAST, SLOW):
         writer = RunWriter.create(tmp_path, command=[], harness="1")
@@ -102,7 +104,7 @@ def test_markdown_is_a_table_that_nothing_breaks_out_of(tmp_path):
     assert shown(found)
 
 
-def test_the_page_stands_alone_and_says_every_value_in_words(comparison):
+def test_the_page_stands_alone_and_says_every_value_in_words(comparison: Comparison) -> None:
     html = render_comparison(comparison)
     page = read(html)
     assert not [a for _, a in page.tags if "src" in a or "href" in a]
@@ -114,7 +116,7 @@ def test_the_page_stands_alone_and_says_every_value_in_words(comparison):
     assert html == render_comparison(comparison)
 
 
-def test_longer_than_is_shown_as_such(tmp_path):
+def test_longer_than_is_shown_as_such(tmp_path: Path) -> None:
     cut = [Elapsed(30.0, reached=False, last="")] * 10
     found = compare(sides_by_run([store_run(tmp_path, FAST), store_run(tmp_path, cut, day=2)]))
     assert "more than 30 s" in shown(found, width=120)
@@ -122,7 +124,7 @@ def test_longer_than_is_shown_as_such(tmp_path):
     assert "more than 30 s" in render_comparison(found)
 
 
-def test_shares_are_told_in_percent_and_move_by_points(tmp_path):
+def test_shares_are_told_in_percent_and_move_by_points(tmp_path: Path) -> None:
     runs = [store_run(tmp_path, [v] * 8, day=d, unit="1") for d, v in ((1, 0.01), (2, 0.05))]
     found = compare(sides_by_run(runs))
     text = shown(found, width=120)
@@ -130,7 +132,7 @@ def test_shares_are_told_in_percent_and_move_by_points(tmp_path):
     assert "+4 percentage points" in text
 
 
-def test_what_changed_is_ready_for_a_webhook(comparison):
+def test_what_changed_is_ready_for_a_webhook(comparison: Comparison) -> None:
     told = json.loads(json.dumps(webhook_payload(comparison)))
     [change] = told["changed"]
     assert (change["outcome"], change["measure"]) == ("regressed", "time to a new leader")
@@ -142,7 +144,7 @@ def test_what_changed_is_ready_for_a_webhook(comparison):
 
 
 @pytest.fixture
-def reports(tmp_path, monkeypatch):
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     root = tmp_path / "reports"
@@ -155,7 +157,9 @@ def reports(tmp_path, monkeypatch):
 FIRST, SECOND = "20261101T000000Z", "20261102T000000Z"
 
 
-def test_compare_exits_1_only_when_asked_to_fail_on_what_is_there(reports, capsys):
+def test_compare_exits_1_only_when_asked_to_fail_on_what_is_there(
+    reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.call(["compare", FIRST, SECOND]) == 0
     assert main.call(["compare", FIRST, SECOND, "--fail-on", "regressed"]) == 1
     assert main.call(["compare", SECOND, FIRST, "--fail-on", "regressed"]) == 0
@@ -192,7 +196,9 @@ def test_compare_can_fail_on_trials_without_a_verdict(
     assert (found.unknown, found.pairings[0].unknown) == (0, 1)
 
 
-def test_compare_writes_every_form(reports, tmp_path, capsys):
+def test_compare_writes_every_form(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = ["--write", "c.md", "--write", "c.html", "--write", "c.json"]
     assert main.call(["compare", FIRST, SECOND, *files, "--format", "json"]) == 0
     printed = capsys.readouterr().out
@@ -216,12 +222,19 @@ def test_compare_writes_every_form(reports, tmp_path, capsys):
         ([], "Missing argument"),
     ],
 )
-def test_compare_says_what_cannot_be_meant(reports, capsys, args, told):
+def test_compare_says_what_cannot_be_meant(
+    reports: Path, capsys: pytest.CaptureFixture[str], args: Sequence[str], told: str
+) -> None:
     assert main.call(["compare", *args]) == 64
     assert told in capsys.readouterr().err
 
 
-def test_compare_tells_github(reports, tmp_path, monkeypatch, capsys):
+def test_compare_tells_github(
+    reports: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "summary.md").write_text("before\n")
@@ -236,7 +249,7 @@ def test_compare_tells_github(reports, tmp_path, monkeypatch, capsys):
 # -- a run for GitHub ----------------------------------------------------------------------------
 
 
-def test_a_run_becomes_annotations_and_a_summary(tmp_path):
+def test_a_run_becomes_annotations_and_a_summary(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0, 99.0, None], limit=20.0)
     (run.folder / "trials" / "torn").mkdir()
     summary = tmp_path / "summary.md"
@@ -253,18 +266,20 @@ def test_a_run_becomes_annotations_and_a_summary(tmp_path):
     assert "torn" in text
 
 
-def test_elsewhere_nothing_is_written_or_printed(tmp_path):
+def test_elsewhere_nothing_is_written_or_printed(tmp_path: Path) -> None:
     assert run_to_github(store_run(tmp_path, [99.0], limit=20.0), {}) == []
 
 
-def test_more_annotations_than_are_shown_are_counted(tmp_path):
+def test_more_annotations_than_are_shown_are_counted(tmp_path: Path) -> None:
     run = store_run(tmp_path, [99.0] * 14, limit=20.0)
     lines = run_to_github(run, {"GITHUB_ACTIONS": "true"})
     assert len(lines) == 10
     assert lines[-1] == "::error title=more::5 more; see the job's summary"
 
 
-def test_a_summary_that_github_would_refuse_is_cut(tmp_path, monkeypatch):
+def test_a_summary_that_github_would_refuse_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harness.report.github.MOST_SUMMARY", 300)
     summary = tmp_path / "summary.md"
     run_to_github(
@@ -274,7 +289,7 @@ def test_a_summary_that_github_would_refuse_is_cut(tmp_path, monkeypatch):
     assert summary.stat().st_size < 400
 
 
-def test_percent_signs_and_commas_reach_github_whole(tmp_path):
+def test_percent_signs_and_commas_reach_github_whole(tmp_path: Path) -> None:
     run = store_run(tmp_path, [99.0], measure="100 % of, all: x", limit=20.0)
     [line] = run_to_github(run, {"GITHUB_ACTIONS": "true"})
     assert "::failed: 100 %25 of, all: x = 99 s" in line

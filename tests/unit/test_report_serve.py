@@ -1,8 +1,11 @@
 """The server of the store: on this machine alone, nothing but runs and their files."""
 
+from __future__ import annotations
+
 import html
 import http.client
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from harness.trial import Trial
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store") / "reports"
     synthetic_runs.many_trials(root, 4)
     (root / "20261124T000000Z").mkdir()
@@ -28,7 +31,7 @@ def reports(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(reports):
+def port(reports: Path) -> Iterator[int]:
     with server_of(reports, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -38,8 +41,10 @@ def port(reports):
 
 
 @pytest.fixture
-def ask(port):
-    def one(path, *, method="GET", host=None):
+def ask(port: int) -> Callable[..., tuple[int, str, http.client.HTTPMessage]]:
+    def one(
+        path: str, *, method: str = "GET", host: str | None = None
+    ) -> tuple[int, str, http.client.HTTPMessage]:
         connection = http.client.HTTPConnection(HOST, port, timeout=20)
         connection.request(method, path, headers={"Host": host or f"{HOST}:{port}"})
         answer = connection.getresponse()
@@ -54,7 +59,9 @@ RUN = "/runs/20261123T004500Z"
 TRIAL = "trials/leader-killed-dockerd.28.5.2.3m2w.s1"
 
 
-def test_the_first_page_lists_the_runs_and_what_cannot_be_read(ask):
+def test_the_first_page_lists_the_runs_and_what_cannot_be_read(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]],
+) -> None:
     status, body, _ = ask("/")
     assert status == 200
     assert "2 runs" in body
@@ -62,7 +69,9 @@ def test_the_first_page_lists_the_runs_and_what_cannot_be_read(ask):
     assert "unfinished or damaged" in body
 
 
-def test_pages_assets_and_files_of_a_run(ask):
+def test_pages_assets_and_files_of_a_run(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]],
+) -> None:
     status, body, headers = ask(f"{RUN}/index.html")
     assert status == 200
     assert "All 4 trials are as expected" in body
@@ -80,7 +89,9 @@ def test_pages_assets_and_files_of_a_run(ask):
     assert ask(f"{RUN}/index.html", method="HEAD")[:2] == (200, "")
 
 
-def test_folders_lead_to_their_index_and_chosen_runs_to_their_site(ask):
+def test_folders_lead_to_their_index_and_chosen_runs_to_their_site(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]],
+) -> None:
     for path in (RUN, f"{RUN}/"):
         status, _, headers = ask(path)
         assert (status, headers["Location"]) == (303, f"{RUN}/index.html")
@@ -97,13 +108,15 @@ def test_folders_lead_to_their_index_and_chosen_runs_to_their_site(ask):
     f"{RUN}/{TRIAL}", f"{RUN}/pages/assets/../../run.json",
     "/runs/%00/index.html", "/assets/x",
 ])  # fmt: skip
-def test_nothing_else_is_served(ask, path):
+def test_nothing_else_is_served(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]], path: str
+) -> None:
     status, body, _ = ask(path)
     assert status == 404, body
     assert "secret" not in body
 
 
-def test_a_link_out_of_a_run_is_not_followed(tmp_path, reports):
+def test_a_link_out_of_a_run_is_not_followed(tmp_path: Path, reports: Path) -> None:
     run = tmp_path / "run"
     (run / "trials").mkdir(parents=True)
     (run / "trials" / "out").symlink_to(reports.parent / "secret")
@@ -112,18 +125,20 @@ def test_a_link_out_of_a_run_is_not_followed(tmp_path, reports):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost"])
-def test_other_names_for_this_server_are_refused(ask, host):
+def test_other_names_for_this_server_are_refused(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]], host: str
+) -> None:
     assert ask("/", host=host)[0] == 403
 
 
-def test_it_listens_on_this_machine_alone(reports):
+def test_it_listens_on_this_machine_alone(reports: Path) -> None:
     with server_of(reports, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
         with pytest.raises(UsageError, match="cannot listen on port"):
             server_of(reports, server.server_port)
 
 
-def test_a_store_that_is_not_there_is_a_sentence(tmp_path):
+def test_a_store_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(serve, ["--reports", str(tmp_path / "none")])
     assert isinstance(done.exception, UsageError)
 
@@ -134,16 +149,16 @@ def test_a_running_run_is_shown_live_and_not_as_damaged(tmp_path: Path) -> None:
     trial = Trial(writer.trial_folder(given), given)
     browser = Pages(tmp_path)
     page = f"/runs/{writer.folder.name}/pages/live-part.html"
-    index = browser.answer("/").body.decode()
+    index = browser.answer("/").body.decode()  # type: ignore[union-attr]
     assert "<td>running</td>" in index
     assert "damaged" not in index
-    assert "1 trial is running" in browser.answer(page).body.decode()
+    assert "1 trial is running" in browser.answer(page).body.decode()  # type: ignore[union-attr]
     trial.journal.write("note", text="something new")
-    assert "something new" in browser.answer(page).body.decode()
+    assert "something new" in browser.answer(page).body.decode()  # type: ignore[union-attr]
     run = read_run(writer.folder)
     [going] = running_trials(run)
     assert going.trial.record.inputs == given
     assert running_trials(run, now=trial.folder.stat().st_mtime + IDLE_LIMIT + 60) == ()
     trial.finish(None, title="done")
-    assert "No trial is running" in browser.answer(page).body.decode()
+    assert "No trial is running" in browser.answer(page).body.decode()  # type: ignore[union-attr]
     assert running_trials(read_run(writer.folder)) == ()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import synthetic_runs
 from click.testing import CliRunner
+from optionals import not_none
 from rich.console import Console
 
 from harness.cli.report import report
@@ -39,66 +42,66 @@ class Page(HTMLParser):
         self.close()
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), f"<{tag}> says an attribute twice"
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str]]) -> None:  # type: ignore[override]
         self.tags.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open, f"</{tag}> closes nothing"
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.open[-1:] not in (["script"], ["style"]):
             self.texts.append(data)
 
-    def values(self, attribute):
-        return [attrs[attribute] for _, attrs in self.tags if attrs.get(attribute)]
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] for _, attrs in self.tags if attrs.get(attribute)]  # type: ignore[misc]
 
     @property
-    def text(self):
+    def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = synthetic_runs.synthetic_run(tmp_path_factory.mktemp("reports"))
     write_report(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def html(run_folder):
+def html(run_folder: Path) -> str:
     return (run_folder / "index.html").read_text()
 
 
 @pytest.fixture(scope="module")
-def page(html):
+def page(html: str) -> Any:
     return Page(html)
 
 
-def pages_of(folder):
+def pages_of(folder: Path) -> dict[str, str]:
     """All pages of a site by name, the index among them."""
     found = {path.name: path.read_text() for path in sorted((folder / "pages").glob("*.html"))}
     return {"index.html": (folder / "index.html").read_text(), **found}
 
 
-def trial_pages(folder):
+def trial_pages(folder: Path) -> list[Any]:
     return [Page(html) for name, html in pages_of(folder).items() if name.startswith("trial-")]
 
 
 @pytest.fixture(scope="module")
-def trial(run_folder):
+def trial(run_folder: Path) -> Any:
     path = run_folder / "pages" / "trial-leader-killed-dockerd.28.5.2.3m2w.s1.html"
     return Page(path.read_text())
 
 
-def one_trial(root, *, hostile=False, version="28.5.2") -> Path:
+def one_trial(root: Path, *, hostile: bool = False, version: str = "28.5.2") -> Path:
     """A small run of one trial; hostile: every word in it tries to break out of the page."""
     word = HOSTILE if hostile else "plain"
     writer = RunWriter.create(root, command=["pytest", word], harness="0")
@@ -121,7 +124,7 @@ def one_trial(root, *, hostile=False, version="28.5.2") -> Path:
     return writer.folder
 
 
-def test_pages_are_well_formed_and_their_ids_and_labels_are_whole(run_folder):
+def test_pages_are_well_formed_and_their_ids_and_labels_are_whole(run_folder: Path) -> None:
     for html in pages_of(run_folder).values():
         page = Page(html)
         ids = page.values("id")
@@ -134,7 +137,7 @@ def test_pages_are_well_formed_and_their_ids_and_labels_are_whole(run_folder):
         assert sum(tag == "h1" for tag, _ in page.tags) == 1
 
 
-def test_every_link_leads_to_a_file_of_the_run_or_to_the_thread_upstream(run_folder):
+def test_every_link_leads_to_a_file_of_the_run_or_to_the_thread_upstream(run_folder: Path) -> None:
     links = 0
     for name, html in pages_of(run_folder).items():
         here = run_folder if name == "index.html" else run_folder / "pages"
@@ -149,16 +152,16 @@ def test_every_link_leads_to_a_file_of_the_run_or_to_the_thread_upstream(run_fol
     assert links > 100
 
 
-def test_pages_load_only_what_lies_beside_them(run_folder):
+def test_pages_load_only_what_lies_beside_them(run_folder: Path) -> None:
     for html in pages_of(run_folder).values():
         page = Page(html)
         policy = next(
             attrs["content"] for _, attrs in page.tags
             if attrs.get("http-equiv") == "Content-Security-Policy"
         )  # fmt: skip
-        assert "default-src 'none'" in policy
-        assert "http" not in policy
-        assert "connect-src 'none'" in policy
+        assert "default-src 'none'" in not_none(policy)
+        assert "http" not in not_none(policy)
+        assert "connect-src 'none'" in not_none(policy)
         assert not any("://" in src for src in page.values("src"))
         assert not any("src" not in a for t, a in page.tags if t == "script" and "type" not in a)
     style = (run_folder / "pages" / "assets" / "report.css").read_text()
@@ -166,12 +169,12 @@ def test_pages_load_only_what_lies_beside_them(run_folder):
     assert "@import" not in style
 
 
-def test_the_charting_library_is_there_once(run_folder):
+def test_the_charting_library_is_there_once(run_folder: Path) -> None:
     assert [p.name for p in (run_folder / "pages" / "assets").glob("plotly*")] == [library_name()]
     assert "Plotly" not in (run_folder / "index.html").read_text()
 
 
-def test_the_first_look_tells_how_it_came_out(page):
+def test_the_first_look_tells_how_it_came_out(page: Any) -> None:
     headings = page.text
     assert "1 of 7 trials is not as expected, 1 without a verdict" in headings
     assert "fails, as it must" in headings
@@ -183,7 +186,9 @@ def test_the_first_look_tells_how_it_came_out(page):
     [(3.0, ["gap"], "fails, as it must"), (1.0, ["gap"], "passes: check is blind"),
      (3.0, ["another"], "fails by other measures"), (None, ["gap"], "unknown")],
 )  # fmt: skip
-def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, must_break, said):
+def test_a_control_is_good_only_when_it_fails_by_what_it_must(
+    tmp_path: Path, value: float | None, must_break: Sequence[str], said: str
+) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="0")
     given = synthetic_runs.inputs(control=True)
     trial = Trial(writer.trial_folder(given), given)
@@ -192,7 +197,7 @@ def test_a_control_is_good_only_when_it_fails_by_what_it_must(tmp_path, value, m
     assert outcome_of(read_run(writer.folder).trials[0]).word == said
 
 
-def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
+def test_several_seeds_are_told_as_tally_median_and_range(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="0")
     for seed, value in enumerate((1.0, 1.5, Elapsed(9.0, reached=False), None), start=1):
         given = synthetic_runs.inputs(seed=seed)
@@ -201,8 +206,12 @@ def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
         trial.finish(None)
     (row,) = matrix_of(read_run(writer.folder).trials).rows
     (cell,) = row.cells
-    assert [(o.word, n) for o, n in cell.counts] == [("fail", 1), ("unknown", 1), ("pass", 2)]
-    (gap,) = cell.measures
+    assert [(o.word, n) for o, n in not_none(cell).counts] == [
+        ("fail", 1),
+        ("unknown", 1),
+        ("pass", 2),
+    ]
+    (gap,) = not_none(cell).measures
     assert (gap.value, gap.spread) == ("more than 1.5 s", "median; 1 s to more than 9 s")
     assert gap.remark == "broken in 1 of 4"
     page = Page(write_report(writer.folder).read_text())
@@ -210,14 +219,14 @@ def test_several_seeds_are_told_as_tally_median_and_range(tmp_path):
     assert len(trial_pages(writer.folder)) == 4
 
 
-def test_the_timeline_is_told_in_words(trial):
+def test_the_timeline_is_told_in_words(trial: Any) -> None:
     assert "there is no leader from 30.2 s for 9.6 s, then m2 leads" in trial.text
     assert "Kill dockerd: m1 at 30.0 s (took effect by 30.0 s, healed at 53.9 s)." in trial.text
     assert "Logs of gossip and raft: 4 marked failed, 4 suspect." in trial.text
     assert all(a.get("aria-label") for _, a in trial.tags if a.get("role") == "img")
 
 
-def test_figures_have_no_colours_of_their_own(run_folder):
+def test_figures_have_no_colours_of_their_own(run_folder: Path) -> None:
     style = (run_folder / "pages" / "assets" / "report.css").read_text()
     found = 0
     for html in pages_of(run_folder).values():
@@ -230,14 +239,14 @@ def test_figures_have_no_colours_of_their_own(run_folder):
     assert found > 20
 
 
-def test_the_command_to_run_a_trial_again_is_there(trial):
+def test_the_command_to_run_a_trial_again_is_there(trial: Any) -> None:
     assert (
         "pytest scenarios/test_manager_failover.py::test_leader_killed -k dockerd "
         "--engine 28.5.2 --seed 1 --lab namespaces" in trial.text
     )
 
 
-def test_a_trial_of_a_guest_names_its_replay(tmp_path):
+def test_a_trial_of_a_guest_names_its_replay(tmp_path: Path) -> None:
     folder = one_trial(tmp_path)
     (kept,) = (folder / "trials").iterdir()
     (kept / "job.json").write_text("{}")
@@ -246,7 +255,7 @@ def test_a_trial_of_a_guest_names_its_replay(tmp_path):
     assert f"swarm-chaos replay reports/{folder.name}/trials/{kept.name}" in page.text
 
 
-def test_parameters_and_controls_are_in_the_command_too():
+def test_parameters_and_controls_are_in_the_command_too() -> None:
     given = synthetic_runs.inputs("scenarios/test_x.py::test_kill[node-hard]", control=True)
     assert rerun_command(given) == (
         "pytest scenarios/test_x.py::test_kill -k 'node and hard' "
@@ -254,14 +263,14 @@ def test_parameters_and_controls_are_in_the_command_too():
     )
 
 
-def test_logs_stand_among_the_events_by_the_trials_own_time(run_folder, trial):
+def test_logs_stand_among_the_events_by_the_trials_own_time(run_folder: Path, trial: Any) -> None:
     assert 'Failed to load container: "</script><b>x"' in trial.text
     rows = [a for tag, a in trial.tags if tag == "tr" and a.get("data-source") == "m2"]
     assert len(rows) == 1  # eleven times the same within some seconds
     assert 30.0 <= float(rows[0]["data-at"]) <= 40.0
 
 
-def test_a_scenarios_page_says_what_is_expected_and_why(run_folder):
+def test_a_scenarios_page_says_what_is_expected_and_why(run_folder: Path) -> None:
     page = Page((run_folder / "pages" / "scenario-leader_killed-node.html").read_text())
     assert "Three managers, two workers; a balancer" in page.text
     assert "moby/swarmkit: election tick 10 x 1 s, and a margin of 2" in page.text
@@ -272,7 +281,7 @@ def test_a_scenarios_page_says_what_is_expected_and_why(run_folder):
     assert "must break their bounds: time to a new leader" in control.text
 
 
-def test_hostile_words_stay_words(tmp_path):
+def test_hostile_words_stay_words(tmp_path: Path) -> None:
     folder = one_trial(tmp_path, hostile=True)
     write_report(folder)
     assert len(pages_of(folder)) == 3
@@ -287,7 +296,9 @@ def test_hostile_words_stay_words(tmp_path):
             assert "<img" not in json.dumps(json.loads(data))
 
 
-def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(tmp_path, run_folder):
+def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(
+    tmp_path: Path, run_folder: Path
+) -> None:
     elsewhere = tmp_path / "moved" / run_folder.name
     shutil.copytree(run_folder, elsewhere)
     (elsewhere / "index.html").unlink()
@@ -298,7 +309,9 @@ def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(tmp_path, run_fol
     assert str(run_folder) not in "".join(pages_of(run_folder).values())
 
 
-def test_a_site_elsewhere_names_the_trials_files_without_linking_them(tmp_path, run_folder):
+def test_a_site_elsewhere_names_the_trials_files_without_linking_them(
+    tmp_path: Path, run_folder: Path
+) -> None:
     index = write_site([run_folder], tmp_path / "site")
     assert index == tmp_path / "site" / "index.html"
     pages = trial_pages(tmp_path / "site")
@@ -307,7 +320,7 @@ def test_a_site_elsewhere_names_the_trials_files_without_linking_them(tmp_path, 
     assert all("journal.jsonl" in page.text for page in pages)
 
 
-def test_several_runs_make_one_site_with_comparison_and_history(tmp_path):
+def test_several_runs_make_one_site_with_comparison_and_history(tmp_path: Path) -> None:
     folders = synthetic_runs.nightly_runs(tmp_path, 10, trials=4, slower_from=5)
     (folders[3] / "run.json").write_text('{"schema": 99}')
     empty = tmp_path / "no-run"
@@ -326,7 +339,7 @@ def test_several_runs_make_one_site_with_comparison_and_history(tmp_path):
     assert "is the baseline" in Page(site["comparison.html"]).text
 
 
-def test_pages_of_others_are_left_alone(tmp_path, run_folder):
+def test_pages_of_others_are_left_alone(tmp_path: Path, run_folder: Path) -> None:
     mine = tmp_path / "pages" / "mine.html"
     mine.parent.mkdir()
     mine.write_text("mine")
@@ -336,13 +349,13 @@ def test_pages_of_others_are_left_alone(tmp_path, run_folder):
     assert [p.name for p in tmp_path.iterdir()] == ["pages"]
 
 
-def test_what_cannot_be_written_is_a_sentence(tmp_path, run_folder):
+def test_what_cannot_be_written_is_a_sentence(tmp_path: Path, run_folder: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrialError, match="cannot write the report into"):
         write_site([run_folder], tmp_path / "file")
 
 
-def test_damage_is_told_and_the_rest_is_shown(tmp_path):
+def test_damage_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
     folder = one_trial(tmp_path)
     (trial,) = (folder / "trials").iterdir()
     for name in ("broken", "foreign"):
@@ -365,7 +378,7 @@ def test_damage_is_told_and_the_rest_is_shown(tmp_path):
     assert len(trial_pages(folder)) == 3
 
 
-def test_a_trial_of_a_newer_schema_is_shown_as_far_as_its_journal_goes(tmp_path):
+def test_a_trial_of_a_newer_schema_is_shown_as_far_as_its_journal_goes(tmp_path: Path) -> None:
     folder = one_trial(tmp_path)
     (kept,) = (folder / "trials").iterdir()
     record = json.loads((kept / "trial.json").read_text())
@@ -389,7 +402,7 @@ def test_a_trial_of_a_newer_schema_is_shown_as_far_as_its_journal_goes(tmp_path)
     {"t": 1e9, "kind": "leader", "leader": None},
     {"t": -5, "kind": "load.start"},
 ])  # fmt: skip
-def test_any_journal_makes_a_page(tmp_path, entry):
+def test_any_journal_makes_a_page(tmp_path: Path, entry: Mapping[str, str | float | None]) -> None:
     folder = one_trial(tmp_path)
     (trial,) = (folder / "trials").iterdir()
     with (trial / "journal.jsonl").open("a") as file:
@@ -398,25 +411,25 @@ def test_any_journal_makes_a_page(tmp_path, entry):
     assert len(trial_pages(folder)) == 1
 
 
-def test_a_run_without_trials_makes_a_page(tmp_path):
+def test_a_run_without_trials_makes_a_page(tmp_path: Path) -> None:
     folder = RunWriter.create(tmp_path, command=[], harness="").folder
     assert "No trials ran" in Page(write_report(folder).read_text()).text
 
 
-def test_what_is_no_run_is_refused_and_left_alone(tmp_path):
+def test_what_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def summary_of(folder, width=80) -> str:
+def summary_of(folder: Path, width: int = 80) -> str:
     console = Console(width=width, file=None, record=True, color_system=None)
     with console.capture() as captured:
         console.print(render_summary(read_run(folder)), crop=False)
     return captured.get()
 
 
-def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder):
+def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder: Path) -> None:
     text = summary_of(run_folder)
     lines = text.splitlines()
     assert max(len(line) for line in lines if not line.startswith("report:")) <= 80
@@ -430,19 +443,19 @@ def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder):
     assert "dockerd of m1 still answers" in flat
 
 
-def test_the_summary_prints_hostile_words_as_words(tmp_path):
+def test_the_summary_prints_hostile_words_as_words(tmp_path: Path) -> None:
     folder = one_trial(tmp_path, hostile=True)
     assert "\x1b" not in summary_of(folder, width=200)
 
 
-def test_a_pages_path_is_printed_whole_however_long(tmp_path):
+def test_a_pages_path_is_printed_whole_however_long(tmp_path: Path) -> None:
     folder = one_trial(tmp_path / ("far away " * 10).strip() / "reports")
     done = CliRunner().invoke(report, [str(folder)])
     assert done.exit_code == 0, done.output
     assert f"report: {folder / 'index.html'}" in done.output.splitlines()
 
 
-def test_the_command_takes_a_folder_an_id_or_the_latest(tmp_path):
+def test_the_command_takes_a_folder_an_id_or_the_latest(tmp_path: Path) -> None:
     folder = one_trial(tmp_path / "reports")
     page = folder / "index.html"
     for arguments in ([], [folder.name], [str(folder)]):
@@ -455,7 +468,7 @@ def test_the_command_takes_a_folder_an_id_or_the_latest(tmp_path):
     assert "there is no run at nowhere" in str(done.exception)
 
 
-def test_several_runs_need_a_folder_to_go_into(tmp_path):
+def test_several_runs_need_a_folder_to_go_into(tmp_path: Path) -> None:
     first, second = one_trial(tmp_path / "a"), one_trial(tmp_path / "b")
     done = CliRunner().invoke(report, [str(first), str(second)])
     assert isinstance(done.exception, UsageError)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optionals import not_none
 
 from harness.report.events import events_of
 from harness.report.formatting import (
@@ -36,11 +39,11 @@ from harness.report.timeline_data import (
 from harness.trial import Bound, Measure
 
 
-def entry(t, kind, **facts):
+def entry(t: float, kind: str, **facts: Any) -> dict[str, Any]:
     return {"t": t, "kind": kind, **facts}
 
 
-def test_a_fault_lasts_from_its_injection_until_it_is_seen_healed():
+def test_a_fault_lasts_from_its_injection_until_it_is_seen_healed() -> None:
     timeline = timeline_of(
         [
             entry(1.0, "fault.inject", id="a", fault="kill", target="m1"),
@@ -58,7 +61,7 @@ def test_a_fault_lasts_from_its_injection_until_it_is_seen_healed():
     assert second.label == "cut: m2, m3"
 
 
-def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change():
+def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change() -> None:
     timeline = timeline_of(
         [
             entry(1.0, "swarm.formed", managers=["m1", "m2"], workers=["w1"], leader="m1"),
@@ -75,7 +78,7 @@ def test_leaders_follow_each_other_and_a_repeated_sighting_is_no_change():
     )
 
 
-def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead():
+def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead() -> None:
     timeline = timeline_of(
         [
             entry(1.0, "swarm.formed", managers=["m1", "m3"], workers=[], leader="m1"),
@@ -95,7 +98,7 @@ def test_a_dead_leader_that_is_still_named_one_is_not_said_to_lead():
     )
 
 
-def test_a_fault_without_evidence_takes_no_leader_away():
+def test_a_fault_without_evidence_takes_no_leader_away() -> None:
     timeline = timeline_of(
         [
             entry(1.0, "leader", leader="m1"),
@@ -107,14 +110,14 @@ def test_a_fault_without_evidence_takes_no_leader_away():
     assert timeline.leaders == (Span(1.0, 12, "m1"),)
 
 
-def test_nothing_is_said_of_members_that_nobody_watched():
+def test_nothing_is_said_of_members_that_nobody_watched() -> None:
     formed = entry(1.0, "swarm.formed", managers=["m1"], workers=[], leader="m1")
     down = entry(2.0, "node.state", node="m1", state="down")
     assert "not observed" in describe_members(timeline_of([formed], [], seconds=3))
     assert "m1 is down" in describe_members(timeline_of([formed, down], [], seconds=3))
 
 
-def test_members_are_listed_managers_first_with_their_states():
+def test_members_are_listed_managers_first_with_their_states() -> None:
     timeline = timeline_of(
         [
             entry(1.0, "swarm.formed", managers=["m2", "m1"], workers=["a1"], leader="m1"),
@@ -131,7 +134,7 @@ def test_members_are_listed_managers_first_with_their_states():
     ]  # fmt: skip
 
 
-def test_bins_have_an_edge_at_the_first_fault():
+def test_bins_have_an_edge_at_the_first_fault() -> None:
     requests = [Request(0.5 + n / 10, 0.01, "ok" if n < 25 else "5xx") for n in range(50)]
     timeline = timeline_of(
         [entry(2.95, "fault.inject", id="a", fault="kill", target="m1")], requests, seconds=6
@@ -141,13 +144,13 @@ def test_bins_have_an_edge_at_the_first_fault():
     assert 2.95 in [b.start for b in timeline.bins]
 
 
-def test_a_second_in_which_nothing_was_sent_is_a_bin_too():
+def test_a_second_in_which_nothing_was_sent_is_a_bin_too() -> None:
     timeline = timeline_of([], [Request(0.1, 1, "ok"), Request(3.1, 1, "ok")], seconds=4)
     assert [sum(b.counts.values()) for b in timeline.bins] == [1, 0, 0, 1]
     assert timeline.bins[1].p50 is None
 
 
-def test_the_axis_begins_shortly_before_the_load():
+def test_the_axis_begins_shortly_before_the_load() -> None:
     timeline = timeline_of([entry(40.0, "load.start")], [Request(40.2, 1, "ok")], seconds=60)
     assert timeline.start == 37
 
@@ -159,7 +162,9 @@ moments = st.floats(0, 5000, allow_nan=False)
     st.lists(st.tuples(moments, st.floats(0, 60), st.sampled_from(OUTCOMES)), max_size=60),
     st.none() | moments,
 )
-def test_every_request_is_in_exactly_one_bin(raw, fault):
+def test_every_request_is_in_exactly_one_bin(
+    raw: Sequence[tuple[float, float, str]], fault: float | None
+) -> None:
     requests, strange = read_requests([{"t": t, "took": d, "outcome": o} for t, d, o in raw])
     entries = [] if fault is None else [entry(fault, "fault.inject", id="a", fault="x")]
     timeline = timeline_of(entries, requests, seconds=1)
@@ -170,14 +175,14 @@ def test_every_request_is_in_exactly_one_bin(raw, fault):
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
-def test_a_percentile_has_its_share_at_or_below_it(values, wanted):
+def test_a_percentile_has_its_share_at_or_below_it(values: Sequence[float], wanted: float) -> None:
     ordered = sorted(values)
     found = percentile(ordered, wanted)
     assert found in ordered
     assert sum(v <= found for v in ordered) >= math.ceil(wanted * len(ordered))
 
 
-def test_rows_that_are_no_requests_are_counted():
+def test_rows_that_are_no_requests_are_counted() -> None:
     rows = [{"t": 2, "took": 1, "outcome": "ok"}, {"t": 1, "took": 1, "outcome": "new"}, {}]
     requests, strange = read_requests(rows)
     assert [r.t for r in requests] == [2]
@@ -188,7 +193,7 @@ def test_rows_that_are_no_requests_are_counted():
     (0.0000123, "12.3 µs"), (0.00123, "1.23 ms"), (0.9994, "999 ms"), (0.9996, "1 s"),
     (12.345, "12.3 s"), (74.2, "74.2 s"), (1234.5, "1,234 s"),
 ])  # fmt: skip
-def test_durations(value, said):
+def test_durations(value: float, said: str) -> None:
     assert duration(value) == said
 
 
@@ -196,7 +201,7 @@ def test_durations(value, said):
     (0, 10, "0 %"), (10, 10, "100 %"), (1, 100_000, "less than 0.1 %"),
     (99_999, 100_000, "more than 99.9 %"), (1, 8, "12.5 %"), (0, 0, "0 %"),
 ])  # fmt: skip
-def test_a_little_is_not_nothing_and_nearly_all_not_all(part, whole, said):
+def test_a_little_is_not_nothing_and_nearly_all_not_all(part: int, whole: int, said: str) -> None:
     assert share(part, whole) == said
 
 
@@ -207,24 +212,24 @@ def test_a_little_is_not_nothing_and_nearly_all_not_all(part, whole, said):
     (Measure("a", 40, "s", censored=True), "more than 40 s", ""),
     (Measure("a", None, "s", bound=Bound("above", 1)), "not measured", "at least 1 s"),
 ])  # fmt: skip
-def test_measures_in_words(measure, value, bound):
+def test_measures_in_words(measure: Measure, value: str, bound: str) -> None:
     assert (value_of(measure), bound_of(measure)) == (value, bound)
 
 
 @given(st.floats(-1e12, 1e12))
-def test_a_number_in_words_is_that_number(value):
+def test_a_number_in_words_is_that_number(value: float) -> None:
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=6e-4)
 
 
 @given(st.text())
-def test_plain_text_can_be_shown_anywhere(text):
+def test_plain_text_can_be_shown_anywhere(text: str) -> None:
     shown = plain(text)
     assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
     shown.encode()
     assert len(plain(text, 5)) <= 5
 
 
-def test_wall_times_and_what_is_none():
+def test_wall_times_and_what_is_none() -> None:
     assert wall_time("2026-11-23T00:45:00+00:00") == "23 November 2026, 00:45:00 UTC"
     assert wall_time("yesterday") == "yesterday"
 
@@ -235,25 +240,27 @@ def test_wall_times_and_what_is_none():
     Measure("a", 1, "1", bound=Bound("equals", 1)),
     Measure("a", -1, "s", bound=Bound("below", 1)),
 ])  # fmt: skip
-def test_no_gauge_where_it_would_say_nothing(measure):
+def test_no_gauge_where_it_would_say_nothing(measure: Measure) -> None:
     assert gauge_of(measure) is None
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9))
-def test_a_gauge_stays_within_its_length_and_shows_what_is_beyond(value, limit):
+def test_a_gauge_stays_within_its_length_and_shows_what_is_beyond(
+    value: float, limit: float
+) -> None:
     gauge = gauge_of(Measure("a", value, "s", bound=Bound("below", limit)))
-    assert 0 <= gauge.fill <= 1
-    assert 0 <= gauge.limit <= 1
+    assert 0 <= not_none(gauge).fill <= 1
+    assert 0 <= not_none(gauge).limit <= 1
     if value > limit * 1.001:
-        assert gauge.fill > gauge.limit
+        assert not_none(gauge).fill > not_none(gauge).limit
 
 
-def test_upstream_references():
+def test_upstream_references() -> None:
     assert upstream_url("moby/moby#32841") == "https://github.com/moby/moby/issues/32841"
     assert upstream_url("javascript:alert(1)//a/b#1") == ""
 
 
-def test_complaints_are_gathered_by_node_and_message(tmp_path):
+def test_complaints_are_gathered_by_node_and_message(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     logs.joinpath("m1.log").write_bytes(
@@ -273,7 +280,7 @@ def test_complaints_are_gathered_by_node_and_message(tmp_path):
     assert log_problems(tmp_path / "nowhere") == ()
 
 
-def test_events_in_words():
+def test_events_in_words() -> None:
     told = [
         e.text
         for e in events_of(
@@ -314,7 +321,7 @@ def test_what_dockerd_logs_while_it_starts_is_one_line(tmp_path: Path) -> None:
     ]
 
 
-def test_equal_complaints_far_apart_are_two(tmp_path):
+def test_equal_complaints_far_apart_are_two(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     logs.joinpath("m1.log").write_text(
@@ -326,7 +333,7 @@ def test_equal_complaints_far_apart_are_two(tmp_path):
     ]
 
 
-def test_logs_take_their_place_among_the_events():
+def test_logs_take_their_place_among_the_events() -> None:
     wall = datetime(2026, 11, 23, 0, 45, tzinfo=UTC).timestamp()
     said = LogProblem("m1", "error", "x", "00:45:01", wall + 1.0, wall + 1.0)
     stray = LogProblem("m1", "panic", "y", "")
@@ -344,7 +351,9 @@ def test_logs_take_their_place_among_the_events():
     st.lists(st.tuples(st.floats(0, 60), st.floats(1e-6, 30)), min_size=1, max_size=60),
     st.sampled_from([0.5, 1.0, 5.0]),
 )
-def test_the_heat_counts_every_request_once(raw, width):
+def test_the_heat_counts_every_request_once(
+    raw: Sequence[tuple[float, float]], width: float
+) -> None:
     requests = sorted((Request(t, took, "ok") for t, took in raw), key=lambda r: r.t)
     first = requests[0].t
     slices = math.floor((requests[-1].t - first) / width + 1e-9) + 1

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given as given_
 from hypothesis import settings
 from hypothesis import strategies as st
+from optionals import not_none
 from stored_runs import given, store_run, store_trial
 
 from harness.errors import UsageError
-from harness.results import RunWriter, read_run
+from harness.results import Run, RunWriter, read_run
 from harness.results.comparable import FAILED
-from harness.results.comparison import Comparison, compare
+from harness.results.comparison import Comparison, Finding, compare
 from harness.results.comparison_sides import sides_by_engine, sides_by_run, with_scenarios
 from harness.results.thresholds import (
     Threshold,
@@ -30,33 +33,33 @@ FAST = [10 + n / 10 for n in range(10)]
 SLOW = [20 + n / 10 for n in range(10)]
 
 
-def compared(*runs, **options):
+def compared(*runs: Run, **options: Any) -> Comparison:
     return compare(sides_by_run(runs), **options)
 
 
-def finding(comparison, measure="time to a new leader"):
+def finding(comparison: Comparison, measure: str = "time to a new leader") -> Finding:
     [found] = [f for f in comparison.pairings[0].findings if f.measure == measure]
     return found
 
 
-def test_a_slower_run_regressed_and_a_faster_one_improved(tmp_path):
+def test_a_slower_run_regressed_and_a_faster_one_improved(tmp_path: Path) -> None:
     fast, slow = store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)
     there, back = finding(compared(fast, slow)), finding(compared(slow, fast))
     assert (there.outcome, back.outcome) == ("regressed", "improved")
     assert there.shift == pytest.approx(10.0)
-    assert there.low <= 10.0 <= there.high
+    assert not_none(there.low) <= 10.0 <= not_none(there.high)
     assert back.shift == -there.shift
     assert (there.baseline.median, there.candidate.median) == (10.45, 20.45)
 
 
-def test_a_run_against_itself_is_the_same_or_within_noise(tmp_path):
+def test_a_run_against_itself_is_the_same_or_within_noise(tmp_path: Path) -> None:
     run = store_run(tmp_path, FAST)
     comparison = compared(run, run)
     assert comparison.outcomes <= {"same", "within noise"}
     assert comparison.pairings[0].candidate == f"{run.record.id} (2)"
 
 
-def test_virtual_and_real_time_never_meet(tmp_path):
+def test_virtual_and_real_time_never_meet(tmp_path: Path) -> None:
     real = store_run(tmp_path, FAST)
     virtual = store_run(tmp_path, SLOW, day=2, inputs={"clock": "virtual"})
     [pairing] = compared(real, virtual).pairings
@@ -69,7 +72,9 @@ def test_virtual_and_real_time_never_meet(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"topology": "1m"}, {"lab": "microvm"}, {"options": {"a": "b"}}]
 )
-def test_only_like_is_held_against_like(tmp_path, change):
+def test_only_like_is_held_against_like(
+    tmp_path: Path, change: Mapping[str, str | dict[str, str]]
+) -> None:
     [pairing] = compared(
         store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2, inputs=change)
     ).pairings
@@ -77,7 +82,9 @@ def test_only_like_is_held_against_like(tmp_path, change):
     assert len(pairing.left_out) == 1
 
 
-def test_identical_trials_in_virtual_time_are_the_same_whatever_their_number(tmp_path):
+def test_identical_trials_in_virtual_time_are_the_same_whatever_their_number(
+    tmp_path: Path,
+) -> None:
     inputs = {"clock": "virtual"}
     runs = [store_run(tmp_path, [12.0, 14.0], day=day, inputs=inputs) for day in (1, 2)]
     comparison = compared(*runs)
@@ -85,7 +92,7 @@ def test_identical_trials_in_virtual_time_are_the_same_whatever_their_number(tmp
     assert "identical" in finding(comparison).reason
 
 
-def test_a_virtual_trial_that_ran_again_counts_once(tmp_path):
+def test_a_virtual_trial_that_ran_again_counts_once(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="1")
     for _ in range(5):
         store_trial(writer, given(clock="virtual"), {"time to a new leader": 12.0})
@@ -99,7 +106,7 @@ def test_a_virtual_trial_that_ran_again_counts_once(tmp_path):
     )
 
 
-def test_doubted_trials_and_controls_are_left_out_and_said_so(tmp_path):
+def test_doubted_trials_and_controls_are_left_out_and_said_so(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="1")
     for seed, value in enumerate(FAST):
         store_trial(writer, given(seed=seed), {"time to a new leader": value})
@@ -114,7 +121,7 @@ def test_doubted_trials_and_controls_are_left_out_and_said_so(tmp_path):
     assert "1 trial left out (damaged" in left_out
 
 
-def test_a_trial_that_was_watched_too_short_counts_as_longer_than(tmp_path):
+def test_a_trial_that_was_watched_too_short_counts_as_longer_than(tmp_path: Path) -> None:
     # Its verdict is unknown, but leaving it out would make the slow side look fast.
     cut = [Elapsed(30.0, reached=False, last="nobody leads")] * 6
     slow = store_run(tmp_path, [*FAST[5:9], *cut], day=2, limit=45.0)
@@ -124,14 +131,14 @@ def test_a_trial_that_was_watched_too_short_counts_as_longer_than(tmp_path):
     assert found.outcome == "regressed"
 
 
-def test_failing_more_often_is_a_regression_of_its_own(tmp_path):
+def test_failing_more_often_is_a_regression_of_its_own(tmp_path: Path) -> None:
     good = store_run(tmp_path, FAST, limit=15.0)
     bad = store_run(tmp_path, SLOW, day=2, limit=15.0)
     found = finding(compared(good, bad), FAILED)
     assert (found.outcome, found.shift) == ("regressed", 1.0)
 
 
-def test_engines_within_a_run_the_oldest_being_the_baseline(tmp_path):
+def test_engines_within_a_run_the_oldest_being_the_baseline(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="1")
     for version, values in (("28.5.2", SLOW), ("9.0.1", FAST), ("20.10.5", FAST)):
         for seed, value in enumerate(values):
@@ -147,7 +154,7 @@ def test_engines_within_a_run_the_oldest_being_the_baseline(tmp_path):
         sides_by_engine([run], baseline="1")
 
 
-def test_runs_of_several_engines_are_compared_engine_by_engine(tmp_path):
+def test_runs_of_several_engines_are_compared_engine_by_engine(tmp_path: Path) -> None:
     runs = []
     for day in (1, 2):
         writer = RunWriter.create(tmp_path, command=[], harness="1")
@@ -160,7 +167,7 @@ def test_runs_of_several_engines_are_compared_engine_by_engine(tmp_path):
     assert words["20.10.5"] in {"same", "within noise"}
 
 
-def test_measures_of_one_side_only_and_of_other_units_are_told(tmp_path):
+def test_measures_of_one_side_only_and_of_other_units_are_told(tmp_path: Path) -> None:
     first = store_run(tmp_path, FAST, measure="a")
     left_out = compared(first, store_run(tmp_path, FAST, day=2, measure="b")).pairings[0].left_out
     assert sorted(left_out) == [
@@ -175,7 +182,7 @@ def test_measures_of_one_side_only_and_of_other_units_are_told(tmp_path):
     assert told == "test_leader_killed[node]: 'a' has no value on one side"
 
 
-def test_one_side_alone_is_refused(tmp_path):
+def test_one_side_alone_is_refused(tmp_path: Path) -> None:
     run = store_run(tmp_path, FAST)
     with pytest.raises(UsageError, match="nothing to compare: only"):
         compared(run)
@@ -183,13 +190,13 @@ def test_one_side_alone_is_refused(tmp_path):
         compare([])
 
 
-def test_scenarios_can_be_picked(tmp_path):
+def test_scenarios_can_be_picked(tmp_path: Path) -> None:
     [side] = sides_by_run([store_run(tmp_path, FAST)])
     assert with_scenarios(side, "leader").trials == side.trials
     assert with_scenarios(side, "nothing such").trials == ()
 
 
-def test_a_comparison_comes_back_from_json(tmp_path):
+def test_a_comparison_comes_back_from_json(tmp_path: Path) -> None:
     comparison = compared(store_run(tmp_path, FAST), store_run(tmp_path, SLOW[:3], day=2))
     assert msgspec.json.decode(msgspec.json.encode(comparison), type=Comparison) == comparison
 
@@ -197,16 +204,16 @@ def test_a_comparison_comes_back_from_json(tmp_path):
 # -- thresholds ----------------------------------------------------------------------------------
 
 
-def thresholds(tmp_path, text):
+def thresholds(tmp_path: Path, text: str) -> Thresholds:
     path = tmp_path / "thresholds.toml"
     path.write_text(text)
     return read_thresholds(path)
 
 
-def test_a_threshold_makes_a_regression_noise_or_turns_it(tmp_path):
+def test_a_threshold_makes_a_regression_noise_or_turns_it(tmp_path: Path) -> None:
     fast, slow = store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)
 
-    def word(text):
+    def word(text: str) -> str:
         return finding(compared(fast, slow, thresholds=thresholds(tmp_path, text))).outcome
 
     assert word("") == "regressed"
@@ -219,7 +226,7 @@ def test_a_threshold_makes_a_regression_noise_or_turns_it(tmp_path):
     assert ignored.pairings[0].left_out == ()
 
 
-def test_the_larger_floor_holds_and_the_last_pattern_goes():
+def test_the_larger_floor_holds_and_the_last_pattern_goes() -> None:
     said = Thresholds(
         unit={"s": Threshold(absolute=0.5, relative=0.1)},
         measure={"longest*": Threshold(absolute=3.0), "longest gap*": Threshold(relative=0.2)},
@@ -245,14 +252,16 @@ def test_the_larger_floor_holds_and_the_last_pattern_goes():
         ("thing = 1", "thing"),
     ],
 )
-def test_a_threshold_that_cannot_be_meant_is_refused_by_name(tmp_path, text, told):
+def test_a_threshold_that_cannot_be_meant_is_refused_by_name(
+    tmp_path: Path, text: str, told: str
+) -> None:
     with pytest.raises(UsageError) as refused:
         thresholds(tmp_path, text)
     assert told in str(refused.value)
     assert "thresholds.toml" in str(refused.value)
 
 
-def test_a_thresholds_file_that_is_not_there_or_no_text_is_told(tmp_path):
+def test_a_thresholds_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the thresholds file"):
         read_thresholds(tmp_path / "no.toml")
     (tmp_path / "no.toml").write_bytes(b"\xff\xfe")
@@ -262,7 +271,7 @@ def test_a_thresholds_file_that_is_not_there_or_no_text_is_told(tmp_path):
 
 @given_(st.text())
 @settings(max_examples=60)
-def test_any_text_makes_thresholds_or_a_sentence(text):
+def test_any_text_makes_thresholds_or_a_sentence(text: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "t.toml")
         path.write_bytes(text.encode(errors="surrogatepass"))

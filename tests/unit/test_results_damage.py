@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given as given_
@@ -21,7 +22,7 @@ from harness.results.openmetrics import openmetrics
 FILES = ("run.json", "trial.json", "journal.jsonl")
 
 
-def spoil(folder, name, raw):
+def spoil(folder: Path, name: str, raw: bytes) -> None:
     """Put ``raw`` in place of a file of the run's first trial, or of its record."""
     inside = folder if name == "run.json" else min((folder / "trials").iterdir())
     (inside / name).write_bytes(raw)
@@ -42,8 +43,8 @@ def spoil(folder, name, raw):
     ],
 )
 def test_a_record_that_cannot_be_read_is_one_sentence_and_hides_nothing_else(
-    tmp_path, name, raw, told
-):
+    tmp_path: Path, name: str, raw: bytes, told: str
+) -> None:
     run = store_run(tmp_path, [1.0, 2.0])
     spoil(run.folder, name, raw)
     again = read_run(run.folder)
@@ -54,7 +55,7 @@ def test_a_record_that_cannot_be_read_is_one_sentence_and_hides_nothing_else(
     assert len(again.trials) == (2 if name == "run.json" else 1)
 
 
-def test_of_a_newer_run_the_order_of_its_trials_is_kept(tmp_path):
+def test_of_a_newer_run_the_order_of_its_trials_is_kept(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0, 2.0, 3.0])
     path = run.folder / "run.json"
     record = json.loads(path.read_text())
@@ -65,14 +66,14 @@ def test_of_a_newer_run_the_order_of_its_trials_is_kept(tmp_path):
     assert again.record.started == record["started"]
 
 
-def test_new_keys_alone_are_let_pass(tmp_path):
+def test_new_keys_alone_are_let_pass(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0])
     for path in (run.folder / "run.json", run.trials[0].folder / "trial.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "new": 1}))
     assert read_run(run.folder).damaged == ()
 
 
-def test_a_foreign_folder_is_no_run(tmp_path):
+def test_a_foreign_folder_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text("{}")
     with pytest.raises(UsageError, match="is not a run"):
         read_run(tmp_path)
@@ -80,7 +81,9 @@ def test_a_foreign_folder_is_no_run(tmp_path):
 
 @settings(max_examples=40)
 @given_(name=st.sampled_from(FILES), raw=st.binary(max_size=200) | st.text().map(str.encode))
-def test_no_bytes_end_in_a_traceback(tmp_path_factory, name, raw):
+def test_no_bytes_end_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, name: str, raw: bytes
+) -> None:
     run = store_run(tmp_path_factory.mktemp("any"), [1.0, 2.0])
     spoil(run.folder, name, raw)
     again = read_run(run.folder)
@@ -101,7 +104,9 @@ json_values = st.recursive(
 
 @settings(max_examples=60)
 @given_(data=st.data())
-def test_a_record_with_any_key_changed_is_read_or_told(tmp_path_factory, data):
+def test_a_record_with_any_key_changed_is_read_or_told(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     run = store_run(tmp_path_factory.mktemp("key"), [1.0])
     path = run.trials[0].folder / "trial.json"
     record = json.loads(path.read_text())
@@ -116,11 +121,11 @@ def test_a_record_with_any_key_changed_is_read_or_told(tmp_path_factory, data):
 # -- swarm-chaos results check -------------------------------------------------------------------
 
 
-def test_a_whole_run_is_whole(tmp_path):
+def test_a_whole_run_is_whole(tmp_path: Path) -> None:
     assert check_run(store_run(tmp_path, [1.0, 2.0])) == ()
 
 
-def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path):
+def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0, 2.0, 3.0])
     changed, missing, torn = (trial.folder for trial in run.trials)
     journal = (changed / "journal.jsonl").read_bytes()

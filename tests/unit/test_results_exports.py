@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given as given_
 from hypothesis import strategies as st
+from optionals import not_none
 from stored_runs import given, store_run, store_trial
 
 from harness.results import RunWriter, read_run
@@ -20,7 +24,7 @@ _SAMPLE = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)( \d+
 _LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\["\\n])*)"')
 
 
-def parsed(text):
+def parsed(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """The samples of an OpenMetrics text: family, labels, value."""
     lines = text.split("\n")
     assert lines[-2:] == ["# EOF", ""]
@@ -39,7 +43,7 @@ def parsed(text):
     assert len(set(families)) == len(families)
 
 
-def test_measures_bounds_and_verdicts_are_exported(tmp_path):
+def test_measures_bounds_and_verdicts_are_exported(tmp_path: Path) -> None:
     long = Elapsed(30.0, reached=False, last="")
     run = store_run(tmp_path, [1.5, long, None], limit=20.0)
     rows = list(parsed(openmetrics([run])))
@@ -56,7 +60,7 @@ def test_measures_bounds_and_verdicts_are_exported(tmp_path):
 
 
 @given_(st.text())
-def test_any_words_are_escaped(tmp_path_factory, words):
+def test_any_words_are_escaped(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     writer = RunWriter.create(tmp_path_factory.mktemp("om"), command=[], harness="1")
     store_trial(writer, given(topology=words.encode(errors="replace").decode()), {"x": 1.0})
     text = openmetrics([read_run(writer.folder)])
@@ -64,7 +68,7 @@ def test_any_words_are_escaped(tmp_path_factory, words):
     text.encode()
 
 
-def test_no_trials_are_an_empty_exposition():
+def test_no_trials_are_an_empty_exposition() -> None:
     assert list(parsed(openmetrics([]))) == []
 
 
@@ -77,21 +81,23 @@ def test_no_trials_are_an_empty_exposition():
         ([], {}, Badge("no trials", "lightgrey")),
     ],
 )
-def test_a_badge_says_the_worst(tmp_path, values, settings, badge):
+def test_a_badge_says_the_worst(
+    tmp_path: Path, values: Sequence[float | None], settings: Any, badge: Badge
+) -> None:
     assert badge_of(store_run(tmp_path, values, **settings)) == badge
 
 
-def test_a_damaged_run_is_never_green(tmp_path):
+def test_a_damaged_run_is_never_green(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0])
     (run.folder / "trials" / "torn").mkdir()
     assert badge_of(read_run(run.folder)).colour == "orange"
 
 
-def test_a_badge_is_a_picture_with_words_and_what_shields_asks_for():
+def test_a_badge_is_a_picture_with_words_and_what_shields_asks_for() -> None:
     badge = Badge("1 of 2 <not> as expected", "red")
     root = ET.fromstring(badge.as_svg())
     assert root.get("aria-label") == "swarm chaos: 1 of 2 <not> as expected"
-    assert root.find("{http://www.w3.org/2000/svg}title").text == root.get("aria-label")
+    assert not_none(root.find("{http://www.w3.org/2000/svg}title")).text == root.get("aria-label")
     assert "http" not in badge.as_svg().replace("http://www.w3.org/2000/svg", "")
     assert badge.as_json() == {
         "schemaVersion": 1,

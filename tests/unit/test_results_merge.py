@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,19 +22,19 @@ from harness.results.files import fingerprint
 from harness.results.merge import merge_runs
 
 
-def contents(folder):
+def contents(folder: Path) -> dict[str, str]:
     """What a run's trials are, by name."""
     return {t.id: fingerprint(t.folder) for t in read_run(folder).trials}
 
 
-def shard(root, seeds, value=1.0, **writer):
+def shard(root: Path, seeds: Sequence[int], value: float = 1.0, **writer: Any) -> Path:
     made = RunWriter.create(root, command=["pytest", "-k", "x"], harness="1", **writer)
     for seed in seeds:
         store_trial(made, given(seed=seed), {"gap": value + seed})
     return made.folder
 
 
-def test_shards_become_one_run(tmp_path):
+def test_shards_become_one_run(tmp_path: Path) -> None:
     shards = [shard(tmp_path / str(n), seeds) for n, seeds in enumerate(([1, 2], [3], [4]))]
     merged = merge_runs(shards, tmp_path / "all")
     run = read_run(merged.folder)
@@ -51,7 +53,7 @@ shards = st.lists(
 )
 
 
-def build(root, trials):
+def build(root: Path, trials: Sequence[tuple[int, int]]) -> Path:
     made = RunWriter.create(root, command=["pytest"], harness="1")
     for seed, value in trials:
         store_trial(made, given(seed=seed), {"gap": float(value)})
@@ -60,7 +62,9 @@ def build(root, trials):
 
 @settings(max_examples=12)
 @given_(shards, st.randoms(use_true_random=False))
-def test_the_order_of_runs_does_not_matter_and_again_changes_nothing(rows, chance):
+def test_the_order_of_runs_does_not_matter_and_again_changes_nothing(
+    rows: Sequence[list[tuple[int, int]]], chance: Any
+) -> None:
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         runs = [build(root / str(number), trials) for number, trials in enumerate(rows)]
@@ -74,7 +78,7 @@ def test_the_order_of_runs_does_not_matter_and_again_changes_nothing(rows, chanc
         assert read_run(alone).record.trials == read_run(once).record.trials
 
 
-def test_different_trials_of_one_name_are_both_kept(tmp_path):
+def test_different_trials_of_one_name_are_both_kept(tmp_path: Path) -> None:
     first, second = shard(tmp_path / "a", [1]), shard(tmp_path / "b", [1], value=50.0)
     run = read_run(merge_runs([first, second], tmp_path / "c").folder)
     names = [t.id for t in run.trials]
@@ -82,10 +86,10 @@ def test_different_trials_of_one_name_are_both_kept(tmp_path):
         "leader-killed-node.28.5.2.3m2w.s1",
         "leader-killed-node.28.5.2.3m2w.s1-2",
     ]
-    assert sorted(t.record.measures[0].value for t in run.trials) == [2.0, 51.0]
+    assert sorted(t.record.measures[0].value for t in run.trials) == [2.0, 51.0]  # type: ignore[type-var]
 
 
-def test_unfinished_trials_and_payloads_come_along_and_are_told(tmp_path):
+def test_unfinished_trials_and_payloads_come_along_and_are_told(tmp_path: Path) -> None:
     first = shard(tmp_path / "a", [1])
     (first / "trials" / "torn").mkdir()
     (first / "trials" / "torn" / "journal.jsonl").write_text('{"t": 1.5, "kind": "fault.inject"}\n')
@@ -99,7 +103,7 @@ def test_unfinished_trials_and_payloads_come_along_and_are_told(tmp_path):
     assert [d.path.name for d in read_run(merged.folder).damaged] == ["torn"]
 
 
-def test_links_do_not_lead_out_of_a_run(tmp_path):
+def test_links_do_not_lead_out_of_a_run(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "key").write_text("do not copy")
@@ -111,20 +115,20 @@ def test_links_do_not_lead_out_of_a_run(tmp_path):
     assert not [p for p in merged.rglob("*") if p.name in {"key", "link", "folder"}]
 
 
-def test_junit_suites_are_put_together_once(tmp_path):
+def test_junit_suites_are_put_together_once(tmp_path: Path) -> None:
     folders = [shard(tmp_path / str(n), [n]) for n in (1, 2)]
     for number, folder in enumerate(folders):
         suite = f'<testsuite name="s{number}" tests="1"><testcase name="a"/></testsuite>'
         (folder / "junit.xml").write_text(f"<testsuites>{suite}</testsuites>")
     merged = merge_runs([*folders, folders[0]], tmp_path / "c")
     suites = ET.parse(merged.folder / "junit.xml").getroot()
-    assert sorted(s.get("name") for s in suites) == ["s0", "s1"]
+    assert sorted(s.get("name") for s in suites) == ["s0", "s1"]  # type: ignore[type-var]
     (folders[0] / "junit.xml").write_text("<testsuites>")
     merged = merge_runs(folders, tmp_path / "d")
     assert "junit.xml of" in merged.damage[0]
 
 
-def test_a_run_that_lost_its_record_is_merged_by_its_trials(tmp_path):
+def test_a_run_that_lost_its_record_is_merged_by_its_trials(tmp_path: Path) -> None:
     first = shard(tmp_path / "a", [1])
     (first / "run.json").unlink()
     merged = merge_runs([first], tmp_path / "c")
@@ -132,7 +136,7 @@ def test_a_run_that_lost_its_record_is_merged_by_its_trials(tmp_path):
     assert "run.json" in merged.damage[0]
 
 
-def test_what_cannot_be_merged_is_refused_and_nothing_is_left(tmp_path):
+def test_what_cannot_be_merged_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0]).folder
     taken = tmp_path / "taken"
     taken.mkdir()
@@ -150,7 +154,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../escape", "", ".hidden", "a/b", "x\0y"])
-def test_a_record_cannot_name_its_folder_outside_the_run(tmp_path, name):
+def test_a_record_cannot_name_its_folder_outside_the_run(tmp_path: Path, name: str) -> None:
     run = store_run(tmp_path / "a", [1.0])
     path = run.trials[0].folder / "trial.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": name}))

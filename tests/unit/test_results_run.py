@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,7 +27,9 @@ from harness.trial import EngineFacts, Expectation, Trial, TrialInputs
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def make_inputs(scenario="scenarios/test_x.py::test_leader_killed", **changes) -> TrialInputs:
+def make_inputs(
+    scenario: str = "scenarios/test_x.py::test_leader_killed", **changes: Any
+) -> TrialInputs:
     facts = EngineFacts(name="stable", version="26.1.5", source="here", digest="0")
     made = TrialInputs(
         scenario=scenario, engine=facts, topology="3m2w", lab="namespaces", kernel="6.1",
@@ -39,7 +42,7 @@ def make_writer(root: Path) -> RunWriter:
     return RunWriter.create(root, command=["pytest", "scenarios/"], harness="0.1", started=NOON)
 
 
-def make_trial(writer: RunWriter, **changes) -> Path:
+def make_trial(writer: RunWriter, **changes: Any) -> Path:
     given_inputs = make_inputs(**changes)
     trial = Trial(writer.trial_folder(given_inputs), given_inputs)
     trial.measures(Expectation("gap", unit="s", at_most=2), 1.5)
@@ -48,7 +51,7 @@ def make_trial(writer: RunWriter, **changes) -> Path:
     return trial.folder
 
 
-def test_a_run_comes_back_as_it_was_written(tmp_path):
+def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     second = make_trial(writer, seed=2)
     first = make_trial(writer, seed=1)
@@ -61,7 +64,7 @@ def test_a_run_comes_back_as_it_was_written(tmp_path):
     assert run.damaged == ()
 
 
-def test_a_taken_stamp_and_a_taken_trial_name_get_a_number(tmp_path):
+def test_a_taken_stamp_and_a_taken_trial_name_get_a_number(tmp_path: Path) -> None:
     make_writer(tmp_path)
     writer = make_writer(tmp_path)
     assert writer.folder.name == "20261123T120000Z-2"
@@ -69,11 +72,11 @@ def test_a_taken_stamp_and_a_taken_trial_name_get_a_number(tmp_path):
     assert names == ["leader-killed.26.1.5.3m2w.s7", "leader-killed.26.1.5.3m2w.s7-2"]
 
 
-def test_a_control_is_named_as_one():
+def test_a_control_is_named_as_one() -> None:
     assert trial_id(make_inputs(control=True)) == "leader-killed.26.1.5.3m2w.s7.control"
 
 
-def test_latest_points_at_the_youngest_run(tmp_path):
+def test_latest_points_at_the_youngest_run(tmp_path: Path) -> None:
     for _ in range(11):
         writer = make_writer(tmp_path)
     assert (tmp_path / "latest").resolve() == writer.folder.resolve()
@@ -83,7 +86,7 @@ def test_latest_points_at_the_youngest_run(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
-def test_no_runs_is_said_in_a_sentence(tmp_path):
+def test_no_runs_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == ()
     with pytest.raises(UsageError, match="no run under"):
         latest_run(tmp_path)
@@ -93,7 +96,7 @@ def test_no_runs_is_said_in_a_sentence(tmp_path):
         read_run(tmp_path)
 
 
-def test_a_trial_cut_short_tells_how_far_it_came_and_the_rest_is_read(tmp_path):
+def test_a_trial_cut_short_tells_how_far_it_came_and_the_rest_is_read(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     whole = make_trial(writer, seed=1)
     given_inputs = make_inputs(seed=2)
@@ -109,7 +112,7 @@ def test_a_trial_cut_short_tells_how_far_it_came_and_the_rest_is_read(tmp_path):
     assert "left no record" in told[empty]
 
 
-def test_a_broken_trial_record_and_a_newer_one_are_told(tmp_path):
+def test_a_broken_trial_record_and_a_newer_one_are_told(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     broken, newer, listed = (make_trial(writer, seed=n) for n in (1, 2, 3))
     (broken / "trial.json").write_text('{"schema": 1, "id": ')
@@ -124,7 +127,7 @@ def test_a_broken_trial_record_and_a_newer_one_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 2}', '{"schema": 1}', "\udcff"])
-def test_a_broken_run_record_does_not_hide_the_trials(tmp_path, text):
+def test_a_broken_run_record_does_not_hide_the_trials(tmp_path: Path, text: str) -> None:
     writer = make_writer(tmp_path)
     make_trial(writer)
     (writer.folder / "run.json").write_bytes(text.encode(errors="surrogateescape"))
@@ -134,7 +137,7 @@ def test_a_broken_run_record_does_not_hide_the_trials(tmp_path, text):
     assert [d.path.name for d in run.damaged] == ["run.json"]
 
 
-def test_trials_that_the_run_does_not_list_are_read_too(tmp_path):
+def test_trials_that_the_run_does_not_list_are_read_too(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     make_trial(writer)
     (writer.folder / "run.json").unlink()
@@ -144,7 +147,7 @@ def test_trials_that_the_run_does_not_list_are_read_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "..", ".", "", "a/b"])
-def test_a_run_cannot_name_folders_outside_itself(tmp_path, name):
+def test_a_run_cannot_name_folders_outside_itself(tmp_path: Path, name: str) -> None:
     writer = make_writer(tmp_path)
     path = writer.folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "trials": [name]}))
@@ -153,7 +156,7 @@ def test_a_run_cannot_name_folders_outside_itself(tmp_path, name):
     assert "not a valid folder name" in run.damaged[0].sentence
 
 
-def test_line_files_are_read_up_to_the_damage(tmp_path):
+def test_line_files_are_read_up_to_the_damage(tmp_path: Path) -> None:
     folder = make_trial(make_writer(tmp_path))
     assert [r["t"] for r in samples(folder, "requests").rows] == [1.0, 2.0]
     assert samples(folder, "no such probe").rows == ()
@@ -166,7 +169,7 @@ def test_line_files_are_read_up_to_the_damage(tmp_path):
 
 
 @given(st.text(), st.text(), st.text())
-def test_a_trial_id_is_one_plain_path_component(scenario, version, topology):
+def test_a_trial_id_is_one_plain_path_component(scenario: str, version: str, topology: str) -> None:
     facts = EngineFacts(name="x", version=version, source="", digest="")
     name = trial_id(make_inputs(scenario, engine=facts, topology=topology))
     assert Path(name).name == name
@@ -174,7 +177,7 @@ def test_a_trial_id_is_one_plain_path_component(scenario, version, topology):
     assert not name.startswith(".")
 
 
-def test_a_run_without_trials_is_taken_back(tmp_path):
+def test_a_run_without_trials_is_taken_back(tmp_path: Path) -> None:
     older = RunWriter.create(tmp_path, command=["pytest"], harness="1")
     newer = RunWriter.create(tmp_path, command=["pytest"], harness="1")
 

@@ -1,7 +1,12 @@
 """What is told from the samples of stored trials: losses by trial, growth of memory."""
 
+from __future__ import annotations
+
 import json
 import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from stored_runs import given, store_run, store_trial
@@ -13,15 +18,15 @@ from harness.results.request_loss import request_losses
 MIB = 1 << 20
 
 
-def put_samples(folder, name, rows):
+def put_samples(folder: Path, name: str, rows: Any) -> None:
     (folder / "samples" / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
 
-def requests(outcomes):
+def requests(outcomes: Mapping[str, int]) -> list[dict[str, int | str]]:
     return [{"t": n, "outcome": what} for what, count in outcomes.items() for n in range(count)]
 
 
-def test_losses_are_of_whole_trials(tmp_path):
+def test_losses_are_of_whole_trials(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0] * 6)
     for number, trial in enumerate(run.trials):
         # One trial in six lost half of its requests; the client's own trouble is nobody's loss.
@@ -36,7 +41,7 @@ def test_losses_are_of_whole_trials(tmp_path):
     assert (errors.share, errors.low, errors.high) == (0.0, 0.0, 0.0)
 
 
-def test_engines_and_clocks_are_not_mixed_and_doubted_trials_are_left_out(tmp_path):
+def test_engines_and_clocks_are_not_mixed_and_doubted_trials_are_left_out(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, command=[], harness="1")
     for inputs, doubt in (
         (given("20.10.5"), ""),
@@ -55,10 +60,10 @@ def test_engines_and_clocks_are_not_mixed_and_doubted_trials_are_left_out(tmp_pa
     assert {(loss.share, loss.low, loss.high) for loss in found} == {(0.1, 0.0, 1.0)}
 
 
-def test_growth_is_of_the_longest_life_of_a_daemon(tmp_path):
+def test_growth_is_of_the_longest_life_of_a_daemon(tmp_path: Path) -> None:
     chance = random.Random(3)
     run = store_run(tmp_path, [1.0])
-    rows = [
+    rows: Any = [
         {"t": t, "node": "m1", "pid": 7 if t < 60 else None if t < 70 else 8,
          "heap": (200 if t < 60 else 50 + 0.01 * t + chance.random()) * MIB,
          "anonymous": None, "rss": 90 * MIB}
@@ -72,7 +77,7 @@ def test_growth_is_of_the_longest_life_of_a_daemon(tmp_path):
     assert (rss.quantity, rss.per_hour, rss.grows) == ("rss", 0.0, False)
 
 
-def test_no_samples_are_no_growth_and_no_losses(tmp_path):
+def test_no_samples_are_no_growth_and_no_losses(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0])
     assert memory_growth(run) == ()
     assert request_losses([run]) == ()

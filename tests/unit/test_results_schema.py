@@ -1,11 +1,16 @@
 """The published form of what is stored, and that others can read it as it is."""
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from optionals import not_none
 from stored_runs import store_run
 
 from harness.results.schema import PUBLISHED, json_schema, schema_text
@@ -14,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_schema_is_the_current_one(name):
+def test_the_published_schema_is_the_current_one(name: str) -> None:
     path = DOCS / "schema" / f"{name}.schema.json"
     assert path.read_text() == schema_text(name), (
         f"write it again: swarm-chaos results schema {name} > docs/schema/{path.name}; and raise "
@@ -22,7 +27,7 @@ def test_the_published_schema_is_the_current_one(name):
     )
 
 
-def test_a_schema_names_itself_and_asks_for_what_must_be_there():
+def test_a_schema_names_itself_and_asks_for_what_must_be_there() -> None:
     schema = json_schema("trial")
     assert schema["$id"] == "urn:swarm-chaos:trial:1"
     record = schema["$defs"]["TrialRecord"]
@@ -31,18 +36,26 @@ def test_a_schema_names_itself_and_asks_for_what_must_be_there():
     assert all(part.get("additionalProperties") is not False for part in schema["$defs"].values())
 
 
-def conforms(value, schema, root):
+def conforms(
+    value: str
+    | float
+    | Sequence[str | dict[str, str | float | dict[str, str | float]]]
+    | Mapping[str, Any],
+    schema: Any,
+    root: Mapping[str, str | dict[str, dict[str, str | dict[str, Any] | list[str]]]],
+) -> bool:
     """Whether a value is as a schema says, for the words that ours use."""
     if "$ref" in schema:
         return conforms(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
     if "anyOf" in schema:
         return any(conforms(value, one, root) for one in schema["anyOf"])
     if "const" in schema:
-        return value == schema["const"]
+        result: bool = value == schema["const"]
+        return result
     if "enum" in schema:
         return value in schema["enum"]
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-    kinds |= {"number": (int, float), "integer": int}
+    kinds |= {"number": (int, float), "integer": int}  # type: ignore[dict-item]
     if "type" in schema and not isinstance(value, kinds[schema["type"]]):
         return False
     if isinstance(value, list):
@@ -56,7 +69,7 @@ def conforms(value, schema, root):
     return True
 
 
-def test_what_is_written_is_as_published(tmp_path):
+def test_what_is_written_is_as_published(tmp_path: Path) -> None:
     run = store_run(tmp_path, [1.0, None], limit=3.0)
     for name, path in (
         ("run", run.folder / "run.json"),
@@ -68,12 +81,14 @@ def test_what_is_written_is_as_published(tmp_path):
         assert not conforms(written, schema, schema)
 
 
-def test_duckdb_reads_the_store_by_the_queries_in_the_documents(tmp_path, monkeypatch):
+def test_duckdb_reads_the_store_by_the_queries_in_the_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store_run(tmp_path / "reports", [1.0, 3.0, 5.0], version="26.1.5", limit=4.0)
     store_run(tmp_path / "reports", [7.0, 8.0], version="28.5.2", day=2, limit=4.0)
     monkeypatch.chdir(tmp_path)
     queries = re.findall(r"```sql\n(.*?)```", (DOCS / "comparing.md").read_text(), re.DOTALL)
-    answers = [duckdb.sql(query).fetchall() for query in queries]
+    answers = [not_none(duckdb.sql(query)).fetchall() for query in queries]
     assert answers[0] == [
         ("26.1.5", "time to a new leader", 3, 3.0, "s"),
         ("28.5.2", "time to a new leader", 2, 7.5, "s"),

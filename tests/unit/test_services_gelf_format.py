@@ -1,14 +1,19 @@
 """GELF as it comes over the wire: chunks in any order, lost and doubled; compression; frames."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import random
 import struct
 import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optionals import not_none
 
 from harness.services.servers.gelf import (
     CHUNK_MAGIC,
@@ -23,7 +28,7 @@ from harness.services.servers.gelf import (
 )
 
 
-def chunks(message, size, name=b"12345678"):
+def chunks(message: bytes, size: int, name: bytes = b"12345678") -> list[bytes]:
     parts = [message[at : at + size] for at in range(0, len(message), size)]
     return [
         CHUNK_MAGIC + name + struct.pack("BB", number, len(parts)) + part
@@ -31,7 +36,7 @@ def chunks(message, size, name=b"12345678"):
     ]
 
 
-def text(number=7, task="app.1.x"):
+def text(number: int = 7, task: str = "app.1.x") -> bytes:
     line = f"seq={number} t=12.500000 task={task} xxxx"
     return json.dumps({"version": "1.1", "host": "h", "short_message": line}).encode()
 
@@ -40,7 +45,9 @@ messages = st.binary(min_size=2, max_size=600).filter(lambda data: not data.star
 
 
 @given(st.lists(messages, min_size=1, max_size=4), st.integers(5, 300), st.randoms())
-def test_chunks_of_several_messages_come_in_any_order(whole, size, rng):
+def test_chunks_of_several_messages_come_in_any_order(
+    whole: Sequence[bytes], size: int, rng: Any
+) -> None:
     pieces = [
         piece
         for number, message in enumerate(whole)
@@ -54,7 +61,7 @@ def test_chunks_of_several_messages_come_in_any_order(whole, size, rng):
 
 
 @given(messages, st.integers(5, 300), st.randoms())
-def test_a_chunk_that_comes_twice_changes_nothing(message, size, rng):
+def test_a_chunk_that_comes_twice_changes_nothing(message: bytes, size: int, rng: Any) -> None:
     pieces = chunks(message, size)
     pieces.insert(rng.randrange(len(pieces)), rng.choice(pieces[:-1] or pieces))
     taken = Reassembly()
@@ -63,7 +70,9 @@ def test_a_chunk_that_comes_twice_changes_nothing(message, size, rng):
 
 
 @given(st.binary(min_size=20, max_size=600), st.integers(1, 10), st.randoms())
-def test_a_message_that_misses_a_chunk_is_given_up_after_five_seconds(message, size, rng):
+def test_a_message_that_misses_a_chunk_is_given_up_after_five_seconds(
+    message: bytes, size: int, rng: Any
+) -> None:
     pieces = chunks(message, max(size, len(message) // 100 + 1))
     pieces.pop(rng.randrange(len(pieces)))
     taken = Reassembly()
@@ -74,7 +83,7 @@ def test_a_message_that_misses_a_chunk_is_given_up_after_five_seconds(message, s
     assert taken.incomplete == 1
 
 
-def test_what_is_no_chunk_is_a_message_of_its_own():
+def test_what_is_no_chunk_is_a_message_of_its_own() -> None:
     assert Reassembly().add(b"{}", now=0.0) == b"{}"
 
 
@@ -87,12 +96,12 @@ def test_what_is_no_chunk_is_a_message_of_its_own():
         CHUNK_MAGIC + b"12345678" + bytes([0, 129]) + b"x",  # more than 128
     ],
 )
-def test_a_chunk_that_makes_no_sense_is_refused(datagram):
+def test_a_chunk_that_makes_no_sense_is_refused(datagram: bytes) -> None:
     with pytest.raises(GelfError):
         Reassembly().add(datagram, now=0.0)
 
 
-def test_chunks_that_disagree_on_their_number_are_refused():
+def test_chunks_that_disagree_on_their_number_are_refused() -> None:
     taken = Reassembly()
     taken.add(CHUNK_MAGIC + b"12345678" + bytes([0, 2]) + b"x", now=0.0)
     with pytest.raises(GelfError, match="2 chunks has one of 3"):
@@ -103,7 +112,7 @@ def test_chunks_that_disagree_on_their_number_are_refused():
 @pytest.mark.parametrize(
     "pack", [gzip.compress, zlib.compress, lambda data, _: data], ids=["gzip", "zlib", "plain"]
 )
-def test_compression_is_told_by_the_first_bytes(pack, level):
+def test_compression_is_told_by_the_first_bytes(pack: Callable[..., Any], level: int) -> None:
     assert decompressed(pack(text(), level)) == text()
 
 
@@ -112,7 +121,7 @@ def test_compression_is_told_by_the_first_bytes(pack, level):
     [b"", b"hello", gzip.compress(text(), mtime=0)[:-9], zlib.compress(b"x")[:-1]],
     ids=["nothing", "words", "half a gzip", "half a zlib"],
 )
-def test_what_cannot_be_read_is_an_error(data):
+def test_what_cannot_be_read_is_an_error(data: bytes) -> None:
     with pytest.raises(GelfError):
         decompressed(data)
 
@@ -120,7 +129,9 @@ def test_what_cannot_be_read_is_an_error(data):
 @given(
     st.lists(st.binary(min_size=1, max_size=50).map(lambda b: b.replace(b"\0", b"1"))), st.data()
 )
-def test_frames_come_out_however_the_stream_is_cut(frames, data):
+def test_frames_come_out_however_the_stream_is_cut(
+    frames: Sequence[bytes], data: st.DataObject
+) -> None:
     stream = b"".join(frame + b"\0" for frame in frames) + b"rest"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -129,20 +140,20 @@ def test_frames_come_out_however_the_stream_is_cut(frames, data):
     assert taken.cut_off
 
 
-def test_a_frame_without_end_is_refused():
+def test_a_frame_without_end_is_refused() -> None:
     taken = Frames()
     assert taken.feed(bytes([1]) * LARGEST_FRAME) == []
     with pytest.raises(GelfError, match="without the end"):
         taken.feed(b"x")
 
 
-def test_a_line_of_the_logwriter_is_found_and_others_are_not():
+def test_a_line_of_the_logwriter_is_found_and_others_are_not() -> None:
     assert line_in(text(41, "web.2.abc")) == Line(41, 12.5, "web.2.abc")
     assert line_in(b'{"short_message":"something else"}') is None
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_whatever_are_more_than_an_error(data):
+def test_no_bytes_whatever_are_more_than_an_error(data: bytes) -> None:
     taken = Reassembly()
     try:
         message = taken.add(data, now=0.0)
@@ -152,9 +163,9 @@ def test_no_bytes_whatever_are_more_than_an_error(data):
         pass
 
 
-def test_a_whole_way_gzip_in_chunks_shuffled():
+def test_a_whole_way_gzip_in_chunks_shuffled() -> None:
     pieces = chunks(gzip.compress(text(5)), 20)
     random.Random(3).shuffle(pieces)
     taken = Reassembly()
     [message] = [made for piece in pieces if (made := taken.add(piece, now=0.0)) is not None]
-    assert line_in(decompressed(message)).number == 5
+    assert not_none(line_in(decompressed(message))).number == 5

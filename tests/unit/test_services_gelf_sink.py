@@ -1,11 +1,15 @@
 """The sink's program on the loopback: every way it can behave, and back."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,18 +17,19 @@ from harness.services.servers.gelf_sink import Sink
 from harness.wait import NotYet, wait_for
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        result: int = probe.getsockname()[1]
+        return result
 
 
 class Running:
     """A sink in a thread, with its orders given through a pipe as they are for real."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.port = free_port()
-        self.rows = []
+        self.rows: list[Any] = []
         self.sink = Sink(self.port, self.rows.append, host="127.0.0.1")
         orders, self._give = os.pipe()
         self._answers, answers = os.pipe()
@@ -34,21 +39,21 @@ class Running:
         )
         self.thread.start()
 
-    def command(self, do, **facts):
+    def command(self, do: str, **facts: Any) -> Any:
         os.write(self._give, json.dumps({"do": do, **facts}).encode() + b"\n")
         return json.loads(os.read(self._answers, 65536))
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=3)
 
-    def arrived(self, count):
-        def all_there():
+    def arrived(self, count: int) -> int:
+        def all_there() -> int | NotYet:
             seen = self.command("state")["arrived"]
             return seen if seen >= count else NotYet(f"{seen} of {count}")
 
         return wait_for(all_there, state="lines to arrive", within=5, every=0.02)
 
-    def end(self):
+    def end(self) -> None:
         os.close(self._give)
         self.thread.join(timeout=5)
         for each in (*self._ends, self._answers):
@@ -56,19 +61,19 @@ class Running:
 
 
 @pytest.fixture
-def running():
+def running() -> Iterator[Any]:
     made = Running()
     yield made
     made.end()
     assert not made.thread.is_alive()
 
 
-def line(number):
+def line(number: int) -> bytes:
     words = f"seq={number} t={time.monotonic():.6f} task=a.1 x"
     return json.dumps({"short_message": words}).encode()
 
 
-def test_lines_of_tcp_and_udp_are_counted_together(running):
+def test_lines_of_tcp_and_udp_are_counted_together(running: Any) -> None:
     with running.connect() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         tcp.sendall(b"".join(line(number) + b"\0" for number in range(5)))
         udp.connect(("127.0.0.1", running.port))
@@ -81,7 +86,7 @@ def test_lines_of_tcp_and_udp_are_counted_together(running):
     assert running.command("state")["foreign"] == 1
 
 
-def test_a_sink_that_refuses_is_refusing_and_comes_back(running):
+def test_a_sink_that_refuses_is_refusing_and_comes_back(running: Any) -> None:
     with running.connect() as old:
         running.command("behave", mode="refuse")
         assert old.recv(1) == b""
@@ -93,7 +98,7 @@ def test_a_sink_that_refuses_is_refusing_and_comes_back(running):
         running.arrived(1)
 
 
-def test_a_sink_that_stalls_takes_connections_and_nothing_else(running):
+def test_a_sink_that_stalls_takes_connections_and_nothing_else(running: Any) -> None:
     running.command("behave", mode="stall")
     with running.connect() as tcp:
         tcp.sendall(line(0) + b"\0")
@@ -106,7 +111,7 @@ def test_a_sink_that_stalls_takes_connections_and_nothing_else(running):
         running.arrived(1)
 
 
-def test_a_slow_sink_reads_at_its_rate(running):
+def test_a_slow_sink_reads_at_its_rate(running: Any) -> None:
     running.command("behave", mode="slow", rate=1000)
     with running.connect() as tcp:
         tcp.sendall(b"".join(line(number) + b"\0" for number in range(100)))
@@ -117,7 +122,7 @@ def test_a_slow_sink_reads_at_its_rate(running):
         running.arrived(100)
 
 
-def test_a_sink_that_resets_resets_the_old_and_the_new(running):
+def test_a_sink_that_resets_resets_the_old_and_the_new(running: Any) -> None:
     with running.connect() as old:
         running.command("behave", mode="reset")
         with pytest.raises(ConnectionResetError):
@@ -127,12 +132,12 @@ def test_a_sink_that_resets_resets_the_old_and_the_new(running):
         new.recv(1)
 
 
-def test_an_order_that_it_does_not_know_is_answered_by_an_error(running):
+def test_an_order_that_it_does_not_know_is_answered_by_an_error(running: Any) -> None:
     assert "not a known mode" in running.command("behave", mode="sulk")["error"]
     assert "not a known command" in running.command("dance")["error"]
 
 
-def test_a_second_with_traffic_leaves_a_row():
+def test_a_second_with_traffic_leaves_a_row() -> None:
     running = Running()
     with running.connect() as tcp:
         tcp.sendall(b"".join(line(number) + b"\0" for number in range(3)))

@@ -1,30 +1,35 @@
 """The name server's answers: true ones, lies, and none."""
 
+from __future__ import annotations
+
 import os
 import socket
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 
+import dnslib.dns
 import pytest
 from dnslib import QTYPE, RCODE, DNSRecord
 from hypothesis import given
 from hypothesis import strategies as st
+from optionals import not_none
 
 from harness.services.servers.name_server import NameServer, Zone
 
 
-def asked(zone, name, kind="A"):
+def asked(zone: Zone, name: str, kind: str = "A") -> dnslib.dns.DNSRecord:
     return DNSRecord.parse(zone.reply(DNSRecord.question(name, kind).pack()))
 
 
-def test_a_name_of_its_table_has_its_address_whatever_its_case():
+def test_a_name_of_its_table_has_its_address_whatever_its_case() -> None:
     answer = asked(Zone({"db.example.test": "10.1.2.3"}), "DB.Example.test")
     assert [str(record.rdata) for record in answer.rr] == ["10.1.2.3"]
     assert answer.header.rcode == RCODE.NOERROR
 
 
-def test_another_name_is_not_known_and_another_kind_is_empty():
+def test_another_name_is_not_known_and_another_kind_is_empty() -> None:
     zone = Zone({"db.example.test": "10.1.2.3"})
     assert asked(zone, "elsewhere.test").header.rcode == RCODE.NXDOMAIN
     empty = asked(zone, "db.example.test", "AAAA")
@@ -32,13 +37,13 @@ def test_another_name_is_not_known_and_another_kind_is_empty():
 
 
 @pytest.mark.parametrize("code", ["NXDOMAIN", "SERVFAIL", "REFUSED"])
-def test_a_lie_may_be_an_error(code):
+def test_a_lie_may_be_an_error(code: str) -> None:
     zone = Zone({"db.example.test": "10.1.2.3"})
     zone.lie = code
     assert RCODE.get(asked(zone, "db.example.test").header.rcode) == code
 
 
-def test_a_lie_may_be_an_address_for_every_name():
+def test_a_lie_may_be_an_address_for_every_name() -> None:
     zone = Zone({})
     zone.lie = "6.6.6.6"
     [record] = asked(zone, "anything.test").rr
@@ -46,17 +51,17 @@ def test_a_lie_may_be_an_address_for_every_name():
 
 
 @given(st.binary(max_size=100))
-def test_no_packet_whatever_upsets_it(packet):
+def test_no_packet_whatever_upsets_it(packet: bytes) -> None:
     Zone({"a.test": "1.2.3.4"}).reply(packet)
 
 
-def test_an_answer_is_not_answered():
+def test_an_answer_is_not_answered() -> None:
     zone = Zone({"a.test": "1.2.3.4"})
-    assert zone.reply(zone.reply(DNSRecord.question("a.test").pack())) is None
+    assert zone.reply(not_none(zone.reply(DNSRecord.question("a.test").pack()))) is None
 
 
 @pytest.fixture
-def running():
+def running() -> Iterator[tuple[int, Callable[..., bytes]]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -66,7 +71,7 @@ def running():
     thread = threading.Thread(target=server.serve, args=(orders, lambda line: os.write(tell, line)))
     thread.start()
 
-    def behave(words):
+    def behave(words: str) -> bytes:
         os.write(give, b'{"do": "behave", ' + words.encode() + b"}\n")
         return os.read(answers, 4096)
 
@@ -78,7 +83,7 @@ def running():
     assert not thread.is_alive()
 
 
-def ask_by_udp(port, timeout=2.0):
+def ask_by_udp(port: int, timeout: float = 2.0) -> list[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(timeout)
         asking.connect(("127.0.0.1", port))
@@ -86,7 +91,7 @@ def ask_by_udp(port, timeout=2.0):
         return [str(record.rdata) for record in DNSRecord.parse(asking.recv(512)).rr]
 
 
-def test_it_answers_by_udp_and_by_tcp(running):
+def test_it_answers_by_udp_and_by_tcp(running: tuple[int, Callable[..., bytes]]) -> None:
     port, _ = running
     assert ask_by_udp(port) == ["1.2.3.4"]
     with socket.create_connection(("127.0.0.1", port), timeout=2) as asking:
@@ -97,7 +102,7 @@ def test_it_answers_by_udp_and_by_tcp(running):
     assert [str(record.rdata) for record in DNSRecord.parse(data[2:]).rr] == ["1.2.3.4"]
 
 
-def test_silence_slowness_and_refusal(running):
+def test_silence_slowness_and_refusal(running: tuple[int, Callable[..., bytes]]) -> None:
     port, behave = running
     behave('"mode": "silent"')
     with pytest.raises(TimeoutError):

@@ -1,8 +1,11 @@
 """Parts of the outside services that need no lab: secrets, addresses, what lies where."""
 
+from __future__ import annotations
+
 import ctypes
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from harness.services.base import ExternalService
 from harness.services.credentials import certificate_for, write_passwords
 
 
-def test_a_certificate_is_for_its_names_and_addresses(tmp_path):
+def test_a_certificate_is_for_its_names_and_addresses(tmp_path: Path) -> None:
     made = certificate_for(tmp_path, ["registry.test", "other.test"], ["198.18.0.1"])
     shown = subprocess.run(
         ["openssl", "x509", "-in", made.certificate, "-noout", "-ext", "subjectAltName"],
@@ -24,7 +27,7 @@ def test_a_certificate_is_for_its_names_and_addresses(tmp_path):
     ssl.create_default_context(cafile=str(made.certificate))
 
 
-def test_passwords_are_hashed_with_bcrypt_and_salted(tmp_path):
+def test_passwords_are_hashed_with_bcrypt_and_salted(tmp_path: Path) -> None:
     file = tmp_path / "htpasswd"
     write_passwords(file, {"a": "one", "b": "one"})
     lines = dict(line.split(":") for line in file.read_text().splitlines())
@@ -39,7 +42,7 @@ def test_passwords_are_hashed_with_bcrypt_and_salted(tmp_path):
     assert "b:" not in file.read_text()
 
 
-def test_a_service_moves_beyond_the_nodes():
+def test_a_service_moves_beyond_the_nodes() -> None:
     assert ExternalService.address_elsewhere("198.18.0.3") == "198.18.0.203"
     with pytest.raises(UsageError, match="no other address"):
         ExternalService.address_elsewhere("198.18.0.60")

@@ -1,11 +1,15 @@
 """``.ci/setup`` on machines made of stubs: what it installs, as whom, and how it gives up."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optionals import not_none
 
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = [
@@ -45,7 +49,7 @@ esac
 class Made:
     """A project folder and a PATH with nothing on it but what a test puts there."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
         self.bin = folder / "bin"
         self.calls_file = folder / "calls"
@@ -55,7 +59,7 @@ class Made:
         for name in (".ci/setup", ".ci/apt-packages.txt", "pyproject.toml", "constraints.txt"):
             shutil.copy(REPOSITORY / name, self.project / name)
         for tool in TOOLS:
-            (self.bin / tool).symlink_to(shutil.which(tool))
+            (self.bin / tool).symlink_to(not_none(shutil.which(tool)))
         self.stub("id", "echo 0")
         self.stub("dpkg-query", f'sed "s/$/ installed/" {self.installed}')
         self.stub("apt-get", 'echo "apt-get $*" >>"$CALLS"')
@@ -63,17 +67,17 @@ class Made:
         (self.bin / "python3").chmod(0o755)
         self.has_all_but()
 
-    def stub(self, name, body):
+    def stub(self, name: str, body: str) -> None:
         (self.bin / name).write_text(f"#!/bin/bash\n{body}\n")
         (self.bin / name).chmod(0o755)
 
-    def has_all_but(self, *missing):
+    def has_all_but(self, *missing: str) -> None:
         lines = (REPOSITORY / ".ci/apt-packages.txt").read_text().splitlines()
         names = {line.split("#")[0].strip() for line in lines} - {""}
         assert set(missing) <= names
         self.installed.write_text("".join(f"{name}\n" for name in sorted(names - set(missing))))
 
-    def run(self, **variables):
+    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": str(self.bin), "CALLS": str(self.calls_file), "VERSION": "3.12"}
         return subprocess.run(
             ["bash", ".ci/setup"],
@@ -87,16 +91,16 @@ class Made:
         )
 
     @property
-    def calls(self):
+    def calls(self) -> list[str]:
         return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
 
 @pytest.fixture
-def made(tmp_path):
+def made(tmp_path: Path) -> Any:
     return Made(tmp_path)
 
 
-def test_a_machine_that_has_all_gets_an_environment_and_apt_is_not_called(made):
+def test_a_machine_that_has_all_gets_an_environment_and_apt_is_not_called(made: Any) -> None:
     ran = made.run()
     assert ran.returncode == 0, ran.stderr
     assert [call.split()[0] for call in made.calls] == ["venv", "pip"]
@@ -104,7 +108,7 @@ def test_a_machine_that_has_all_gets_an_environment_and_apt_is_not_called(made):
     assert "--only-binary=:all:" in made.calls[1]
 
 
-def test_the_second_time_nothing_is_done_nor_said(made):
+def test_the_second_time_nothing_is_done_nor_said(made: Any) -> None:
     made.run()
     before = made.calls
     again = made.run()
@@ -113,7 +117,9 @@ def test_the_second_time_nothing_is_done_nor_said(made):
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
-def test_other_pins_make_the_environment_anew_and_a_newer_time_stamp_does_not(made, name):
+def test_other_pins_make_the_environment_anew_and_a_newer_time_stamp_does_not(
+    made: Any, name: str
+) -> None:
     made.run()
     (made.project / name).touch()
     made.run()
@@ -124,14 +130,14 @@ def test_other_pins_make_the_environment_anew_and_a_newer_time_stamp_does_not(ma
     assert [call.split()[0] for call in made.calls[2:]] == ["pip"]
 
 
-def test_root_installs_what_is_missing_and_nothing_else(made):
+def test_root_installs_what_is_missing_and_nothing_else(made: Any) -> None:
     made.has_all_but("nftables", "mmdebstrap")
     assert made.run().returncode == 0
     [call] = [call for call in made.calls if call.startswith("apt-get")]
     assert call.endswith("install -y --no-install-recommends mmdebstrap nftables")
 
 
-def test_old_package_lists_are_updated_and_the_install_tried_again(made):
+def test_old_package_lists_are_updated_and_the_install_tried_again(made: Any) -> None:
     made.has_all_but("nftables")
     # Knows the package only once `update` was called.
     made.stub(
@@ -142,7 +148,7 @@ def test_old_package_lists_are_updated_and_the_install_tried_again(made):
     assert verbs[:3] == ["install", "update", "install"]
 
 
-def test_apts_last_words_are_shown_and_nothing_is_half_made(made):
+def test_apts_last_words_are_shown_and_nothing_is_half_made(made: Any) -> None:
     made.has_all_but("nftables")
     made.stub("apt-get", 'echo "E: the disk is full"; exit 100')
     ran = made.run()
@@ -151,7 +157,7 @@ def test_apts_last_words_are_shown_and_nothing_is_half_made(made):
     assert not (made.project / ".venv").exists()
 
 
-def test_an_ordinary_user_without_sudo_is_told_the_line_to_type(made):
+def test_an_ordinary_user_without_sudo_is_told_the_line_to_type(made: Any) -> None:
     made.has_all_but("nftables", "mmdebstrap")
     made.stub("id", "echo 1000")
     ran = made.run()
@@ -162,7 +168,7 @@ def test_an_ordinary_user_without_sudo_is_told_the_line_to_type(made):
     assert not (made.project / ".venv").exists()
 
 
-def test_an_ordinary_user_whose_sudo_asks_nothing_installs_through_it(made):
+def test_an_ordinary_user_whose_sudo_asks_nothing_installs_through_it(made: Any) -> None:
     made.has_all_but("nftables")
     made.stub("id", "echo 1000")
     made.stub("sudo", 'echo "sudo $*" >>"$CALLS"')
@@ -170,7 +176,7 @@ def test_an_ordinary_user_whose_sudo_asks_nothing_installs_through_it(made):
     assert any(c.startswith("sudo -n env") and c.endswith("nftables") for c in made.calls)
 
 
-def test_without_a_terminal_sudo_is_not_left_asking_for_a_password(made):
+def test_without_a_terminal_sudo_is_not_left_asking_for_a_password(made: Any) -> None:
     made.has_all_but("nftables")
     made.stub("id", "echo 1000")
     made.stub("sudo", 'echo "sudo $*" >>"$CALLS"; exit 1')
@@ -180,19 +186,19 @@ def test_without_a_terminal_sudo_is_not_left_asking_for_a_password(made):
     assert made.calls == ["sudo -n true"]
 
 
-def test_a_user_who_has_all_packages_needs_no_root(made):
+def test_a_user_who_has_all_packages_needs_no_root(made: Any) -> None:
     made.stub("id", "echo 1000")
     assert made.run().returncode == 0
 
 
-def test_without_apt_it_says_so_and_goes_on(made):
+def test_without_apt_it_says_so_and_goes_on(made: Any) -> None:
     (made.bin / "apt-get").unlink()
     ran = made.run()
     assert ran.returncode == 0
     assert "by hand" in ran.stderr
 
 
-def test_an_old_python_comes_with_what_to_type(made):
+def test_an_old_python_comes_with_what_to_type(made: Any) -> None:
     ran = made.run(VERSION="3.10")
     assert ran.returncode == 2
     assert "Python 3.10" in ran.stderr
@@ -200,7 +206,7 @@ def test_an_old_python_comes_with_what_to_type(made):
     assert not (made.project / ".venv").exists()
 
 
-def test_a_newer_python_by_another_name_is_found(made):
+def test_a_newer_python_by_another_name_is_found(made: Any) -> None:
     shutil.copy(made.bin / "python3", made.bin / "python3.13")
     made.stub("python3", "case \"$*\" in *'%d.%d'*) echo 3.10 ;; *) exit 1 ;; esac")
     ran = made.run(VERSION="3.13")
@@ -208,13 +214,13 @@ def test_a_newer_python_by_another_name_is_found(made):
     assert "python3.13" in ran.stderr
 
 
-def test_a_python_without_venv_comes_with_its_package(made):
+def test_a_python_without_venv_comes_with_its_package(made: Any) -> None:
     ran = made.run(NO_VENV="1")
     assert ran.returncode == 2
     assert "apt-get install python3.12-venv" in ran.stderr
 
 
-def test_an_index_out_of_reach_leaves_no_finished_environment(made):
+def test_an_index_out_of_reach_leaves_no_finished_environment(made: Any) -> None:
     ran = made.run(NO_INDEX="1")
     assert ran.returncode == 2
     assert "no index" in ran.stderr

@@ -1,8 +1,12 @@
 """``job.json``: what is written beside a trial comes back complete, or not at all."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 from harness.errors import TrialError
 from harness.snapshots.job import JOB_RECORD_FILE, GuestJob, JobRecord
 
-SNAPSHOT = SimpleNamespace(key="0123abc")
+SNAPSHOT: Any = SimpleNamespace(key="0123abc")
 JOB = GuestJob(
     trial="leader-killed.26.1.5.3m2w.s7",
     args=("scenarios/test_x.py::test_x[stable-s7]", "-q"),
@@ -24,7 +28,7 @@ JOB = GuestJob(
 
 
 @pytest.fixture
-def trial(tmp_path):
+def trial(tmp_path: Path) -> Path:
     """A trial's folder in a run's."""
     folder = tmp_path / "run" / "trials" / JOB.trial
     folder.mkdir(parents=True)
@@ -32,17 +36,17 @@ def trial(tmp_path):
 
 
 @pytest.fixture
-def saved(trial):
+def saved(trial: Path) -> Path:
     JobRecord.of(JOB, SNAPSHOT).save(trial)
     return trial
 
 
-def kept(trial):
+def kept(trial: Path) -> Path:
     [payload] = (trial.parent.parent / "payloads").iterdir()
     return payload
 
 
-def test_what_was_saved_is_loaded(saved):
+def test_what_was_saved_is_loaded(saved: Path) -> None:
     loaded = JobRecord.load(saved)
     assert loaded.job == JOB
     assert loaded.snapshot == SNAPSHOT.key
@@ -61,8 +65,13 @@ NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
     deadlines=st.tuples(st.floats(0.1, 1e6), st.floats(0.1, 1e6)),
 )
 def test_every_job_survives_the_way_through_the_file(
-    tmp_path_factory, args, payload, seed, environment, deadlines
-):
+    tmp_path_factory: pytest.TempPathFactory,
+    args: Any,
+    payload: Any,
+    seed: Any,
+    environment: Any,
+    deadlines: Any,
+) -> None:
     folder = tmp_path_factory.mktemp("run") / "trials" / "x"
     folder.mkdir(parents=True)
     job = GuestJob("x", args, payload, seed, environment, *deadlines)
@@ -70,7 +79,7 @@ def test_every_job_survives_the_way_through_the_file(
     assert JobRecord.load(folder).job == job
 
 
-def test_trials_of_one_run_share_the_code_they_were_sent_with(saved):
+def test_trials_of_one_run_share_the_code_they_were_sent_with(saved: Path) -> None:
     other = saved.with_name("another")
     other.mkdir()
     JobRecord.of(JOB, SNAPSHOT).save(other)
@@ -78,28 +87,28 @@ def test_trials_of_one_run_share_the_code_they_were_sent_with(saved):
     assert JobRecord.load(other).payload == JobRecord.load(saved).payload
 
 
-def test_a_run_that_was_moved_can_be_loaded(saved, tmp_path):
+def test_a_run_that_was_moved_can_be_loaded(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "run").rename(tmp_path / "moved")
     assert JobRecord.load(tmp_path / "moved" / "trials" / JOB.trial).job == JOB
 
 
-def refused(trial):
+def refused(trial: Path) -> str:
     with pytest.raises(TrialError) as refusal:
         JobRecord.load(trial)
     assert str(trial) in str(refusal.value)
     return str(refusal.value)
 
 
-def test_a_trial_without_a_job_record_is_refused_with_what_it_lacks(trial):
+def test_a_trial_without_a_job_record_is_refused_with_what_it_lacks(trial: Path) -> None:
     assert JOB_RECORD_FILE in refused(trial)
 
 
-def test_a_trial_whose_code_is_gone_is_refused(saved):
+def test_a_trial_whose_code_is_gone_is_refused(saved: Path) -> None:
     kept(saved).unlink()
     assert "payloads" in refused(saved)
 
 
-def test_code_that_was_changed_is_refused(saved):
+def test_code_that_was_changed_is_refused(saved: Path) -> None:
     kept(saved).write_bytes(b"the cods")
     assert "not the code it was recorded with" in refused(saved)
 
@@ -111,7 +120,7 @@ def test_code_that_was_changed_is_refused(saved):
         *("snapshot", "trial", "virtual_deadline", "wall_deadline"),
     ],
 )
-def test_a_job_record_that_lacks_something_is_refused(saved, missing):
+def test_a_job_record_that_lacks_something_is_refused(saved: Path, missing: Any) -> None:
     facts = json.loads((saved / JOB_RECORD_FILE).read_text())
     del facts[missing]
     (saved / JOB_RECORD_FILE).write_text(json.dumps(facts))
@@ -121,14 +130,16 @@ def test_a_job_record_that_lacks_something_is_refused(saved, missing):
 @pytest.mark.parametrize(
     "written", ["", "{", "[]", "null", "7", '"x"', "\xff", '{"payload": 3, "args": 1}']
 )
-def test_a_job_record_that_is_none_is_refused(saved, written):
+def test_a_job_record_that_is_none_is_refused(saved: Path, written: str) -> None:
     (saved / JOB_RECORD_FILE).write_text(written, encoding="latin-1")
     assert "cannot be run again" in refused(saved)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.data())
-def test_a_torn_job_record_is_refused_or_read_completely(tmp_path_factory, data):
+def test_a_torn_job_record_is_refused_or_read_completely(
+    tmp_path_factory: pytest.TempPathFactory, data: Any
+) -> None:
     trial = tmp_path_factory.mktemp("run") / "trials" / "x"
     trial.mkdir(parents=True)
     JobRecord.of(JOB, SNAPSHOT).save(trial)

@@ -1,5 +1,7 @@
 """The harness as a trial brings it: one archive, and which of its rooms stay in memory."""
 
+from __future__ import annotations
+
 import io
 import json
 import os
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,12 +33,12 @@ FILES = {
 }
 
 
-def inside(files):
+def inside(files: Mapping[str, bytes]) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(files[ARCHIVE])) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_the_harness_is_in_the_archive_and_all_else_beside_it():
+def test_the_harness_is_in_the_archive_and_all_else_beside_it() -> None:
     made = archived(FILES)
     assert set(made) == {
         ARCHIVE,
@@ -51,16 +54,16 @@ def test_the_harness_is_in_the_archive_and_all_else_beside_it():
     }
 
 
-def test_the_same_files_give_the_same_archive_in_whatever_order():
+def test_the_same_files_give_the_same_archive_in_whatever_order() -> None:
     assert archived(FILES) == archived(dict(reversed(FILES.items())))
 
 
-def test_nothing_is_compressed_for_zlibs_differ():
+def test_nothing_is_compressed_for_zlibs_differ() -> None:
     with zipfile.ZipFile(io.BytesIO(archived(FILES)[ARCHIVE])) as archive:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
-def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path):
+def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path: Path) -> None:
     (tmp_path / ARCHIVE).write_bytes(archived(trial_sources(ROOT, []))[ARCHIVE])
     rooms = ("pytest_plugin", "pytest_plugin.fixtures", "load.locustfile")
     hosts = {"harness.pytest_plugin.guest_runner", "harness.results", "harness.vm.thaw"}
@@ -82,7 +85,7 @@ def test_what_a_trial_runs_is_imported_from_the_archive(tmp_path):
 
 
 @pytest.fixture
-def guest(tmp_path, monkeypatch):
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A payload, and the modules and paths of an agent that has frozen a swarm."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,7 @@
 """The code that goes into guests: the same files give the same bytes, and what keys a freeze."""
 
+from __future__ import annotations
+
 import io
 import os
 import shutil
@@ -7,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from optionals import not_none
 
 import harness
 from harness.snapshots import source_bundle
@@ -15,7 +18,7 @@ from harness.snapshots.swarm_snapshot import guest_requirements
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the harness that the tests may write to, taken for the harness itself."""
     copy = tmp_path / "elsewhere" / "harness"
     without = shutil.ignore_patterns("__pycache__")
@@ -24,12 +27,12 @@ def home(tmp_path, monkeypatch):
     return copy
 
 
-def contents(tar):
+def contents(tar: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
-        return {member.name: opened.extractfile(member).read() for member in opened}
+        return {member.name: not_none(opened.extractfile(member)).read() for member in opened}
 
 
-def project(folder):
+def project(folder: Path) -> Path:
     """A project with two folders of scenarios."""
     for name in ("pyproject.toml", "conftest.py", "scenarios/test_a.py", "other/test_b.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +40,7 @@ def project(folder):
     return folder
 
 
-def test_the_same_sources_give_the_same_bytes_wherever_and_whenever(home):
+def test_the_same_sources_give_the_same_bytes_wherever_and_whenever(home: Path) -> None:
     here = freezing_sources()
     for path in home.rglob("*.py"):
         os.utime(path, (1, 1))
@@ -46,7 +49,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_and_whenever(home):
     assert "elsewhere" not in str(sorted(contents(here)))
 
 
-def test_a_trials_payload_is_the_same_bytes_too(home, tmp_path):
+def test_a_trials_payload_is_the_same_bytes_too(home: Path, tmp_path: Path) -> None:
     one = trial_sources(project(tmp_path / "one"), ["scenarios"])
     for path in (tmp_path / "one").rglob("*.py"):
         os.utime(path, (1, 1))
@@ -54,7 +57,7 @@ def test_a_trials_payload_is_the_same_bytes_too(home, tmp_path):
     assert trial_sources(project(tmp_path / "two"), ["scenarios"]) == one
 
 
-def test_a_payload_holds_what_the_python_path_lets_be_imported(home, tmp_path):
+def test_a_payload_holds_what_the_python_path_lets_be_imported(home: Path, tmp_path: Path) -> None:
     root = project(tmp_path / "root")
     for name in ("lib/one.py", "lib/two/__init__.py", "lib/two/deep/a.py", "lib/data/b.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +159,7 @@ def test_a_scenario_that_is_no_python_is_brought_for_pytest_to_say_so(
     assert trial_sources(root, ["scenarios"])["scenarios/test_a.py"] == b"def (\n"
 
 
-def test_a_payload_has_the_set_up_and_the_folders_asked_for(home, tmp_path):
+def test_a_payload_has_the_set_up_and_the_folders_asked_for(home: Path, tmp_path: Path) -> None:
     packed = trial_sources(project(tmp_path / "p"), ["scenarios"])
     assert packed["scenarios/test_a.py"] == b"# scenarios/test_a.py\n"
     assert {"pyproject.toml", "conftest.py", "harness/pytest_plugin/__init__.py"} <= set(packed)
@@ -164,7 +167,7 @@ def test_a_payload_has_the_set_up_and_the_folders_asked_for(home, tmp_path):
     assert not any(name.endswith(".pyc") for name in packed)
 
 
-def test_a_project_without_a_conftest_is_packed_all_the_same(home, tmp_path):
+def test_a_project_without_a_conftest_is_packed_all_the_same(home: Path, tmp_path: Path) -> None:
     (tmp_path / "bare" / "scenarios").mkdir(parents=True)
     (tmp_path / "bare" / "scenarios" / "test_c.py").write_text("")
     packed = trial_sources(tmp_path / "bare", ["scenarios"])
@@ -172,7 +175,7 @@ def test_a_project_without_a_conftest_is_packed_all_the_same(home, tmp_path):
     assert "scenarios/test_c.py" in packed
 
 
-def test_a_guest_gets_no_packages_that_only_the_host_needs():
+def test_a_guest_gets_no_packages_that_only_the_host_needs() -> None:
     names = {
         line.split(">")[0].split("<")[0].split("=")[0].lower() for line in guest_requirements()
     }

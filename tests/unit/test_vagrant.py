@@ -1,7 +1,10 @@
 """The syntax of what no CI can run: it has no boxes to run it on."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "vagrant"
 @pytest.mark.parametrize(
     "argv", [["ruby", "-c", "Vagrantfile"], ["bash", "-n", "provision.sh"]], ids=lambda a: a[0]
 )
-def test_the_syntax_is_right(argv):
+def test_the_syntax_is_right(argv: Sequence[str]) -> None:
     if shutil.which(argv[0]) is None:
         pytest.skip(f"no program {argv[0]} here")
     ran = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, check=False)

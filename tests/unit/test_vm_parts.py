@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import os
 import socket
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optionals import not_none
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
 from harness.vm import guest_image, machine, sparse
@@ -31,14 +34,14 @@ from harness.vm.scratch import Scratch, sweep
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import Outcome, judge_console, seconds_in, thaw
 
-FILES = Files(
-    *(Path(f"/x/{name}") for name in ("ram,1", "root")),
+FILES = Files(  # type: ignore[call-arg]
+    *(Path(f"/x/{name}") for name in ("ram,1", "root")),  # type: ignore[arg-type]
     1024,
     *(Path(f"/x/{name}") for name in ("in", "out", "console", "kernel", "initrd")),
 )
 
 
-def test_cpio_is_read_back_by_cpio(tmp_path):
+def test_cpio_is_read_back_by_cpio(tmp_path: Path) -> None:
     archive = cpio(
         [
             directory("bin"),
@@ -60,7 +63,7 @@ def test_cpio_is_read_back_by_cpio(tmp_path):
     assert lines[1][4] == "5"
 
 
-def test_modules_come_after_what_they_need_and_once():
+def test_modules_come_after_what_they_need_and_once() -> None:
     table = parse_modules_dep(
         "k/top-most.ko.xz: k/mid.ko.xz k/low.ko.xz\nk/mid.ko.xz: k/low.ko.xz\nk/low.ko.xz:\n"
         "k/other.ko: k/low.ko.xz\n"
@@ -69,12 +72,12 @@ def test_modules_come_after_what_they_need_and_once():
     assert order == ["k/low.ko.xz", "k/mid.ko.xz", "k/top-most.ko.xz", "k/other.ko"]
 
 
-def test_modules_in_a_ring_are_an_error():
+def test_modules_in_a_ring_are_an_error() -> None:
     with pytest.raises(MicrovmError, match="depends on itself"):
         load_order({"a.ko": ["b.ko"], "b.ko": ["a.ko"]}, ["a"])
 
 
-def test_boxes_are_found_by_size_whatever_their_numbers():
+def test_boxes_are_found_by_size_whatever_their_numbers() -> None:
     words = "quiet microvm.inbox=100 microvm.root=300 microvm.outbox=200"
     sizes = {"pmem0": 200, "pmem1": 300, "pmem2": 100}
     assert find_mailboxes(words, sizes) == Mailboxes("/dev/pmem2", "/dev/pmem0", 200)
@@ -95,22 +98,22 @@ def test_boxes_are_found_by_size_whatever_their_numbers():
         ("OSError: [Errno 28] No space left on device", Outcome.DISK_FULL),
     ],
 )
-def test_a_guest_without_result_is_judged_by_its_console(text, outcome):
+def test_a_guest_without_result_is_judged_by_its_console(text: str, outcome: Outcome) -> None:
     assert judge_console(text) is outcome
 
 
 @given(st.text())
-def test_no_console_line_breaks_the_clock(line):
+def test_no_console_line_breaks_the_clock(line: str) -> None:
     assert seconds_in(line) == 0.0
     assert seconds_in(f"microvm: virtual seconds {line}") >= 0 or line.strip().startswith("-")
 
 
-def test_heartbeats_are_read_from_lines_with_noise_before_them():
+def test_heartbeats_are_read_from_lines_with_noise_before_them() -> None:
     assert seconds_in("garbage microvm: virtual seconds 20") == 20.0
     assert seconds_in("microvm: virtual seconds nan") == 0.0
 
 
-def test_follower_gives_whole_lines_once(tmp_path):
+def test_follower_gives_whole_lines_once(tmp_path: Path) -> None:
     path = tmp_path / "console"
     lines = follow(path)
     assert lines.fresh() == []
@@ -124,7 +127,7 @@ def test_follower_gives_whole_lines_once(tmp_path):
     assert tail(tmp_path / "none") == ""
 
 
-def test_virtual_clock_is_one_cpu_of_counted_instructions():
+def test_virtual_clock_is_one_cpu_of_counted_instructions() -> None:
     words = Machine().switches(FILES, seed=7, private=True)
     joined = " ".join(words)
     assert "tcg,thread=single" in joined
@@ -138,14 +141,14 @@ def test_virtual_clock_is_one_cpu_of_counted_instructions():
         Machine(accelerator=machine.Accelerator.KVM)
 
 
-def test_more_cpus_in_virtual_time_take_turns_on_one_thread():
+def test_more_cpus_in_virtual_time_take_turns_on_one_thread() -> None:
     joined = " ".join(Machine(cpus=2).switches(FILES, seed=7, private=True))
     assert "-smp 2" in joined
     assert "tcg,thread=single" in joined
     assert Machine(cpus=2).facts() != Machine().facts()  # so the snapshot is another
 
 
-def test_a_thaw_writes_to_nothing_but_its_outbox():
+def test_a_thaw_writes_to_nothing_but_its_outbox() -> None:
     def shares(private: bool) -> dict[str, str]:
         words = Machine().switches(FILES, seed=1, private=private)
         backends = [word for word in words if word.startswith("memory-backend-file")]
@@ -155,16 +158,18 @@ def test_a_thaw_writes_to_nothing_but_its_outbox():
     assert set(shares(False).values()) == {"on"}
 
 
-def test_commas_in_paths_reach_qemu_doubled():
+def test_commas_in_paths_reach_qemu_doubled() -> None:
     assert any("/x/ram,,1" in word for word in Machine().switches(FILES, seed=1, private=True))
 
 
-def test_every_field_of_the_machine_is_in_its_key():
+def test_every_field_of_the_machine_is_in_its_key() -> None:
     assert set(Machine().facts()) == set(Machine.__dataclass_fields__)
     assert Machine(clock=Clock.REAL).facts() != Machine().facts()
 
 
-def test_a_snapshot_is_woken_by_the_qemu_that_froze_it_and_no_other(tmp_path, monkeypatch):
+def test_a_snapshot_is_woken_by_the_qemu_that_froze_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "qemu"
     program.write_text("#!/bin/sh\necho QEMU emulator version 9.1.0\n")
     program.chmod(0o755)
@@ -180,11 +185,11 @@ def test_a_snapshot_is_woken_by_the_qemu_that_froze_it_and_no_other(tmp_path, mo
     assert frozen_by("9.1.0").qemu().command == (str(program),)
     with pytest.raises(MicrovmError, match=r"frozen by QEMU 7\.2\.22.*in use is 9\.1\.0") as caught:
         thaw(frozen_by("7.2.22"), b"", {}, seed=1, virtual_deadline=1, scratch=tmp_path / "run")
-    assert "SWARM_CHAOS_QEMU" in caught.value.hint
+    assert "SWARM_CHAOS_QEMU" in not_none(caught.value.hint)
     assert not (tmp_path / "run").exists()
 
 
-def test_holes_change_nothing_but_the_room(tmp_path):
+def test_holes_change_nothing_but_the_room(tmp_path: Path) -> None:
     path = tmp_path / "file"
     block = 1 << 16
     content = os.urandom(block) + bytes(3 * block) + b"x" + bytes(block) + os.urandom(100)
@@ -198,7 +203,7 @@ def test_holes_change_nothing_but_the_room(tmp_path):
     assert sparse.disk_use(copied) < len(content)
 
 
-def test_pool_gives_each_cpu_once_and_takes_it_back(tmp_path):
+def test_pool_gives_each_cpu_once_and_takes_it_back(tmp_path: Path) -> None:
     one, other = Pool(1, guest_mib=1, runtime=tmp_path), Pool(1, guest_mib=1, runtime=tmp_path)
     with one.slot() as cpu:
         assert cpu in os.sched_getaffinity(0)
@@ -208,7 +213,7 @@ def test_pool_gives_each_cpu_once_and_takes_it_back(tmp_path):
         assert again == cpu
 
 
-def test_pool_is_bounded_by_slots_cpus_and_memory(tmp_path):
+def test_pool_is_bounded_by_slots_cpus_and_memory(tmp_path: Path) -> None:
     assert Pool(guest_mib=1, runtime=tmp_path).slots == len(os.sched_getaffinity(0))
     with pytest.raises(MissingError, match="MiB of memory are free"):
         Pool(guest_mib=1 << 40, runtime=tmp_path)
@@ -217,7 +222,7 @@ def test_pool_is_bounded_by_slots_cpus_and_memory(tmp_path):
     assert memory_slots(8000, 1000) == 7
 
 
-def test_probe_program_runs(tmp_path):
+def test_probe_program_runs(tmp_path: Path) -> None:
     """It has no console to open here, so its write goes nowhere, and then it waits."""
     program = tmp_path / "probe"
     program.write_bytes(probe_program())
@@ -232,7 +237,7 @@ def test_probe_program_runs(tmp_path):
 
 
 @contextmanager
-def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:
+def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:  # type: ignore[type-arg]
     ours, theirs = socket.socketpair()
     with theirs:
         for message in messages:
@@ -242,14 +247,14 @@ def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:
         qmp.close()
 
 
-def test_qmp_keeps_events_that_come_between_question_and_answer():
+def test_qmp_keeps_events_that_come_between_question_and_answer() -> None:
     with qemu_saying({"event": "STOP"}, {"return": {"status": "paused"}, "id": 1}) as (qmp, _):
         assert qmp.ask("query-status") == {"status": "paused"}
         assert qmp.wait_event({"STOP"}, 0.1) == {"event": "STOP"}
         assert qmp.wait_event({"RESUME"}, 0.05) is None
 
 
-def test_qmp_takes_no_answer_to_what_was_only_told_for_that_to_a_question():
+def test_qmp_takes_no_answer_to_what_was_only_told_for_that_to_a_question() -> None:
     answers = [{"return": {}, "id": 1}, {"return": {"status": "running"}, "id": 2}]
     with qemu_saying(*answers) as (qmp, theirs):
         qmp.tell("cont")
@@ -258,7 +263,7 @@ def test_qmp_takes_no_answer_to_what_was_only_told_for_that_to_a_question():
         assert [(one["execute"], one["id"]) for one in sent] == [("cont", 1), ("query-status", 2)]
 
 
-def test_qmp_errors_are_sentences():
+def test_qmp_errors_are_sentences() -> None:
     refusal = {"error": {"class": "GenericError", "desc": "no such thing"}, "id": 1}
     with qemu_saying(refusal) as (qmp, theirs):
         with pytest.raises(MicrovmError, match="refuses cont: no such thing"):
@@ -270,7 +275,7 @@ def test_qmp_errors_are_sentences():
             qmp.ask("cont", within=1)
 
 
-def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path):
+def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from harness.vm.scratch import Scratch;"
         "held = Scratch(Path(sys.argv[1])); (held.path / 'ram').write_text('x');"
@@ -295,7 +300,7 @@ def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path):
+def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "flask").write_text("#!/some/where/.venv/bin/python\n")
     record = tmp_path / "flask-3.0.dist-info" / "RECORD"

@@ -158,7 +158,7 @@ class ScheduleRun:
                 injected.append(fault)
                 self._open.append(fault)
         except HarnessError as error:
-            if not what.optional or (fault is not None and fault.began is not None):
+            if not what.optional or (fault is not None and fault.was_injected):
                 raise
             self._trial.journal.write("note", text=f"left out: {what}: {error.what}")
         self.done.append(Done(what, tuple(injected)))

@@ -4,8 +4,8 @@ Times and rates follow what a five-node swarm does when its leader is killed: te
 a leader, some 50x and refused connections in the middle, a tail of slow answers after. Nothing in
 them was measured; the engine's source says ``synthetic``.
 
-``python tests/synthetic_runs.py FOLDER`` writes one to look at; with a number, a run of so many
-trials, as for `swarm-chaos bench report`.
+``python tests/helpers/synthetic_runs.py FOLDER`` writes one to look at; with a number, a run of so
+many trials, as for `swarm-chaos bench report`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of the pages, for the documents: ``python tests/screenshots.py``.
+"""Pictures of the pages, for the documents: ``python tests/helpers/screenshots.py``.
 
 Needs Debian's chromium, and Playwright from the project's development packages.
 """

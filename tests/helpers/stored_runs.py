@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import msgspec
@@ -25,7 +26,7 @@ SCENARIO = "scenarios/test_manager_failover.py::test_leader_killed[node]"
 STARTED = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def given(version: str = "28.5.2", **changes) -> TrialInputs:
+def given(version: str = "28.5.2", **changes: Any) -> TrialInputs:
     """Inputs of a trial; keywords are fields of it."""
     facts = EngineFacts(name=version, version=version, source="made up", digest="0" * 64)
     made = TrialInputs(
@@ -62,13 +63,13 @@ def store_trial(
 
 def store_run(
     root: Path,
-    values: Iterable[float | Elapsed | None] = (),
+    values: Any = (),
     *,
     day: int = 1,
     measure: str = "time to a new leader",
     version: str = "28.5.2",
     inputs: Mapping[str, object] | None = None,
-    **settings,
+    **settings: Any,
 ) -> Run:
     """A run of one trial a value, with seeds counting up."""
     writer = RunWriter.create(

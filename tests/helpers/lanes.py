@@ -32,7 +32,7 @@ def lane_of(nodeid: str) -> str:
     return "guests" if PurePosixPath(file).stem in GUESTS else "nodes"
 
 
-class Lanes(LoadScopeScheduling):
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
     """One process per lane, the lanes in the order in which their first tests come."""
 
     def _split_scope(self, nodeid: str) -> str:
