@@ -122,9 +122,9 @@ def test_inject_status_heal(held: Any, call: Callable[..., Any]) -> None:
     assert code == EXIT_TROUBLE
     assert "contradicts dockerd-killed-1" in said
     for wrong, words in (
-        (("network-loss", "m1", "share=1.2"), "1.2 is no share"),
-        (("network-loss", "m1", "share=-0.1"), "is no share"),
-        (("network-delay", "m1", "delay=200"), "no duration with a unit"),
+        (("network-loss", "m1", "share=1.2"), "'1.2' is not a valid share"),
+        (("network-loss", "m1", "share=-0.1"), "is not a valid share"),
+        (("network-delay", "m1", "delay=200"), "'200' is not a valid duration"),
         (("node-killed", "m9"), "no node 'm9'"),
         (("node-kiled", "m1"), "did you mean node-killed"),
         (("network-flapping", "m1"), "--for"),
