@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness.faults import Faults
-from harness.faults.network import NetworkImpaired
+from harness.faults import Fault, Faults
 from harness.probes.discovery import Discovery
 from harness.probes.tasks import Tasks
 from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
@@ -225,7 +224,7 @@ def tasks_that_live_for(seconds: Any) -> Workload:
     return Workload("web", ("web",), (flapping,))
 
 
-def impaired(network: Any, swarm: Swarm, faults: Faults) -> nullcontext[None] | NetworkImpaired:
+def impaired(network: Any, swarm: Swarm, faults: Faults) -> nullcontext[None] | Fault:
     """Workers behind a network of delay, jitter and loss, as in the maintainers' recipe."""
     if network == "quiet":
         return nullcontext()

@@ -26,7 +26,7 @@ from harness.lab import Node
 from harness.probes.leadership import Leadership
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
-from harness.pytest_plugin.probe_bundle import Probes
+from harness.pytest_plugin import Probes
 from harness.services.gelf_sink import GelfSink
 from harness.services.services import Services
 from harness.swarm import LOGWRITER_IMAGE, LogDriver, Service, Swarm, Workload

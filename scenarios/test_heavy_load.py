@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.faults import Faults
-from harness.faults.network import NetworkDelay
-from harness.faults.resource import CpuHogged, CpuLimited
+from harness.faults import Fault, Faults
 from harness.lab import Node
 from harness.load import Load, Traffic
 from harness.probes.gossip import Gossip
@@ -185,7 +183,7 @@ def test_connection_idle(silent: bool, swarm: Swarm, measure: Measures) -> None:
     measure(ANSWER, answered)
 
 
-def steal_cpu(faults: Faults, how: Any, worker: Node) -> CpuLimited | CpuHogged:
+def steal_cpu(faults: Faults, how: Any, worker: Node) -> Fault:
     """Give a worker a small quota, or busy neighbours."""
     if how == "quota":
         return faults.resource.limit_cpu(worker, STARVED)
@@ -209,7 +207,7 @@ def requests_in(traffic: Traffic, stolen: Any) -> dict[Any, Any]:
 
 
 def by_every_way(
-    swarm: Swarm, node: Node, hindered: nullcontext[None] | NetworkDelay, *, times: Any
+    swarm: Swarm, node: Node, hindered: nullcontext[None] | Fault, *, times: Any
 ) -> dict[Any, Any]:
     """Deploy, time every way in, from ``node`` where it begins inside; return the measures."""
     web = swarm.deploy(ways_in())

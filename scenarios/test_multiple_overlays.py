@@ -22,7 +22,7 @@ from harness.probes.discovery import Discovery
 from harness.probes.ipam import allocation
 from harness.probes.overlay_bridge import take_bridge_down
 from harness.probes.single_network_failures import longest_on_one_network
-from harness.pytest_plugin.probe_bundle import Probes
+from harness.pytest_plugin import Probes
 from harness.swarm import (
     APP_IMAGE,
     APP_PORT,

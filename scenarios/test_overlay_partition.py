@@ -16,14 +16,13 @@ from typing import Any
 
 import pytest
 
-from harness.faults import Faults
-from harness.faults.network import NetworkCut
+from harness.faults import Fault, Faults
 from harness.lab import Node
 from harness.probes.discovery import Discovery
 from harness.probes.gossip import Gossip
 from harness.probes.reachability import Reachability
 from harness.probes.tasks import Tasks
-from harness.pytest_plugin.probe_bundle import Probes
+from harness.pytest_plugin import Probes
 from harness.swarm import Deployment, Swarm, balanced_web
 from harness.trial import Expectation, Measures, Observation
 
@@ -221,13 +220,13 @@ def watched(web: Deployment, discovery: Discovery, reachability: Reachability) -
         yield
 
 
-def replaced(tasks: Tasks, before: Any, cut: NetworkCut) -> Any:
+def replaced(tasks: Tasks, before: Any, cut: Fault) -> Any:
     """How many tasks were started since the cut."""
     known = {life.task for life in before}
     return sum(life.task not in known and life.started >= cut.began for life in tasks.lives("app"))
 
 
-def peers_that_declared_failed(gossip: Gossip, worker: Node, cut: NetworkCut) -> int:
+def peers_that_declared_failed(gossip: Gossip, worker: Node, cut: Fault) -> int:
     """How many peers have declared a node failed since the cut."""
     return len({change.by for change in gossip.changes("failed", about=worker, since=cut)})
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from harness.faults import DockerdKilled, Faults
-from harness.faults.network import NetworkCut
+from harness.faults import DockerdKilled, Fault, Faults
 from harness.lab import Node
 from harness.load import Load, Traffic
 from harness.probes.api import Api
 from harness.probes.leadership import Leadership
-from harness.pytest_plugin.probe_bundle import Probes
+from harness.pytest_plugin import Probes
 from harness.swarm import Deployment, Swarm, balanced_web
 from harness.trial import Expectation, Measures, Observation, Trial
 from harness.wait import Elapsed
@@ -332,7 +331,7 @@ def running(web: Deployment) -> Any:
     return {task.id for task in web.tasks() if task.running}
 
 
-def cut_off(faults: Faults, managers: Any) -> NetworkCut:
+def cut_off(faults: Faults, managers: Any) -> Fault:
     """These hear nothing of raft and dispatcher, and are heard."""
     return faults.network.cut(faults.network.links(managers, direction="in"), plane="control")
 
@@ -351,12 +350,12 @@ def rejoin(swarm: Swarm, survivor: Any, victims: Any, outages: Any) -> Any:
     return began
 
 
-def time_to_all(api: Api, *, since: NetworkCut, managers: list[Node] | None) -> Elapsed:
+def time_to_all(api: Api, *, since: Fault, managers: list[Node] | None) -> Elapsed:
     """Return how long until all of these (None: of all) managers accepted a write."""
     return api.time_to_all("write", since=since, within=OTHERS.limit, managers=managers)
 
 
-def share_answered(api: Api, others: Any, cut: NetworkCut) -> Any:
+def share_answered(api: Api, others: Any, cut: Fault) -> Any:
     """Return the share of requests that these managers answered once they must have begun to."""
     names = {node.name for node in others}
     since = cut.began + OTHERS.limit

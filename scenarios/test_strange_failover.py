@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.faults import Faults
-from harness.faults.network import NetworkCut, NetworkLoss, NetworkLossBursts
+from harness.faults import Fault, Faults
 from harness.lab import Node
 from harness.probes.gossip import Gossip
 from harness.probes.leadership import Leadership
@@ -25,7 +24,7 @@ from harness.probes.node_states import listed_states, time_to_state
 from harness.probes.reachability import Reachability
 from harness.probes.shared_file import SharedFile
 from harness.probes.tasks import Tasks
-from harness.pytest_plugin.probe_bundle import Probes
+from harness.pytest_plugin import Probes
 from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, Workload, balanced_web
 from harness.trial import Expectation, Measures, Observation, Trial
 from harness.wait import Elapsed, NotYet, time_until
@@ -335,7 +334,7 @@ def vantage_points(swarm: Any, worker: Node) -> list[Any]:
     return [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
 
 
-def heavy_loss(kind: Any, faults: Faults, worker: Node) -> NetworkLoss | NetworkLossBursts:
+def heavy_loss(kind: Any, faults: Faults, worker: Node) -> Fault:
     """30 per cent of all packets lost, each for itself or in bursts."""
     links = faults.network.links(worker)
     if kind == "loss-30":
@@ -348,9 +347,7 @@ def not_ready(states: Any) -> Any:
     return sum(state != "ready" for state in states)
 
 
-def peers_that_declared_failed(
-    gossip: Gossip, worker: Node, fault: NetworkLoss | NetworkCut
-) -> int:
+def peers_that_declared_failed(gossip: Gossip, worker: Node, fault: Fault) -> int:
     """How many peers have declared a node failed since the injection."""
     return len({change.by for change in gossip.changes("failed", about=worker, since=fault)})
 
@@ -361,7 +358,7 @@ def started(tasks: Tasks, before: Any, fault: Any) -> Any:
     return sum(life.task not in known and life.started >= fault.began for life in tasks.lives())
 
 
-def time_to_rescheduled(tasks: Tasks, worker: Node, cut: NetworkCut) -> Elapsed:
+def time_to_rescheduled(tasks: Tasks, worker: Node, cut: Fault) -> Elapsed:
     """How long until the app and the writer are complete without a node: the later of them."""
     within = RESCHEDULED.limit
     both = [
@@ -382,7 +379,7 @@ def time_to_single(tasks: Tasks, since: Any) -> Elapsed:
     return time_until(single, state="single tasks", within=SINGLE.limit, every=0.25, since=since)
 
 
-def share_lost_at(nodes: Any, reachability: Reachability, cut: NetworkCut) -> Any:
+def share_lost_at(nodes: Any, reachability: Reachability, cut: Fault) -> Any:
     """The share of requests that entered by these nodes since the cut and were not served."""
     names = {node.name for node in nodes}
     outcomes = [

@@ -53,11 +53,14 @@ from harness.pytest_plugin.fixtures import (
     trial,
 )
 from harness.pytest_plugin.options import Options, declare, read
+from harness.pytest_plugin.probe_bundle import Probes
 from harness.pytest_plugin.session import SESSION, OneFolder, Session
 from harness.pytest_plugin.workers import pytest_xdist_auto_num_workers
 
-#: Fixtures and hooks: pytest finds them by their names in this module.
+#: Fixtures and hooks: pytest finds them by their names in this module. And the one type that
+#: scenarios need for their fixtures and that no other room has.
 __all__ = [
+    "Probes",
     "api",
     "containers",
     "discovery",
