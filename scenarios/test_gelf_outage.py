@@ -458,13 +458,13 @@ def memory_of(
             name: mib(difference(level(memory, node, late), level(memory, node, before)))
             for name, node in nodes.items()
         },
-        SLOPE: {name: slope(memory, node, during) for name, node in nodes.items()},  # type: ignore[func-returns-value]
+        SLOPE: {name: slope(memory, node, during) for name, node in nodes.items()},
     }
 
 
-def level(memory: Memory | str, node: Any, window: tuple[Any, Any]) -> Any:
+def level(memory: Memory, node: Any, window: tuple[Any, Any]) -> Any:
     """Return how much a node's dockerd held in a window of time, in bytes."""
-    return memory.level(node, "anonymous", since=window[0], until=window[1])  # type: ignore[union-attr]
+    return memory.level(node, "anonymous", since=window[0], until=window[1])
 
 
 def growth(memory: Memory, node: Any, before: tuple[Any, Any], during: tuple[Any, Any]) -> Any:
@@ -473,13 +473,13 @@ def growth(memory: Memory, node: Any, before: tuple[Any, Any], during: tuple[Any
     return difference(peak, level(memory, node, before))
 
 
-def slope(memory: Memory, node: Any, window: tuple[Any, Any]) -> None:
+def slope(memory: Memory, node: Node, window: tuple[float, float]) -> tuple[float, str] | None:
     """Return how steadily a node's dockerd grew, in MiB a minute, and the 95 % interval."""
     trend = memory.growth(node, "anonymous", since=window[0], until=window[1])
     if trend is None:
         return None
     low, high = trend.low * 60 / MIB, trend.high * 60 / MIB
-    return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"  # type: ignore[return-value]
+    return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"
 
 
 def difference(one: Any, other: Any) -> Any:

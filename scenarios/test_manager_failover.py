@@ -268,10 +268,7 @@ def test_control_majority_killed(
         faults.kill_dockerd(other),
         faults.kill_dockerd(leader) as outage,
     ):
-        elected = leadership.time_to_new_leader(
-            other_than=leader, since=outage, within=NEW_LEADER.limit
-        )
-        measure(NEW_LEADER, elected)
+        measure(NEW_LEADER, time_to_elected(leadership, outage, dead=leader))
         measure(WRITE, swarm.time_to_write(since=outage, within=WRITE.limit))
         outage.hold(OBSERVED)
     measure.each(requests_in(traffic, outage, dead=leader))

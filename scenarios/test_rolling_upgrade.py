@@ -121,9 +121,9 @@ def test_rolling_upgrade(
     web = swarm.deploy(on_every_worker())
     [engine], former = other_engines, swarm.leader.engine.version
     with load.http(web, users=4, per_user=1) as traffic:
-        upgrades = upgrade_all(web, order, engine, faults, trial)
+        upgrades = upgrade_all(swarm, web, order, engine, faults, trial)
         if again:
-            upgrades += upgrade_all(web, order, former, faults, trial)
+            upgrades += upgrade_all(swarm, web, order, former, faults, trial)
         swarm.observe(SETTLED, "gossip and IPVS hear of the tasks that moved")
     lost, asked = lost_elsewhere(traffic, upgrades)
     measure(LOST, lost / asked if asked else None, note=f"{lost} of {asked}")
@@ -150,7 +150,7 @@ def test_control_both_drained(
     one, other = swarm.workers
     with load.http(web, users=4, per_user=1) as traffic:
         swarm.set_availability(other, "drain")
-        upgraded = upgrade(web, one, engine, faults, trial)
+        upgraded = upgrade(swarm, web, one, engine, faults, trial)
         swarm.set_availability(other, "active")
         swarm.observe(SETTLED, "gossip and IPVS hear of the tasks that moved")
     lost, asked = lost_elsewhere(traffic, [upgraded])
@@ -165,19 +165,22 @@ def on_every_worker() -> Workload:
     return replace(web, services=tuple(replace(each, replicas=None) for each in web.services))
 
 
-def upgrade_all(web: Deployment, order: Any, engine: Any, faults: Faults, trial: Trial) -> Any:
+def upgrade_all(
+    swarm: Swarm, web: Deployment, order: str, engine: str, faults: Faults, trial: Trial
+) -> list[Upgrade]:
     """Upgrade node after node, the leader last of the managers."""
-    swarm = web.swarm
     managers = [*swarm.followers, swarm.leader]
     workers = swarm.workers
     nodes = managers + workers if order == "managers first" else workers + managers
-    return [upgrade(web, node, engine, faults, trial) for node in nodes]
+    return [upgrade(swarm, web, node, engine, faults, trial) for node in nodes]
 
 
-def upgrade(web: Deployment, node: Node, engine: Any, faults: Faults, trial: Trial) -> Upgrade:
+def upgrade(
+    swarm: Swarm, web: Deployment, node: Node, engine: str, faults: Faults, trial: Trial
+) -> Upgrade:
     """One node: drained, its engine changed for good, ready, active again."""
-    swarm, began, steps = web.swarm, trial.clock.now(), {}
-    swarm.set_availability(node, "drain")  # type: ignore[attr-defined]
+    began, steps = trial.clock.now(), {}
+    swarm.set_availability(node, "drain")
     steps[DRAIN] = time_until(
         lambda: drained(web, node),
         state=f"{node.name} to be drained",
@@ -194,7 +197,7 @@ def upgrade(web: Deployment, node: Node, engine: Any, faults: Faults, trial: Tri
         since=changing,
     )
     steps[WRITE] = swarm.time_to_write(since=changing, within=WRITE.limit)
-    swarm.set_availability(node, "active")  # type: ignore[attr-defined]
+    swarm.set_availability(node, "active")
     steps[BALANCER] = web.time_to_running("balancer", within=BALANCER.limit)
     return Upgrade(node.name, began, trial.clock.now(), steps)
 

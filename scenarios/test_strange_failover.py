@@ -217,7 +217,7 @@ def test_worse_loss_heals(
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0):
         with heavy_loss(kind, faults, worker) as loss:
-            states = listed_states(swarm, worker, seconds=60.0)  # type: ignore[arg-type]
+            states = listed_states(swarm, worker, seconds=60.0)
         healed = loss.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))
@@ -240,7 +240,7 @@ def test_blackout(
         probes.reachability.watch(web, every=2.0),
     ):
         with faults.network.blackout(worker) as cut:
-            measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))  # type: ignore[arg-type]
+            measure(DOWN, time_to_state(swarm, worker, "down", since=cut, within=DOWN.limit))
             failed = probes.gossip.time_to("failed", worker, since=cut, within=FAILED.limit)
             measure(FAILED, failed)
             measure(RESCHEDULED, time_to_rescheduled(tasks, worker, cut))
@@ -279,7 +279,7 @@ def test_only_dispatcher_notices(
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
         with faults.network.isolate(worker, plane="control") as cut:
-            states = listed_states(swarm, worker, seconds=CUT_SECONDS)  # type: ignore[arg-type]
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
         healed = cut.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))
@@ -299,7 +299,7 @@ def test_only_gossip_notices(
     worker, before = writers_node(swarm, tasks), tasks.lives()
     with discovery.watch(web, every=1.0), probes.reachability.watch(web, every=1.0):
         with faults.network.isolate(worker, plane="gossip") as cut:
-            states = listed_states(swarm, worker, seconds=CUT_SECONDS)  # type: ignore[arg-type]
+            states = listed_states(swarm, worker, seconds=CUT_SECONDS)
         healed = cut.healed_at
         measure(READY, swarm.time_to_ready([worker], since=healed, within=READY.limit))
         measure(SINGLE, time_to_single(tasks, healed))

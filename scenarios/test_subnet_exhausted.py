@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Task, Workload
 from harness.trial import Expectation, Measures
 from harness.wait import Elapsed, NotYet, time_until
 
@@ -154,9 +154,9 @@ def time_to_told(made: Deployment, service: str, *, within: Any) -> Elapsed:
     """
 
     def told() -> NotYet | bool:
-        slots: dict[str, Any] = {}
+        slots: dict[int | None, list[Task]] = {}
         for task in made.tasks(service):
-            slots.setdefault(task.slot, []).append(task)  # type: ignore[call-overload]
+            slots.setdefault(task.slot, []).append(task)
         silent = [
             f"{service}.{slot} is {tasks[-1].state} ({tasks[-1].message})"
             for slot, tasks in slots.items()

@@ -7,12 +7,12 @@ goes to the journal as ``node.state``, for the report's timeline.
 from __future__ import annotations
 
 from harness.lab import Node
-from harness.swarm import NoAnswer, Swarm
+from harness.swarm import NoAnswer, SwarmClient
 from harness.wait import Elapsed, Moment, NotYet, time_until
 
 
 def listed_states(
-    swarm: Swarm, node: Node, *, seconds: float, since: Moment | None = None
+    swarm: SwarmClient, node: Node, *, seconds: float, since: Moment | None = None
 ) -> list[str]:
     """Return a node's state once a second, until ``seconds`` after ``since`` (default: now).
 
@@ -34,7 +34,7 @@ def listed_states(
 
 
 def time_to_state(
-    swarm: Swarm, node: Node, wanted: str, *, within: float, since: Moment
+    swarm: SwarmClient, node: Node, wanted: str, *, within: float, since: Moment
 ) -> Elapsed:
     """Return how long from ``since`` until the managers list a node in a state, to half a second.
 
@@ -55,12 +55,12 @@ def time_to_state(
     return elapsed
 
 
-def _state(swarm: Swarm, node: Node) -> str | NotYet:
+def _state(swarm: SwarmClient, node: Node) -> str | NotYet:
     try:
         return swarm.member(node).state
     except NoAnswer as error:
         return NotYet(error.what)
 
 
-def _note(swarm: Swarm, node: Node, state: str) -> None:
+def _note(swarm: SwarmClient, node: Node, state: str) -> None:
     swarm.note("node.state", node=node.name, state=state, by="managers")

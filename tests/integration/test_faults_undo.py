@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -64,9 +64,9 @@ def opened(stable: Engine) -> Iterator[OpenLab]:
             yield opened
 
 
-def state_of(opened: None) -> dict[str, Any]:
+def state_of(opened: OpenLab) -> dict[str, Any]:
     """All of a lab that a fault could leave changed."""
-    with opened.entered() as lab:  # type: ignore[attr-defined]
+    with opened.entered() as lab:
         node = lab.node("m1")
         fabric = f"--net=/proc/{lab.keeper.keeper}/ns/net"
         rules = node.run(["iptables-save"]).text.splitlines()
@@ -132,7 +132,7 @@ def in_a_process(work: Callable[..., None], *, killed_after: Any = None) -> bool
 class Undo(RuleBasedStateMachine):
     """Faults come and go, nodes and harnesses die; at the end all that is left is healed."""
 
-    opened = None
+    opened: ClassVar[OpenLab]
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,14 +140,14 @@ class Undo(RuleBasedStateMachine):
         print("begin")
 
     def injected(self) -> Any:
-        return [each.id for each in InjectedStore(self.opened.folder).all()]  # type: ignore[attr-defined]
+        return [each.id for each in InjectedStore(self.opened.folder).all()]
 
     def inject_one(self, name: Any) -> None:
-        with self.opened.entered() as lab, ManualSession(lab) as session:  # type: ignore[attr-defined]
+        with self.opened.entered() as lab, ManualSession(lab) as session:
             session.inject(name, *FAULTS[name])
 
     def heal_some(self, *ids: Any) -> None:
-        with self.opened.entered() as lab, ManualSession(lab) as session:  # type: ignore[attr-defined]
+        with self.opened.entered() as lab, ManualSession(lab) as session:
             session.heal(ids)
 
     @rule(name=st.sampled_from(sorted(FAULTS)))
@@ -165,12 +165,12 @@ class Undo(RuleBasedStateMachine):
     # What is injected depends on when the kills hit, and Hypothesis must not be asked to draw from
     # that: it draws a number, and that chooses.
 
-    def chosen(self, number: tuple[Any, ...]) -> Any:
+    def chosen(self, number: int) -> Any:
         there = self.injected()
-        return there[number % len(there)] if there else None  # type: ignore[operator]
+        return there[number % len(there)] if there else None
 
     @rule(number=st.integers(0, 9))
-    def heal(self, number: tuple[Any, ...]) -> None:
+    def heal(self, number: int) -> None:
         if chosen := self.chosen(number):
             print(f"heal {chosen}")
             assert in_a_process(lambda: self.heal_some(chosen))
@@ -184,7 +184,7 @@ class Undo(RuleBasedStateMachine):
     @rule()
     def the_power_goes_and_comes_back(self) -> None:
         def blink() -> None:
-            with self.opened.entered() as lab:  # type: ignore[attr-defined]
+            with self.opened.entered() as lab:
                 node = lab.node("m1")
                 if node.up:
                     node.kill()
@@ -202,7 +202,7 @@ class Undo(RuleBasedStateMachine):
 
 def test_whatever_happens_it_ends_as_it_began(opened: OpenLab) -> None:
     assert all(kind_of(name) for name in FAULTS)
-    Undo.opened = opened  # type: ignore[assignment]
+    Undo.opened = opened
     run_state_machine_as_test(
         Undo,
         settings=settings(

@@ -84,7 +84,7 @@ class Made:
         give_up = time.monotonic() + within
         while word not in self.heard.split():
             left = give_up - time.monotonic()
-            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:  # type: ignore[type-var]
+            if left <= 0 or not select.select([not_none(self.process.stdout)], [], [], left)[0]:
                 return False
             if not (chunk := os.read(not_none(self.process.stdout).fileno(), 4096)):
                 return False

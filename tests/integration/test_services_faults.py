@@ -354,7 +354,8 @@ def test_programs_of_a_service_are_asked_and_their_dockerd_is_sampled(
     held = memory.now(node)
     assert held.pid == node.dockerd.pid
     assert 20 * MIB < not_none(held.anonymous) < not_none(held.rss)
-    assert not_none(min(held.heap, held.goroutines, held.threads, held.files)) > 0  # type: ignore[type-var]
+    counts = (held.heap, held.goroutines, held.threads, held.files)
+    assert min(not_none(each) for each in counts) > 0
     assert memory.rows(node)
     programs.close()
     memory.save()

@@ -111,10 +111,8 @@ for turn in range(5):""",
 ).replace("import ctypes, json", "import ctypes, json, os, socket")
 
 
-def run(
-    library: tuple[Any, ...] | Path, folder: Path, work: float, *, process: str = PROCESS
-) -> Any:
-    lockstep = Lockstep(library, folder)  # type: ignore[arg-type]
+def run(library: Path, folder: Path, work: float, *, process: str = PROCESS) -> Any:
+    lockstep = Lockstep(library, folder)
     words = lockstep.command(Qemu("none", (sys.executable, "-c", process, str(work))))
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout.splitlines()[0]), lockstep.counted()

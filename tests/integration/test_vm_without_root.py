@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ NOT_NEEDED = ("engine-tree", "base-tree", "graph-seed", "snapshot")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def as_user(*argv: str, home: Path, **popen: object) -> subprocess.CompletedProcess[str]:
+def as_user(*argv: str, home: Path, **popen: Any) -> subprocess.CompletedProcess[str]:
     """Run a program as :data:`USER`, with a home of its own and none of root's privileges."""
     environment = {
         "HOME": str(home),
@@ -35,7 +36,7 @@ def as_user(*argv: str, home: Path, **popen: object) -> subprocess.CompletedProc
         "SWARM_CHAOS_CACHE": str(home / "cache"),
     }
     drop = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--bounding-set=-all"]
-    result: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         ["setpriv", *drop, "--inh-caps=-all", *argv],
         env=environment,
         text=True,

@@ -109,7 +109,12 @@ def test_run_adds_the_scenarios_unless_some_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     called = []
-    monkeypatch.setattr("pytest.main", lambda args: called.append(args) or 4)  # type: ignore[func-returns-value]
+
+    def pytest_main(args: list[str]) -> int:
+        called.append(args)
+        return 4
+
+    monkeypatch.setattr("pytest.main", pytest_main)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios" / "test_x.py").touch()

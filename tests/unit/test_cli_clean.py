@@ -55,8 +55,11 @@ def test_a_build_that_goes_on_is_left_alone(as_user: Cache) -> None:
 
 
 def test_only_damaged_entries_go_and_only_when_asked(as_user: Cache) -> None:
+    def build(work: Path) -> None:
+        (work / "file").write_text("content")
+
     for key in ("sound", "broken"):
-        as_user.build("kind", key, lambda work: (work / "file").write_text("content"), {})  # type: ignore[arg-type]
+        as_user.build("kind", key, build, {})
     (as_user.root / "kind/broken/file").write_text("tnetnoc")  # as long as it was
     CliRunner().invoke(clean)
     assert as_user.find("kind", "broken")
@@ -86,7 +89,7 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes_on(
 
 @pytest.fixture
 def tmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(leftovers.tempfile, "gettempdir", lambda: str(tmp_path))  # type: ignore[attr-defined]
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 

@@ -87,7 +87,7 @@ def test_every_fixture_and_mark_of_the_scenarios_is_in_the_reference() -> None:
 
 def test_every_exit_code_is_in_the_reference() -> None:
     codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
-    for code in codes | {main.EXIT_INTERRUPTED}:  # type: ignore[attr-defined]
+    for code in codes | {errors.EXIT_INTERRUPTED}:
         assert f"\n| {code} | " in REFERENCE
 
 

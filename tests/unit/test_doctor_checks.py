@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.doctor import Diagnosis, Finding, Machine, diagnose, run_checks  # type: ignore[attr-defined]
-from harness.doctor.check import REGISTRY, Check, Entry
+from harness.doctor import Diagnosis, Finding, Machine, diagnose
+from harness.doctor.check import REGISTRY, Check, Entry, run_checks
 from harness.doctor.checks import microvm
 from harness.doctor.checks.kernel import FEATURES
 from harness.doctor.checks.machine import has_range
@@ -38,7 +38,7 @@ class MadeUp(Machine):
     def find(self, program: str) -> str | None:
         return f"/usr/bin/{program}" if program in self.programs else None
 
-    def ask(self, argv: Sequence[str], *, within: int) -> Answer:  # type: ignore[override]
+    def ask(self, argv: Sequence[str], *, within: float) -> Answer:
         name = argv[0].rpartition("/")[2]
         result: Answer = self.answers.get(name, Answer(1, "refused"))
         return result
@@ -212,11 +212,11 @@ def test_ranges_of_subordinate_ids(text: str, enough: bool) -> None:
 def test_a_check_that_breaks_is_unknown_and_the_others_go_on(
     error: MissingError | ValueError, seen: str
 ) -> None:
-    def breaks(_machine: Any) -> None:
+    def breaks(_machine: Machine) -> Finding:
         raise error
 
     entries = [
-        Entry("breaks", "machine", "x", breaks),  # type: ignore[arg-type]
+        Entry("breaks", "machine", "x", breaks),
         Entry("fine", "machine", "x", lambda _machine: Finding("ok", "yes")),
     ]
     broken, fine = run_checks(made_up(), entries)

@@ -20,6 +20,7 @@ from harness.faults.catalogue import catalogue, facts_of, kind_of, read_paramete
 from harness.faults.links import Links
 from harness.faults.parameter import parameters_of
 from harness.faults.targets import ROLES, Targets
+from harness.lab import Node
 from harness.swarm import Swarm
 
 EVERY = list(catalogue().values())
@@ -96,7 +97,7 @@ class FakeSwarm(Swarm):
     def __init__(self, lab: Any) -> None:
         super().__init__(lab, seed=1)
 
-    def members(self, by: None = None) -> list[SimpleNamespace]:  # type: ignore[override]
+    def members(self, by: Node | None = None) -> Any:
         rows = [("m1", "manager", True), ("m2", "manager", False), ("m3", "manager", False)]
         rows += [("w1", "worker", False), ("w2", "worker", False)]
         return [SimpleNamespace(name=n, role=r, leader=led, id=f"id-{n}") for n, r, led in rows]
@@ -104,7 +105,7 @@ class FakeSwarm(Swarm):
     def ask(
         self,
         question: Callable[..., Any],
-        by: None = None,  # type: ignore[override]
+        by: Node | None = None,
     ) -> list[dict[str, dict[str, str] | str]]:
         running: Any = {"Status": {"State": "running"}, "NodeID": "id-w2"}
         asked = {}

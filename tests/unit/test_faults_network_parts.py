@@ -191,11 +191,11 @@ class Recorded:
 
     def __init__(self, *names: str) -> None:
         self.roots = {name: {"kind": "noqueue", "handle": "0:"} for name in names}
-        self.leaves: dict[str, Any] = {}
+        self.leaves: dict[tuple[str, str], str] = {}
 
     def qdiscs(self) -> Any:
         roots = [{"dev": name, "root": True, **root} for name, root in self.roots.items()]
-        return roots + [  # type: ignore[str-unpack]
+        return roots + [
             {"dev": dev, "parent": parent, "kind": kind}
             for (dev, parent), kind in self.leaves.items()
         ]
@@ -208,13 +208,13 @@ class Recorded:
                     assert self.roots[device]["kind"] == "noqueue"
                     self.roots[device] = {"kind": words[7], "handle": words[6]}
                 case ["qdisc", "add"]:
-                    assert (device, words[5]) not in self.leaves  # type: ignore[comparison-overlap]
-                    self.leaves[device, words[5]] = words[8]  # type: ignore[index]
+                    assert (device, words[5]) not in self.leaves
+                    self.leaves[device, words[5]] = words[8]
                 case ["qdisc", "del"]:
                     self.roots[device] = {"kind": "noqueue", "handle": "0:"}
                     self.leaves = {key: v for key, v in self.leaves.items() if key[0] != device}
                 case ["class", "del"]:
-                    del self.leaves[device, words[5]]  # type: ignore[arg-type]
+                    del self.leaves[device, words[5]]
                 case ["class", "add"]:
                     pass
                 case _:

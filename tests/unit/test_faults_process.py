@@ -29,6 +29,7 @@ from harness.faults.process import (
 )
 from harness.faults.process import processes as finding
 from harness.faults.process.restarts import _engine_for
+from harness.lab import Node
 from harness.swarm import Member, Swarm
 from harness.wait import NotYet, wait_for
 
@@ -143,7 +144,7 @@ class FakeSwarm(Swarm):
         )
         self._rows = rows
 
-    def members(self, by: None = None) -> list[Member]:  # type: ignore[override]
+    def members(self, by: Node | None = None) -> list[Member]:
         return [
             Member(
                 id=f"id-{name}",

@@ -13,7 +13,7 @@ import pytest
 from optionals import not_none
 
 from harness.errors import ImageError, MissingError, UsageError
-from harness.images import Cache, portable_program
+from harness.images import Cache
 from harness.images.debian_qemu import FIRMWARE, PROGRAM, cached_qemu, debian_qemu, parse_version
 from harness.vm.qemu_binary import own_qemu, provide_qemu, qemu_at_hand
 
@@ -78,7 +78,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cal
     monkeypatch.delenv("SWARM_CHAOS_QEMU", raising=False)
     monkeypatch.delenv("SWARM_CHAOS_MIRROR", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("x86_64"))  # type: ignore[attr-defined]
+    monkeypatch.setattr("os.uname", lambda: machine("x86_64"))
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
 
@@ -218,7 +218,7 @@ def test_another_kind_of_machine_is_told_so_and_nothing_is_fetched(
     mirror: Callable[..., Callable[..., Any]], cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = mirror(packages())
-    monkeypatch.setattr(portable_program.os, "uname", lambda: machine("aarch64"))  # type: ignore[attr-defined]
+    monkeypatch.setattr("os.uname", lambda: machine("aarch64"))
     with pytest.raises(MissingError, match="aarch64") as caught:
         debian_qemu(cache)
     assert "SWARM_CHAOS_QEMU" in not_none(caught.value.hint)

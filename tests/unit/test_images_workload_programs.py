@@ -288,7 +288,8 @@ class Clock:
 
 
 def test_log_lines_are_numbered_sized_and_come_at_their_rate() -> None:
-    clock, lines = Clock(), []  # type: ignore[var-annotated]
+    lines: list[bytes] = []
+    clock = Clock()
     writer = LogWriter(lines.append, task="t", rate=50, line_bytes=80, clock=clock)
     while clock.now < 110:
         clock.now += writer.pause
@@ -321,7 +322,8 @@ def test_a_stall_is_measured_while_it_lasts_and_after_and_not_made_up_for() -> N
 
 
 def test_slow_rates_keep_their_pace_too() -> None:
-    clock, lines = Clock(), []  # type: ignore[var-annotated]
+    lines: list[bytes] = []
+    clock = Clock()
     writer = LogWriter(lines.append, task="t", rate=0.5, line_bytes=50, clock=clock)
     while clock.now < 120:
         clock.now += writer.pause

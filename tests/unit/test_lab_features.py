@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from harness.lab import features
 from harness.lab.features import (
     KernelFeatures,
     Tried,
@@ -78,7 +77,7 @@ def test_cgroup_layouts_are_told_apart(mounts: str, layout: str) -> None:
 def test_a_machine_without_unshare_is_an_answer_and_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(features.shutil, "which", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.which", lambda _: None)
     kernel = probe_features(tmp_path)
     assert kernel["namespaces"] == Tried(None, "no program unshare")
     assert not kernel.has("namespaces")

@@ -96,7 +96,7 @@ def imported_by(source: str, module: str, *, package: bool = False) -> Iterator[
                 keep = len(base) - node.level + (1 if package else 0)
                 stem = ".".join([*base[:keep], *([node.module] if node.module else [])])
             else:
-                stem = node.module  # type: ignore[assignment]
+                stem = node.module or ""
             # `from harness import trial` names a room only with what it takes.
             yield from (f"{stem}.{alias.name}" for alias in node.names)
 

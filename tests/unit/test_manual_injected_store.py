@@ -46,7 +46,12 @@ def test_a_fault_is_recorded_before_anything_is_touched_and_goes_with_the_heal(
 ) -> None:
     seen = []
     change = limited.change
-    limited.change = lambda: (seen.extend(store.all()), change())  # type: ignore[func-returns-value]
+
+    def look_and_change() -> None:
+        seen.extend(store.all())
+        change()
+
+    limited.change = look_and_change
     limited.inject()
     [before] = seen
     assert (before.id, before.fault, before.target) == ("limited-1", "limited", "m1")

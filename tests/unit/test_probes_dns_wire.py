@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.probes.ipvs import Destination, destinations_in
 from harness.probes.sampling.dns_wire import Answer, answer_in, question
-from harness.services.services import Services
 
 LABELS = st.lists(
     st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=20),
@@ -111,10 +110,10 @@ def test_ipvs_is_read_by_firewall_mark() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 999), st.lists(ADDRESSES, max_size=5)), max_size=5))
-def test_every_destination_of_a_mark_is_found(services: Services) -> None:
+def test_every_destination_of_a_mark_is_found(services: list[tuple[int, list[int]]]) -> None:
     lines = ["IP Virtual Server", "Prot"]
     wanted = []
-    for mark, addresses in services:  # type: ignore[attr-defined]
+    for mark, addresses in services:
         lines.append(f"FWM  {mark:08X} rr")
         for address in addresses:
             lines.append(f"  -> {int(address):08X}:0000      Masq    1      0          0")

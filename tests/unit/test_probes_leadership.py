@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stand_ins import stand_in
 
 from harness.probes.leadership import LINE, View, views_of
 from harness.probes.sampling.timestamps import epoch_seconds
@@ -40,7 +41,7 @@ def views(*logs: tuple[str, str], shift: float = 0.0) -> list[View]:
 
 def test_views_of_several_managers_in_order_of_time() -> None:
     assert views(("m2", NEW_M2), ("m1", OLD_M1)) == [
-        View(pytest.approx(0.014075, abs=1e-6), "m1", "m1", 2),  # type: ignore[arg-type]
+        View(stand_in(pytest.approx(0.014075, abs=1e-6)), "m1", "m1", 2),
         View(0.25, "m2", "m1", 2),
         View(1.5, "m1", None, 3),
         View(2.75, "m2", "m2", 4),

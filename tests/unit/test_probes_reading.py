@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,7 +138,7 @@ def test_an_answer_is_told_by_its_words(status: int, words: str, outcome: str) -
     assert outcome_of(status, words) == outcome
 
 
-INSPECTED = {
+INSPECTED: dict[str, Any] = {
     "Id": "c1",
     "Config": {
         "Labels": {
@@ -172,9 +173,9 @@ def test_a_container_is_read_into_a_life() -> None:
 
 
 def test_a_checked_container_serves_when_it_is_healthy() -> None:
-    checked = {**INSPECTED["Config"], "Healthcheck": {"Test": ["CMD", "true"]}}  # type: ignore[dict-item]
-    starting = {**INSPECTED["State"], "Health": {"Status": "starting"}}  # type: ignore[dict-item]
-    healthy = {**INSPECTED["State"], "Health": {"Status": "healthy"}}  # type: ignore[dict-item]
+    checked = {**INSPECTED["Config"], "Healthcheck": {"Test": ["CMD", "true"]}}
+    starting = {**INSPECTED["State"], "Health": {"Status": "starting"}}
+    healthy = {**INSPECTED["State"], "Health": {"Status": "healthy"}}
     assert life_of("w1", {**INSPECTED, "Config": checked, "State": starting}, at).serving is None
     assert life_of("w1", {**INSPECTED, "Config": checked, "State": healthy}, at).serving == 5.25
 

@@ -149,16 +149,22 @@ def test_a_running_run_is_shown_live_and_not_as_damaged(tmp_path: Path) -> None:
     trial = Trial(writer.trial_folder(given), given)
     browser = Pages(tmp_path)
     page = f"/runs/{writer.folder.name}/pages/live-part.html"
-    index = browser.answer("/").body.decode()  # type: ignore[union-attr]
+
+    def text_of(path: str) -> str:
+        body = browser.answer(path).body
+        assert isinstance(body, bytes)
+        return body.decode()
+
+    index = text_of("/")
     assert "<td>running</td>" in index
     assert "damaged" not in index
-    assert "1 trial is running" in browser.answer(page).body.decode()  # type: ignore[union-attr]
+    assert "1 trial is running" in text_of(page)
     trial.journal.write("note", text="something new")
-    assert "something new" in browser.answer(page).body.decode()  # type: ignore[union-attr]
+    assert "something new" in text_of(page)
     run = read_run(writer.folder)
     [going] = running_trials(run)
     assert going.trial.record.inputs == given
     assert running_trials(run, now=trial.folder.stat().st_mtime + IDLE_LIMIT + 60) == ()
     trial.finish(None, title="done")
-    assert "No trial is running" in browser.answer(page).body.decode()  # type: ignore[union-attr]
+    assert "No trial is running" in text_of(page)
     assert running_trials(read_run(writer.folder)) == ()

@@ -49,7 +49,7 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str]]) -> None:  # type: ignore[override]
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
@@ -61,7 +61,7 @@ class Page(HTMLParser):
             self.texts.append(data)
 
     def values(self, attribute: str) -> list[str]:
-        return [attrs[attribute] for _, attrs in self.tags if attrs.get(attribute)]  # type: ignore[misc]
+        return [value for _, attrs in self.tags if (value := attrs.get(attribute))]
 
     @property
     def text(self) -> str:

@@ -54,8 +54,14 @@ def conforms(
         return result
     if "enum" in schema:
         return value in schema["enum"]
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-    kinds |= {"number": (int, float), "integer": int}  # type: ignore[dict-item]
+    kinds: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "null": type(None),
+    }
+    kinds |= {"number": (int, float), "integer": int}
     if "type" in schema and not isinstance(value, kinds[schema["type"]]):
         return False
     if isinstance(value, list):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,10 +35,15 @@ from harness.vm.scratch import Scratch, sweep
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import Outcome, judge_console, seconds_in, thaw
 
-FILES = Files(  # type: ignore[call-arg]
-    *(Path(f"/x/{name}") for name in ("ram,1", "root")),  # type: ignore[arg-type]
+FILES = Files(
+    Path("/x/ram,1"),
+    Path("/x/root"),
     1024,
-    *(Path(f"/x/{name}") for name in ("in", "out", "console", "kernel", "initrd")),
+    Path("/x/in"),
+    Path("/x/out"),
+    Path("/x/console"),
+    Path("/x/kernel"),
+    Path("/x/initrd"),
 )
 
 
@@ -237,7 +243,7 @@ def test_probe_program_runs(tmp_path: Path) -> None:
 
 
 @contextmanager
-def qemu_saying(*messages: dict) -> Iterator[tuple[Qmp, socket.socket]]:  # type: ignore[type-arg]
+def qemu_saying(*messages: dict[str, Any]) -> Iterator[tuple[Qmp, socket.socket]]:
     ours, theirs = socket.socketpair()
     with theirs:
         for message in messages:

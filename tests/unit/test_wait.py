@@ -53,9 +53,14 @@ def test_the_last_reason_is_in_the_timeout() -> None:
 def test_it_is_asked_once_even_without_time() -> None:
     clock = Clock()
     asked = []
+
+    def ask() -> NotYet:
+        asked.append(1)
+        return NotYet("no")
+
     with pytest.raises(WaitTimeout, match=r"deadline 0 s"):
         wait_for(
-            lambda: asked.append(1) or NotYet("no"),  # type: ignore[func-returns-value]
+            ask,
             state="x",
             within=0,
             clock=clock,
