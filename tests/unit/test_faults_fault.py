@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faults_model import Delayed, Filled, Limited, ModelNode, PowerCut, Shaped, open_trial
+from optionals import not_none
 
 from harness.errors import FaultError, TrialError, UsageError
 from harness.faults import Faults
@@ -17,14 +18,10 @@ from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.trial import Trial, read_lines
 from harness.wait import monotonic_moment, trial_moment
 
-MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
-Delayed, Filled, Limited = MODEL.Delayed, MODEL.Filled, MODEL.Limited
-ModelNode, PowerCut, Shaped = MODEL.ModelNode, MODEL.PowerCut, MODEL.Shaped
-
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = MODEL.open_trial(tmp_path / "trial")
+    trial = open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
@@ -41,6 +38,7 @@ def kinds(trial: Trial) -> list[str]:
 
 def test_a_life_without_trouble(trial: Trial, node: Any) -> None:
     before = node.state
+    fault: Any
     with Shaped(trial, node, loss=0.3) as fault:
         assert fault.active
         assert fault.id == "shaped-1"
@@ -56,7 +54,7 @@ def test_a_life_without_trouble(trial: Trial, node: Any) -> None:
 
 
 def test_a_fault_that_was_not_injected_is_not_a_moment(trial: Trial, node: Any) -> None:
-    fault = Shaped(trial, node)
+    fault: Any = Shaped(trial, node)
     assert not fault.was_injected
     with pytest.raises(UsageError, match="has not been injected"):
         monotonic_moment(fault)
@@ -71,7 +69,7 @@ def test_a_fault_that_was_not_injected_is_not_a_moment(trial: Trial, node: Any) 
 
 def test_it_is_in_the_journal_before_it_is_done(trial: Trial, node: Any) -> None:
     seen = []
-    fault = Filled(trial, node)
+    fault: Any = Filled(trial, node)
     fault.change = lambda: seen.extend(kinds(trial))
     fault.change_back = lambda: seen.extend(kinds(trial)[2:])
     with fault:
@@ -116,7 +114,7 @@ def test_one_that_cannot_be_healed_stays_active_and_is_tried_again_at_the_end(
 ) -> None:
     before = node.state
     faults = Faults(trial)
-    fault = Shaped(trial, node)
+    fault: Any = Shaped(trial, node)
     fault.trouble = {"undo": [FaultError("not now")]}
     with pytest.raises(FaultError, match="not now"), fault:
         pass
@@ -139,7 +137,7 @@ def test_a_heal_that_is_interrupted_is_done_again_at_the_end(trial: Trial, node:
 
 
 def test_what_goes_wrong_in_the_block_is_the_first_cause(trial: Trial, node: Any) -> None:
-    fault = Shaped(trial, node)
+    fault: Any = Shaped(trial, node)
     fault.trouble = {"undo": [FaultError("not now")]}
     with pytest.raises(KeyboardInterrupt), fault:
         raise KeyboardInterrupt
@@ -148,7 +146,12 @@ def test_what_goes_wrong_in_the_block_is_the_first_cause(trial: Trial, node: Any
 
 def test_all_are_healed_in_reverse_order_whatever_happens(trial: Trial, node: Any) -> None:
     order = []
-    made = [Shaped(trial, node), Filled(trial, node), Limited(trial, node), PowerCut(trial, node)]
+    made: list[Any] = [
+        Shaped(trial, node),
+        Filled(trial, node),
+        Limited(trial, node),
+        PowerCut(trial, node),
+    ]
     troubles = [None, FaultError("no"), KeyboardInterrupt(), ValueError("a bug")]
     for fault, trouble in zip(made, troubles, strict=True):
         fault.inject()
@@ -222,9 +225,9 @@ def test_another_process_can_heal_it(trial: Trial, node: Any, tmp_path: Path) ->
     fault = Limited(trial, node).inject()
     saved = fault.heal_state()
     assert saved == {"before": "none"}
-    theirs = MODEL.open_trial(tmp_path / "theirs")
+    theirs = open_trial(tmp_path / "theirs")
     again = Limited(theirs, node)
-    again.resume(fault.id, saved)
+    again.resume(not_none(fault.id), saved)
     assert again.active
     with pytest.raises(FaultError, match=r"contradicts limited-1"):
         Limited(theirs, node).inject()
@@ -247,7 +250,8 @@ def test_two_threads_heal_it_once(trial: Trial, node: Any) -> None:
 def test_one_that_another_stands_in_the_way_of_is_tried_again_after_that(
     trial: Trial, node: Any
 ) -> None:
-    first, second = Filled(trial, node).inject(), Shaped(trial, node).inject()
+    first: Any = Filled(trial, node).inject()
+    second: Any = Shaped(trial, node).inject()
 
     def undo() -> None:
         if first.active:

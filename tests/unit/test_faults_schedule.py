@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faults_model import KINDS, ModelNode, open_trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optionals import not_none
@@ -21,12 +21,10 @@ from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
 from harness.faults.schedule.plan import contradict
 from harness.trial import Trial, read_lines
 
-MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
-
 
 @pytest.fixture(autouse=True)
 def _model_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "catalogue", lambda: MODEL.KINDS)
+    monkeypatch.setattr(catalogue, "catalogue", lambda: KINDS)
 
 
 @pytest.fixture
@@ -210,14 +208,14 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = MODEL.open_trial(tmp_path / "trial")
+    trial = open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
 
 @pytest.fixture
 def nodes() -> dict[str, Any]:
-    return {name: MODEL.ModelNode(name) for name in ("m1", "w1")}
+    return {name: ModelNode(name) for name in ("m1", "w1")}
 
 
 @pytest.fixture

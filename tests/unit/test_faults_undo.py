@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
+from faults_model import KINDS, ModelFault, ModelNode, open_trial
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from optionals import not_none
 
 from harness.errors import FaultError
 from harness.faults import Faults
-from harness.trial import read_lines
+from harness.trial import Trial, read_lines
 
-MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
-KINDS = MODEL.KINDS
 WHERE_IN_INJECT = ("precheck", "apply", "applied", "evidence")
 WHERE_IN_HEAL = ("undo", "undone", "evidence of healing")
 TROUBLES = (FaultError, OSError, KeyboardInterrupt)
@@ -29,28 +26,29 @@ TROUBLES = (FaultError, OSError, KeyboardInterrupt)
 class Undo(RuleBasedStateMachine):
     """Two nodes, every kind of fault, and all that can go wrong."""
 
+    trial: Trial | None = None
+
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.harnesses = 0
-        self.nodes = [MODEL.ModelNode("m1"), MODEL.ModelNode("w1")]
+        self.nodes = [ModelNode("m1"), ModelNode("w1")]
         self.before = [node.state for node in self.nodes]
-        self.faults: list[Any] = []
-        self.trial = None
+        self.faults: list[ModelFault] = []
         self.start_harness()
 
     def start_harness(self) -> None:
         self.harnesses += 1
         if self.trial is not None:
-            self.trial.journal.close()  # type: ignore[unreachable]
-        self.trial = MODEL.open_trial(self.folder / str(self.harnesses))
+            self.trial.journal.close()
+        self.trial = open_trial(self.folder / str(self.harnesses))
 
-    def active(self) -> list[Any]:
+    def active(self) -> list[ModelFault]:
         return [fault for fault in self.faults if fault.active]
 
     @rule(kind=st.sampled_from(sorted(KINDS)), at=st.integers(0, 1))
     def inject(self, kind: str, at: int) -> None:
-        fault = KINDS[kind](self.trial, self.nodes[at])
+        fault = KINDS[kind](not_none(self.trial), self.nodes[at])
         before = [node.state for node in self.nodes]
         clash = any(fault.claims() & other.claims() for other in self.active())
         possible = self.nodes[at].up and not clash
@@ -78,7 +76,7 @@ class Undo(RuleBasedStateMachine):
         trouble: type[KeyboardInterrupt | FaultError | OSError],
         heal_too: bool,
     ) -> None:
-        fault = KINDS[kind](self.trial, self.nodes[at])
+        fault = KINDS[kind](not_none(self.trial), self.nodes[at])
         fault.trouble = {where: [trouble("stumbled")]}
         if heal_too:
             fault.trouble["undo"] = [FaultError("stumbled again")]
@@ -127,13 +125,19 @@ class Undo(RuleBasedStateMachine):
     @rule()
     def harness_dies_and_another_takes_over(self) -> None:
         kept = [
-            (type(fault).name, fault.node, fault.id, msgspec.json.encode(fault.heal_state()))
-            for fault in self.trial.active_faults.active  # type: ignore[attr-defined]
+            (
+                type(fault).name,
+                fault.node,
+                not_none(fault.id),
+                msgspec.json.encode(fault.heal_state()),
+            )
+            for fault in not_none(self.trial).active_faults.active
+            if isinstance(fault, ModelFault)
         ]
         self.start_harness()
         self.faults = []
         for name, node, number, memory in kept:
-            fault = KINDS[name](self.trial, node)
+            fault = KINDS[name](not_none(self.trial), node)
             fault.resume(number, msgspec.json.decode(memory))
             self.faults.append(fault)
 
@@ -141,7 +145,7 @@ class Undo(RuleBasedStateMachine):
     def the_ledger_knows_what_is_active(self) -> None:
         if self.trial is None:
             return
-        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))  # type: ignore[unreachable]
+        assert sorted(map(id, self.trial.active_faults.active)) == sorted(map(id, self.active()))
         claims = [claim for fault in self.active() for claim in fault.claims()]
         assert len(claims) == len(set(claims))
 
@@ -149,7 +153,7 @@ class Undo(RuleBasedStateMachine):
     def nothing_is_done_that_is_not_on_record(self) -> None:
         if self.trial is None:
             return
-        entries = list(read_lines(self.trial.journal.path))  # type: ignore[unreachable]
+        entries = list(read_lines(self.trial.journal.path))
         begun = {e["id"] for e in entries if e["kind"] == "fault.inject"}
         told = {e["id"] for e in entries if e["kind"] in ("fault.evidence", "fault.heal")}
         assert begun <= told, "each left evidence, or was healed at once"
@@ -157,7 +161,7 @@ class Undo(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.trial is None:
             return
-        Faults(self.trial).heal_all()  # type: ignore[unreachable]
+        Faults(self.trial).heal_all()
         Faults(self.trial).heal_all()  # trouble that was still to come has come by now
         assert self.trial.active_faults.active == []
         assert [node.state for node in self.nodes] == self.before

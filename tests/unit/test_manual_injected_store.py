@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faults_model import Limited, ModelNode, open_trial
 
 from harness.cli import main
 from harness.errors import FaultError, LabError, UsageError
@@ -18,12 +17,10 @@ from harness.manual.session import parse_parameters
 from harness.manual.status import condition_of, describe_fault
 from harness.trial import Trial
 
-MODEL = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("faults_model.py"))))
-
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = MODEL.open_trial(tmp_path / "trial")
+    trial = open_trial(tmp_path / "trial")
     yield trial
     trial.journal.close()
 
@@ -35,7 +32,7 @@ def store(tmp_path: Path) -> InjectedStore:
 
 @pytest.fixture
 def limited(trial: Trial, store: InjectedStore) -> Any:
-    fault = MODEL.Limited(trial, MODEL.ModelNode("m1"))
+    fault = Limited(trial, ModelNode("m1"))
     fault.made_from = ("m1", {})
     StoreUpdater(store, trial)
     return fault

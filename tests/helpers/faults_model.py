@@ -23,7 +23,7 @@ def open_trial(folder: Path) -> Trial:
 class ModelNode:
     """``live`` is gone with the power (qdiscs, limits, processes); ``files`` stay."""
 
-    FRESH: ClassVar = {"dockerd": "running", "qdisc": "none", "limit": "none"}
+    FRESH: ClassVar[dict[str, str]] = {"dockerd": "running", "qdisc": "none", "limit": "none"}
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,8 +55,17 @@ class ModelFault(Fault):
     done: list[str] = state(factory=list)
 
     @property
-    def target_name(self) -> Any:
-        return self.node.name
+    def target_name(self) -> str:
+        name: str = self.node.name
+        return name
+
+    def change(self) -> None:
+        """Change the node."""
+        raise NotImplementedError
+
+    def change_back(self) -> None:
+        """Undo the change."""
+        raise NotImplementedError
 
     def stumble(self, where: str) -> None:
         self.done.append(where)
@@ -70,7 +79,7 @@ class ModelFault(Fault):
 
     def apply(self) -> None:
         self.stumble("apply")
-        self.change()  # type: ignore[attr-defined]
+        self.change()
         self.stumble("applied")
 
     def evidence(self) -> str:
@@ -79,7 +88,7 @@ class ModelFault(Fault):
 
     def undo(self) -> None:
         self.stumble("undo")
-        self.change_back()  # type: ignore[attr-defined]
+        self.change_back()
         self.stumble("undone")
 
     def evidence_of_healing(self) -> str:
@@ -151,4 +160,6 @@ class PowerCut(ModelFault):
             self.node.power_on()
 
 
-KINDS = {kind.name: kind for kind in (Shaped, Delayed, Limited, Filled, PowerCut)}
+KINDS: dict[str, type[ModelFault]] = {
+    kind.name: kind for kind in (Shaped, Delayed, Limited, Filled, PowerCut)
+}
