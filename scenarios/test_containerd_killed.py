@@ -15,7 +15,8 @@ import pytest
 
 from harness.faults import Faults
 from harness.faults.process.processes import task_of
-from harness.swarm import APP_IMAGE, Service, Swarm, Workload
+from harness.lab import Node
+from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, Task, Workload
 from harness.trial import Expectation, Measures
 from harness.wait import Elapsed, NotYet, time_until
 
@@ -68,7 +69,7 @@ def test_control_told_to_wait(swarm: Swarm, measure: Measures) -> None:
     measure(REPLACED, time_to_another(web, task, since=since))
 
 
-def one_task(swarm: Swarm, *, restart_delay: float = 1.0) -> Any:
+def one_task(swarm: Swarm, *, restart_delay: float = 1.0) -> tuple[Deployment, Task]:
     """Deploy a service of one task; return the deployment and the task."""
     app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=restart_delay)
     web = swarm.deploy(Workload("app", (), (app,)))
@@ -76,7 +77,7 @@ def one_task(swarm: Swarm, *, restart_delay: float = 1.0) -> Any:
     return web, task
 
 
-def process_of(swarm: Swarm, task: Any) -> Any:
+def process_of(swarm: Swarm, task: Task) -> tuple[Node, Any]:
     """Return a task's node and first process."""
     node = swarm.lab.node(task.node)
     _, process = task_of(node, "app")
@@ -90,7 +91,7 @@ def end(process: Any) -> None:
     process.close()
 
 
-def time_to_another(web: Any, dead: Any, *, since: Any) -> Elapsed:
+def time_to_another(web: Deployment, dead: Task, *, since: float) -> Elapsed:
     """Return how long it took until another task ran in the dead one's place."""
 
     def replaced() -> bool | NotYet:

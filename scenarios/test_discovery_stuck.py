@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 
@@ -215,7 +214,7 @@ def two_tasks() -> Workload:
     return Workload("web", ("web",), (Service("app", APP_IMAGE, ("web",), TASKS, APP_PORT),))
 
 
-def tasks_that_live_for(seconds: Any) -> Workload:
+def tasks_that_live_for(seconds: float) -> Workload:
     """A service on every worker whose tasks end by themselves, and are started again."""
     command = ("/usr/bin/python3", "-I", "-S", "-c", f"import time; time.sleep({seconds:g})")
     flapping = Service(
@@ -224,7 +223,7 @@ def tasks_that_live_for(seconds: Any) -> Workload:
     return Workload("web", ("web",), (flapping,))
 
 
-def impaired(network: Any, swarm: Swarm, faults: Faults) -> nullcontext[None] | Fault:
+def impaired(network: str, swarm: Swarm, faults: Faults) -> nullcontext[None] | Fault:
     """Workers behind a network of delay, jitter and loss, as in the maintainers' recipe."""
     if network == "quiet":
         return nullcontext()
@@ -240,7 +239,7 @@ def time_to_update_and_redeploy(web: Deployment) -> Elapsed:
     return web.time_to_updated("app", within=UPDATED.limit, since=since)
 
 
-def still_stale(discovery: Discovery) -> Any:
+def still_stale(discovery: Discovery) -> int:
     """How many dead addresses were still returned when last asked."""
     return sum(found.stretch.open for found in discovery.stale())
 

@@ -28,7 +28,7 @@ from harness.probes.single_requests import (
     virtual_address,
 )
 from harness.swarm import APP_IMAGE, APP_PORT, Service, Swarm, Workload, balanced_web
-from harness.trial import Expectation, Measures, Observation
+from harness.trial import Expectation, Measures, Observation, Readings
 
 pytestmark = [
     pytest.mark.swarm(managers=1, workers=2),
@@ -183,14 +183,14 @@ def test_connection_idle(silent: bool, swarm: Swarm, measure: Measures) -> None:
     measure(ANSWER, answered)
 
 
-def steal_cpu(faults: Faults, how: Any, worker: Node) -> Fault:
+def steal_cpu(faults: Faults, how: str, worker: Node) -> Fault:
     """Give a worker a small quota, or busy neighbours."""
     if how == "quota":
         return faults.resource.limit_cpu(worker, STARVED)
     return faults.resource.hog_cpu(worker, processes=4, weight=4)
 
 
-def requests_in(traffic: Traffic, stolen: Any) -> dict[Any, Any]:
+def requests_in(traffic: Traffic, stolen: Fault) -> Readings:
     """Return the measures of requests: of each stage of the ramp, and once the CPU was back."""
     stages = {}
     for number, (_, users) in enumerate(RAMP):
@@ -207,8 +207,8 @@ def requests_in(traffic: Traffic, stolen: Any) -> dict[Any, Any]:
 
 
 def by_every_way(
-    swarm: Swarm, node: Node, hindered: nullcontext[None] | Fault, *, times: Any
-) -> dict[Any, Any]:
+    swarm: Swarm, node: Node, hindered: nullcontext[None] | Fault, *, times: int
+) -> Readings:
     """Deploy, time every way in, from ``node`` where it begins inside; return the measures."""
     web = swarm.deploy(ways_in())
     web.change("direct", in_host_mode)
@@ -239,12 +239,12 @@ def ways_in() -> Workload:
     return Workload("ways", ("web",), (app, direct), entry="app")
 
 
-def in_host_mode(spec: Any) -> None:
+def in_host_mode(spec: dict[str, Any]) -> None:
     """Have a service's port published by each task on its own node."""
     port = {"Protocol": "tcp", "TargetPort": APP_PORT, "PublishedPort": HOST_MODE}
     spec["EndpointSpec"] = {**spec["EndpointSpec"], "Ports": [{**port, "PublishMode": "host"}]}
 
 
-def percentile(took: Any, percent: int) -> Any:
+def percentile(took: list[float], percent: int) -> float:
     """Return a percentile by the nearest rank."""
     return sorted(took)[math.ceil(percent / 100 * len(took)) - 1]

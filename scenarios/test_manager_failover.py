@@ -9,16 +9,15 @@ the dead node are lost until it is back, and are only recorded; the swarm has to
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
-from harness.faults import DockerdKilled, Faults, NodeKilled
+from harness.faults import DockerdKilled, Fault, Faults, NodeKilled
 from harness.lab import Node
 from harness.load import Load, Requests, Traffic
 from harness.probes.leadership import Leadership
 from harness.swarm import Swarm, balanced_web
-from harness.trial import Expectation, Measures, Observation
+from harness.trial import Expectation, Measures, Observation, Readings
 from harness.wait import Elapsed
 
 pytestmark = [
@@ -274,26 +273,24 @@ def test_control_majority_killed(
     measure.each(requests_in(traffic, outage, dead=leader))
 
 
-def kill(faults: Faults, victim: Any, manager: Node) -> DockerdKilled | NodeKilled:
+def kill(faults: Faults, victim: str, manager: Node) -> DockerdKilled | NodeKilled:
     """Kill a manager's dockerd alone, or its whole node."""
     return faults.kill_dockerd(manager) if victim == "dockerd" else faults.kill_node(manager)
 
 
-def time_to_next(leadership: Leadership, leader: Node, outage: Any) -> Elapsed:
+def time_to_next(leadership: Leadership, leader: Node, outage: Fault) -> Elapsed:
     """Return how long it took from a leader's death until another manager led."""
     return leadership.time_to_new_leader(
         other_than=leader, since=outage, within=SLOWEST_LEADER.limit
     )
 
 
-def time_to_elected(
-    leadership: Leadership, outage: NodeKilled | DockerdKilled, *, dead: Node
-) -> Elapsed:
+def time_to_elected(leadership: Leadership, outage: Fault, *, dead: Node) -> Elapsed:
     """Return how long until another manager leads."""
     return leadership.time_to_new_leader(other_than=dead, since=outage, within=NEW_LEADER.limit)
 
 
-def requests_in(traffic: Traffic, outage: NodeKilled | DockerdKilled, *, dead: Node) -> Any:
+def requests_in(traffic: Traffic, outage: Fault, *, dead: Node) -> Readings:
     """Return the measures of the first minute's requests, by the node they were sent to."""
     observed = traffic.window(outage.began, outage.began + OBSERVED)
     lost = observed.of_entry(dead.name)
@@ -304,7 +301,7 @@ def requests_in(traffic: Traffic, outage: NodeKilled | DockerdKilled, *, dead: N
     }
 
 
-def at_living_nodes(requests: Requests) -> dict[Any, Any]:
+def at_living_nodes(requests: Requests) -> Readings:
     """Return the measures of what the swarm has to serve: requests to nodes that live."""
     return {
         SHARE_OF_50X: requests.share_of_50x,
@@ -321,12 +318,12 @@ def view(swarm: Swarm, manager: Node) -> str:
     return str((members, wanted))
 
 
-def slowest(times: Any) -> Any:
+def slowest(times: list[Elapsed]) -> Elapsed:
     """Return the slowest round; one that did not come to its end, if there is such."""
     late = [each for each in times if not each.reached]
     return late[0] if late else max(times, key=lambda each: each.seconds)
 
 
-def listed(times: Any) -> Any:
+def listed(times: list[Elapsed]) -> str:
     """Return all rounds in words."""
     return ", ".join(f"{each.seconds:.1f}" for each in times) + " s"

@@ -231,10 +231,10 @@ def watched(web: Deployment, probes: Probes) -> Iterator[None]:
         yield
 
 
-def attach(web: Deployment, networks: Any, discovery: Discovery) -> None:
+def attach(web: Deployment, networks: list[str], discovery: Discovery) -> None:
     """Attach the service on both networks to these, and wait for the end of its update."""
 
-    def edit(spec: Any) -> None:
+    def edit(spec: dict[str, Any]) -> None:
         targets = [{"Target": web.networks[name]} for name in networks]
         spec["TaskTemplate"]["Networks"] = targets
         spec["UpdateConfig"] = {"Parallelism": 2, "Monitor": 10**9, "FailureAction": "continue"}
@@ -252,7 +252,7 @@ def time_to_answers(web: Deployment, probes: Probes) -> Elapsed:
     return answers
 
 
-def restart_managers(swarm: Swarm) -> Any:
+def restart_managers(swarm: Swarm) -> list[Node]:
     """Stop the dockerds of all managers, then start them all at once; which these were."""
     managers = swarm.managers
     for node in managers:
@@ -262,7 +262,7 @@ def restart_managers(swarm: Swarm) -> Any:
     return managers
 
 
-def allocated(swarm: Swarm) -> Any:
+def allocated(swarm: Swarm) -> set[str]:
     """Subnets and ids of networks and the addresses of services, as one manager has them."""
     found = allocation(swarm)
     networks = {f"{n.name} {n.subnets} {n.vxlan_ids}" for n in found.networks}
@@ -274,7 +274,7 @@ def allocated(swarm: Swarm) -> Any:
     return networks | services
 
 
-def allocated_twice(swarm: Swarm) -> list[Any]:
+def allocated_twice(swarm: Swarm) -> list[str]:
     """What more than one owner has, in words."""
     found = allocation(swarm)
     return [

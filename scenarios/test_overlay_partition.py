@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from harness.faults import Fault, Faults
 from harness.lab import Node
+from harness.probes.containers import Life
 from harness.probes.discovery import Discovery
 from harness.probes.gossip import Gossip
 from harness.probes.reachability import Reachability
@@ -220,7 +220,7 @@ def watched(web: Deployment, discovery: Discovery, reachability: Reachability) -
         yield
 
 
-def replaced(tasks: Tasks, before: Any, cut: Fault) -> Any:
+def replaced(tasks: Tasks, before: list[Life], cut: Fault) -> int:
     """How many tasks were started since the cut."""
     known = {life.task for life in before}
     return sum(life.task not in known and life.started >= cut.began for life in tasks.lives("app"))
@@ -231,7 +231,7 @@ def peers_that_declared_failed(gossip: Gossip, worker: Node, cut: Fault) -> int:
     return len({change.by for change in gossip.changes("failed", about=worker, since=cut)})
 
 
-def longest_missing_at_bystanders(probes: Probes, worker: Node, healed: Any) -> Any:
+def longest_missing_at_bystanders(probes: Probes, worker: Node, healed: float) -> float:
     """What the return costs those who were never cut off: names that they lose of each other.
 
     The one that returns has declared all others failed, and for a moment some believe it.

@@ -17,7 +17,7 @@ from harness.faults import Faults
 from harness.probes.logs import DockerdLogs
 from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
 from harness.probes.reachability import Reachability, listening
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Task, Workload
 from harness.trial import Expectation, Measures, Observation
 from harness.wait import Elapsed, NotYet, expect_state, time_until
 
@@ -298,7 +298,7 @@ def test_control_update_held(swarm: Swarm, reachability: Reachability, measure: 
         measure(OLD_PORT_HELD, FIRST in listening(swarm.a_worker()))
 
 
-def published(port: Any) -> Workload:
+def published(port: int) -> Workload:
     """A service that says who answers, behind a published port."""
     app = Service("app", APP_IMAGE, ("web",), replicas=2, port=APP_PORT, published=port)
     return Workload("web", ("web",), (app,), entry="app")
@@ -333,19 +333,19 @@ def failing_service() -> Workload:
     return Workload("other", ("other",), (failing,))
 
 
-def continue_on_failure(spec: Any) -> None:
+def continue_on_failure(spec: dict[str, Any]) -> None:
     """An update does not pause when one of its tasks fails."""
     spec["UpdateConfig"] = {**(spec.get("UpdateConfig") or {}), "FailureAction": "continue"}
     spec["UpdateConfig"].setdefault("Parallelism", 1)
 
 
-def start_first_nowhere(spec: Any) -> None:
+def start_first_nowhere(spec: dict[str, Any]) -> None:
     """A new task may run on no node, and the old one stays until it does."""
     spec["UpdateConfig"] = {"Parallelism": 1, "Order": "start-first"}
     spec["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.nowhere==true"]}
 
 
-def time_to_port(web: Deployment, port: Any, reachability: Reachability) -> Elapsed:
+def time_to_port(web: Deployment, port: int, reachability: Reachability) -> Elapsed:
     """Publish the service by another port; how long until every node serves it."""
     since = time.monotonic()
     web.publish("app", port)
@@ -368,13 +368,13 @@ def time_until_nobody_serves(reachability: Reachability) -> Elapsed:
     return time_until(gone, state="the port to be gone", within=GONE.limit, since=began)
 
 
-def new_tasks(web: Deployment, before: Any) -> Any:
+def new_tasks(web: Deployment, before: list[Task]) -> list[Task]:
     """The tasks that run and were not there before."""
     known = {task.id for task in before}
     return [task for task in web.tasks("app") if task.running and task.id not in known]
 
 
-def wait_for_a_new_task(web: Deployment, before: Any) -> None:
+def wait_for_a_new_task(web: Deployment, before: list[Task]) -> None:
     """Wait until an update has started a first task."""
     expect_state(
         lambda: bool(new_tasks(web, before)) or NotYet("no new task runs"),

@@ -11,19 +11,19 @@ All of the workload is on workers, and only workers are asked, so nothing excuse
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from harness.faults import DockerdKilled, Fault, Faults
 from harness.lab import Node
 from harness.load import Load, Traffic
-from harness.probes.api import Api
-from harness.probes.leadership import Leadership
+from harness.probes.api import Api, Asked
+from harness.probes.leadership import Leadership, View
 from harness.pytest_plugin import Probes
 from harness.swarm import Deployment, Swarm, balanced_web
-from harness.trial import Expectation, Measures, Observation, Trial
+from harness.trial import Expectation, Measures, Observation, Readings, Trial
 from harness.wait import Elapsed
 
 pytestmark = [
@@ -318,7 +318,7 @@ def test_control_nobody_answers(
     measure(REPLACED, len(before - running(web)))
 
 
-def choose(swarm: Swarm, lost: int, first: str) -> Any:
+def choose(swarm: Swarm, lost: int, first: str) -> tuple[list[Node], list[Node]]:
     """Who dies, the leader or a follower first and then followers; and who survives."""
     leader, followers = swarm.leader, swarm.followers
     others = swarm.random.sample(followers, len(followers))
@@ -326,17 +326,17 @@ def choose(swarm: Swarm, lost: int, first: str) -> Any:
     return order[:lost], order[lost:]
 
 
-def running(web: Deployment) -> Any:
+def running(web: Deployment) -> set[str]:
     """The tasks that run, by id."""
     return {task.id for task in web.tasks() if task.running}
 
 
-def cut_off(faults: Faults, managers: Any) -> Fault:
+def cut_off(faults: Faults, managers: list[Node]) -> Fault:
     """These hear nothing of raft and dispatcher, and are heard."""
     return faults.network.cut(faults.network.links(managers, direction="in"), plane="control")
 
 
-def rejoin(swarm: Swarm, survivor: Any, victims: Any, outages: Any) -> Any:
+def rejoin(swarm: Swarm, survivor: Node, victims: list[Node], outages: Sequence[Fault]) -> float:
     """Have the lost managers come back and join; return when that began.
 
     One after the other: two that come back together are a majority of what was given up.
@@ -355,7 +355,7 @@ def time_to_all(api: Api, *, since: Fault, managers: list[Node] | None) -> Elaps
     return api.time_to_all("write", since=since, within=OTHERS.limit, managers=managers)
 
 
-def share_answered(api: Api, others: Any, cut: Fault) -> Any:
+def share_answered(api: Api, others: list[Node], cut: Fault) -> float | None:
     """Return the share of requests that these managers answered once they must have begun to."""
     names = {node.name for node in others}
     since = cut.began + OTHERS.limit
@@ -363,7 +363,7 @@ def share_answered(api: Api, others: Any, cut: Fault) -> Any:
     return sum(a.outcome == "ok" for a in asked) / len(asked) if asked else None
 
 
-def leaderless(views: Any, since: Any, until: Any) -> Any:
+def leaderless(views: list[View], since: float, until: float) -> float:
     """Return the seconds from ``since`` on between a leader's loss and the next election."""
     leader, lost, seconds = None, None, 0.0
     for view in views:
@@ -376,7 +376,7 @@ def leaderless(views: Any, since: Any, until: Any) -> Any:
     return seconds if lost is None else seconds + until - max(lost, since)
 
 
-def the_heal(leadership: Leadership, api: Api, healing: Any) -> dict[Any, Any]:
+def the_heal(leadership: Leadership, api: Api, healing: float) -> Readings:
     """Return how long from the begin of the heal until somebody led, and until all could write."""
     elected = leadership.time_to_new_leader(since=healing, within=LEADER.limit)
     return {
@@ -385,7 +385,7 @@ def the_heal(leadership: Leadership, api: Api, healing: Any) -> dict[Any, Any]:
     }
 
 
-def answers_of(api: Api, survivors: Any, outage: DockerdKilled) -> dict[Any, Any]:
+def answers_of(api: Api, survivors: list[Node], outage: DockerdKilled) -> Readings:
     """Return the measures of what managers without a majority answered."""
     names = {node.name for node in survivors}
     lost, until = outage.began, outage.began + OBSERVED
@@ -398,7 +398,7 @@ def answers_of(api: Api, survivors: Any, outage: DockerdKilled) -> dict[Any, Any
     }
 
 
-def unclear(api: Api, survivors: Any, outage: DockerdKilled) -> Any:
+def unclear(api: Api, survivors: list[Node], outage: DockerdKilled) -> list[Asked]:
     """Return the requests to managers without a majority that failed and did not say why."""
     names = {node.name for node in survivors}
     found = api.unclear(since=outage, until=outage.began + OBSERVED)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ from harness.engine import same_release
 from harness.faults import Faults
 from harness.lab import Node
 from harness.load import Load, Traffic
-from harness.swarm import Deployment, NoAnswer, Swarm, Workload, balanced_web
+from harness.swarm import Deployment, NoAnswer, Swarm, SwarmClient, Workload, balanced_web
 from harness.trial import Expectation, Measures, Trial
 from harness.wait import Elapsed, NotYet, time_until
 
@@ -209,7 +208,7 @@ def drained(web: Deployment, node: Node) -> NotYet | bool:
     return NotYet(f"{len(left)} tasks are on {node.name}") if left else True
 
 
-def ready_with(swarm: Any, node: Node, engine: Any) -> NotYet | bool:
+def ready_with(swarm: SwarmClient, node: Node, engine: str) -> NotYet | bool:
     """Whether the swarm lists a node as ready, and with this engine."""
     try:
         member = swarm.member(node)
@@ -222,7 +221,7 @@ def ready_with(swarm: Any, node: Node, engine: Any) -> NotYet | bool:
     return member.state == "ready" or NotYet(f"{node.name} is {member.state}")
 
 
-def lost_elsewhere(traffic: Traffic, upgrades: Any) -> Any:
+def lost_elsewhere(traffic: Traffic, upgrades: list[Upgrade]) -> tuple[int, int]:
     """Requests lost, and all, of those that entered by nodes that were not being upgraded."""
     asked = [
         request
@@ -236,17 +235,17 @@ def lost_elsewhere(traffic: Traffic, upgrades: Any) -> Any:
     return sum(request.outcome != "ok" for request in asked), len(asked)
 
 
-def slowest(times: Any) -> Any:
+def slowest(times: list[Elapsed]) -> Elapsed:
     """The longest time; one that did not come to its end, if there is such."""
     return max(times, key=lambda each: (not each.reached, each.seconds))
 
 
-def listed(times: Any) -> Any:
+def listed(times: list[Elapsed]) -> str:
     """All times, in words."""
     return ", ".join(f"{each.seconds:.1f}" for each in times) + " s"
 
 
-def nodes_without(swarm: Swarm, engine: Any) -> Any:
+def nodes_without(swarm: Swarm, engine: str) -> list[str]:
     """The nodes that are listed with another engine, in words."""
     return [
         f"{member.name} has {member.engine}"

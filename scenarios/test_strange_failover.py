@@ -12,12 +12,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from harness.faults import Fault, Faults
 from harness.lab import Node
+from harness.probes.containers import Life
 from harness.probes.gossip import Gossip
 from harness.probes.leadership import Leadership
 from harness.probes.node_states import listed_states, time_to_state
@@ -25,8 +25,8 @@ from harness.probes.reachability import Reachability
 from harness.probes.shared_file import SharedFile
 from harness.probes.tasks import Tasks
 from harness.pytest_plugin import Probes
-from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, Workload, balanced_web
-from harness.trial import Expectation, Measures, Observation, Trial
+from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, SwarmClient, Workload, balanced_web
+from harness.trial import Expectation, Measures, Observation, Readings, Trial
 from harness.wait import Elapsed, NotYet, time_until
 
 pytestmark = [
@@ -322,19 +322,18 @@ def with_writer(workload: Workload, swarm: Swarm, shared: SharedFile, tasks: Tas
     return made
 
 
-def writers_node(swarm: Any, tasks: Tasks) -> Node:
+def writers_node(swarm: SwarmClient, tasks: Tasks) -> Node:
     """The worker on which the writer runs."""
     [writer] = tasks.running("writer")
-    result: Node = swarm.lab.node(writer.node)
-    return result
+    return swarm.lab.node(writer.node)
 
 
-def vantage_points(swarm: Any, worker: Node) -> list[Any]:
+def vantage_points(swarm: SwarmClient, worker: Node) -> list[Node]:
     """Who is cut off, one that is not, and a manager: each one more is a container more."""
     return [worker, next(n for n in swarm.workers if n.name != worker.name), swarm.leader]
 
 
-def heavy_loss(kind: Any, faults: Faults, worker: Node) -> Fault:
+def heavy_loss(kind: str, faults: Faults, worker: Node) -> Fault:
     """30 per cent of all packets lost, each for itself or in bursts."""
     links = faults.network.links(worker)
     if kind == "loss-30":
@@ -342,7 +341,7 @@ def heavy_loss(kind: Any, faults: Faults, worker: Node) -> Fault:
     return faults.network.bursts(links, to_bad=0.03, to_good=0.07)
 
 
-def not_ready(states: Any) -> Any:
+def not_ready(states: list[str]) -> int:
     """How many of the samples say that the node was not ready."""
     return sum(state != "ready" for state in states)
 
@@ -352,7 +351,7 @@ def peers_that_declared_failed(gossip: Gossip, worker: Node, fault: Fault) -> in
     return len({change.by for change in gossip.changes("failed", about=worker, since=fault)})
 
 
-def started(tasks: Tasks, before: Any, fault: Any) -> Any:
+def started(tasks: Tasks, before: list[Life], fault: Fault) -> int:
     """How many tasks were started since the injection."""
     known = {life.task for life in before if life.ended is None}
     return sum(life.task not in known and life.started >= fault.began for life in tasks.lives())
@@ -368,7 +367,7 @@ def time_to_rescheduled(tasks: Tasks, worker: Node, cut: Fault) -> Elapsed:
     return max(both, key=lambda elapsed: (not elapsed.reached, elapsed.seconds))
 
 
-def time_to_single(tasks: Tasks, since: Any) -> Elapsed:
+def time_to_single(tasks: Tasks, since: float) -> Elapsed:
     """How long until no slot has two tasks that run."""
 
     def single() -> NotYet | bool:
@@ -379,7 +378,7 @@ def time_to_single(tasks: Tasks, since: Any) -> Elapsed:
     return time_until(single, state="single tasks", within=SINGLE.limit, every=0.25, since=since)
 
 
-def share_lost_at(nodes: Any, reachability: Reachability, cut: Fault) -> Any:
+def share_lost_at(nodes: list[Node], reachability: Reachability, cut: Fault) -> float:
     """The share of requests that entered by these nodes since the cut and were not served."""
     names = {node.name for node in nodes}
     outcomes = [
@@ -390,7 +389,7 @@ def share_lost_at(nodes: Any, reachability: Reachability, cut: Fault) -> Any:
     return sum(outcome != "ok" for outcome in outcomes) / len(outcomes)
 
 
-def twins(tasks: Tasks, shared: SharedFile, fault: Any) -> dict[Any, Any]:
+def twins(tasks: Tasks, shared: SharedFile, fault: Fault) -> Readings:
     """How long two tasks of one slot ran at once since the injection, and wrote to one file."""
     found = tasks.twins(since=fault)
     return {

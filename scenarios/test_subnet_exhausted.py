@@ -8,7 +8,6 @@ its tasks, who is told, and whether they run once addresses are free, is what is
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -126,7 +125,7 @@ def fill(swarm: Swarm, *, tasks: int = IN_A_26 + 9) -> Deployment:
     filler = app("filler", "full", tasks, constraints=("node.labels.nowhere==true",))
     full = swarm.create(network_of("full", "10.78.0.0/26", filler, app("late", "full", 0)))
 
-    def filled() -> Any:
+    def filled() -> NotYet | bool:
         assigned = len(addresses(full))
         return assigned >= min(tasks, IN_A_26) or NotYet(f"{assigned} addresses are assigned")
 
@@ -134,7 +133,7 @@ def fill(swarm: Swarm, *, tasks: int = IN_A_26 + 9) -> Deployment:
     return full
 
 
-def addresses(made: Deployment) -> Any:
+def addresses(made: Deployment) -> list[str]:
     """Return the addresses that tasks and services of a deployment have been assigned."""
     assigned = [address for task in made.tasks() for address in task.addresses]
     for id_ in made.services.values():
@@ -147,7 +146,7 @@ def addresses(made: Deployment) -> Any:
 _SAYS_WHY = re.compile(r"\baddress|\bip\b|exhausted|subnet", re.IGNORECASE)
 
 
-def time_to_told(made: Deployment, service: str, *, within: Any) -> Elapsed:
+def time_to_told(made: Deployment, service: str, *, within: float) -> Elapsed:
     """Return how long until each of a service's tasks runs, or says to a user why it does not.
 
     What a user reads is what ``docker service ps`` shows: of each slot, all tasks it ever had.
@@ -169,7 +168,7 @@ def time_to_told(made: Deployment, service: str, *, within: Any) -> Elapsed:
     return time_until(told, state="the user to be told", within=within, every=1.0)
 
 
-def lines_about_it(swarm: Swarm) -> Any:
+def lines_about_it(swarm: Swarm) -> int:
     """Return how many lines in the managers' logs say that no address was left."""
     logs = (node.dir / "dockerd.log" for node in swarm.managers)
     return sum(

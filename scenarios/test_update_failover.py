@@ -65,7 +65,12 @@ DOWN_GLOBAL = Observation("most tasks of a global service down at once", unit="t
     ],
 )
 def test_leader_dies_in_an_update(
-    kind: str, down: Any, swarm: Swarm, faults: Faults, tasks: Tasks, measure: Measures
+    kind: str,
+    down: Expectation | Observation,
+    swarm: Swarm,
+    faults: Faults,
+    tasks: Tasks,
+    measure: Measures,
 ) -> None:
     """The update is carried on by the next leader, and one task at a time if it is replicated.
 
@@ -108,11 +113,11 @@ def four_tasks(kind: str) -> Workload:
     return Workload("web", ("web",), (app,))
 
 
-def one_at_a_time(spec: Any) -> None:
+def one_at_a_time(spec: dict[str, Any]) -> None:
     """Swarm's default, but for a failed task, which does not pause the update."""
     spec["UpdateConfig"] = {"Parallelism": 1, "FailureAction": "continue"}
 
 
-def all_at_once(spec: Any) -> None:
+def all_at_once(spec: dict[str, Any]) -> None:
     """As many tasks at a time as there are."""
     spec["UpdateConfig"] = {"Parallelism": 0, "FailureAction": "continue"}

@@ -4,7 +4,7 @@ from harness.trial.bound import Bound, Direction
 from harness.trial.clock import TrialClock
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal, read_lines
-from harness.trial.measure import Measure, Measures
+from harness.trial.measure import Measure, Measures, Readings
 from harness.trial.record import (
     SCHEMA,
     EngineFacts,
@@ -31,6 +31,7 @@ __all__ = [
     "Measure",
     "Measures",
     "Observation",
+    "Readings",
     "Trial",
     "TrialClock",
     "TrialInputs",

@@ -55,6 +55,9 @@ Value = float | Elapsed | None
 Taken = Value | tuple[Value, str]
 """A value, or a value and a note."""
 
+Readings = dict[Expectation | Observation, Taken | Mapping[str, Taken]]
+"""What a scenario's helper returns for :meth:`Measures.each`."""
+
 
 def _measured(name: str, value: Value, what: Expectation | Observation, note: str) -> Measure:
     """Return a value as a measure that is held against nothing yet."""

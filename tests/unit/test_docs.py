@@ -78,7 +78,10 @@ def test_every_option_of_the_scenarios_is_in_the_reference() -> None:
 
 
 def test_every_fixture_and_mark_of_the_scenarios_is_in_the_reference() -> None:
-    names = {name for name in pytest_plugin.__all__ if not name.startswith("pytest_")} - {"point", "Probes"}
+    names = {name for name in pytest_plugin.__all__ if not name.startswith("pytest_")} - {
+        "point",
+        "Probes",
+    }
     assert all(hasattr(fixtures, name) for name in names)
     marks = {not_none(re.match(r"\w+", mark))[0] for mark in pytest_plugin.MARKERS}
     assert {n for n in names if f"| `{n}`" not in REFERENCE} == set()
