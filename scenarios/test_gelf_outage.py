@@ -14,23 +14,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from harness.faults import Faults
 from harness.lab import Node
 from harness.probes.leadership import Leadership
-from harness.probes.logwriters import LogWriters
+from harness.probes.logwriters import LogWriters, Written
 from harness.probes.memory import MIB, Memory
 from harness.pytest_plugin import Probes
 from harness.services.gelf_sink import GelfSink
+from harness.services.servers.line_account import Account
 from harness.services.services import Services
 from harness.swarm import LOGWRITER_IMAGE, LogDriver, Service, Swarm, Workload
-from harness.trial import Expectation, Measures, Observation, Trial
+from harness.trial import Expectation, Measures, Observation, Readings, Trial
 from harness.wait import Elapsed, NotYet, expect_state, time_until
 
 pytestmark = [
@@ -55,6 +55,11 @@ AFTER = 10.0
 BUFFER = 4
 
 QUIET, HELD_UP, ON_LEADER = "non-blocking", "blocking", "blocking-on-the-leader"
+#: The log driver's options of each program.
+Modes = Mapping[str, Mapping[str, str]]
+#: From one trial time to another.
+Window = tuple[float, float]
+
 NON_BLOCKING = {"mode": "non-blocking", "max-buffer-size": f"{BUFFER}m"}
 
 # A write that takes longer than this has held its program up; a healthy one takes milliseconds.
@@ -154,13 +159,13 @@ class Case:
 
 
 @pytest.mark.thorough
-def test_sink_stalls(outage: Callable[..., Any], measure: Measures) -> None:
+def test_sink_stalls(outage: Callable[..., Readings], measure: Measures) -> None:
     """The collector accepts connections and reads nothing."""
     measure.each(outage(Case("gelf_stalled")))
 
 
 @pytest.mark.known_bug("moby/moby#21966", measures=[NEWCOMER])
-def test_sink_refuses(outage: Callable[..., Any], measure: Measures) -> None:
+def test_sink_refuses(outage: Callable[..., Readings], measure: Measures) -> None:
     """The collector is down and its port refuses, and no container can start that logs to it."""
     measure.each(outage(Case("refused", lost=LOST_TO_REFUSAL)))
 
@@ -182,26 +187,28 @@ def test_sink_refuses(outage: Callable[..., Any], measure: Measures) -> None:
     ],
     ids=["is-slow", "resets", "vanishes", "moves", "stalls-under-short-lines"],
 )
-def test_sink_fails_otherwise(case: Case, outage: Callable[..., Any], measure: Measures) -> None:
+def test_sink_fails_otherwise(
+    case: Case, outage: Callable[..., Readings], measure: Measures
+) -> None:
     """The collector is slow, resets its connections, vanishes, moves, or is sent short lines."""
     measure.each(outage(case))
 
 
 @pytest.mark.control
-def test_control_all_goes_wrong(outage: Callable[..., Any], measure: Measures) -> None:
+def test_control_all_goes_wrong(outage: Callable[..., Readings], measure: Measures) -> None:
     """Modes the wrong way round, a buffer far too large, and the leader killed in the outage."""
     wrong = {QUIET: {}, HELD_UP: NON_BLOCKING | {"max-buffer-size": "64k"}, ON_LEADER: {}}
     measure.each(outage(Case("refused"), modes=wrong, hoarder=True, kill_leader=True))
 
 
 @pytest.mark.control
-def test_control_vanished_for_long(outage: Callable[..., Any], measure: Measures) -> None:
+def test_control_vanished_for_long(outage: Callable[..., Readings], measure: Measures) -> None:
     """Packets that vanish leave TCP waiting long after they pass again, and the check says so."""
     measure.each(outage(Case("black_hole", newcomer=NEWCOMER_WAITS)))
 
 
 DEAD, DEAD_PLAIN, LIVE = "dead port, gzip", "dead port, no compression", "live sink, gzip"
-GZIP: dict[str, Any] = {}
+GZIP: dict[str, str] = {}
 PLAIN = {"gelf-compression-type": "none"}
 
 # A container's start and an error a line are a few MiB. A compressor is made anew for every
@@ -229,7 +236,7 @@ COSTS_AS_WELL = Expectation(
 
 @pytest.mark.thorough
 def test_growth_by_udp_is_compression(
-    growth_by_udp: Callable[..., dict[Any, Any]], measure: Measures
+    growth_by_udp: Callable[..., Readings], measure: Measures
 ) -> None:
     """Memory that grows under a dead UDP port is the compressor's, and a live sink costs as much.
 
@@ -241,7 +248,7 @@ def test_growth_by_udp_is_compression(
 
 @pytest.mark.control
 def test_control_compression_the_wrong_way_round(
-    growth_by_udp: Callable[..., dict[Any, Any]], measure: Measures
+    growth_by_udp: Callable[..., Readings], measure: Measures
 ) -> None:
     """Compression where none is said to be, and none at the live sink: the outage is blamed."""
     measure.each(growth_by_udp({DEAD: GZIP, LIVE: PLAIN, DEAD_PLAIN: GZIP}))
@@ -250,10 +257,10 @@ def test_control_compression_the_wrong_way_round(
 @pytest.fixture
 def growth_by_udp(
     swarm: Swarm, services: Services, faults: Faults, memory: Memory, trial: Trial
-) -> Callable[..., dict[Any, Any]]:
+) -> Callable[..., Readings]:
     """Three programs log by UDP: to a dead port and to a live sink, and one is uncompressed."""
 
-    def run(compression: Any) -> dict[Any, Any]:
+    def run(compression: Mapping[str, dict[str, str]]) -> Readings:
         live, dead = services.gelf_sink("gelf"), services.gelf_sink("gelf-dead")
         nodes = dict(zip((DEAD, LIVE, DEAD_PLAIN), [*swarm.workers, swarm.leader], strict=True))
         sinks = {DEAD: dead, LIVE: live, DEAD_PLAIN: dead}
@@ -283,7 +290,7 @@ def growth_by_udp(
             UDP_STALLED: {case: written[case].longest_stall for case in nodes},
             UDP_GREW: {case: mib(grown[case]) for case in (DEAD, LIVE)},
             PLAIN_GREW: mib(grown[DEAD_PLAIN]),
-            COSTS_AS_WELL: grown[LIVE] / grown[DEAD] if grown[LIVE] and grown[DEAD] else None,
+            COSTS_AS_WELL: ratio(grown[LIVE], grown[DEAD]),
         }
 
     return run
@@ -292,12 +299,16 @@ def growth_by_udp(
 @pytest.fixture
 def outage(
     swarm: Swarm, services: Services, faults: Faults, probes: Probes, trial: Trial
-) -> Callable[..., Any]:
+) -> Callable[..., Readings]:
     """A collector fails under three programs; what that cost is returned as measures."""
 
     def run(
-        case: Any, *, modes: Any = None, hoarder: bool = False, kill_leader: bool = False
-    ) -> dict[Any, Any]:
+        case: Case,
+        *,
+        modes: Modes | None = None,
+        hoarder: bool = False,
+        kill_leader: bool = False,
+    ) -> Readings:
         leadership, memory = probes.leadership, probes.memory
         leader, sink = swarm.leader, services.gelf_sink()
         nodes = dict(zip((QUIET, HELD_UP, ON_LEADER), [*swarm.workers, leader], strict=True))
@@ -340,7 +351,9 @@ def outage(
     return run
 
 
-def writers(case: Any, sink: GelfSink, nodes: Any, modes: Any, *, hoarder: Any) -> Workload:
+def writers(
+    case: Case, sink: GelfSink, nodes: dict[str, Node], modes: Modes | None, *, hoarder: bool
+) -> Workload:
     """The three programs; with ``hoarder`` a fourth, whose buffer is far too large."""
     modes = modes or {QUIET: NON_BLOCKING, HELD_UP: {}, ON_LEADER: {}}
     wanted = [
@@ -354,12 +367,12 @@ def writers(case: Any, sink: GelfSink, nodes: Any, modes: Any, *, hoarder: Any) 
     return Workload("logs", (), tuple(wanted))
 
 
-def newcomer(case: Any, sink: GelfSink, node: Node) -> Service:
+def newcomer(case: Case, sink: GelfSink, node: Node) -> Service:
     """A program that starts when the sink has failed."""
     return program("newcomer", node, by_tcp(case, sink, {}), rate=1, line=LINE)
 
 
-def by_tcp(case: Any, sink: GelfSink, mode: Any) -> LogDriver:
+def by_tcp(case: Case, sink: GelfSink, mode: Mapping[str, str]) -> LogDriver:
     """The GELF driver, over TCP."""
     host = sink.hostname if case.by_name else sink.address
     return LogDriver("gelf", sink.options("tcp", mode, host=host))
@@ -379,12 +392,12 @@ def program(
     )
 
 
-def ask(programs: Any) -> Any:
+def ask(programs: dict[str, LogWriters]) -> dict[str, Written]:
     """Return what each program says of itself; each is one task."""
     return {name: next(iter(found.ask().values())) for name, found in programs.items()}
 
 
-def time_to_writing(program: LogWriters, before: Any, *, since: Any) -> Elapsed:
+def time_to_writing(program: LogWriters, before: Written, *, since: float) -> Elapsed:
     """Return how long until a program had written since ``before`` and was not held up."""
 
     def writes() -> bool | NotYet:
@@ -399,12 +412,12 @@ def time_to_writing(program: LogWriters, before: Any, *, since: Any) -> Elapsed:
     )
 
 
-def settled_accounts(sink: GelfSink, sent: Any) -> Any:
+def settled_accounts(sink: GelfSink, sent: dict[str, Written]) -> dict[str, Account]:
     """Return what became of all lines that were sent, once no more of them arrive for 3 s."""
     numbers = {each.task: each.written for each in sent.values()}
     last = {"lost": math.inf, "since": time.monotonic()}
 
-    def settled() -> Any:
+    def settled() -> NotYet | dict[str, Account]:
         accounts = sink.accounts(numbers)
         lost = sum(account.lost for account in accounts.values())
         if lost < last["lost"]:
@@ -416,7 +429,9 @@ def settled_accounts(sink: GelfSink, sent: Any) -> Any:
     return expect_state(settled, state="the last lines to arrive", within=60, every=0.5)
 
 
-def lines_of(sent: Any, accounts: Any, *, lost: Any) -> dict[Any, Any]:
+def lines_of(
+    sent: dict[str, Written], accounts: dict[str, Account], *, lost: Expectation | Observation
+) -> Readings:
     """Return the measures of lines, and of the writes that were held up."""
     by = {name: accounts[each.task] for name, each in sent.items()}
     loud = (HELD_UP, ON_LEADER)
@@ -430,22 +445,22 @@ def lines_of(sent: Any, accounts: Any, *, lost: Any) -> dict[Any, Any]:
     }
 
 
-def gaps(account: Any) -> str:
+def gaps(account: Account) -> str:
     """Return in words where the lost lines were."""
     shown = ", ".join(f"{first} to {end - 1}" for first, end in account.gaps[:3])
     more = len(account.gaps) - 3
     return f"{shown}{f' and {more} more gaps' if more > 0 else ''}"
 
 
-def changes_of_leader(leadership: Leadership, since: Any, until: Any) -> Any:
+def changes_of_leader(leadership: Leadership, since: float, until: float) -> int:
     """Return how often a manager became the leader between two trial times."""
     views = leadership.views()
     return sum(since <= view.t <= until and view.leader == view.by for view in views)
 
 
 def memory_of(
-    memory: Memory, nodes: Any, windows: tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]
-) -> dict[Any, Any]:
+    memory: Memory, nodes: dict[str, Node], windows: tuple[Window, Window, Window]
+) -> Readings:
     """Return how far each dockerd grew in the outage, how steadily, and what of it stayed."""
     before, during, after = windows
     late = (after[0] + after[1]) / 2, after[1]
@@ -462,18 +477,18 @@ def memory_of(
     }
 
 
-def level(memory: Memory, node: Any, window: tuple[Any, Any]) -> Any:
+def level(memory: Memory, node: Node, window: Window) -> float | None:
     """Return how much a node's dockerd held in a window of time, in bytes."""
     return memory.level(node, "anonymous", since=window[0], until=window[1])
 
 
-def growth(memory: Memory, node: Any, before: tuple[Any, Any], during: tuple[Any, Any]) -> Any:
+def growth(memory: Memory, node: Node, before: Window, during: Window) -> float | None:
     """Return by how much a node's dockerd grew from one window to its peak in the next."""
     peak = memory.peak(node, "anonymous", since=during[0], until=during[1])
     return difference(peak, level(memory, node, before))
 
 
-def slope(memory: Memory, node: Node, window: tuple[float, float]) -> tuple[float, str] | None:
+def slope(memory: Memory, node: Node, window: Window) -> tuple[float, str] | None:
     """Return how steadily a node's dockerd grew, in MiB a minute, and the 95 % interval."""
     trend = memory.growth(node, "anonymous", since=window[0], until=window[1])
     if trend is None:
@@ -482,11 +497,16 @@ def slope(memory: Memory, node: Node, window: tuple[float, float]) -> tuple[floa
     return trend.slope * 60 / MIB, f"95 %: {low:.1f} to {high:.1f}"
 
 
-def difference(one: Any, other: Any) -> Any:
+def difference(one: float | None, other: float | None) -> float | None:
     """Return None when one of them could not be had."""
     return None if one is None or other is None else one - other
 
 
-def mib(number: Any) -> Any:
+def ratio(one: float | None, other: float | None) -> float | None:
+    """Return None when one of them could not be had, or is nothing."""
+    return one / other if one and other else None
+
+
+def mib(number: float | None) -> float | None:
     """Return bytes as MiB."""
     return None if number is None else number / MIB
