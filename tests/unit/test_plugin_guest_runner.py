@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
 from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter, read_run
-from harness.snapshots.job import JobResult
+from harness.snapshots.job import GuestJob, JobResult
 from harness.vm.machine import Clock
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, Outcome
@@ -34,13 +36,14 @@ ENGINE = EngineFacts(
 
 
 @pytest.fixture
-def item(request):
+def item(request: pytest.FixtureRequest) -> pytest.Function:
     """This very test stands in for a scenario: it has a node id, a path and pytest's hooks."""
-    return request.node
+    result: pytest.Function = request.node
+    return result
 
 
 @pytest.fixture
-def guests(tmp_path, monkeypatch):
+def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guests:
     guests = Guests(Cache(tmp_path / "cache"), print, Path.cwd(), "6.12", Clock.VIRTUAL)
     snapshot = Snapshot(tmp_path / "snapshot-key")
     monkeypatch.setattr(Guests, "frozen", lambda *_: (snapshot, ENGINE))
@@ -49,9 +52,9 @@ def guests(tmp_path, monkeypatch):
     return guests
 
 
-def assignment(item, **changes):
+def assignment(item: pytest.Function, **changes: bool) -> Assignment:
     given = changes.pop("topology_given", False)
-    facts = {
+    facts: Any = {
         "scenario": "scenarios/test_x.py::test_x",
         "point": TrialPoint("stable", 7),
         "topology": Topology(3, 2),
@@ -60,11 +63,20 @@ def assignment(item, **changes):
     return Assignment(item, TrialRequest(**facts), topology_given=given)
 
 
-def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", out_of_step=0):
+def guest_that(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    outcome: Outcome = Outcome.FINISHED,
+    files: Mapping[str, str] | tuple[Any, ...] = (),
+    detail: str = "",
+    out_of_step: int = 0,
+) -> list[Any]:
     """Replace the sending by a guest that leaves ``files`` and ends as told."""
     jobs = []
 
-    def send(job, snapshot, pool, into, *, watch):
+    def send(
+        job: GuestJob, snapshot: Snapshot, pool: None, into: Path, *, watch: Callable[..., Any]
+    ) -> JobResult:
         jobs.append(job)
         into.mkdir(parents=True)
         for name, text in dict(files).items():
@@ -83,8 +95,8 @@ def guest_that(monkeypatch, *, outcome=Outcome.FINISHED, files=(), detail="", ou
     return jobs
 
 
-def report(when, outcome="passed"):
-    data = {
+def report(when: str, outcome: str = "passed") -> str:
+    data = {  # type: ignore[var-annotated]
         "$report_type": "TestReport",
         "nodeid": "scenarios/test_x.py::test_x",
         "location": ["scenarios/test_x.py", 1, "test_x"],
@@ -101,7 +113,9 @@ def report(when, outcome="passed"):
     return json.dumps({"report": data})
 
 
-def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
+def test_reports_and_folder_come_home(
+    item: pytest.Function, guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {
         "reports.jsonl": "\n".join(report(when) for when in ("setup", "call", "teardown")) + "\n",
         "{trial}/trial.json": "{}",
@@ -124,7 +138,13 @@ def test_reports_and_folder_come_home(item, guests, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("out_of_step", [0, 3])
-def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_of_step):
+def test_a_weaker_promise_is_a_warning(
+    item: pytest.Function,
+    guests: Guests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    out_of_step: int,
+) -> None:
     files = {"reports.jsonl": "\n".join(report(w) for w in ("setup", "call", "teardown")) + "\n"}
     guest_that(monkeypatch, files=files, out_of_step=out_of_step)
     warned = []  # and not pytest's own list: it would be shown below this very test's run
@@ -142,7 +162,13 @@ def test_a_weaker_promise_is_a_warning(item, guests, tmp_path, monkeypatch, out_
 
 
 @pytest.mark.parametrize("outcome", [Outcome.HUNG, Outcome.PANICKED, Outcome.OUT_OF_MEMORY])
-def test_a_guest_that_breaks_makes_the_trial_unknown(item, guests, tmp_path, monkeypatch, outcome):
+def test_a_guest_that_breaks_makes_the_trial_unknown(
+    item: pytest.Function,
+    guests: Guests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Outcome,
+) -> None:
     guest_that(monkeypatch, outcome=outcome, detail=f"the guest is {outcome}")
     run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
 
@@ -157,7 +183,7 @@ def test_a_guest_that_breaks_makes_the_trial_unknown(item, guests, tmp_path, mon
     assert (trial.folder / "console.log").exists()
 
 
-def test_what_the_guest_is_called_with_follows_from_the_assignment(item):
+def test_what_the_guest_is_called_with_follows_from_the_assignment(item: pytest.Function) -> None:
     plain = assignment(item).args()
     given = assignment(item, control=True, topology_given=True).args()
 

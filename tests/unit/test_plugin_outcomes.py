@@ -3,141 +3,20 @@
 Real pytest runs in folders of their own, with the plugin and a lab that is only pretended.
 """
 
+from __future__ import annotations
+
 import json
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.results import read_run
-from harness.trial import read_lines
-
-CONFTEST = '''
-import os
-from types import SimpleNamespace as Facts
-
-from harness.errors import LabError
-
-pytest_plugins = ["harness.pytest_plugin"]
-os.geteuid = lambda: int(os.environ.get("FAKE_UID", "0"))
 
 
-class Node:
-    """Can be killed and started, and nothing else."""
-
-    def __init__(self, name):
-        self.name, self.up = name, True
-        self.dockerd = Facts(ping=lambda: self.up)
-
-    def kill(self):
-        self.up = os.environ.get("FAKE_NODE") == "immortal"
-
-    def start(self):
-        if os.environ.get("FAKE_NODE") == "dead for good":
-            raise LabError(f"{self.name} did not come up")
-        self.up = True
-
-
-class Lab:
-    nodes = {"m1": Node("m1")}
-    node = nodes.__getitem__
-
-    def collect_logs(self, into):
-        (into / "m1.log").write_text("log")
-
-    def close(self):
-        if os.environ.get("FAKE_LAB") == "sticky":
-            raise LabError("the lab left something behind", hint="clean up")
-
-
-def open_lab(setup):
-    if os.environ.get("FAKE_LAB") == "broken":
-        raise LabError("m1 did not come up: no bridge")
-    setup.lab = Lab()
-    setup.stack.callback(setup.lab.close)
-    for warning in setup.request.topology.warnings():
-        setup.trial.journal.write("note", text=warning)
-    return setup.lab
-
-
-def engine(provider, name):
-    if os.environ.get("FAKE_ENGINE") == "broken":
-        raise LabError("the engine cannot be had")
-    return Facts(version="26.1.5", source="fake", digest="d")
-
-
-def pytest_configure():
-    from harness.pytest_plugin import engine_provider, trial_setup
-
-    trial_setup.TrialSetup.open_lab = open_lab
-    engine_provider.EngineProvider.engine = engine
-'''
-
-#: Without hypothesis: importing it is a third of what such a run costs.
-INI = (
-    "[pytest]\n"
-    "addopts = -p no:locust -p no:testinfra -p no:hypothesispytest\n"
-    "filterwarnings = error\n"
-)
-
-
-PRELUDE = "import pytest; from harness.trial import Expectation"
-
-
-@dataclass
-class Ran:
-    """A run that is over."""
-
-    folder: Path
-    code: int
-    out: str
-    err: str
-
-    @property
-    def run(self):
-        return self.folder / "reports" / "latest"
-
-    def records(self):
-        return [
-            json.loads(path.read_text()) for path in sorted(self.run.glob("trials/*/trial.json"))
-        ]
-
-    def kinds(self):
-        [journal] = self.run.glob("trials/*/journal.jsonl")
-        return [entry["kind"] for entry in read_lines(journal)]
-
-    def counted(self):
-        """pytest's last line, as {"passed": 1}."""
-        last = self.out.strip().splitlines()[-1]
-        return {word: int(number) for number, word in re.findall(r"(\d+) ([a-zA-Z]+)", last)}
-
-
-@pytest.fixture
-def scenario(tmp_path):
-    """A function that runs the text of a scenario and tells what came of it."""
-
-    def run(text, *args, **environment):
-        (tmp_path / "conftest.py").write_text(CONFTEST)
-        (tmp_path / "pytest.ini").write_text(INI)
-        (tmp_path / "test_it.py").write_text(f"{PRELUDE}\n{text}")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--lab=namespaces", *args],
-            cwd=tmp_path,
-            env={**os.environ, "SWARM_CHAOS_CACHE": str(tmp_path / "cache"), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return Ran(tmp_path, done.returncode, done.stdout, done.stderr)
-
-    return run
-
-
-def test_a_scenario_whose_bounds_hold_passes(scenario):
+def test_a_scenario_whose_bounds_hold_passes(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         "def test_calm(lab, measure):\n"
         "    '''All is well.'''\n"
@@ -154,7 +33,9 @@ def test_a_scenario_whose_bounds_hold_passes(scenario):
     assert (ran.run / "index.html").stat().st_size > 1000
 
 
-def test_all_measures_are_taken_before_a_broken_bound_fails_it(scenario):
+def test_all_measures_are_taken_before_a_broken_bound_fails_it(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(
         "def test_x(lab, measure):\n"
         "    measure(Expectation('downtime', unit='s', at_most=2), 3)\n"
@@ -173,7 +54,7 @@ def test_all_measures_are_taken_before_a_broken_bound_fails_it(scenario):
     assert [m["ok"] for m in record["measures"]] == [False, False, True]
 
 
-def test_an_assertion_fails_it_and_shows_where(scenario):
+def test_an_assertion_fails_it_and_shows_where(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x(lab):\n    assert 1 == 2, 'one is not two'\n")
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "one is not two" in ran.out
@@ -193,7 +74,9 @@ def test_an_assertion_fails_it_and_shows_where(scenario):
         ("raise ValueError('broken harness')", "ValueError: broken harness"),
     ],
 )
-def test_what_says_nothing_is_unknown_and_never_green(scenario, body, why):
+def test_what_says_nothing_is_unknown_and_never_green(
+    scenario: Callable[..., Any], body: str, why: str
+) -> None:
     ran = scenario(f"def test_x(lab, trial):\n    {body}\n")
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
     assert f"UNKNOWN test_it.py::test_x[stable-s1]: {why}" in ran.out
@@ -216,7 +99,7 @@ def test_x(formed):
 """
 
 
-def test_a_state_that_the_body_waits_for_in_vain_is_a_failure(scenario) -> None:
+def test_a_state_that_the_body_waits_for_in_vain_is_a_failure(scenario: Callable[..., Any]) -> None:
     ran = scenario(LATE.format(in_set_up="pass"))
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     [record] = ran.records()
@@ -224,7 +107,7 @@ def test_a_state_that_the_body_waits_for_in_vain_is_a_failure(scenario) -> None:
     assert record["reason"].endswith("for a leader; last seen: nobody leads")
 
 
-def test_a_state_that_the_set_up_waits_for_in_vain_is_trouble(scenario) -> None:
+def test_a_state_that_the_set_up_waits_for_in_vain_is_trouble(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         LATE.format(in_set_up="expect_state(lambda: NotYet('no'), state='nodes', within=0)")
     )
@@ -233,14 +116,14 @@ def test_a_state_that_the_set_up_waits_for_in_vain_is_trouble(scenario) -> None:
     assert (record["verdict"], record["reason"][:13]) == ("unknown", "in the set-up")
 
 
-def test_a_failure_beside_an_unknown_is_a_failure(scenario):
+def test_a_failure_beside_an_unknown_is_a_failure(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         "def test_x(lab, trial):\n    trial.doubt('hm')\ndef test_y(lab):\n    assert False\n"
     )
     assert (ran.code, ran.counted()) == (1, {"failed": 1, "unknown": 1})
 
 
-def test_a_lab_that_does_not_come_up_is_unknown_and_on_record(scenario):
+def test_a_lab_that_does_not_come_up_is_unknown_and_on_record(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", FAKE_LAB="broken")
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
     assert "m1 did not come up: no bridge" in ran.out
@@ -253,14 +136,14 @@ def test_a_lab_that_does_not_come_up_is_unknown_and_on_record(scenario):
     )
 
 
-def test_an_engine_that_cannot_be_had_is_unknown(scenario):
+def test_an_engine_that_cannot_be_had_is_unknown(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", FAKE_ENGINE="broken")
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
     assert "the engine cannot be had" in ran.out
     assert "Traceback" not in ran.out
 
 
-def test_a_lab_that_does_not_go_away_is_trouble(scenario):
+def test_a_lab_that_does_not_go_away_is_trouble(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", FAKE_LAB="sticky")
     assert ran.code == 2
     assert "the lab left something behind" in ran.out
@@ -279,7 +162,7 @@ def test_control_x(lab, measure):
 """
 
 
-def test_a_control_runs_only_when_asked_for(scenario):
+def test_a_control_runs_only_when_asked_for(scenario: Callable[..., Any]) -> None:
     ran = scenario(CONTROL.format(downtime=3))
     assert ran.counted() == {"deselected": 1}
 
@@ -291,19 +174,19 @@ def test_x(lab, measure):
 """
 
 
-def test_a_thorough_case_runs_only_when_asked_for(scenario):
+def test_a_thorough_case_runs_only_when_asked_for(scenario: Callable[..., Any]) -> None:
     assert scenario(THOROUGH).counted() == {"deselected": 1}
     assert scenario(THOROUGH, "--thorough").counted() == {"passed": 1}
 
 
-def test_a_control_that_fails_as_it_says_passes(scenario):
+def test_a_control_that_fails_as_it_says_passes(scenario: Callable[..., Any]) -> None:
     ran = scenario(CONTROL.format(downtime=3), "--controls")
     assert (ran.code, ran.counted()) == (0, {"passed": 1})
     [record] = ran.records()
     assert (record["verdict"], record["must_break"]) == ("fail", ["downtime", "lost"])
 
 
-def test_a_blind_control_fails(scenario):
+def test_a_blind_control_fails(scenario: Callable[..., Any]) -> None:
     ran = scenario(CONTROL.format(downtime=1), "--controls")
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "this control is blind" in ran.out
@@ -331,14 +214,14 @@ def stated(lost: int = 1, control: str = '("test_control_x",)') -> str:
     return STATED.replace("{control}", control).replace("<lost>", str(lost))
 
 
-def test_a_control_has_to_break_the_expectations_that_name_it(scenario) -> None:
+def test_a_control_has_to_break_the_expectations_that_name_it(scenario: Callable[..., Any]) -> None:
     ran = scenario(stated(), "--controls", "-k", "control_x")
     assert (ran.code, ran.counted()["passed"]) == (0, 1), ran.out
     [record] = ran.records()
     assert record["must_break"] == ["downtime", "lost at {entry}"]
 
 
-def test_a_control_that_breaks_only_one_of_them_is_blind(scenario) -> None:
+def test_a_control_that_breaks_only_one_of_them_is_blind(scenario: Callable[..., Any]) -> None:
     ran = scenario(stated(lost=0), "--controls", "-k", "control_x")
     assert ran.code == 1
     assert "this control is blind" in ran.out
@@ -346,7 +229,7 @@ def test_a_control_that_breaks_only_one_of_them_is_blind(scenario) -> None:
 
 @pytest.mark.parametrize("control", ["'test_control_y'", "'test_control_unmarked'"])
 def test_an_expectation_whose_control_does_not_exist_ends_the_run_before_it_begins(
-    scenario, control: str
+    scenario: Callable[..., Any], control: str
 ) -> None:
     ran = scenario(stated(control=control))
     assert ran.code == 64
@@ -357,13 +240,17 @@ def test_an_expectation_whose_control_does_not_exist_ends_the_run_before_it_begi
     assert not (ran.folder / "reports").exists()
 
 
-def test_a_control_whose_mark_has_arguments_ends_the_run_before_it_begins(scenario) -> None:
+def test_a_control_whose_mark_has_arguments_ends_the_run_before_it_begins(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(stated().replace("mark.control", "mark.control('downtime')"), "--controls")
     assert ran.code == 64
     assert "the mark control takes no arguments" in ran.out + ran.err
 
 
-def test_a_control_that_no_expectation_names_ends_the_run_before_it_begins(scenario) -> None:
+def test_a_control_that_no_expectation_names_ends_the_run_before_it_begins(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario("@pytest.mark.control\ndef test_x(lab):\n    pass\n", "--controls")
     assert ran.code == 64
     assert "no expectation names this control" in ran.out + ran.err
@@ -381,7 +268,7 @@ def test_x(lab, measure):
 """
 
 
-def test_a_known_bug_that_shows_is_an_expected_failure(scenario):
+def test_a_known_bug_that_shows_is_an_expected_failure(scenario: Callable[..., Any]) -> None:
     ran = scenario(KNOWN.format(mark="engines='<27', measures=[TOLD]", told=3, lost=1), "-rx")
     assert (ran.code, ran.counted()) == (0, {"xfailed": 1}), ran.out
     assert "known bug moby/moby#1: told = 3 s (expected <= 2)" in ran.out
@@ -391,7 +278,7 @@ def test_a_known_bug_that_shows_is_an_expected_failure(scenario):
     assert "fails: known bug" in ran.out
 
 
-def test_a_known_bug_that_is_gone_fails_the_suite(scenario):
+def test_a_known_bug_that_is_gone_fails_the_suite(scenario: Callable[..., Any]) -> None:
     ran = scenario(KNOWN.format(mark="measures=[TOLD]", told=1, lost=1))
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "the known bug moby/moby#1 does not show with engine 26.1.5: not by told" in ran.out
@@ -399,20 +286,20 @@ def test_a_known_bug_that_is_gone_fails_the_suite(scenario):
     assert not re.search(r"test_it.py:\d", ran.out)
 
 
-def test_what_a_known_bug_does_not_explain_is_a_failure(scenario):
+def test_what_a_known_bug_does_not_explain_is_a_failure(scenario: Callable[..., Any]) -> None:
     ran = scenario(KNOWN.format(mark="measures=[TOLD]", told=3, lost=7))
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert "expected otherwise: lost = 7 requests" in ran.out
     assert "expected otherwise: told" not in ran.out
 
 
-def test_a_bug_of_other_engines_changes_nothing(scenario):
+def test_a_bug_of_other_engines_changes_nothing(scenario: Callable[..., Any]) -> None:
     ran = scenario(KNOWN.format(mark="engines='>=28'", told=1, lost=1))
     assert (ran.code, ran.counted()) == (0, {"passed": 1})
     assert ran.records()[0]["known_bugs"] == []
 
 
-def test_an_unknown_verdict_is_no_known_bug(scenario):
+def test_an_unknown_verdict_is_no_known_bug(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         "@pytest.mark.known_bug('moby/moby#1')\n"
         "def test_x(lab, measure, trial):\n"
@@ -430,7 +317,9 @@ def test_an_unknown_verdict_is_no_known_bug(scenario):
         ("'m#1', measures='told'", "a list of expectations"),
     ],
 )
-def test_a_known_bug_that_cannot_be_meant_ends_the_run_before_it_begins(scenario, mark, why):
+def test_a_known_bug_that_cannot_be_meant_ends_the_run_before_it_begins(
+    scenario: Callable[..., Any], mark: str, why: str
+) -> None:
     ran = scenario(f"@pytest.mark.known_bug({mark})\ndef test_x(lab):\n    pass\n")
     assert ran.code == 64
     assert why in ran.out + ran.err
@@ -444,13 +333,15 @@ def test_x(lab, other_engines, measure):
 """
 
 
-def test_the_engine_that_a_scenario_installs_is_an_input_of_its_trial(scenario):
+def test_the_engine_that_a_scenario_installs_is_an_input_of_its_trial(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(OTHERS)
     assert (ran.code, ran.counted()) == (0, {"passed": 1}), ran.out
     assert ran.records()[0]["inputs"]["options"] == {"other_engines": "28.5.2"}
 
 
-def test_after_the_newest_engine_there_is_none_to_install(scenario):
+def test_after_the_newest_engine_there_is_none_to_install(scenario: Callable[..., Any]) -> None:
     ran = scenario(OTHERS, "--engine=newest", "-rs")
     assert (ran.code, ran.counted()) == (0, {"skipped": 1})
     assert "no release after newest is known" in ran.out
@@ -459,39 +350,43 @@ def test_after_the_newest_engine_there_is_none_to_install(scenario):
 LEFT_ACTIVE = "def test_x(lab, faults):\n    faults.kill_node(lab.node('m1')).inject()\n"
 
 
-def test_a_fault_left_active_is_healed(scenario):
+def test_a_fault_left_active_is_healed(scenario: Callable[..., Any]) -> None:
     ran = scenario(LEFT_ACTIVE)
     assert ran.code == 0
     faults = [kind for kind in ran.kinds() if kind.startswith("fault")]
     assert faults == ["fault.inject", "fault.evidence", "fault.heal", "fault.healed"]
 
 
-def test_a_fault_left_active_is_healed_after_an_assertion_too(scenario):
+def test_a_fault_left_active_is_healed_after_an_assertion_too(scenario: Callable[..., Any]) -> None:
     ran = scenario(f"{LEFT_ACTIVE}    assert False\n")
     assert ran.code == 1
     assert "fault.healed" in ran.kinds()
 
 
-def test_a_fault_without_evidence_did_not_happen(scenario):
+def test_a_fault_without_evidence_did_not_happen(scenario: Callable[..., Any]) -> None:
     ran = scenario(LEFT_ACTIVE, FAKE_NODE="immortal")
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
     assert "the fault node-killed-1 left no evidence: m1 is still on" in ran.out
     assert "fault.evidence" not in ran.kinds()
 
 
-def test_a_fault_that_cannot_be_healed_makes_the_trial_unknown(scenario):
+def test_a_fault_that_cannot_be_healed_makes_the_trial_unknown(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(LEFT_ACTIVE, FAKE_NODE="dead for good")
     assert (ran.code, ran.counted()) == (2, {"unknown": 1})
     assert "the fault node-killed-1 could not be healed: m1 did not come up" in ran.out
 
 
-def test_a_scenario_that_the_kernel_cannot_serve_makes_no_trial(scenario):
+def test_a_scenario_that_the_kernel_cannot_serve_makes_no_trial(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario("@pytest.mark.needs('flux')\ndef test_x(lab):\n    pass\n")
     assert (ran.code, ran.counted()) == (0, {"skipped": 1})
     assert not (ran.folder / "reports").exists()
 
 
-def test_a_scenario_that_skips_itself_leaves_no_record(scenario):
+def test_a_scenario_that_skips_itself_leaves_no_record(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x(lab):\n    pytest.skip('not today')\ndef test_y(lab):\n    pass\n")
     assert (ran.code, ran.counted()) == (0, {"passed": 1, "skipped": 1})
     assert len(ran.records()) == 1
@@ -500,7 +395,7 @@ def test_a_scenario_that_skips_itself_leaves_no_record(scenario):
     assert "y." in ran.records()[0]["id"]
 
 
-def test_a_fixture_that_skips_leaves_no_record_either(scenario):
+def test_a_fixture_that_skips_leaves_no_record_either(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         "@pytest.fixture\ndef moody(lab):\n    pytest.skip('not today')\n"
         "def test_x(moody):\n    pass\n"
@@ -509,7 +404,9 @@ def test_a_fixture_that_skips_leaves_no_record_either(scenario):
     assert list((ran.folder / "reports").iterdir()) == [], "a run without a trial is taken back"
 
 
-def test_an_interruption_heals_and_closes_and_says_so_by_its_code(scenario):
+def test_an_interruption_heals_and_closes_and_says_so_by_its_code(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(f"{LEFT_ACTIVE}    raise KeyboardInterrupt\ndef test_y(lab):\n    pass\n")
     assert ran.code == 130
     assert "KeyboardInterrupt" in ran.out
@@ -518,7 +415,7 @@ def test_an_interruption_heals_and_closes_and_says_so_by_its_code(scenario):
     assert (record["verdict"], record["reason"]) == ("unknown", "interrupted")
 
 
-def test_engines_and_seeds_multiply(scenario):
+def test_engines_and_seeds_multiply(scenario: Callable[..., Any]) -> None:
     ran = scenario(
         "def test_x(lab):\n    pass\n", "--engine=stable,oldest", "--trials=2", "--seed=3"
     )
@@ -527,7 +424,9 @@ def test_engines_and_seeds_multiply(scenario):
     assert points == {(name, seed) for name in ("stable", "oldest") for seed in (3, 4)}
 
 
-def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(scenario):
+def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario(
         "@pytest.mark.parametrize('victim', ['a', 'b'])\ndef test_x(victim, lab):\n    pass\n",
         "--trials=2",
@@ -538,20 +437,24 @@ def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(scenario):
     }
 
 
-def test_an_even_number_of_managers_is_warned_of_on_the_terminal(scenario):
+def test_an_even_number_of_managers_is_warned_of_on_the_terminal(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", "--topology=4m1w")
     assert ran.code == 0
     assert "an even number of managers gains nothing" in ran.out
     assert ran.records()[0]["inputs"]["topology"] == "4m1w"
 
 
-def test_tests_that_are_no_scenarios_are_left_alone(scenario):
+def test_tests_that_are_no_scenarios_are_left_alone(scenario: Callable[..., Any]) -> None:
     ran = scenario("def test_x():\n    assert False\n")
     assert (ran.code, ran.counted()) == (1, {"failed": 1})
     assert not (ran.folder / "reports").exists()
 
 
-def test_options_that_cannot_be_meant_end_the_run_before_it_begins(scenario):
+def test_options_that_cannot_be_meant_end_the_run_before_it_begins(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", "--engine=stabel")
     assert ran.code == 64
     assert "unknown engine 'stabel'\n  -> did you mean stable?" in ran.out + ran.err
@@ -560,7 +463,9 @@ def test_options_that_cannot_be_meant_end_the_run_before_it_begins(scenario):
     assert not (ran.folder / "cache").exists()
 
 
-def test_without_root_the_namespaces_lab_is_refused_and_not_skipped(scenario):
+def test_without_root_the_namespaces_lab_is_refused_and_not_skipped(
+    scenario: Callable[..., Any],
+) -> None:
     ran = scenario("def test_x(lab):\n    pass\n", FAKE_UID="1000")
     assert ran.code == 2
     assert "the namespaces lab needs root" in ran.out
@@ -568,13 +473,15 @@ def test_without_root_the_namespaces_lab_is_refused_and_not_skipped(scenario):
     assert not (ran.folder / "reports").exists()
 
 
-def test_without_root_what_is_no_scenario_still_runs(scenario):
+def test_without_root_what_is_no_scenario_still_runs(scenario: Callable[..., Any]) -> None:
     assert scenario("def test_x():\n    pass\n", FAKE_UID="1000").code == 0
     listed = scenario("def test_x(lab):\n    pass\n", "--collect-only", FAKE_UID="1000")
     assert listed.code == 0
 
 
-def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path):
+def test_reports_that_cannot_be_written_are_trouble_in_words(
+    scenario: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     ran = scenario("def test_x(lab):\n    pass\n", f"--reports={tmp_path / 'file' / 'reports'}")
     assert ran.code == 2
@@ -583,7 +490,9 @@ def test_reports_that_cannot_be_written_are_trouble_in_words(scenario, tmp_path)
 
 
 @pytest.mark.parametrize("lab", ["microvm", "auto"])
-def test_a_qemu_that_is_not_there_is_refused_before_anything_runs(scenario, lab):
+def test_a_qemu_that_is_not_there_is_refused_before_anything_runs(
+    scenario: Callable[..., Any], lab: str
+) -> None:
     ran = scenario("def test_calm(lab): pass\n", f"--lab={lab}", SWARM_CHAOS_QEMU="/no/such/qemu")
     assert ran.code == 64
     assert "SWARM_CHAOS_QEMU is '/no/such/qemu'" in ran.out + ran.err

@@ -1,6 +1,10 @@
 """A trial's record: judged, written, read back; and who may be called as expected."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -32,11 +36,11 @@ INPUTS = TrialInputs(
 )
 
 
-def trial(folder, *, control=False):
+def trial(folder: Path, *, control: bool = False) -> Trial:
     return Trial(folder / "trial", msgspec.structs.replace(INPUTS, control=control))
 
 
-def test_a_trial_is_read_back_as_it_was_finished(tmp_path):
+def test_a_trial_is_read_back_as_it_was_finished(tmp_path: Path) -> None:
     made = trial(tmp_path)
     made.measures(Expectation("downtime", unit="s", at_most=5, source="upstream"), 3.5)
     made.write_samples("requests", [{"t": 1}, {"t": 2}])
@@ -59,20 +63,20 @@ def test_a_trial_is_read_back_as_it_was_finished(tmp_path):
     assert record.digest == digest_of(record.files)
 
 
-def test_the_digest_follows_every_file_and_its_name(tmp_path):
+def test_the_digest_follows_every_file_and_its_name(tmp_path: Path) -> None:
     files = {"a": "1", "b": "2"}
     assert digest_of(files) == digest_of(dict(reversed(files.items())))
     assert len({digest_of(f) for f in (files, {"a": "1"}, {"a": "2", "b": "1"}, {})}) == 4
 
 
-def test_a_folder_is_a_trials_once(tmp_path):
+def test_a_folder_is_a_trials_once(tmp_path: Path) -> None:
     first = trial(tmp_path)
     with pytest.raises(TrialError, match="cannot make the trial's folder"):
         trial(tmp_path)
     first.finish(None)
 
 
-def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path):
+def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
     made = trial(tmp_path)
     made.finish(None)
     path = made.folder / "trial.json"
@@ -83,13 +87,13 @@ def test_a_record_of_another_schema_is_refused_with_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', "null"])
-def test_what_is_no_record_is_an_error_in_words(tmp_path, text):
+def test_what_is_no_record_is_an_error_in_words(tmp_path: Path, text: str) -> None:
     (tmp_path / "trial.json").write_text(text)
     with pytest.raises(TrialError, match="not a valid trial record"):
         read_record(tmp_path)
 
 
-def test_no_record_at_all_is_an_error_in_words(tmp_path):
+def test_no_record_at_all_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="cannot read"):
         read_record(tmp_path)
 
@@ -108,7 +112,9 @@ def test_no_record_at_all_is_an_error_in_words(tmp_path):
         (None, ["one", "two"], "unknown", "one; two"),
     ],
 )
-def test_verdicts(error, doubts, verdict, reason):
+def test_verdicts(
+    error: Exception | None, doubts: Sequence[str], verdict: str, reason: str
+) -> None:
     assert judge(error, [], doubts) == (verdict, reason)
 
 
@@ -126,8 +132,13 @@ def test_verdicts(error, doubts, verdict, reason):
     ],
 )
 def test_a_control_is_as_expected_when_it_fails_by_what_it_names(
-    tmp_path, control, must_break, broken, verdict, expected
-):
+    tmp_path: Path,
+    control: bool,
+    must_break: Sequence[str],
+    broken: Sequence[str],
+    verdict: str,
+    expected: bool,
+) -> None:
     made = trial(tmp_path, control=control)
     for name in ("a", "b"):
         made.measures(Expectation(name, unit="s", at_most=1 if name in broken else 3), 2)
@@ -148,8 +159,8 @@ def test_a_control_is_as_expected_when_it_fails_by_what_it_names(
     ],
 )
 def test_a_known_bug_is_as_expected_when_it_shows_as_it_is_known(
-    tmp_path, must_break, broken, expected
-):
+    tmp_path: Path, must_break: Sequence[str], broken: Sequence[str], expected: bool
+) -> None:
     made = trial(tmp_path)
     for name in ("a", "b"):
         made.measures(Expectation(name, unit="s", at_most=1 if name in broken else 3), 2)
@@ -158,7 +169,7 @@ def test_a_known_bug_is_as_expected_when_it_shows_as_it_is_known(
     assert record.known_bugs == ("moby/moby#1",)
 
 
-def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path):
+def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path: Path) -> None:
     made = trial(tmp_path, control=True)
     made.measures(Expectation("a", unit="s", at_most=1), 2)
     made.doubt("the fault left no evidence")
