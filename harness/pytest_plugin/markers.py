@@ -13,6 +13,9 @@ from harness.engine import KNOWN, release_key, resolve
 from harness.lab import Topology
 from harness.pytest_plugin.options import Options
 
+#: The property of a skip's report that names what the kernel lacks.
+MISSING = "missing"
+
 
 @dataclass(frozen=True)
 class TrialPoint:

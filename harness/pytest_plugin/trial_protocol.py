@@ -19,10 +19,10 @@ from harness.pytest_plugin.known_bugs import (
     expected_of,
     unexpected,
 )
-from harness.pytest_plugin.markers import about_of, is_scenario, title_of
+from harness.pytest_plugin.markers import MISSING, about_of, is_scenario, title_of
 from harness.pytest_plugin.session import SESSION
 from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
-from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
+from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected, said
 
 RECORD = pytest.StashKey[TrialRecord]()
 
@@ -35,6 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
+        item.user_properties.append((MISSING, ", ".join(missing)))
         pytest.skip(f"this kernel has no {', '.join(missing)}")
     item.stash[SETUP] = prepare_setup(item, item.config.stash[SESSION])
 
@@ -57,23 +58,40 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except Exception as raised:
         error = raised
     record = conclude(pyfuncitem, setup, error)
-    if as_expected(record):
-        if record.known_bugs:
-            conclude_expected(record)
-        else:
-            return True
-    if record.verdict == "unknown":
-        raise Inconclusive([record.reason]) from error
+    expected = as_expected(record)
+    if expected and record.known_bugs:
+        conclude_expected(record)
+    if not expected:
+        failure = failure_of(record, error)
+        raise failure from (error if failure is not error else None)
+    return True
+
+
+def failure_of(record: TrialRecord, error: BaseException | None) -> BaseException:
+    """Return what pytest is told of a trial that is not as expected; ``error``: what it raised."""
+    if as_expected(record) is None:
+        return Inconclusive([record.reason if record.verdict == "unknown" else unsaid(record)])
     if record.inputs.control:
-        raise AssertionError(
+        return AssertionError(
             "this control is blind: the swarm was broken and the check did not fail by "
             + ", ".join(record.must_break)
         )
-    if error is not None:
-        raise error
-    if record.known_bugs and not as_expected(record):
-        raise unexpected(record)
-    raise ExpectationFailed([m for m in record.measures if m.ok is False])
+    if record.known_bugs:
+        return unexpected(record)
+    broken = [m for m in record.measures if m.ok is False]
+    if broken:
+        return ExpectationFailed(broken, said(error) if error is not None else "")
+    assert error is not None, "what neither raises nor breaks a bound does not fail"
+    return error
+
+
+def unsaid(record: TrialRecord) -> str:
+    """Return why a trial that was to fail, and does, is no proof of what it was to show."""
+    shown = "a control" if record.inputs.control else f"known bug {', '.join(record.known_bugs)}"
+    return (
+        f"not all was answered, so this does not count as {shown}: "
+        f"{record.incomplete} (seen: {record.reason})"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -94,10 +112,13 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
         report.longrepr = str(error)
+    if isinstance(error, ExpectationFailed) and isinstance(error.__cause__, AssertionError):
+        raised = pytest.ExceptionInfo.from_exception(error.__cause__)
+        report.longrepr = f"{error}\n\n{item.repr_failure(raised)}"  # where in the body
     if report.failed and not isinstance(error, pytest.xfail.Exception):
         expected = call.when == "call" and isinstance(error, ExpectationTimeout)
         trouble = isinstance(error, HarnessError) and not expected
-        unknown = trouble or (record is not None and record.verdict == "unknown")
+        unknown = trouble or (record is not None and as_expected(record) is None)
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
     if record is not None and call.when == "call":
         report.user_properties.append(("verdict", record.verdict))

@@ -14,10 +14,12 @@ from harness.trial.record import (
     digest_files,
     digest_of,
     read_record,
+    unbroken,
+    unexplained,
     write_record,
 )
 from harness.trial.trial import Trial
-from harness.trial.verdict import ExpectationFailed, Inconclusive, Verdict, judge
+from harness.trial.verdict import ExpectationFailed, Inconclusive, Verdict, judge, said
 
 __all__ = [
     "SCHEMA",
@@ -42,5 +44,8 @@ __all__ = [
     "judge",
     "read_lines",
     "read_record",
+    "said",
+    "unbroken",
+    "unexplained",
     "write_record",
 ]

@@ -71,7 +71,10 @@ def engine(provider, name):
 
 
 def pytest_configure():
-    from harness.pytest_plugin import engine_provider, trial_setup
+    from harness.lab.features import KernelFeatures, Tried
+    from harness.pytest_plugin import engine_provider, trial_protocol, trial_setup
+
+    trial_protocol.probe_features = lambda: KernelFeatures({"netem": Tried(False)})
 
     trial_setup.TrialSetup.open_lab = open_lab
     engine_provider.EngineProvider.engine = engine
@@ -85,7 +88,11 @@ INI = (
 )
 
 
-PRELUDE = "import pytest; from harness.trial import Expectation"
+#: One line, so that a test's text begins on the second. A trial without a bound says nothing.
+PRELUDE = (
+    "import pytest; from harness.trial import Expectation; "
+    "KEPT = Expectation('kept', unit='s', at_most=2)"
+)
 
 
 @dataclass

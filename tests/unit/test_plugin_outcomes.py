@@ -144,7 +144,7 @@ def test_an_engine_that_cannot_be_had_is_unknown(scenario: Callable[..., Any]) -
 
 
 def test_a_lab_that_does_not_go_away_is_trouble(scenario: Callable[..., Any]) -> None:
-    ran = scenario("def test_x(lab):\n    pass\n", FAKE_LAB="sticky")
+    ran = scenario("def test_x(lab, measure):\n    measure(KEPT, 1)\n", FAKE_LAB="sticky")
     assert ran.code == 2
     assert "the lab left something behind" in ran.out
     assert "fixtures.py" not in ran.out
@@ -330,6 +330,7 @@ OTHERS = """
 @pytest.mark.other_engines("next")
 def test_x(lab, other_engines, measure):
     assert other_engines == ("28.5.2",)
+    measure(KEPT, 1)
 """
 
 
@@ -347,7 +348,11 @@ def test_after_the_newest_engine_there_is_none_to_install(scenario: Callable[...
     assert "no release after newest is known" in ran.out
 
 
-LEFT_ACTIVE = "def test_x(lab, faults):\n    faults.kill_node(lab.node('m1')).inject()\n"
+LEFT_ACTIVE = """
+def test_x(lab, faults, measure):
+    measure(KEPT, 1)
+    faults.kill_node(lab.node('m1')).inject()
+"""
 
 
 def test_a_fault_left_active_is_healed(scenario: Callable[..., Any]) -> None:
@@ -381,13 +386,16 @@ def test_a_fault_that_cannot_be_healed_makes_the_trial_unknown(
 def test_a_scenario_that_the_kernel_cannot_serve_makes_no_trial(
     scenario: Callable[..., Any],
 ) -> None:
-    ran = scenario("@pytest.mark.needs('flux')\ndef test_x(lab):\n    pass\n")
+    ran = scenario("@pytest.mark.needs('netem')\ndef test_x(lab):\n    pass\n")
     assert (ran.code, ran.counted()) == (0, {"skipped": 1})
     assert not (ran.folder / "reports").exists()
 
 
 def test_a_scenario_that_skips_itself_leaves_no_record(scenario: Callable[..., Any]) -> None:
-    ran = scenario("def test_x(lab):\n    pytest.skip('not today')\ndef test_y(lab):\n    pass\n")
+    ran = scenario(
+        "def test_x(lab):\n    pytest.skip('not today')\n"
+        "def test_y(lab, measure):\n    measure(KEPT, 1)\n"
+    )
     assert (ran.code, ran.counted()) == (0, {"passed": 1, "skipped": 1})
     assert len(ran.records()) == 1
     run = read_run(ran.run)
@@ -417,7 +425,10 @@ def test_an_interruption_heals_and_closes_and_says_so_by_its_code(
 
 def test_engines_and_seeds_multiply(scenario: Callable[..., Any]) -> None:
     ran = scenario(
-        "def test_x(lab):\n    pass\n", "--engine=stable,oldest", "--trials=2", "--seed=3"
+        "def test_x(lab, measure):\n    measure(KEPT, 1)\n",
+        "--engine=stable,oldest",
+        "--trials=2",
+        "--seed=3",
     )
     assert ran.counted() == {"passed": 4}
     points = {(r["inputs"]["engine"]["name"], r["inputs"]["seed"]) for r in ran.records()}
@@ -440,7 +451,7 @@ def test_the_scenarios_name_is_the_same_for_every_engine_and_seed(
 def test_an_even_number_of_managers_is_warned_of_on_the_terminal(
     scenario: Callable[..., Any],
 ) -> None:
-    ran = scenario("def test_x(lab):\n    pass\n", "--topology=4m1w")
+    ran = scenario("def test_x(lab, measure):\n    measure(KEPT, 1)\n", "--topology=4m1w")
     assert ran.code == 0
     assert "an even number of managers gains nothing" in ran.out
     assert ran.records()[0]["inputs"]["topology"] == "4m1w"

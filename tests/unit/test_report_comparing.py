@@ -34,7 +34,11 @@ HOSTILE = "</script><b>|x| `y`\n::error::z</b>"
 
 @pytest.fixture
 def comparison(tmp_path):
-    return compare(sides_by_run([store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)]))
+    return compare(
+        sides_by_run(
+            [store_run(tmp_path, FAST, limit=99.0), store_run(tmp_path, SLOW, day=2, limit=99.0)]
+        )
+    )
 
 
 def shown(comparison, width=80, **options):

@@ -101,7 +101,7 @@ def test_no_record_at_all_is_an_error_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "doubts", "verdict", "reason"),
     [
-        (None, [], "pass", ""),
+        (None, [], "unknown", "nothing was held against a bound"),
         (AssertionError("no\nmore"), [], "fail", "no"),
         (AssertionError(), [], "fail", "an assertion failed"),
         (LabError("m1 is gone"), [], "unknown", "LabError: m1 is gone"),
@@ -174,3 +174,39 @@ def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path: Path) -> None:
     made.measures(Expectation("a", unit="s", at_most=1), 2)
     made.doubt("the fault left no evidence")
     assert as_expected(made.finish(None, must_break=["a"])) is None
+
+
+@pytest.mark.parametrize(
+    ("control", "must_break", "left", "expected"),
+    [
+        (False, ["a"], "undecided", None),
+        (True, ["a"], "undecided", None),
+        (False, ["a"], "raised", None),
+        (True, ["a"], "raised", None),
+        (False, ["b"], "raised", False),  # what the bug does not explain is a failure in any case
+    ],
+)
+def test_what_is_incomplete_is_not_as_expected(
+    tmp_path: Path, control: bool, must_break: Sequence[str], left: str, expected: bool | None
+) -> None:
+    made = trial(tmp_path, control=control)
+    made.measures(Expectation("a", unit="s", at_most=1), 2)
+    made.measures(Expectation("c", unit="s", at_most=1), None if left == "undecided" else 1)
+    error = ValueError("no answer") if left == "raised" else None
+    known = [] if control else ["moby/moby#1"]
+    record = made.finish(error, must_break=must_break, known_bugs=known)
+    assert (record.verdict, bool(record.incomplete)) == ("fail", True)
+    assert as_expected(record) is expected
+
+
+def test_a_broken_bound_outranks_what_is_raised_after_it_and_the_labs_trouble_outranks_both(
+    tmp_path: Path,
+) -> None:
+    made = trial(tmp_path)
+    broken = made.measures(Expectation("a", unit="s", at_most=1), 2)
+    assert judge(ValueError("x"), [broken], []) == ("fail", f"{broken}; then ValueError: x")
+    assert judge(AssertionError("no"), [broken], []) == ("fail", f"{broken}; then no")
+    assert judge(ValueError("x"), [broken], ["doubt"]) == ("unknown", "doubt")
+    assert judge(LabError("gone"), [broken], []) == ("unknown", "LabError: gone")
+    assert judge(Inconclusive(["late"]), [broken], []) == ("unknown", "late")
+    made.finish(None)
