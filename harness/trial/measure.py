@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import msgspec
 
@@ -56,17 +57,32 @@ Taken = Value | tuple[Value, str]
 """A value, or a value and a note."""
 
 
+def _plain(name: str, value: object) -> float:
+    """Return a number as Python's own, which JSON knows: a bool is 0 or 1, numpy's are converted.
+
+    Raises :class:`TrialError` for what is not one finite number.
+    """
+    if not isinstance(value, SupportsFloat):  # a text is not, though float() would read it
+        raise TrialError(f"the measure {name!r} is not a number: {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TrialError(f"the measure {name!r} is not a single number: {value!r}") from None
+    if not math.isfinite(number):
+        raise TrialError(f"the measure {name!r} is not a finite number: {number}")
+    return number
+
+
 def _measured(name: str, value: Value, what: Expectation | Observation, note: str) -> Measure:
     """Return a value as a measure that is held against nothing yet."""
     censored = isinstance(value, Elapsed) and not value.reached
     if isinstance(value, Elapsed):
         note = note or (value.last if censored else "")
         value = value.seconds
+    if not isinstance(note, str):
+        raise TrialError(f"the note of the measure {name!r} is not a text: {note!r}")
     if value is not None:
-        value = float(value)
-        if not math.isfinite(value):
-            raise TrialError(f"the measure {name!r} is not a finite number: {value}")
-        value = round(value, 6)
+        value = round(_plain(name, value), 6)
     return Measure(name, value, what.unit, what.better, censored=censored, note=note)
 
 

@@ -135,8 +135,12 @@ def digest_of(files: Mapping[str, str]) -> str:
 
 
 def write_record(folder: Path, record: TrialRecord) -> None:
-    """Write ``trial.json`` atomically."""
-    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Write ``trial.json`` atomically; :class:`TrialError` for one that could not be read back."""
+    try:
+        text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+        msgspec.json.decode(text, type=TrialRecord)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise TrialError(f"the record of {record.id} cannot be written: {error}") from error
     try:
         write_atomically(folder / "trial.json", text)
     except OSError as error:

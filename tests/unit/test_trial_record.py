@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pytest
 
-from harness.errors import LabError, TrialError
+from harness.errors import LabError, TrialError, UsageError
 from harness.trial import (
     SCHEMA,
     EngineFacts,
     Expectation,
     Inconclusive,
+    Observation,
     Trial,
     TrialInputs,
     as_expected,
@@ -24,6 +27,7 @@ from harness.trial import (
     read_lines,
     read_record,
 )
+from harness.wait import Elapsed
 
 INPUTS = TrialInputs(
     scenario="scenarios/test_x.py::test_x",
@@ -210,3 +214,49 @@ def test_a_broken_bound_outranks_what_is_raised_after_it_and_the_labs_trouble_ou
     assert judge(LabError("gone"), [broken], []) == ("unknown", "LabError: gone")
     assert judge(Inconclusive(["late"]), [broken], []) == ("unknown", "late")
     made.finish(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (True, 1.0),
+        (np.bool_(True), 1.0),
+        (np.float64(1.5), 1.5),
+        (np.float32(1.5), 1.5),
+        (np.int64(2), 2.0),
+        (np.array(2.5), 2.5),
+        (Elapsed(np.float64(2.0), reached=True), 2.0),
+    ],
+)
+def test_whatever_number_is_measured_the_record_is_read_back(
+    tmp_path: Path, value: Any, read: float
+) -> None:
+    made = trial(tmp_path)
+    made.measures(Expectation("a", unit="s", at_most=np.float64(1)), value)
+    made.finish(None)
+    [measure] = read_record(made.folder).measures
+    assert (measure.value, measure.ok) == (read, read <= 1)
+
+
+@pytest.mark.parametrize("value", ["2", np.array([1, 2]), [1], object(), 1j])
+def test_what_is_not_one_number_is_refused(tmp_path: Path, value: Any) -> None:
+    made = trial(tmp_path)
+    with pytest.raises(TrialError, match=r"the measure 'a' is not a (single )?number"):
+        made.measures(Expectation("a", unit="s", at_most=1), value)
+    with pytest.raises(TrialError, match="the note of the measure 'a' is not a text: 5"):
+        made.measures(Expectation("a", unit="s", at_most=1), 1, note=cast("Any", 5))
+    made.finish(None)
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    made = trial(tmp_path)
+    with pytest.raises(TrialError, match="cannot be written"):
+        made.finish(None, upstream=[cast("Any", 32841)])
+    assert not (made.folder / "trial.json").exists()
+
+
+def test_texts_of_an_expectation_are_texts() -> None:
+    with pytest.raises(UsageError, match="the source of 'a' is not a text"):
+        Expectation("a", unit="s", at_most=1, source=cast("Any", ("upstream",)))
+    with pytest.raises(UsageError, match="the unit of 'a' is not a text"):
+        Observation("a", unit=cast("Any", None))
