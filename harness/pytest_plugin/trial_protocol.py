@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
+import msgspec
 import pytest
 
 from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.contract import HOLD_VARIABLE
 from harness.lab import probe_features
+from harness.pytest_plugin.deadline import DeadlinePassed, body_deadline
 from harness.pytest_plugin.expectations import broken_by
 from harness.pytest_plugin.known_bugs import (
     BugGone,
@@ -19,10 +21,25 @@ from harness.pytest_plugin.known_bugs import (
     expected_of,
     unexpected,
 )
-from harness.pytest_plugin.markers import MISSING, about_of, is_scenario, title_of
+from harness.pytest_plugin.markers import (
+    MISSING,
+    about_of,
+    deadline_of,
+    is_scenario,
+    title_of,
+)
 from harness.pytest_plugin.session import SESSION
+from harness.pytest_plugin.thread_errors import threads_reported
 from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
-from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected, said
+from harness.trial import (
+    ExpectationFailed,
+    Inconclusive,
+    Trial,
+    TrialRecord,
+    as_expected,
+    said,
+    write_record,
+)
 
 RECORD = pytest.StashKey[TrialRecord]()
 
@@ -46,18 +63,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     setup = pyfuncitem.stash.get(SETUP, None)
     if setup is None or setup.trial is None:
         return (yield)
-    error: BaseException | None = None
-    try:
-        yield
-    except pytest.skip.Exception:
-        discard(setup)
-        raise
-    except KeyboardInterrupt:
-        conclude(pyfuncitem, setup, Inconclusive(["interrupted"]))
-        raise
-    except Exception as raised:
-        error = raised
-    record = conclude(pyfuncitem, setup, error)
+    with threads_reported(setup.trial.doubt):
+        record, error = yield from run_body(pyfuncitem, setup, setup.trial)
     expected = as_expected(record)
     if expected and record.known_bugs:
         conclude_expected(record)
@@ -65,6 +72,32 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         failure = failure_of(record, error)
         raise failure from (error if failure is not error else None)
     return True
+
+
+def run_body(
+    item: pytest.Function, setup: TrialSetup, trial: Trial
+) -> Generator[None, object, tuple[TrialRecord, BaseException | None]]:
+    """Run the scenario's body and judge; return the record and what the body raised.
+
+    A guest's own supervisor ends what takes too long.
+    """
+    error: BaseException | None = None
+    deadline = deadline_of(item)
+    in_guest = setup.session.options.attach is not None
+    try:
+        with nullcontext() if in_guest else body_deadline(deadline - trial.clock.now()):
+            yield
+    except pytest.skip.Exception:
+        discard(setup)
+        raise
+    except KeyboardInterrupt:
+        conclude(item, setup, Inconclusive(["interrupted"]))
+        raise
+    except DeadlinePassed:
+        error = Inconclusive([f"the trial took longer than its deadline of {deadline:g} s"])
+    except Exception as raised:
+        error = raised
+    return conclude(item, setup, error), error
 
 
 def failure_of(record: TrialRecord, error: BaseException | None) -> BaseException:
@@ -108,8 +141,11 @@ def pytest_runtest_makereport(
             discard(setup)
         else:
             conclude(item, setup, in_set_up(call.excinfo.value))
-    record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
+    if error is not None:
+        amend(item, setup, error)
+    report.user_properties = list(item.user_properties)
+    record = item.stash.get(RECORD, None)
     if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
         report.longrepr = str(error)
     if isinstance(error, ExpectationFailed) and isinstance(error.__cause__, AssertionError):
@@ -120,13 +156,21 @@ def pytest_runtest_makereport(
         trouble = isinstance(error, HarnessError) and not expected
         unknown = trouble or (record is not None and as_expected(record) is None)
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
-    if record is not None and call.when == "call":
-        report.user_properties.append(("verdict", record.verdict))
-        report.user_properties.append(("trial", record.id))
-        report.user_properties.append(("digest", record.digest))
-        for taken in record.measures:
-            report.user_properties.append((f"measure:{taken.name} [{taken.unit}]", taken.value))
     return report
+
+
+def properties_of(record: TrialRecord) -> list[tuple[str, object]]:
+    """Return what reports, and JUnit with them, say of a trial.
+
+    They are the item's: JUnit reads them off the last of its reports, the tear-down's.
+    """
+    measures = [(f"measure:{m.name} [{m.unit}]", m.value) for m in record.measures]
+    return [
+        ("verdict", record.verdict),
+        ("trial", record.id),
+        ("digest", record.digest),
+        *measures,
+    ]
 
 
 def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) -> TrialRecord:
@@ -151,7 +195,26 @@ def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) 
         known_bugs=threads,
     )
     item.stash[RECORD] = record
+    item.user_properties.extend(properties_of(record))
     return record
+
+
+def amend(item: pytest.Item, setup: TrialSetup, error: BaseException) -> None:
+    """Take back a verdict after which something else went wrong, so that record and pytest agree.
+
+    Such as a warning that is an error: pytest raises it when the body has been judged.
+    """
+    record = item.stash.get(RECORD, None)
+    if record is None or not as_expected(record) or isinstance(error, pytest.xfail.Exception):
+        return
+    assert setup.trial is not None
+    reason = f"after the verdict: {said(error)}"
+    record = msgspec.structs.replace(record, verdict="unknown", reason=reason)
+    write_record(setup.trial.folder, record)
+    item.stash[RECORD] = record
+    item.user_properties[:] = [
+        (name, "unknown" if name == "verdict" else value) for name, value in item.user_properties
+    ]
 
 
 def in_set_up(error: BaseException) -> BaseException:

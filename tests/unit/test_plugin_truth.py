@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -123,3 +124,118 @@ def test_a_mark_that_cannot_be_meant_ends_the_run_before_it_begins(
     assert why in ran.out + ran.err
     assert "test_it.py::test_x" in ran.out + ran.err
     assert not (ran.folder / "reports").exists()
+
+
+HANGING = """
+import signal, time
+
+
+@pytest.mark.deadline(0.5)
+def test_x(lab, measure, faults):
+    measure(KEPT, 1)
+    with faults.kill_node(lab.node("m1")):
+        {hang}
+
+
+def test_alarm_is_restored():
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+"""
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "time.sleep(60)",
+        "while True:\n            try:\n                time.sleep(60)\n"
+        "            except BaseException:\n                break",
+    ],
+    ids=["hangs", "swallows"],
+)
+def test_a_trial_past_its_deadline_is_unknown_and_healed(scenario: Scenario, hang: str) -> None:
+    ran = scenario(HANGING.format(hang=hang))
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1, "passed": 1}), ran.out
+    [record] = ran.records()
+    assert record["reason"] == "the trial took longer than its deadline of 0.5 s"
+    assert record["seconds"] < 30
+    assert "fault.healed" in ran.kinds()
+
+
+THREAD = """
+import threading
+
+
+def fails():
+    raise ValueError("nobody answers")
+
+
+def test_x(lab, measure):
+    measure(KEPT, 1)
+    thread = threading.Thread(target=fails, name="asker")
+    {run}
+"""
+
+
+@pytest.mark.parametrize("warnings", [(), ("-W", "default")], ids=["error", "warning"])
+def test_a_thread_that_raises_makes_record_and_pytest_say_unknown(
+    scenario: Scenario, warnings: tuple[str, ...]
+) -> None:
+    ran = scenario(THREAD.format(run="thread.start(); thread.join()"), *warnings)
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1}), ran.out
+    [record] = ran.records()
+    assert (record["verdict"], record["reason"]) == (
+        "unknown",
+        "the thread asker ended with ValueError: nobody answers",
+    )
+
+
+LATE = """
+import threading
+
+
+@pytest.fixture
+def asker():
+    go = threading.Event()
+
+    def fails():
+        go.wait()
+        raise ValueError("nobody answers")
+
+    thread = threading.Thread(target=fails, name="asker")
+    thread.start()
+    yield
+    go.set()
+    thread.join()
+
+
+def test_x(asker, lab, measure):
+    measure(KEPT, 1)
+"""
+
+
+def test_a_thread_that_raises_after_the_verdict_takes_it_back(scenario: Scenario) -> None:
+    ran = scenario(LATE)
+    assert ran.code == 2, ran.out
+    [record] = ran.records()
+    assert record["verdict"] == "unknown"
+    assert record["reason"].startswith("after the verdict: PytestUnhandledThreadExceptionWarning")
+
+
+def junit_properties(ran: Any) -> dict[str, str]:
+    """The properties of the only test case, by name."""
+    [case] = ET.parse(ran.run / "junit.xml").getroot().iter("testcase")
+    return {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(1, "pass"), (3, "fail")])
+def test_junit_has_verdict_digest_and_measures(
+    scenario: Scenario, value: int, verdict: str
+) -> None:
+    ran = scenario(f"def test_x(lab, measure):\n    measure(KEPT, {value})\n")
+    [record] = ran.records()
+    assert junit_properties(ran) == {
+        "verdict": verdict,
+        "trial": record["id"],
+        "digest": record["digest"],
+        "measure:kept [s]": f"{float(value)}",
+    }
