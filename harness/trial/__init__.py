@@ -5,6 +5,7 @@ from harness.trial.clock import TrialClock
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal, read_lines
 from harness.trial.measure import Measure, Measures
+from harness.trial.quantity import limit_text, number_text, quantity_text
 from harness.trial.record import (
     SCHEMA,
     EngineFacts,
@@ -42,6 +43,9 @@ __all__ = [
     "digest_files",
     "digest_of",
     "judge",
+    "limit_text",
+    "number_text",
+    "quantity_text",
     "read_lines",
     "read_record",
     "said",

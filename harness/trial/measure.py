@@ -16,6 +16,7 @@ from harness.errors import TrialError
 from harness.trial.bound import Bound, Direction
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal
+from harness.trial.quantity import limit_text, quantity_text
 from harness.wait import Elapsed
 
 
@@ -40,14 +41,17 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expectation: str = ""
 
     def __str__(self) -> str:
+        bound = f" ({limit_text(self.bound, self.unit)} expected)" if self.bound else ""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.name}: {self.shown}{bound}{note}"
+
+    @property
+    def shown(self) -> str:
+        """The value with its unit, as people read it: "more than 45 s"."""
         if self.value is None:
-            shown = "not measured"
-        else:
-            shown = f"{'> ' if self.censored else ''}{self.value:.4g}"
-            shown += "" if self.unit == "1" else f" {self.unit}"
-        bound = f" (expected {self.bound})" if self.bound else ""
-        note = f": {self.note}" if self.note else ""
-        return f"{self.name} = {shown}{bound}{note}"
+            return "not measured"
+        more = "more than " if self.censored else ""
+        return more + quantity_text(self.value, self.unit, self.bound)
 
 
 Value = float | Elapsed | None

@@ -250,7 +250,7 @@ def test_a_run_becomes_annotations_and_a_summary(tmp_path):
     assert lines[0].startswith(
         "::error file=scenarios/test_manager_failover.py,title=leader-killed"
     )
-    assert "time to a new leader = 99 s" in lines[0]
+    assert "time to a new leader: 99 s" in lines[0]
     text = summary.read_text()
     assert "| scenario | 28.5.2 |" in text
     assert "1 of 3 trials" in text
