@@ -281,4 +281,4 @@ def test_a_summary_that_github_would_refuse_is_cut(tmp_path, monkeypatch):
 def test_percent_signs_and_commas_reach_github_whole(tmp_path):
     run = store_run(tmp_path, [99.0], measure="100 % of, all: x", limit=20.0)
     [line] = run_to_github(run, {"GITHUB_ACTIONS": "true"})
-    assert "::failed: 100 %25 of, all: x = 99 s" in line
+    assert "::failed: 100 %25 of, all: x: 99 s" in line
