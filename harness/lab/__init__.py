@@ -2,13 +2,14 @@
 
 from harness.lab.client_host import ClientHost
 from harness.lab.dockerd import Dockerd
-from harness.lab.features import KernelFeatures, probe_features
+from harness.lab.features import FEATURES, KernelFeatures, probe_features
 from harness.lab.namespaces import NamespacesLab, labs_folder
 from harness.lab.node import Node
 from harness.lab.nsenter import Completed
 from harness.lab.topology import Place, Topology
 
 __all__ = [
+    "FEATURES",
     "ClientHost",
     "Completed",
     "Dockerd",

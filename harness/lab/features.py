@@ -8,6 +8,7 @@ module by itself for it, as it would for the lab.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -69,6 +70,9 @@ try overlayfs mount -t overlay probe \
 umount "$scratch/merged" 2>/dev/null
 exit 0
 """
+
+#: Every feature that is tried, by name.
+FEATURES = ("namespaces", *re.findall(r"^try (\w+)", _SCRIPT, flags=re.MULTILINE))
 
 
 @dataclass(frozen=True)

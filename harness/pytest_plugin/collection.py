@@ -16,6 +16,7 @@ from harness.pytest_plugin.markers import (
     other_engines_of,
     point_of,
 )
+from harness.pytest_plugin.marks_check import check_marks
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.session import SESSION
 
@@ -55,6 +56,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     And those whose marks cannot be meant.
     """
     try:
+        check_marks(session.items)
         check(session.items)
         check_controls(session.items)
     except UsageError as error:

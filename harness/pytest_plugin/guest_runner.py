@@ -30,6 +30,7 @@ from harness.guest.contract import (
 from harness.images import Cache, Say
 from harness.images.kernel import debian_kernel
 from harness.lab import Topology
+from harness.pytest_plugin.markers import deadline_of
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter
 from harness.snapshots.job import GuestJob, JobRecord, JobResult, send
@@ -44,9 +45,6 @@ from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import Outcome
 
 CONSOLE = "console.log"
-
-#: Virtual seconds that a trial may take unless a scenario's marker ``deadline`` says otherwise.
-DEADLINE = 900.0
 
 #: Wall seconds per virtual second that are still no reason to give a guest up.
 _PATIENCE = 12.0
@@ -177,12 +175,6 @@ def run_in_guest(
         shutil.rmtree(incoming, ignore_errors=True)
 
 
-def deadline_of(item: pytest.Item) -> float:
-    """Return virtual seconds that a scenario may take."""
-    mark = item.get_closest_marker("deadline")
-    return float(mark.args[0]) if mark else DEADLINE
-
-
 def _take_in(
     assignment: Assignment, inputs: TrialInputs, sent: JobResult, folder: Path
 ) -> list[pytest.TestReport]:
@@ -232,7 +224,27 @@ def unknown_report(item: pytest.Item, trial: str, why: str) -> pytest.TestReport
         outcome="failed",
         longrepr=why,
         when="call",
-        user_properties=[("outcome", "unknown"), *([("trial", trial)] if trial else [])],
+        user_properties=[
+            ("outcome", "unknown"),
+            ("verdict", "unknown"),
+            *([("trial", trial)] if trial else []),
+        ],
+    )
+
+
+def closing_report(item: pytest.Item, last: pytest.TestReport) -> pytest.TestReport:
+    """Return the tear-down's report of an item whose guest sent none.
+
+    JUnit reads the properties of a test case off it.
+    """
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome="passed",
+        longrepr=None,
+        when="teardown",
+        user_properties=last.user_properties,
     )
 
 

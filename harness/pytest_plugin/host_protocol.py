@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.pytest_plugin.guest_runner import (
     Assignment,
     Guests,
+    closing_report,
     run_in_guest,
     unknown_report,
 )
@@ -68,8 +69,12 @@ class HostProtocol:
             item, TrialRequest.of(item, options), topology_given=options.topology is not None
         )
         run = self._runs.begin()
+        last: pytest.TestReport | None = None
         try:
-            for report in run_in_guest(assignment, self._guests, run, self._session.progress.say):
-                item.ihook.pytest_runtest_logreport(report=report)
+            for last in run_in_guest(assignment, self._guests, run, self._session.progress.say):
+                item.ihook.pytest_runtest_logreport(report=last)
         except HarnessError as error:
-            item.ihook.pytest_runtest_logreport(report=unknown_report(item, "", str(error)))
+            last = unknown_report(item, "", str(error))
+            item.ihook.pytest_runtest_logreport(report=last)
+        if last is not None and last.when != "teardown":
+            item.ihook.pytest_runtest_logreport(report=closing_report(item, last))

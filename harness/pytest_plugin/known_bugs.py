@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from harness.engine.versions import release_key
 from harness.errors import UsageError
 from harness.pytest_plugin.markers import is_scenario
-from harness.trial import Expectation, ExpectationFailed, TrialRecord
+from harness.trial import Expectation, ExpectationFailed, TrialRecord, unbroken, unexplained
 
 _KEYWORDS = {"engines", "measures"}
 
@@ -95,15 +95,11 @@ def conclude_expected(record: TrialRecord) -> None:
 
 def unexpected(record: TrialRecord) -> AssertionError:
     """Return what to say of a trial with known bugs that came out otherwise."""
-    threads = ", ".join(record.known_bugs)
-    broken = [m for m in record.measures if m.ok is False]
-    unbroken = sorted(set(record.must_break) - {n for m in broken for n in (m.name, m.expectation)})
-    if broken and not unbroken:
-        return ExpectationFailed(
-            [m for m in broken if not {m.name, m.expectation} & set(record.must_break)]
-        )
-    kept = f": not by {', '.join(unbroken)}" if unbroken else ""
+    if otherwise := unexplained(record):
+        return ExpectationFailed(otherwise)
+    kept = f": not by {', '.join(unbroken(record))}" if unbroken(record) else ""
     return BugGone(
-        f"the known bug {threads} does not show with engine {record.inputs.engine.version}{kept}\n"
+        f"the known bug {', '.join(record.known_bugs)} does not show "
+        f"with engine {record.inputs.engine.version}{kept}\n"
         "  -> if it is mended there, take the engine out of the mark known_bug"
     )

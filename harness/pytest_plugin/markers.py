@@ -13,6 +13,12 @@ from harness.engine import KNOWN, release_key, resolve
 from harness.lab import Topology
 from harness.pytest_plugin.options import Options
 
+#: Seconds on its own clock that a trial may take unless its marker ``deadline`` says otherwise.
+DEADLINE = 900.0
+
+#: The property of a skip's report that names what the kernel lacks.
+MISSING = "missing"
+
 
 @dataclass(frozen=True)
 class TrialPoint:
@@ -69,6 +75,12 @@ def topology_of(item: pytest.Item, options: Options) -> Topology:
         return options.topology
     mark = item.get_closest_marker("swarm")
     return Topology(**mark.kwargs) if mark else Topology()
+
+
+def deadline_of(item: pytest.Item) -> float:
+    """Return seconds on the trial's clock that a scenario may take."""
+    mark = item.get_closest_marker("deadline")
+    return float(mark.args[0]) if mark else DEADLINE
 
 
 def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:

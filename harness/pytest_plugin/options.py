@@ -71,6 +71,11 @@ def declare(parser: pytest.Parser) -> None:
         help="run every case of a scenario, not only the default ones",
     )
     group.addoption(
+        "--strict-needs",
+        action="store_true",
+        help="exit with 2 if a scenario was skipped because the kernel lacks what it needs",
+    )
+    group.addoption(
         "--reports", metavar="DIR", default="reports", help="where runs land (default: reports)"
     )
     group.addoption(

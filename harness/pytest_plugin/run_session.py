@@ -11,7 +11,12 @@ from _pytest.junitxml import LogXML
 from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
 from harness.images import Say
-from harness.pytest_plugin.terminal import summarize, write_page
+from harness.pytest_plugin.terminal import (
+    show_missing,
+    skips_for_needs,
+    summarize,
+    write_page,
+)
 from harness.results import RunWriter
 from harness.trial import TrialInputs
 
@@ -89,6 +94,7 @@ class RunSession:
         """Say what was measured, and where the page is."""
         for report in terminalreporter.getreports("unknown"):
             terminalreporter.write_line(f"UNKNOWN {report.nodeid}: {report.longrepr}", yellow=True)
+        show_missing(terminalreporter)
         if self.run is not None:
             summarize(self.run.folder, terminalreporter, self._say)
 
@@ -103,7 +109,9 @@ class RunSession:
         if reporter is None or exitstatus not in (0, 1):
             return
         stats = reporter.stats
-        if stats.get("unknown") and not stats.get("failed") and not stats.get("error"):
+        strict = session.config.getoption("--strict-needs")
+        trouble = bool(stats.get("unknown")) or (strict and bool(skips_for_needs(reporter)))
+        if trouble and not stats.get("failed") and not stats.get("error"):
             session.exitstatus = EXIT_TROUBLE
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.images import Say
+from harness.pytest_plugin.markers import MISSING
 from harness.results import read_run
 
 
@@ -30,6 +31,27 @@ def terminal_line(config: pytest.Config) -> Callable[[str], None]:
             reporter.write_line(f"    {text}")
 
     return say
+
+
+def skips_for_needs(reporter: pytest.TerminalReporter) -> dict[str, str]:
+    """Return what the kernel lacks, by the node ids of the scenarios skipped for it."""
+    return {
+        report.nodeid: str(value)
+        for report in reporter.getreports("skipped")
+        for name, value in getattr(report, "user_properties", ())
+        if name == MISSING
+    }
+
+
+def show_missing(reporter: pytest.TerminalReporter) -> None:
+    """Count and name the scenarios that were skipped because the kernel lacks something."""
+    skips = skips_for_needs(reporter)
+    if not skips:
+        return
+    scenarios = "1 scenario was" if len(skips) == 1 else f"{len(skips)} scenarios were"
+    reporter.write_line(f"{scenarios} skipped for what this kernel lacks:", yellow=True)
+    for nodeid, missing in skips.items():
+        reporter.write_line(f"  {nodeid}: {missing}", yellow=True)
 
 
 def write_page(run: Path, say: Say) -> None:

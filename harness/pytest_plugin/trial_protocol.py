@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
+import msgspec
 import pytest
 
 from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.contract import HOLD_VARIABLE
 from harness.lab import probe_features
+from harness.pytest_plugin.deadline import DeadlinePassed, body_deadline
 from harness.pytest_plugin.expectations import broken_by
 from harness.pytest_plugin.known_bugs import (
     BugGone,
@@ -19,10 +21,25 @@ from harness.pytest_plugin.known_bugs import (
     expected_of,
     unexpected,
 )
-from harness.pytest_plugin.markers import about_of, is_scenario, title_of
+from harness.pytest_plugin.markers import (
+    MISSING,
+    about_of,
+    deadline_of,
+    is_scenario,
+    title_of,
+)
 from harness.pytest_plugin.session import SESSION
+from harness.pytest_plugin.thread_errors import threads_reported
 from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
-from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
+from harness.trial import (
+    ExpectationFailed,
+    Inconclusive,
+    Trial,
+    TrialRecord,
+    as_expected,
+    said,
+    write_record,
+)
 
 RECORD = pytest.StashKey[TrialRecord]()
 
@@ -35,6 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     needed = [name for mark in item.iter_markers("needs") for name in mark.args]
     features = probe_features()
     if missing := [name for name in needed if not features.has(name)]:
+        item.user_properties.append((MISSING, ", ".join(missing)))
         pytest.skip(f"this kernel has no {', '.join(missing)}")
     item.stash[SETUP] = prepare_setup(item, item.config.stash[SESSION])
 
@@ -45,35 +63,68 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     setup = pyfuncitem.stash.get(SETUP, None)
     if setup is None or setup.trial is None:
         return (yield)
+    with threads_reported(setup.trial.doubt):
+        record, error = yield from run_body(pyfuncitem, setup, setup.trial)
+    expected = as_expected(record)
+    if expected and record.known_bugs:
+        conclude_expected(record)
+    if not expected:
+        failure = failure_of(record, error)
+        raise failure from (error if failure is not error else None)
+    return True
+
+
+def run_body(
+    item: pytest.Function, setup: TrialSetup, trial: Trial
+) -> Generator[None, object, tuple[TrialRecord, BaseException | None]]:
+    """Run the scenario's body and judge; return the record and what the body raised.
+
+    A guest's own supervisor ends what takes too long.
+    """
     error: BaseException | None = None
+    deadline = deadline_of(item)
+    in_guest = setup.session.options.attach is not None
     try:
-        yield
+        with nullcontext() if in_guest else body_deadline(deadline - trial.clock.now()):
+            yield
     except pytest.skip.Exception:
         discard(setup)
         raise
     except KeyboardInterrupt:
-        conclude(pyfuncitem, setup, Inconclusive(["interrupted"]))
+        conclude(item, setup, Inconclusive(["interrupted"]))
         raise
+    except DeadlinePassed:
+        error = Inconclusive([f"the trial took longer than its deadline of {deadline:g} s"])
     except Exception as raised:
         error = raised
-    record = conclude(pyfuncitem, setup, error)
-    if as_expected(record):
-        if record.known_bugs:
-            conclude_expected(record)
-        else:
-            return True
-    if record.verdict == "unknown":
-        raise Inconclusive([record.reason]) from error
+    return conclude(item, setup, error), error
+
+
+def failure_of(record: TrialRecord, error: BaseException | None) -> BaseException:
+    """Return what pytest is told of a trial that is not as expected; ``error``: what it raised."""
+    if as_expected(record) is None:
+        return Inconclusive([record.reason if record.verdict == "unknown" else unsaid(record)])
     if record.inputs.control:
-        raise AssertionError(
+        return AssertionError(
             "this control is blind: the swarm was broken and the check did not fail by "
             + ", ".join(record.must_break)
         )
-    if error is not None:
-        raise error
-    if record.known_bugs and not as_expected(record):
-        raise unexpected(record)
-    raise ExpectationFailed([m for m in record.measures if m.ok is False])
+    if record.known_bugs:
+        return unexpected(record)
+    broken = [m for m in record.measures if m.ok is False]
+    if broken:
+        return ExpectationFailed(broken, said(error) if error is not None else "")
+    assert error is not None, "what neither raises nor breaks a bound does not fail"
+    return error
+
+
+def unsaid(record: TrialRecord) -> str:
+    """Return why a trial that was to fail, and does, is no proof of what it was to show."""
+    shown = "a control" if record.inputs.control else f"known bug {', '.join(record.known_bugs)}"
+    return (
+        f"not all was answered, so this does not count as {shown}: "
+        f"{record.incomplete} (seen: {record.reason})"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -90,22 +141,36 @@ def pytest_runtest_makereport(
             discard(setup)
         else:
             conclude(item, setup, in_set_up(call.excinfo.value))
-    record = item.stash.get(RECORD, None)
     error = call.excinfo.value if call.excinfo else None
+    if error is not None:
+        amend(item, setup, error)
+    report.user_properties = list(item.user_properties)
+    record = item.stash.get(RECORD, None)
     if isinstance(error, (HarnessError, ExpectationFailed, BugGone, Inconclusive)):
         report.longrepr = str(error)
+    if isinstance(error, ExpectationFailed) and isinstance(error.__cause__, AssertionError):
+        raised = pytest.ExceptionInfo.from_exception(error.__cause__)
+        report.longrepr = f"{error}\n\n{item.repr_failure(raised)}"  # where in the body
     if report.failed and not isinstance(error, pytest.xfail.Exception):
         expected = call.when == "call" and isinstance(error, ExpectationTimeout)
         trouble = isinstance(error, HarnessError) and not expected
-        unknown = trouble or (record is not None and record.verdict == "unknown")
+        unknown = trouble or (record is not None and as_expected(record) is None)
         report.user_properties.append(("outcome", "unknown" if unknown else "fail"))
-    if record is not None and call.when == "call":
-        report.user_properties.append(("verdict", record.verdict))
-        report.user_properties.append(("trial", record.id))
-        report.user_properties.append(("digest", record.digest))
-        for taken in record.measures:
-            report.user_properties.append((f"measure:{taken.name} [{taken.unit}]", taken.value))
     return report
+
+
+def properties_of(record: TrialRecord) -> list[tuple[str, object]]:
+    """Return what reports, and JUnit with them, say of a trial.
+
+    They are the item's: JUnit reads them off the last of its reports, the tear-down's.
+    """
+    measures = [(f"measure:{m.name} [{m.unit}]", m.value) for m in record.measures]
+    return [
+        ("verdict", record.verdict),
+        ("trial", record.id),
+        ("digest", record.digest),
+        *measures,
+    ]
 
 
 def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) -> TrialRecord:
@@ -130,7 +195,26 @@ def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) 
         known_bugs=threads,
     )
     item.stash[RECORD] = record
+    item.user_properties.extend(properties_of(record))
     return record
+
+
+def amend(item: pytest.Item, setup: TrialSetup, error: BaseException) -> None:
+    """Take back a verdict after which something else went wrong, so that record and pytest agree.
+
+    Such as a warning that is an error: pytest raises it when the body has been judged.
+    """
+    record = item.stash.get(RECORD, None)
+    if record is None or not as_expected(record) or isinstance(error, pytest.xfail.Exception):
+        return
+    assert setup.trial is not None
+    reason = f"after the verdict: {said(error)}"
+    record = msgspec.structs.replace(record, verdict="unknown", reason=reason)
+    write_record(setup.trial.folder, record)
+    item.stash[RECORD] = record
+    item.user_properties[:] = [
+        (name, "unknown" if name == "verdict" else value) for name, value in item.user_properties
+    ]
 
 
 def in_set_up(error: BaseException) -> BaseException:

@@ -9,19 +9,10 @@ from datetime import datetime
 from harness.report.sanitize import plain
 from harness.report.timeline_data import FaultWindow, Span, Timeline
 from harness.report.tracks import TimelineTrack
-from harness.trial import Bound, Measure
+from harness.trial import Measure, limit_text, number_text, quantity_text
 
 SIGNS = {"below": "≤", "above": "≥", "equals": "="}
 """For the labels of charts, where words would not fit."""
-
-_LIMITS = {"below": "at most", "above": "at least", "equals": "exactly"}
-
-
-def number(value: float) -> str:
-    """Return a number with four significant digits, in plain notation if readable."""
-    if value == int(value) and abs(value) < 1e7:
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
@@ -47,30 +38,17 @@ def share(part: float, whole: float) -> str:
 
 def value_of(measure: Measure) -> str:
     """Return a measure's value with its unit."""
-    if measure.value is None:
-        return "not measured"
-    return ("more than " if measure.censored else "") + quantity(measure.value, measure)
+    return measure.shown
 
 
 def bound_of(measure: Measure) -> str:
     """Return a measure's bound with its unit, "" if it has none."""
-    if measure.bound is None:
-        return ""
-    return limit_text(measure.bound, measure)
-
-
-def limit_text(bound: Bound, measure: Measure) -> str:
-    """Return a bound of the measure with its unit: "at most 45 s"."""
-    return f"{_LIMITS[bound.op]} {quantity(bound.limit, measure)}"
+    return "" if measure.bound is None else limit_text(measure.bound, measure.unit)
 
 
 def quantity(value: float, measure: Measure) -> str:
     """Return a value with the measure's unit; unit 1 with a bound within (0, 1) is a share."""
-    if measure.unit != "1":
-        return f"{number(value)} {measure.unit}"
-    if measure.bound is not None and 0 < measure.bound.limit < 1:
-        return f"{number(round(100 * value, 6))} %"
-    return number(value)
+    return quantity_text(value, measure.unit, measure.bound)
 
 
 def standing_of(measure: Measure) -> str:
@@ -159,7 +137,8 @@ def _track(track: TimelineTrack) -> str:
         most = max(track.lines, key=lambda line: max(line.known, default=-math.inf))
         at = f" ({most.label})" if most.label and len(track.lines) > 1 else ""
         return (
-            f"{track.title}: from {number(min(values))} to {number(max(values))}{unit}{at}, "
+            f"{track.title}: from {number_text(min(values))} to {number_text(max(values))}"
+            f"{unit}{at}, "
             f"{len(track.lines)} {'line' if len(track.lines) == 1 else 'lines'}."
         )
     if track.dots:

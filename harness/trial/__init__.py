@@ -5,6 +5,7 @@ from harness.trial.clock import TrialClock
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal, read_lines
 from harness.trial.measure import Measure, Measures, Readings
+from harness.trial.quantity import limit_text, number_text, quantity_text
 from harness.trial.record import (
     SCHEMA,
     EngineFacts,
@@ -14,10 +15,12 @@ from harness.trial.record import (
     digest_files,
     digest_of,
     read_record,
+    unbroken,
+    unexplained,
     write_record,
 )
 from harness.trial.trial import Trial
-from harness.trial.verdict import ExpectationFailed, Inconclusive, Verdict, judge
+from harness.trial.verdict import ExpectationFailed, Inconclusive, Verdict, judge, said
 
 __all__ = [
     "SCHEMA",
@@ -41,7 +44,13 @@ __all__ = [
     "digest_files",
     "digest_of",
     "judge",
+    "limit_text",
+    "number_text",
+    "quantity_text",
     "read_lines",
     "read_record",
+    "said",
+    "unbroken",
+    "unexplained",
     "write_record",
 ]

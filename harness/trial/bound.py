@@ -25,7 +25,3 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return value >= self.limit
             case "equals":
                 return value == self.limit
-
-    def __str__(self) -> str:
-        sign = {"below": "<=", "above": ">=", "equals": "="}[self.op]
-        return f"{sign} {self.limit:g}"

@@ -27,6 +27,13 @@ def _fields_of(name: str) -> tuple[str, ...]:
     return tuple(field for _, field, _, _ in string.Formatter().parse(name) if field)
 
 
+def _check_texts(what: Observation | Expectation, *fields: str) -> None:
+    """Refuse what a record could not be read back with; :class:`UsageError`."""
+    for field in fields:
+        if not isinstance(text := getattr(what, field), str):
+            raise UsageError(f"the {field} of {what.name!r} is not a text: {text!r}")
+
+
 @dataclass(frozen=True)
 class Observation:
     """A number that is recorded and held against nothing.
@@ -39,6 +46,9 @@ class Observation:
     name: str
     unit: str
     better: Direction = "lower"
+
+    def __post_init__(self) -> None:
+        _check_texts(self, "name", "unit", "better")
 
     def name_with(self, labels: dict[str, str]) -> str:
         """Return the name with its fields filled in; :class:`TrialError` if they do not fit."""
@@ -82,6 +92,7 @@ class Expectation:
     no_control: str = ""
 
     def __post_init__(self) -> None:
+        _check_texts(self, "name", "unit", "source")
         given = [v for v in (self.at_most, self.at_least, self.exactly) if v is not None]
         if len(given) != 1:
             raise UsageError(

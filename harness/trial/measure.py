@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import msgspec
 
@@ -15,6 +16,7 @@ from harness.errors import TrialError
 from harness.trial.bound import Bound, Direction
 from harness.trial.expectation import Expectation, Observation
 from harness.trial.journal import Journal
+from harness.trial.quantity import limit_text, quantity_text
 from harness.wait import Elapsed
 
 
@@ -39,14 +41,17 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expectation: str = ""
 
     def __str__(self) -> str:
+        bound = f" ({limit_text(self.bound, self.unit)} expected)" if self.bound else ""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.name}: {self.shown}{bound}{note}"
+
+    @property
+    def shown(self) -> str:
+        """The value with its unit, as people read it: "more than 45 s"."""
         if self.value is None:
-            shown = "not measured"
-        else:
-            shown = f"{'> ' if self.censored else ''}{self.value:.4g}"
-            shown += "" if self.unit == "1" else f" {self.unit}"
-        bound = f" (expected {self.bound})" if self.bound else ""
-        note = f": {self.note}" if self.note else ""
-        return f"{self.name} = {shown}{bound}{note}"
+            return "not measured"
+        more = "more than " if self.censored else ""
+        return more + quantity_text(self.value, self.unit, self.bound)
 
 
 Value = float | Elapsed | None
@@ -59,17 +64,32 @@ Readings = dict[Expectation | Observation, Taken | Mapping[str, Taken]]
 """What a scenario's helper returns for :meth:`Measures.each`."""
 
 
+def _plain(name: str, value: object) -> float:
+    """Return a number as Python's own, which JSON knows: a bool is 0 or 1, numpy's are converted.
+
+    Raises :class:`TrialError` for what is not one finite number.
+    """
+    if not isinstance(value, SupportsFloat):  # a text is not, though float() would read it
+        raise TrialError(f"the measure {name!r} is not a number: {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TrialError(f"the measure {name!r} is not a single number: {value!r}") from None
+    if not math.isfinite(number):
+        raise TrialError(f"the measure {name!r} is not a finite number: {number}")
+    return number
+
+
 def _measured(name: str, value: Value, what: Expectation | Observation, note: str) -> Measure:
     """Return a value as a measure that is held against nothing yet."""
     censored = isinstance(value, Elapsed) and not value.reached
     if isinstance(value, Elapsed):
         note = note or (value.last if censored else "")
         value = value.seconds
+    if not isinstance(note, str):
+        raise TrialError(f"the note of the measure {name!r} is not a text: {note!r}")
     if value is not None:
-        value = float(value)
-        if not math.isfinite(value):
-            raise TrialError(f"the measure {name!r} is not a finite number: {value}")
-        value = round(value, 6)
+        value = round(_plain(name, value), 6)
     return Measure(name, value, what.unit, what.better, censored=censored, note=note)
 
 

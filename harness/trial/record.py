@@ -60,7 +60,8 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     "fail", by the expectations in ``must_break``; see :func:`as_expected`. ``about`` is the
     docstring of the scenario's file, then its own. ``known_bugs`` are threads upstream: this engine
     is known to have them, so the scenario must fail, too, by the expectations in ``must_break`` and
-    no others.
+    no others. ``incomplete`` says which questions were left without an answer: what the body
+    raised, measures that could not be held against their bounds.
     """
 
     schema: int = SCHEMA
@@ -70,6 +71,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     inputs: TrialInputs
     verdict: Verdict
     reason: str = ""
+    incomplete: str = ""
     seconds: float
     measures: tuple[Measure, ...] = ()
     upstream: tuple[str, ...] = ()
@@ -81,24 +83,40 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_expected(record: TrialRecord) -> bool | None:
-    """Return whether a trial came out as it should; None if its verdict is unknown.
+    """Return whether a trial came out as it should; None if that cannot be said.
 
     A control must break every expectation that names it: one that passes, or fails by something
     else, shows that the check is blind. A scenario in which this engine is known to have a bug
     must fail by the expectations that the bug breaks and by no other: once it passes, the bug is
-    fixed and the mark is wrong.
+    fixed and the mark is wrong. What was not measured could have come out otherwise, so neither is
+    as expected if a question was left without an answer.
     """
     if record.verdict == "unknown":
         return None
     if not record.inputs.control and not record.known_bugs:
         return record.verdict == "pass"
-    broken = [measure for measure in record.measures if measure.ok is False]
-    named = {name for measure in broken for name in (measure.name, measure.expectation)}
-    if record.verdict != "fail" or not named.issuperset(record.must_break):
+    if unexplained(record):
         return False
+    if record.incomplete:
+        return None
+    return record.verdict == "fail" and not unbroken(record)
+
+
+def unexplained(record: TrialRecord) -> list[Measure]:
+    """Return the broken measures that the trial's known bugs do not explain.
+
+    A control may break more than it must.
+    """
     if record.inputs.control or not record.must_break:
-        return True
-    return all({m.name, m.expectation} & set(record.must_break) for m in broken)
+        return []
+    must = set(record.must_break)
+    return [m for m in record.measures if m.ok is False and not {m.name, m.expectation} & must]
+
+
+def unbroken(record: TrialRecord) -> list[str]:
+    """Return the names of the expectations that had to be broken and were not."""
+    broken = {n for m in record.measures if m.ok is False for n in (m.name, m.expectation)}
+    return sorted(set(record.must_break) - broken)
 
 
 def digest_files(folder: Path) -> dict[str, str]:
@@ -117,8 +135,12 @@ def digest_of(files: Mapping[str, str]) -> str:
 
 
 def write_record(folder: Path, record: TrialRecord) -> None:
-    """Write ``trial.json`` atomically."""
-    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Write ``trial.json`` atomically; :class:`TrialError` for one that could not be read back."""
+    try:
+        text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+        msgspec.json.decode(text, type=TrialRecord)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise TrialError(f"the record of {record.id} cannot be written: {error}") from error
     try:
         write_atomically(folder / "trial.json", text)
     except OSError as error:

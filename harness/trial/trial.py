@@ -21,7 +21,7 @@ from harness.trial.record import (
     digest_of,
     write_record,
 )
-from harness.trial.verdict import judge
+from harness.trial.verdict import judge, unanswered
 
 
 class Trial:
@@ -101,6 +101,7 @@ class Trial:
             inputs=self.inputs,
             verdict=verdict,
             reason=reason,
+            incomplete=unanswered(error, self.measures.all()),
             seconds=seconds,
             measures=self.measures.all(),
             upstream=tuple(upstream),

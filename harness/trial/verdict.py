@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from harness.errors import EngineError, FaultError, LabError, LoadError, MicrovmError
 from harness.trial.measure import Measure
 
 Verdict = Literal["pass", "fail", "unknown"]
 
+#: The tools of the trial are in trouble: what was measured with them proves nothing.
+_BROKEN_TOOLS = (LabError, FaultError, LoadError, MicrovmError, EngineError)
+
 
 class ExpectationFailed(AssertionError):
-    """The swarm did not do what the scenario expects of it; ``broken`` are the measures."""
+    """The swarm did not do what the scenario expects of it; ``broken`` are the measures.
 
-    def __init__(self, broken: Sequence[Measure]) -> None:
-        super().__init__("\n".join(f"expected otherwise: {m}" for m in broken))
+    ``afterwards`` is what the scenario's body raised after them, "" if nothing.
+    """
+
+    def __init__(self, broken: Sequence[Measure], afterwards: str = "") -> None:
+        lines = [f"expected otherwise: {m}" for m in broken]
+        super().__init__("\n".join([*lines, *([f"then {afterwards}"] if afterwards else [])]))
         self.broken = tuple(broken)
 
 
@@ -32,21 +40,46 @@ def judge(
     """Return the verdict of a trial and its reason in a sentence.
 
     ``error`` is what the scenario's body raised; ``doubts`` are the reasons collected for not
-    believing the trial. A doubt outranks a broken expectation: what a broken lab measured
-    condemns nobody. An ``AssertionError`` is an expectation, also a wait of the scenario for a
-    state that the swarm owes it (:class:`~harness.errors.ExpectationTimeout`); any other exception
-    is trouble.
+    believing the trial. A doubt, or trouble of the lab, outranks a broken expectation: what a
+    broken lab measured condemns nobody. A broken expectation outranks whatever else was raised
+    after it. An ``AssertionError`` is an expectation, also a wait of the scenario for a state that
+    the swarm owes it (:class:`~harness.errors.ExpectationTimeout`); any other exception is trouble.
+    A trial in which nothing was held against a bound says nothing.
     """
     if isinstance(error, Inconclusive):
-        return "unknown", "; ".join(error.reasons)
-    if error is not None and not isinstance(error, AssertionError):
-        return "unknown", f"{type(error).__name__}: {error}".splitlines()[0]
+        return "unknown", "; ".join([*error.reasons, *doubts])
+    if isinstance(error, _BROKEN_TOOLS):
+        return "unknown", "; ".join([said(error), *doubts])
     if doubts:
         return "unknown", "; ".join(doubts)
     if broken := [m for m in measures if m.ok is False]:
-        return "fail", "; ".join(str(m) for m in broken)
+        afterwards = [f"then {said(error)}"] if error is not None else []
+        return "fail", "; ".join([*map(str, broken), *afterwards])
     if error is not None:
-        return "fail", (str(error).splitlines() or ["an assertion failed"])[0]
-    if undecided := [m for m in measures if m.value is None or (m.bound and m.ok is None)]:
+        return "fail" if isinstance(error, AssertionError) else "unknown", said(error)
+    if undecided := [m for m in measures if m.value is None or _undecided(m)]:
         return "unknown", "; ".join(f"undecided: {m}" for m in undecided)
+    if not any(m.bound for m in measures):
+        return "unknown", "nothing was held against a bound"
     return "pass", ""
+
+
+def unanswered(error: BaseException | None, measures: Sequence[Measure]) -> str:
+    """Return which questions of a trial were left without an answer, "" if none was.
+
+    Those are what its body raised, for the rest of it did not run, and the measures that could
+    not be held against their bounds.
+    """
+    raised = [said(error)] if error is not None else []
+    return "; ".join([*raised, *(f"undecided: {m}" for m in measures if _undecided(m))])
+
+
+def said(error: BaseException) -> str:
+    """Return an exception as one line; an assertion is what it asserts."""
+    if isinstance(error, AssertionError):
+        return (str(error).splitlines() or ["an assertion failed"])[0]
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _undecided(measure: Measure) -> bool:
+    return measure.bound is not None and measure.ok is None

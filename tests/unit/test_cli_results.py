@@ -16,7 +16,7 @@ FIRST, SECOND = "20261101T000000Z", "20261102T000000Z"
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store_run(tmp_path / "reports", [1.0, 9.0], limit=5.0)
-    store_run(tmp_path / "reports", [3.0], day=2, version="26.1.5")
+    store_run(tmp_path / "reports", [3.0], day=2, version="26.1.5", limit=5.0)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "reports"
 

@@ -36,7 +36,11 @@ HOSTILE = "</script><b>|x| `y`\n::error::z</b>"
 
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:
-    return compare(sides_by_run([store_run(tmp_path, FAST), store_run(tmp_path, SLOW, day=2)]))
+    return compare(
+        sides_by_run(
+            [store_run(tmp_path, FAST, limit=99.0), store_run(tmp_path, SLOW, day=2, limit=99.0)]
+        )
+    )
 
 
 def shown(comparison: Comparison, width: int = 80, **options: Any) -> str:
@@ -261,7 +265,7 @@ def test_a_run_becomes_annotations_and_a_summary(tmp_path: Path) -> None:
     assert lines[0].startswith(
         "::error file=scenarios/test_manager_failover.py,title=leader-killed"
     )
-    assert "time to a new leader = 99 s" in lines[0]
+    assert "time to a new leader: 99 s" in lines[0]
     text = summary.read_text()
     assert "| scenario | 28.5.2 |" in text
     assert "1 of 3 trials" in text
@@ -294,4 +298,4 @@ def test_a_summary_that_github_would_refuse_is_cut(
 def test_percent_signs_and_commas_reach_github_whole(tmp_path: Path) -> None:
     run = store_run(tmp_path, [99.0], measure="100 % of, all: x", limit=20.0)
     [line] = run_to_github(run, {"GITHUB_ACTIONS": "true"})
-    assert "::failed: 100 %25 of, all: x = 99 s" in line
+    assert "::failed: 100 %25 of, all: x: 99 s" in line

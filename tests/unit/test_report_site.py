@@ -439,7 +439,7 @@ def test_the_summary_fits_a_terminal_and_names_what_is_wrong(run_folder: Path) -
     assert "1 of 7 trials is not as expected, 1 without a verdict" in lines
     assert lines[-1] == f"report: {run_folder / 'index.html'}"
     flat = " ".join(text.split())
-    assert "leader-killed-node.28.5.2.3m2w.s1: time to a new leader = 14.1 s" in flat
+    assert "leader-killed-node.28.5.2.3m2w.s1: time to a new leader: 14.1 s" in flat
     assert "dockerd of m1 still answers" in flat
 
 

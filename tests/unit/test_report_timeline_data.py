@@ -19,7 +19,6 @@ from harness.report.formatting import (
     describe_leaders,
     describe_members,
     duration,
-    number,
     share,
     value_of,
     wall_time,
@@ -36,7 +35,7 @@ from harness.report.timeline_data import (
     read_requests,
     timeline_of,
 )
-from harness.trial import Bound, Measure
+from harness.trial import Bound, Measure, number_text
 
 
 def entry(t: float, kind: str, **facts: Any) -> dict[str, Any]:
@@ -218,7 +217,7 @@ def test_measures_in_words(measure: Measure, value: str, bound: str) -> None:
 
 @given(st.floats(-1e12, 1e12))
 def test_a_number_in_words_is_that_number(value: float) -> None:
-    assert float(number(value).replace(",", "")) == pytest.approx(value, rel=6e-4)
+    assert float(number_text(value).replace(",", "")) == pytest.approx(value, rel=6e-4)
 
 
 @given(st.text())

@@ -77,7 +77,7 @@ def test_no_trials_are_an_empty_exposition() -> None:
     [
         ([1.0, 2.0], {"limit": 5.0}, Badge("2 as expected", "brightgreen")),
         ([1.0, 9.0], {"limit": 5.0}, Badge("1 of 2 not as expected", "red")),
-        ([1.0, None], {}, Badge("1 of 2 unknown", "orange")),
+        ([1.0, None], {"limit": 5.0}, Badge("1 of 2 unknown", "orange")),
         ([], {}, Badge("no trials", "lightgrey")),
     ],
 )

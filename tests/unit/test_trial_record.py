@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pytest
 
-from harness.errors import LabError, TrialError
+from harness.errors import LabError, TrialError, UsageError
 from harness.trial import (
     SCHEMA,
     EngineFacts,
     Expectation,
     Inconclusive,
+    Observation,
     Trial,
     TrialInputs,
     as_expected,
@@ -24,6 +27,7 @@ from harness.trial import (
     read_lines,
     read_record,
 )
+from harness.wait import Elapsed
 
 INPUTS = TrialInputs(
     scenario="scenarios/test_x.py::test_x",
@@ -101,7 +105,7 @@ def test_no_record_at_all_is_an_error_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "doubts", "verdict", "reason"),
     [
-        (None, [], "pass", ""),
+        (None, [], "unknown", "nothing was held against a bound"),
         (AssertionError("no\nmore"), [], "fail", "no"),
         (AssertionError(), [], "fail", "an assertion failed"),
         (LabError("m1 is gone"), [], "unknown", "LabError: m1 is gone"),
@@ -174,3 +178,85 @@ def test_a_doubtful_trial_says_nothing_control_or_not(tmp_path: Path) -> None:
     made.measures(Expectation("a", unit="s", at_most=1), 2)
     made.doubt("the fault left no evidence")
     assert as_expected(made.finish(None, must_break=["a"])) is None
+
+
+@pytest.mark.parametrize(
+    ("control", "must_break", "left", "expected"),
+    [
+        (False, ["a"], "undecided", None),
+        (True, ["a"], "undecided", None),
+        (False, ["a"], "raised", None),
+        (True, ["a"], "raised", None),
+        (False, ["b"], "raised", False),  # what the bug does not explain is a failure in any case
+    ],
+)
+def test_what_is_incomplete_is_not_as_expected(
+    tmp_path: Path, control: bool, must_break: Sequence[str], left: str, expected: bool | None
+) -> None:
+    made = trial(tmp_path, control=control)
+    made.measures(Expectation("a", unit="s", at_most=1), 2)
+    made.measures(Expectation("c", unit="s", at_most=1), None if left == "undecided" else 1)
+    error = ValueError("no answer") if left == "raised" else None
+    known = [] if control else ["moby/moby#1"]
+    record = made.finish(error, must_break=must_break, known_bugs=known)
+    assert (record.verdict, bool(record.incomplete)) == ("fail", True)
+    assert as_expected(record) is expected
+
+
+def test_a_broken_bound_outranks_what_is_raised_after_it_and_the_labs_trouble_outranks_both(
+    tmp_path: Path,
+) -> None:
+    made = trial(tmp_path)
+    broken = made.measures(Expectation("a", unit="s", at_most=1), 2)
+    assert judge(ValueError("x"), [broken], []) == ("fail", f"{broken}; then ValueError: x")
+    assert judge(AssertionError("no"), [broken], []) == ("fail", f"{broken}; then no")
+    assert judge(ValueError("x"), [broken], ["doubt"]) == ("unknown", "doubt")
+    assert judge(LabError("gone"), [broken], []) == ("unknown", "LabError: gone")
+    assert judge(Inconclusive(["late"]), [broken], []) == ("unknown", "late")
+    made.finish(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (True, 1.0),
+        (np.bool_(True), 1.0),
+        (np.float64(1.5), 1.5),
+        (np.float32(1.5), 1.5),
+        (np.int64(2), 2.0),
+        (np.array(2.5), 2.5),
+        (Elapsed(np.float64(2.0), reached=True), 2.0),
+    ],
+)
+def test_whatever_number_is_measured_the_record_is_read_back(
+    tmp_path: Path, value: Any, read: float
+) -> None:
+    made = trial(tmp_path)
+    made.measures(Expectation("a", unit="s", at_most=np.float64(1)), value)
+    made.finish(None)
+    [measure] = read_record(made.folder).measures
+    assert (measure.value, measure.ok) == (read, read <= 1)
+
+
+@pytest.mark.parametrize("value", ["2", np.array([1, 2]), [1], object(), 1j])
+def test_what_is_not_one_number_is_refused(tmp_path: Path, value: Any) -> None:
+    made = trial(tmp_path)
+    with pytest.raises(TrialError, match=r"the measure 'a' is not a (single )?number"):
+        made.measures(Expectation("a", unit="s", at_most=1), value)
+    with pytest.raises(TrialError, match="the note of the measure 'a' is not a text: 5"):
+        made.measures(Expectation("a", unit="s", at_most=1), 1, note=cast("Any", 5))
+    made.finish(None)
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    made = trial(tmp_path)
+    with pytest.raises(TrialError, match="cannot be written"):
+        made.finish(None, upstream=[cast("Any", 32841)])
+    assert not (made.folder / "trial.json").exists()
+
+
+def test_texts_of_an_expectation_are_texts() -> None:
+    with pytest.raises(UsageError, match="the source of 'a' is not a text"):
+        Expectation("a", unit="s", at_most=1, source=cast("Any", ("upstream",)))
+    with pytest.raises(UsageError, match="the unit of 'a' is not a text"):
+        Observation("a", unit=cast("Any", None))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.report.formatting import number
 from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding, Pairing, Values
 from harness.results.scenario_names import short_name
 from harness.results.statistics import Word
+from harness.trial import number_text
 
 MARKS: Mapping[Word, str] = {
     "regressed": "✗",
@@ -125,7 +125,7 @@ def _signed(value: float, finding: Finding) -> str:
 
 
 def _bare(value: float, finding: Finding) -> str:
-    return number(round(100 * value, 4)) if is_share(finding) else number(value)
+    return number_text(round(100 * value, 4) if is_share(finding) else value)
 
 
 def _shift_unit(finding: Finding) -> str:

@@ -25,10 +25,11 @@ from harness.report.figures.chart_style import (
     frame,
     text_at,
 )
-from harness.report.formatting import duration, number
+from harness.report.formatting import duration
 from harness.report.latency_heatmap import latency_heatmap
 from harness.report.timeline_data import FaultWindow, Span, Timeline
 from harness.report.tracks import TimelineTrack
+from harness.trial import number_text
 
 _HEAD = 26  # pixels above each panel, for its title and legend
 _LOAD, _LATENCY, _LINES = 120, 120, 96
@@ -394,7 +395,7 @@ def _dots(drawing: _Drawing, track: TimelineTrack) -> None:
 
 
 def _note(track: TimelineTrack) -> str:
-    left = f"{number(track.left_out)} more not drawn" if track.left_out else ""
+    left = f"{number_text(track.left_out)} more not drawn" if track.left_out else ""
     return "; ".join(part for part in (track.note, left) if part)
 
 

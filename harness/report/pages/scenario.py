@@ -9,13 +9,13 @@ from statistics import median
 
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
-from harness.report.formatting import SIGNS, limit_text, quantity, standing_of, value_of
+from harness.report.formatting import SIGNS, quantity, standing_of, value_of
 from harness.report.overview import headline_of, outcome_of, title_of
 from harness.report.pages.page_frame import PageFrame, render
 from harness.report.sanitize import plain
 from harness.report.site_model import Entry, Scenario, SiteModel
 from harness.results.versions import by_version
-from harness.trial import Bound, Measure
+from harness.trial import Bound, Measure, limit_text
 
 _KINDS = {"holds": "good", "broken": "bad"}
 
@@ -100,7 +100,7 @@ def _expectations(entries: Sequence[Entry]) -> list[Expectation]:
     return [
         Expectation(
             name,
-            limit_text(bound, measures[0]),
+            limit_text(bound, measures[0].unit),
             bound.source,
             sum(m.ok is True for m in measures),
             sum(m.ok is False for m in measures),
