@@ -22,7 +22,13 @@ from harness.pytest_plugin.known_bugs import (
 from harness.pytest_plugin.markers import about_of, is_scenario, title_of
 from harness.pytest_plugin.session import SESSION
 from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
-from harness.trial import ExpectationFailed, Inconclusive, TrialRecord, as_expected
+from harness.trial import (
+    ExpectationFailed,
+    Inconclusive,
+    TrialRecord,
+    as_expected,
+    unexpected_oracles,
+)
 
 RECORD = pytest.StashKey[TrialRecord]()
 
@@ -65,6 +71,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if record.verdict == "unknown":
         raise Inconclusive([record.reason]) from error
     if record.inputs.control:
+        if died := unexpected_oracles(record):
+            raise ExpectationFailed(died)
         raise AssertionError(
             "this control is blind: the swarm was broken and the check did not fail by "
             + ", ".join(record.must_break)

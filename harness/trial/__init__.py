@@ -14,6 +14,7 @@ from harness.trial.record import (
     digest_files,
     digest_of,
     read_record,
+    unexpected_oracles,
     write_record,
 )
 from harness.trial.trial import Trial
@@ -42,5 +43,6 @@ __all__ = [
     "judge",
     "read_lines",
     "read_record",
+    "unexpected_oracles",
     "write_record",
 ]

@@ -25,6 +25,7 @@ import msgspec
 from harness.errors import TrialError
 from harness.files import write_atomically
 from harness.trial.measure import Measure
+from harness.trial.oracles import broken_oracles
 from harness.trial.verdict import Verdict
 
 SCHEMA = 1
@@ -84,9 +85,10 @@ def as_expected(record: TrialRecord) -> bool | None:
     """Return whether a trial came out as it should; None if its verdict is unknown.
 
     A control must break every expectation that names it: one that passes, or fails by something
-    else, shows that the check is blind. A scenario in which this engine is known to have a bug
-    must fail by the expectations that the bug breaks and by no other: once it passes, the bug is
-    fixed and the mark is wrong.
+    else, shows that the check is blind. What is held against every trial must hold in a control,
+    too, unless it is to break it. A scenario in which this engine is known to have a bug must fail
+    by the expectations that the bug breaks and by no other: once it passes, the bug is fixed and
+    the mark is wrong.
     """
     if record.verdict == "unknown":
         return None
@@ -96,9 +98,16 @@ def as_expected(record: TrialRecord) -> bool | None:
     named = {name for measure in broken for name in (measure.name, measure.expectation)}
     if record.verdict != "fail" or not named.issuperset(record.must_break):
         return False
-    if record.inputs.control or not record.must_break:
+    if record.inputs.control:
+        return not unexpected_oracles(record)
+    if not record.must_break:
         return True
     return all({m.name, m.expectation} & set(record.must_break) for m in broken)
+
+
+def unexpected_oracles(record: TrialRecord) -> list[Measure]:
+    """Return the broken measures of every trial that this one was not to break."""
+    return [m for m in broken_oracles(record.measures) if m.name not in record.must_break]
 
 
 def digest_files(folder: Path) -> dict[str, str]:
