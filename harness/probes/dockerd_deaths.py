@@ -45,6 +45,7 @@ class DockerdDeaths:
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
         self._trial = trial
         self._nodes = {node: _size(_log(node)) for node in nodes}
+        self._before = {node: len(node.dockerd_ends.unasked) for node in self._nodes}
         for node in self._nodes:
             if _runs(node):  # in a thawed lab it was started by another process
                 node.dockerd_ends.started()
@@ -57,7 +58,7 @@ class DockerdDeaths:
         spared = self._trial.active_faults.endangered
         watched = {node: since for node, since in self._nodes.items() if node.name not in spared}
         panics = {node: panics_in(_log(node), since) for node, since in watched.items()}
-        died = [node for node in watched for _ in node.dockerd_ends.unasked]
+        died = [node for node in watched for _ in node.dockerd_ends.unasked[self._before[node] :]]
         notes = [f"{node.name}: {_said(node, watched[node])}" for node in dict.fromkeys(died)]
         self._trial.measures(DIED, len(died), note="; ".join(notes))
         lines = [f"{node.name}: {line}" for node, found in panics.items() for line in found]

@@ -9,6 +9,7 @@ from typing import cast
 
 import msgspec
 import pytest
+from bare_trials import bare_trial
 
 from harness.faults import Fault
 from harness.faults.catalogue import catalogue
@@ -17,11 +18,9 @@ from harness.lab import Node
 from harness.lab.dockerd_ends import DockerdEnds
 from harness.probes.dockerd_deaths import DIED, PANICKED, DockerdDeaths
 from harness.trial import (
-    EngineFacts,
     Expectation,
     Measure,
     Trial,
-    TrialInputs,
     TrialRecord,
     as_expected,
 )
@@ -54,11 +53,7 @@ class Pretended:
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
-    engine = EngineFacts(name="", version="", source="", digest="")
-    inputs = TrialInputs(
-        scenario="", engine=engine, topology="", lab="", kernel="", clock="real", seed=1
-    )
-    made = Trial(tmp_path / "trial", inputs)
+    made = bare_trial(tmp_path / "trial")
     yield made
     made.journal.close()
 
