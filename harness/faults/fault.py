@@ -60,6 +60,10 @@ class Fault(Parametrized, ABC):
     #: process is what does it. It cannot be left injected by hand.
     ends_with_process: ClassVar[bool] = False
 
+    #: Whether the dockerd of its target may die of it although nobody ends it: it takes from the
+    #: node what no program can do without.
+    may_end_dockerd: ClassVar[bool] = False
+
     trial: Trial = target(kw_only=False)
     measured: dict[str, float] = state(factory=dict)
     """What the evidence has measured, for its entry in the journal."""
@@ -179,6 +183,8 @@ class Fault(Parametrized, ABC):
                 "fault.inject", id=self._id, fault=self.name, **self.describe()
             )
             self._injected_at = time.monotonic()
+            if self.may_end_dockerd:
+                active_faults.endanger(self.target_name, self.name)
             self.apply()
             proof = self.evidence()
             more = {"measured": self.measured} if self.measured else {}

@@ -27,6 +27,7 @@ from harness.lab.dockerd import (
     environment,
     of_old,
 )
+from harness.lab.dockerd_ends import DockerdEnds
 from harness.lab.network import NetworkDoor, node_address
 from harness.lab.nsenter import Completed, complete, entering
 from harness.lab.processes import Process
@@ -55,6 +56,7 @@ class Node:
         self.engine = engine
         self.dir = keeper.lab_dir / "nodes" / place.name
         self.disks = Disks(self)
+        self.dockerd_ends = DockerdEnds()
         self._keeper = keeper
         self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
         self._init: Process | None = None
@@ -118,6 +120,9 @@ class Node:
         """Cut the power: every process of the node gets SIGKILL at once. Its files stay."""
         if self._init is None or not self._init.alive:
             raise LabError(f"{self.name} is switched off already")
+        if not self.dockerd.alive:
+            self.dockerd_ends.found_dead()
+        self.dockerd_ends.asked()
         self._init.signal(signal.SIGKILL)
         self._init.wait_gone(_GONE_WITHIN)
         self._let_go()
@@ -244,6 +249,7 @@ class Node:
             address=self.address,
             folder=self.dir,
             groups=self._groups,
+            ends=self.dockerd_ends,
         )
 
     def _let_go(self) -> None:

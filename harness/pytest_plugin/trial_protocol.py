@@ -38,6 +38,7 @@ from harness.trial import (
     TrialRecord,
     as_expected,
     said,
+    unexpected_oracles,
     write_record,
 )
 
@@ -105,6 +106,8 @@ def failure_of(record: TrialRecord, error: BaseException | None) -> BaseExceptio
     if as_expected(record) is None:
         return Inconclusive([record.reason if record.verdict == "unknown" else unsaid(record)])
     if record.inputs.control:
+        if died := unexpected_oracles(record):
+            return ExpectationFailed(died)
         return AssertionError(
             "this control is blind: the swarm was broken and the check did not fail by "
             + ", ".join(record.must_break)

@@ -20,6 +20,7 @@ from harness.trial import Trial
 
 if TYPE_CHECKING:
     from harness.faults import Faults
+    from harness.probes.dockerd_deaths import DockerdDeaths
     from harness.probes.leadership import Leadership
 
 SETUP = pytest.StashKey["TrialSetup"]()
@@ -36,6 +37,7 @@ class TrialSetup:
     lab: NamespacesLab | None = None
     faults: Faults | None = None
     leadership: Leadership | None = None
+    deaths: DockerdDeaths | None = None
     closing: list[Callable[[], None]] = field(default_factory=list)
     """What ends, or is written, when faults are healed and before the trial is judged."""
     stack: ExitStack = field(default_factory=ExitStack)
@@ -69,6 +71,7 @@ class TrialSetup:
         )
         for warning in self.request.topology.warnings():
             self.trial.journal.write("note", text=warning)
+        self.deaths = _watch_deaths(lab, self.trial)
         return lab
 
     def wind_down(self) -> None:
@@ -81,7 +84,15 @@ class TrialSetup:
             self.leadership.save()
         for close in reversed(self.closing):
             close()
+        if self.deaths is not None:
+            self.deaths.record()
         self.lab.collect_logs(self.trial.folder / "logs")
+
+
+def _watch_deaths(lab: NamespacesLab, trial: Trial) -> DockerdDeaths:
+    from harness.probes.dockerd_deaths import DockerdDeaths
+
+    return DockerdDeaths(lab.nodes.values(), trial)
 
 
 def prepare_setup(item: pytest.Item, session: Session) -> TrialSetup:

@@ -16,6 +16,7 @@ from harness.trial.record import (
     digest_of,
     read_record,
     unbroken,
+    unexpected_oracles,
     unexplained,
     write_record,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "read_record",
     "said",
     "unbroken",
+    "unexpected_oracles",
     "unexplained",
     "write_record",
 ]

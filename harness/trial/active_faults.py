@@ -30,6 +30,8 @@ class ActiveFaults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: list[tuple[Injected, str, frozenset[str]]] = []
+        self.endangered: dict[str, str] = {}
+        """Node -> name of the first fault of the trial that its dockerd may die of."""
 
     @property
     def active(self) -> list[Injected]:
@@ -52,6 +54,13 @@ class ActiveFaults:
                         hint="heal that one first, or take another target",
                     )
             self._entries.append((fault, name, claims))
+
+    def endanger(self, node: str, name: str) -> None:
+        """Note that the fault ``name`` may end the dockerd of a node, from now to the trial's end.
+
+        To the end, because an end is found later than it happens, and may be after the heal.
+        """
+        self.endangered.setdefault(node, name)
 
     def claimed_by(self, claim: str, *, other_than: Injected) -> str | None:
         """Return the name of another active fault that claims this, or None."""

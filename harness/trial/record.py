@@ -25,6 +25,7 @@ import msgspec
 from harness.errors import TrialError
 from harness.files import write_atomically
 from harness.trial.measure import Measure
+from harness.trial.oracles import broken_oracles
 from harness.trial.verdict import Verdict
 
 SCHEMA = 1
@@ -86,7 +87,8 @@ def as_expected(record: TrialRecord) -> bool | None:
     """Return whether a trial came out as it should; None if that cannot be said.
 
     A control must break every expectation that names it: one that passes, or fails by something
-    else, shows that the check is blind. A scenario in which this engine is known to have a bug
+    else, shows that the check is blind. What is held against every trial must hold in a control,
+    too, unless it is to break it. A scenario in which this engine is known to have a bug
     must fail by the expectations that the bug breaks and by no other: once it passes, the bug is
     fixed and the mark is wrong. What was not measured could have come out otherwise, so neither is
     as expected if a question was left without an answer.
@@ -103,11 +105,14 @@ def as_expected(record: TrialRecord) -> bool | None:
 
 
 def unexplained(record: TrialRecord) -> list[Measure]:
-    """Return the broken measures that the trial's known bugs do not explain.
+    """Return the broken measures that nothing in the record explains.
 
-    A control may break more than it must.
+    A scenario with known bugs breaks what they break and no more. A control may break more than
+    it must, but not what is held against every trial.
     """
-    if record.inputs.control or not record.must_break:
+    if record.inputs.control:
+        return unexpected_oracles(record)
+    if not record.must_break:
         return []
     must = set(record.must_break)
     return [m for m in record.measures if m.ok is False and not {m.name, m.expectation} & must]
@@ -117,6 +122,11 @@ def unbroken(record: TrialRecord) -> list[str]:
     """Return the names of the expectations that had to be broken and were not."""
     broken = {n for m in record.measures if m.ok is False for n in (m.name, m.expectation)}
     return sorted(set(record.must_break) - broken)
+
+
+def unexpected_oracles(record: TrialRecord) -> list[Measure]:
+    """Return the broken measures of every trial that this one was not to break."""
+    return [m for m in broken_oracles(record.measures) if m.name not in record.must_break]
 
 
 def digest_files(folder: Path) -> dict[str, str]:

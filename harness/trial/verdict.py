@@ -7,6 +7,7 @@ from typing import Literal
 
 from harness.errors import EngineError, FaultError, LabError, LoadError, MicrovmError
 from harness.trial.measure import Measure
+from harness.trial.oracles import of_the_scenario
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -44,7 +45,7 @@ def judge(
     broken lab measured condemns nobody. A broken expectation outranks whatever else was raised
     after it. An ``AssertionError`` is an expectation, also a wait of the scenario for a state that
     the swarm owes it (:class:`~harness.errors.ExpectationTimeout`); any other exception is trouble.
-    A trial in which nothing was held against a bound says nothing.
+    A trial whose scenario held nothing against a bound says nothing.
     """
     if isinstance(error, Inconclusive):
         return "unknown", "; ".join([*error.reasons, *doubts])
@@ -59,7 +60,7 @@ def judge(
         return "fail" if isinstance(error, AssertionError) else "unknown", said(error)
     if undecided := [m for m in measures if m.value is None or _undecided(m)]:
         return "unknown", "; ".join(f"undecided: {m}" for m in undecided)
-    if not any(m.bound for m in measures):
+    if not any(m.bound for m in of_the_scenario(measures)):
         return "unknown", "nothing was held against a bound"
     return "pass", ""
 

@@ -20,6 +20,7 @@ def command_of(version: str, tmp_path: Path) -> list[str]:
         address="198.18.0.101",
         folder=tmp_path,
         groups=UNUSED,
+        ends=UNUSED,
     ).command(["--debug"])
 
 

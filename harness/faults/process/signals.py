@@ -9,12 +9,10 @@ from harness.errors import FaultError, HarnessError, LabError
 from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.faults.parameter import one_of, parameter, state
 from harness.faults.process.processes import containerd_of, has_ended
+from harness.lab.dockerd import DEADLY
 from harness.lab.processes import Process
 from harness.swarm import ask
 from harness.wait import NotYet, wait_for
-
-#: Signals that end dockerd: it cleans up on the first two, the Go runtime dies of the others.
-DEADLY = ("TERM", "INT", "QUIT", "ABRT", "SEGV", "KILL")
 
 #: Seconds for dockerd to end: on TERM it gives its containers 15 s (moby daemon.Shutdown), and
 #: each its own grace period.
@@ -47,12 +45,7 @@ class DockerdSignalled(NodeFault):
 
     def apply(self) -> None:
         """Send the signal and wait until the process has ended."""
-        process = Process(self.pid, f"dockerd on {self.node.name}")
-        try:
-            process.signal(signal.Signals[f"SIG{self.signal}"])
-            process.wait_gone(_ENDS_WITHIN)
-        finally:
-            process.close()
+        self.node.dockerd.end(signal.Signals[f"SIG{self.signal}"], _ENDS_WITHIN)
 
     def evidence(self) -> str:
         """Check that the process is gone and the API does not answer."""

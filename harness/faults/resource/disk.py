@@ -140,6 +140,7 @@ class DiskFull(_FolderFault):
     summary = "The disk of a folder is full: writes to it end with ENOSPC."
     needs = ("a folder with a disk of its own (own-disk)",)
     proof = "a write to it ends with ENOSPC; healed: the same write succeeds"
+    may_end_dockerd = True
     excludes = ("the disk's room",)
 
     room: float = parameter(SIZE, "what is left free", default="0B")

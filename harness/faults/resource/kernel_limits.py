@@ -30,6 +30,7 @@ class DescriptorsExhausted(NodeFault):
     name = "descriptors-exhausted"
     summary = "dockerd gets no more file descriptors: no file can be opened, no call accepted."
     proof = "its limit is set and no connection is accepted; healed: its limit is as it was"
+    may_end_dockerd = True
     excludes = ("dockerd's limits",)
     recorded = ("pid", "limit")
     needed_to_heal = ("pid", "former")
@@ -88,6 +89,7 @@ class ProcessesExhausted(NodeFault):
     summary = "A node gets no more processes and threads; dockerd crashes when it needs a thread."
     needs = ("the cgroup controller pids",)
     proof = "a fork among the node's processes fails; healed: one succeeds"
+    may_end_dockerd = True
     recorded = ("limit",)
 
     spare: int = parameter(_SPARE, _SPARE_HELP, default="0")

@@ -32,6 +32,7 @@ class MemoryLimited(NodeFault):
     summary = "Limits the memory of all processes of a node together; beyond it the kernel kills."
     needs = ("the cgroup controller memory",)
     proof = "the kernel gives the limit back and charges the node for less; healed: no limit"
+    may_end_dockerd = True
     excludes = ("the memory limit",)
 
     # A dockerd alone takes about 100 MiB, a node with tasks 150 and more.
@@ -79,6 +80,7 @@ class DockerdMemoryLimited(NodeFault):
     summary = "Limits what dockerd may take beyond the memory it has; above it the kernel kills it."
     needs = ("the cgroup controller memory",)
     proof = "dockerd is in a cgroup with that limit; healed: it is in the node's own again"
+    may_end_dockerd = True
     excludes = ("dockerd's cgroup",)
     recorded = ("pid",)
     needed_to_heal = ("pid",)
@@ -147,6 +149,7 @@ class MemoryHeld(NodeFault):
     summary = "Takes and holds an amount of a node's memory; it counts against the node's limit."
     needs = ("the cgroup controller memory",)
     proof = "the kernel charges the node for it; healed: it is free again"
+    may_end_dockerd = True
     needed_to_heal = ("before",)
 
     amount: float = parameter(SIZE.between("4KiB", "1024GiB"), "how much is held", kw_only=False)

@@ -1,0 +1,89 @@
+"""Whether a service's spec can end the daemon that runs its task.
+
+A health check is a list: the word CMD, and then a command. The API takes one with the bare word and
+no command. The node that gets the task then looks for what is not there, in a goroutine that
+nothing guards, and dockerd ends with all that it was doing for others; swarm starts the task on the
+next node. Refusing such a spec is right, and so is failing the task. A spec must never end a
+daemon.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from harness.errors import SwarmError
+from harness.faults import Faults
+from harness.probes.dockerd_deaths import DIED, PANICKED
+from harness.swarm import APP_IMAGE, Service, Swarm, Workload
+from harness.trial import Expectation, Measures
+
+pytestmark = [
+    pytest.mark.swarm(managers=1, workers=1),
+    pytest.mark.upstream("moby/moby#52330"),
+]
+
+# Seconds between two runs of a health check, and how long the swarm is watched: the old task takes
+# up to 3 s to stop, the new one some seconds to start on a slow machine, and then comes the check.
+INTERVAL = 2
+WATCHED = 25.0
+
+ANSWERING = Expectation(
+    "workers whose dockerd answers after the update",
+    unit="1",
+    exactly=1,
+    source="there is one, and nobody ended it",
+    control="test_control_dockerd_killed",
+)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(
+            ["CMD"],
+            id="without-a-command",
+            marks=pytest.mark.known_bug(
+                "moby/moby#52330", engines="<29.5", measures=[ANSWERING, DIED, PANICKED]
+            ),
+        ),
+        pytest.param(["CMD", "no-such-program"], id="of-an-unknown-command"),
+    ],
+)
+def test_health_check(check: list[str], swarm: Swarm, measure: Measures) -> None:
+    """A health check that cannot be carried out costs the task, and not the daemon."""
+    give_health_check(swarm, check)
+    swarm.observe(WATCHED, "whether the worker's dockerd lives")
+    measure(ANSWERING, answering(swarm))
+
+
+@pytest.mark.control
+def test_control_dockerd_killed(swarm: Swarm, faults: Faults, measure: Measures) -> None:
+    """A worker whose dockerd was killed does not answer; asked for, this is no death."""
+    with faults.kill_dockerd(swarm.workers[0]):
+        measure(ANSWERING, answering(swarm))
+
+
+def give_health_check(swarm: Swarm, check: list[str]) -> None:
+    """Deploy a service on the worker, and give it a health check."""
+    app = Service("app", APP_IMAGE, (), replicas=1, role="worker")
+    deployment = swarm.deploy(Workload("app", (), (app,)))
+
+    def edit(spec: dict[str, Any]) -> None:
+        second = 1_000_000_000  # the API counts nanoseconds
+        spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = {
+            "Test": check,
+            "Interval": INTERVAL * second,
+            "Timeout": second,
+            "Retries": 3,
+        }
+
+    with suppress(SwarmError):  # to refuse it is right, too
+        deployment.change("app", edit)
+
+
+def answering(swarm: Swarm) -> int:
+    """Return how many workers' APIs answer."""
+    return sum(node.dockerd.ping() for node in swarm.workers)

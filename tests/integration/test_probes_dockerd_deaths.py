@@ -1,0 +1,69 @@
+"""The oracle on a real node: what ends a dockerd from outside is seen, what is asked for is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bare_trials import bare_trial
+
+from harness.engine import Engine
+from harness.faults import Faults
+from harness.lab import NamespacesLab, Node, Topology
+from harness.probes.dockerd_deaths import DIED, PANICKED, DockerdDeaths
+from harness.trial import Trial
+from harness.wait import NotYet, wait_for
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def node(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[Node]:
+    with NamespacesLab.build(Topology(1, 0), lambda _: stable, seed_for=seed_of) as lab:
+        yield lab.node("m1")
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    trial = bare_trial(tmp_path / "trial")
+    yield trial
+    trial.finish(None)
+
+
+def found(trial: Trial) -> dict[str, tuple[float | None, bool | None]]:
+    return {measure.name: (measure.value, measure.ok) for measure in trial.measures.all()}
+
+
+def test_ends_that_were_asked_for_break_nothing(node: Node, trial: Trial) -> None:
+    deaths, faults = DockerdDeaths([node], trial), Faults(trial)
+    for fault in (
+        faults.kill_dockerd(node),
+        faults.kill_node(node),
+        faults.process.signal_dockerd(node, "ABRT"),
+        faults.process.restart_dockerd(node),
+    ):
+        with fault:
+            pass
+    deaths.record()
+    assert found(trial) == {DIED.name: (0, True), PANICKED.name: (0, True)}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["stays dead", "is started again"])
+def test_one_that_is_ended_from_outside_breaks_it_with_its_last_words(
+    node: Node, trial: Trial, *, again: bool
+) -> None:
+    deaths = DockerdDeaths([node], trial)
+    os.kill(node.dockerd.pid, signal.SIGABRT)
+    wait_for(
+        lambda: NotYet("it runs") if node.dockerd.alive else True, state="its end", within=10.0
+    )
+    if again:
+        node.start()
+    deaths.record()
+    if not again:
+        node.start()
+    assert found(trial) == {DIED.name: (1, False), PANICKED.name: (0, True)}
+    assert trial.measures.broken()[0].note == "m1: SIGABRT: abort"
