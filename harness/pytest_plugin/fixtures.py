@@ -1,4 +1,4 @@
-"""What a scenario is given; where the rooms are wired together.
+"""The fixtures that scenarios use; where the packages are wired together.
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
 ``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.

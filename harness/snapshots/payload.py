@@ -95,7 +95,7 @@ def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _beside_source(name: str) -> str:
-    """``room/__pycache__/module.cpython-313.pyc`` as ``room/module.pyc``; others as they are."""
+    """``package/__pycache__/module.cpython-313.pyc`` as ``package/module.pyc``; others as they are."""
     folder, _, file = name.rpartition("/")
     if not folder.endswith("/__pycache__"):
         return name
