@@ -226,7 +226,7 @@ def _base(
     note: dict[str, object] = {}
 
     def recipe(work: Path) -> None:
-        say("building the plain Debian root below it first")
+        say("building the plain Debian root it is based on first")
         recipe = DebianRecipe(_BASE_SUITE, _BASE_TOOLS)
         note.update(install(recipe, work / name, say=say).note())
 

@@ -35,7 +35,7 @@ def release_key(text: str) -> Version:
     """The release named in ``text`` in a form that compares; ``ValueError`` if there is none."""
     found = _RELEASE.search(text)
     if found is None:
-        raise ValueError(f"no version in {text!r}")
+        raise ValueError(f"there is no version in {text!r}")
     stage = f"{_STAGES[found['stage']]}{found['count']}" if found["stage"] else ""
     return Version(found["numbers"] + stage)
 

@@ -30,7 +30,7 @@ from harness.errors import ImageError, UsageError
 from harness.files import human_size
 
 MANIFEST = "manifest.json"
-REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it anew"
+REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it again"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _BUILDING = ".building-"
@@ -139,7 +139,7 @@ class Cache:
                 damage = entry.damage(contents=False)
                 if not damage:
                     return entry.path  # another process built it while this one waited
-                self.say(f"cached {kind}/{key} is damaged and is built anew: {damage[0]}")
+                self.say(f"cached {kind}/{key} is damaged and is being rebuilt: {damage[0]}")
             self._sweep(kind, key)
             return self._build_locked(kind, key, recipe, note, need)
 
@@ -257,7 +257,7 @@ class Cache:
                 remove_tree(leftover)
             except (OSError, ImageError) as error:
                 # a killed build's programs may be about to end; the next build tries again
-                self.say(f"{leftover} of a build that was killed is left for now: {error}")
+                self.say(f"{leftover} of a build that was killed could not be removed: {error}")
 
     @contextmanager
     def _locked(self, kind: str, key: str) -> Iterator[None]:

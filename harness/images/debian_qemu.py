@@ -80,7 +80,7 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
     if not debian_qemu_fits():
         raise MissingError(
             f"the QEMU that is fetched is for x86-64 machines, this one is {machine_here()}",
-            hint="have a QEMU of your own, and name it by SWARM_CHAOS_QEMU",
+            hint="name a QEMU of your own with SWARM_CHAOS_QEMU",
         )
     note: dict[str, object] = {}
 
@@ -92,7 +92,9 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
     cache.build(KIND, _KEY, recipe, lambda _: note, need=_NEED)
     found = _found(cache.find(KIND, _KEY))
     if found is None:
-        raise ImageError(f"{KIND}/{_KEY} left the cache {cache.root} while it was asked for")
+        raise ImageError(
+            f"{KIND}/{_KEY} was removed from the cache {cache.root} while it was being read"
+        )
     return found
 
 

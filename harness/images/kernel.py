@@ -85,7 +85,7 @@ def _unpack(tar: Path, target: Path) -> str:
             elif name.startswith("lib/modules/") and member.isfile():
                 _write(archive, member, target / name)
     if found is None or not (target / "lib/modules" / found).is_dir():
-        raise ImageError(f"{_PACKAGE} brought no kernel, or no modules for it")
+        raise ImageError(f"{_PACKAGE} does not contain a kernel, or no modules for it")
     return found
 
 

@@ -135,7 +135,7 @@ def _needed(recipe: ProgramRecipe, unpacked: Path) -> list[str]:
     for asked, where in _NEEDED.findall(done.stdout):
         if Path(where).parent != libraries:
             raise ImageError(
-                f"{recipe.program} needs {Path(asked).name}, which its packages do not bring"
+                f"{recipe.program} needs {Path(asked).name}, which its packages do not contain"
             )
         if Path(where).name != _LOADER:
             found.append(Path(where).name)

@@ -150,7 +150,7 @@ def _kept(packages: Path) -> list[LayerFile]:
     names = {each.name for each in kept}
     missing = [name for name in _BINARIES if name not in names]
     if missing:
-        raise ImageError(f"Debian {_SUITE}'s packages brought no {', '.join(missing)}")
+        raise ImageError(f"Debian {_SUITE}'s packages do not contain {', '.join(missing)}")
     return [*kept, *_folders(names)]
 
 

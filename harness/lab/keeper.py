@@ -138,5 +138,5 @@ def start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], 
         complaint = errors.read().decode(errors="replace").strip().splitlines()
     janitor.stdout.close()
     janitor.wait()
-    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no word from it")
+    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no output")
     raise LabError(f"the lab did not come up: {why}")

@@ -236,7 +236,7 @@ def _require() -> None:
     if os.geteuid() != 0:
         raise MissingError(
             "the namespaces lab needs root",
-            hint="run as root, or take the microvm lab: --lab microvm needs none",
+            hint="run as root, or use the microvm lab (--lab microvm), which does not",
         )
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         raise MissingError(
@@ -277,7 +277,7 @@ def _copy_scripts(folder: Path) -> None:
     except OSError as error:
         raise LabError(
             f"cannot write into the lab's folder {folder.parent}: {error.strerror}",
-            hint="make room there, or set SWARM_CHAOS_LABS to another folder",
+            hint="free some space there, or set SWARM_CHAOS_LABS to another folder",
         ) from error
 
 

@@ -291,7 +291,7 @@ class Traffic:
             return wait_for(alive_and, state=state, within=within)
         except WaitTimeout as timeout:
             raise LoadError(
-                f"Locust does not start: {timeout.what}; it said: {self._words()}",
+                f"Locust does not start: {timeout.what}; its output: {self._words()}",
                 hint=f"its output is in {self._log}",
             ) from timeout
 
@@ -303,7 +303,7 @@ class Traffic:
 
     def _all_asked(self) -> bool | NotYet:
         missing = self._first_entries() - set(self.snapshot().entries)
-        return NotYet(f"no request yet of {', '.join(sorted(missing))}") if missing else True
+        return NotYet(f"no request yet to {', '.join(sorted(missing))}") if missing else True
 
     def _first_entries(self) -> set[str]:
         """The entries that the users of the first stage with any users ask."""
@@ -440,7 +440,7 @@ def _check(
     if not stages or any(s.users < 0 or not 0 < s.seconds < math.inf for s in stages):
         said = [(stage.seconds, stage.users) for stage in stages]
         raise UsageError(
-            f"{said} is not a shape of load: give a list of (seconds, users)",
+            f"{said} is not a valid load shape: give a list of (seconds, users)",
             hint="seconds above 0, users 0 or more, at least one stage",
         )
     most = max(stage.users for stage in stages)
@@ -448,8 +448,8 @@ def _check(
         raise UsageError("a load needs at least one user")
     if not 0 < per_user <= MOST_PER_USER:
         raise UsageError(
-            f"{per_user:g} is not a rate for one user",
-            hint=f"more than 0 and at most {MOST_PER_USER:g}; for more load take more users",
+            f"{per_user:g} is not a valid rate per user",
+            hint=f"give a number above 0, at most {MOST_PER_USER:g}; for more load use more users",
         )
     if not 0 < timeout < math.inf:
         raise UsageError(f"{timeout:g} is not a valid timeout: give a number of seconds above 0")
@@ -458,12 +458,12 @@ def _check(
     if most < len(entries):
         raise UsageError(
             f"{most} users cannot ask {len(entries)} entry nodes",
-            hint="each user asks one node: take at least as many users as there are entries",
+            hint="each user asks one node: use at least as many users as there are entries",
         )
     for name, url in entries.items():
         if not _is_base_url(url):
             raise UsageError(f"{url!r}, the entry {name}, is not an http:// address")
     if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
         raise UsageError(
-            f"{path!r} is not a path: start it with /, without blanks or control characters"
+            f"{path!r} is not a valid path: start it with /, without blanks or control characters"
         )

@@ -109,7 +109,7 @@ class Registry(ExternalService):
                 if image in (entry["RepoTags"] or ()):
                     break
             else:
-                raise UsageError(f"the archive {archive.name} has no image {image}")
+                raise UsageError(f"the archive {archive.name} does not contain the image {image}")
             config = _member(tar, entry["Config"])
             manifest = {
                 "schemaVersion": 2,

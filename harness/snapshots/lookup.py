@@ -35,7 +35,7 @@ def snapshot_of(
     found, _ = freeze_swarm(wanted, cache, say=say)
     if found.key != job_record.snapshot:
         say(
-            f"what is frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
-            "QEMU or the harness differ, and a difference may come of that"
+            f"the snapshot frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
+            "QEMU or the harness differ, so results may differ"
         )
     return found

@@ -95,7 +95,7 @@ def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _beside_source(name: str) -> str:
-    """``package/__pycache__/module.cpython-313.pyc`` as ``package/module.pyc``; others as they are."""
+    """Return where byte code lies beside its source: ``module.pyc`` for ``__pycache__/…pyc``."""
     folder, _, file = name.rpartition("/")
     if not folder.endswith("/__pycache__"):
         return name

@@ -62,7 +62,7 @@ def replay(
     record = read_record(trial)
     if record.inputs.clock != "virtual":
         raise TrialError(
-            f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be repeated",
+            f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be replayed",
             hint="only trials in virtual time are functions of their inputs",
         )
     job_record = JobRecord.load(trial)

@@ -24,7 +24,7 @@ PROJECT = Path(harness.__file__).parent.parent
 _LONG = 1e6
 
 _JUMPING = (
-    "Time is virtual: an instruction takes a fixed time and idle time is jumped over, so while\n"
+    "Time is virtual: an instruction takes a fixed time and idle time is skipped, so while\n"
     "you think the guest's clock runs ahead (--real-time lets it wait)."
 )
 _WAITING = "Idle time passes as on the wall; busy, the guest's clock is slower than that."
@@ -63,7 +63,7 @@ def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
     if record.inputs.lab != "microvm" or record.inputs.clock != "virtual":
         raise TrialError(
             f"{trial.name} ran in the {record.inputs.lab} lab under the {record.inputs.clock} "
-            "clock: the state it ended in cannot be had again",
+            "clock: the state it ended in cannot be reproduced",
             hint="only trials of the microvm lab in virtual time are functions of their inputs",
         )
     check_node(request.node, Topology.parse(record.inputs.topology))

@@ -69,7 +69,9 @@ class Machine:
         if self.clock is Clock.VIRTUAL and self.accelerator is not Accelerator.TCG:
             raise MicrovmError("virtual time needs the TCG accelerator")
         if not 1 <= self.cpus <= MOST_CPUS:
-            raise MicrovmError(f"a machine with {self.cpus} CPUs cannot be: 1 to {MOST_CPUS}")
+            raise MicrovmError(
+                f"a machine with {self.cpus} CPUs is not valid: give 1 to {MOST_CPUS}"
+            )
         if self.cgroup not in (1, 2):
             raise MicrovmError(f"there is no cgroup version {self.cgroup}")
 

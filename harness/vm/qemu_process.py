@@ -65,8 +65,8 @@ class Emulator:
             why = self.complaint() or qemu.version
             raise MicrovmError(
                 f"this QEMU does not keep in lockstep with its virtual CPU: {why}",
-                hint="virtual time needs a QEMU that is linked dynamically, and a cache in a place "
-                "where programs may run from",
+                hint="virtual time needs a QEMU that is linked dynamically, and a cache on a file "
+                "system that programs may be run from",
             )
 
     def complaint(self) -> str:
@@ -87,7 +87,7 @@ class Emulator:
         """
         self.qmp.tell("cont")
         if self.qmp.wait_event({"RESUME"}, _ANSWERS_WITHIN) is None:
-            raise MicrovmError(f"QEMU did not set its machine going: {self.complaint()}")
+            raise MicrovmError(f"QEMU did not start its machine: {self.complaint()}")
 
     def ignore_shared_memory(self) -> None:
         """Leave memory that lies in files out of the state."""
@@ -120,12 +120,12 @@ class Emulator:
                 status = self.status()
             except MicrovmError as error:
                 raise MicrovmError(
-                    f"QEMU could not take up the state in {path}: {self.complaint() or error}",
+                    f"QEMU could not load the state in {path}: {self.complaint() or error}",
                     hint="remove the snapshot and freeze again",
                 ) from error
             return status != "inmigrate" or NotYet(status)
 
-        wait_for(loaded, state="the machine's state taken up", within=60, every=0.002)
+        wait_for(loaded, state="the machine's state to be loaded", within=60, every=0.002)
 
     def ended(self) -> int | None:
         """QEMU's exit code, None while it runs."""

@@ -89,7 +89,7 @@ class Qmp:
             except TimeoutError:
                 raise
             except OSError as error:
-                raise MicrovmError(f"the line to QEMU broke: {error}") from error
+                raise MicrovmError(f"the connection to QEMU broke: {error}") from error
             if not piece:
                 raise MicrovmError("QEMU closed its control channel")
             self._buffer += piece

@@ -26,9 +26,9 @@ def without_wall_time(state: bytes) -> bytes:
     """
     if state.count(_TIMERS) != 1:
         raise MicrovmError(
-            "this QEMU's state does not tell its clock as expected: idle time cannot be made to "
-            "pass as on the wall",
-            hint="go without real time",
+            "this QEMU's state does not hold its clock as expected: idle time cannot be made to "
+            "pass in real time",
+            hint="leave out --real-time",
         )
     at = state.index(_TIMERS) + len(_TIMERS) + _BEFORE_OFFSET
     return state[:at] + bytes(8) + state[at + 8 :]

@@ -23,7 +23,7 @@ class DockerdRestarted(NodeFault):
 
     name = "dockerd-restarted"
     summary = "Stops dockerd gracefully and starts it again, with more flags if some are given."
-    proof = "another pid, whose command line has the flags, answers; healed: it has them no more"
+    proof = "another pid, whose command line has the flags, answers; healed: it no longer has them"
     excludes = (DOCKERD,)
 
     flags: Sequence[str] = parameter(

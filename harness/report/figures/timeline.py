@@ -394,7 +394,7 @@ def _dots(drawing: _Drawing, track: TimelineTrack) -> None:
 
 
 def _note(track: TimelineTrack) -> str:
-    left = f"{number(track.left_out)} more not drawn" if track.left_out else ""
+    left = f"{number(track.left_out)} more not shown" if track.left_out else ""
     return "; ".join(part for part in (track.note, left) if part)
 
 

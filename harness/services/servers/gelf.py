@@ -62,7 +62,7 @@ def decompressed(message: bytes) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise GelfError(f"a compressed message cannot be read: {error}") from error
     if not message.startswith(b"{"):
-        raise GelfError(f"a message that begins with {message[:4]!r} is none")
+        raise GelfError(f"what begins with {message[:4]!r} is not a GELF message")
     return message
 
 
