@@ -1,6 +1,6 @@
 """Targets as people write them: names, roles in the swarm, links between groups, services.
 
-Who has a role is asked when a fault is made and not before: "leader" in a schedule is whoever
+A role is resolved when a fault is made and not before: "leader" in a schedule is whoever
 leads at that moment. What was found is recorded with the fault.
 """
 

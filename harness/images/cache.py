@@ -34,7 +34,7 @@ REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _BUILDING = ".building-"
-_FREE_AFTER = 64 << 20  # bytes that a build must leave free beside what it needs
+_FREE_AFTER = 64 << 20  # bytes that a build must leave free besides what it needs
 
 Say = Callable[[str], None]
 """Takes one line of progress for the person at the terminal."""

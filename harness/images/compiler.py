@@ -40,7 +40,7 @@ class DebianCompiler:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that start it."""
+        """The arguments that start it."""
         program = str(self.folder / "bin" / "tcc")
         return (*loader(self.folder, "tcc"), program, f"-B{self.folder / 'tcc'}")
 
@@ -70,9 +70,9 @@ def compile_library(compiler: DebianCompiler, source: Path, target: Path) -> Non
 
     :class:`~harness.errors.ImageError` with what the compiler says.
     """
-    words = [*compiler.command, "-Wall", "-Werror", "-shared", "-nostdlib"]
+    arguments = [*compiler.command, "-Wall", "-Werror", "-shared", "-nostdlib"]
     done = subprocess.run(
-        [*words, "-o", str(target), str(source)],
+        [*arguments, "-o", str(target), str(source)],
         capture_output=True,
         text=True,
         errors="replace",

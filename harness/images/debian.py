@@ -69,7 +69,7 @@ class DebianRecipe:
     suite: str
     """Debian's name of the release: ``bookworm``, ``trixie``, ``sid``."""
     packages: tuple[str, ...]
-    """Packages beside the essential ones; dependencies come along, recommendations do not."""
+    """Packages besides the essential ones; dependencies come along, recommendations do not."""
     hooks: tuple[str, ...] = ()
     """Shell commands run at the end, the root being ``"$1"``."""
     slim: bool = True

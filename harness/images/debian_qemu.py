@@ -1,7 +1,7 @@
 """Debian's QEMU, as files: what the guests of the microVM lab run under.
 
     qemu = debian_qemu(Cache())            # any user; no root, nothing is installed
-    [*qemu.command, "-machine", ...]       # the words that start it
+    [*qemu.command, "-machine", ...]       # the arguments that start it
     qemu.version                           # "10.0.13 Debian 1:10.0.13+ds-0+deb13u1"
 
 What a guest does is a matter of its QEMU too, so every machine takes the same one and not what its
@@ -54,14 +54,14 @@ class DebianQemu:
 
     @property
     def loader(self) -> tuple[str, ...]:
-        """The words of :attr:`command` that are its loader's; more of these may follow them."""
+        """The arguments of :attr:`command` that are its loader's; more of these may follow them."""
         return loader(self.folder, PROGRAM)
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that start it; switches follow.
+        """The arguments that start it; switches follow.
 
-        The kernel sees the loader run, so QEMU is told to put its own name on its threads.
+        The kernel sees the loader run, so QEMU is asked to name its threads.
         """
         return (
             *self.loader,

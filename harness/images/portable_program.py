@@ -65,7 +65,7 @@ def take(recipe: ProgramRecipe, folder: Path, *, say: Say) -> DebianBuild:
 
 
 def loader(folder: Path, program: str) -> tuple[str, ...]:
-    """The words that make the loader in ``folder`` run a program; more of its own may follow."""
+    """Return the arguments that have the loader in ``folder`` run a program; more may follow."""
     libraries = folder / "lib"
     return (
         str(libraries / _LOADER),
@@ -119,9 +119,9 @@ def _keep(recipe: ProgramRecipe, unpacked: Path, target: Path) -> None:
 def _needed(recipe: ProgramRecipe, unpacked: Path) -> list[str]:
     """The libraries that the loader would load, by name; all have to come from the packages."""
     libraries = unpacked / "lib"
-    words = [str(libraries / _LOADER), "--inhibit-cache", "--library-path", str(libraries)]
+    arguments = [str(libraries / _LOADER), "--inhibit-cache", "--library-path", str(libraries)]
     done = subprocess.run(
-        [*words, "--list", str(unpacked / "bin" / recipe.program)],
+        [*arguments, "--list", str(unpacked / "bin" / recipe.program)],
         capture_output=True,
         text=True,
         errors="replace",

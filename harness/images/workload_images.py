@@ -69,7 +69,7 @@ class _Workload:
     name: str
     port: int
     files: tuple[str, ...]
-    """Beside ``<name>.py``, ``httpd.py`` and the package's ``__init__.py``."""
+    """Besides ``<name>.py``, ``httpd.py`` and the package's ``__init__.py``."""
     stop_signal: str = "SIGTERM"
 
 

@@ -176,7 +176,7 @@ def parse_answers(text: str) -> dict[str, Tried]:
 def cgroup_layout(mounts: str) -> CgroupLayout:
     """The layout that a ``/proc/self/mounts`` text shows.
 
-    ``hybrid`` is v1 hierarchies with controllers beside a mounted cgroup2.
+    ``hybrid`` is v1 hierarchies with controllers next to a mounted cgroup2.
     """
     bookkeeping = {"rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr", "noatime"}
     v1 = v2 = False

@@ -36,7 +36,7 @@ class Keeper:
     def scripts(self) -> Path:
         """The lab's own copy of what brings nodes up.
 
-        Whoever attaches to the lab later may have been imported from an archive, where no file is.
+        A process that attaches later may be imported from an archive, where there are no files.
         """
         return self.lab_dir / "scripts"
 

@@ -41,8 +41,8 @@ def outcome_of_code(code: int) -> Outcome:
 def outcome_of_error(error: BaseException) -> Outcome:
     """The outcome of a request that ended in ``error`` and not in an answer.
 
-    Goes by the error number where there is one; a ``TimeoutError`` or a connection error that was
-    raised without one goes by its class; anything else is the client's own.
+    The error number decides where there is one; a ``TimeoutError`` or a connection error that was
+    raised without one is judged by its class; anything else is the client's own.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return _BY_ERRNO.get(error.errno, "client")

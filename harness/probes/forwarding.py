@@ -74,7 +74,7 @@ def wrong_forwarding(
     (vantage containers, load balancers) are ignored.
     """
     by_address = {entry.address: entry for entry in entries}
-    words = []
+    problems = []
     for life in lives:
         if life.ended is not None or life.leaving is not None or life.node == node.name:
             continue
@@ -82,8 +82,8 @@ def wrong_forwarding(
             continue
         entry = by_address.get(address)
         if entry is None:
-            words.append(f"{node.name}: no neighbour entry for {address} ({life.name})")
+            problems.append(f"{node.name}: no neighbour entry for {address} ({life.name})")
         elif entry.behind != nodes.get(life.node):
             where = entry.behind or "nowhere"
-            words.append(f"{node.name}: {address} ({life.name} on {life.node}) leads to {where}")
-    return words
+            problems.append(f"{node.name}: {address} ({life.name} on {life.node}) leads to {where}")
+    return problems

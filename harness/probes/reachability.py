@@ -118,7 +118,7 @@ class Reachability:
         every_inside: float = EVERY_INSIDE,
         vantage_points: VantageContainers | None = None,
     ) -> None:
-        """Start; what each deployment publishes is read anew for every round."""
+        """Start; what each deployment publishes is read again in every round."""
         if self._threads:
             raise UsageError("reachability is already being watched")
         self._deployments = list(deployments)

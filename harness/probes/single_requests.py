@@ -1,6 +1,6 @@
 """Single requests, timed: from outside the swarm, or from a container in a network of it.
 
-Each request has a connection of its own, or all have one that then falls silent. Beside that,
+Each request has a connection of its own, or all have one that then falls silent. Apart from that,
 what they are sent to (a service's virtual address, a task's own), and how long the kernel's load
 balancer remembers a silent connection.
 """

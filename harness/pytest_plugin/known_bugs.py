@@ -105,5 +105,5 @@ def unexpected(record: TrialRecord) -> AssertionError:
     kept = f": not by {', '.join(unbroken)}" if unbroken else ""
     return BugGone(
         f"the known bug {threads} does not show with engine {record.inputs.engine.version}{kept}\n"
-        "  -> if it is mended there, take the engine out of the mark known_bug"
+        "  -> if it is fixed there, take the engine out of the mark known_bug"
     )

@@ -3,7 +3,7 @@
 ::
 
     /                              all runs
-    /runs/<id>/…                   a run's pages, and its files beside them
+    /runs/<id>/…                   a run's pages, and its files
     /runs/<id>/pages/live.html     the running trials
     /runs/<id>+<id>/…              several runs together
 
@@ -73,7 +73,7 @@ class Pages:
             case [""]:
                 return self._run_list()
             case ["favicon.ico"]:
-                return Answer(b"", "image/x-icon", keep=True)  # asked for beside plain files
+                return Answer(b"", "image/x-icon", keep=True)  # requested besides plain files
             case ["assets", name]:
                 return _asset(name)
             case ["runs", ids, "pages", "assets", name] if ids:

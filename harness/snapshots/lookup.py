@@ -15,9 +15,9 @@ from harness.vm.snapshot import Snapshot, snapshots
 def snapshot_of(
     record: TrialRecord, job_record: JobRecord, cache: Cache, *, say: Say = silent
 ) -> Snapshot:
-    """Return the very snapshot if the cache has it, else one frozen anew from the same inputs.
+    """Return the recorded snapshot if the cache has it, else freeze one from the same inputs.
 
-    What is frozen anew may have another key, because the engine's files, QEMU or the sources that
+    What is frozen now may have another key, because the engine's files, QEMU or the sources that
     form a swarm have changed since; ``say`` reports it.
     """
     provide_qemu(cache, say=say)

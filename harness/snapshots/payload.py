@@ -78,7 +78,7 @@ def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> by
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
-    A zip that Python imports from: byte code lies beside its source there, under its plain name.
+    A zip that Python imports from: byte code lies next to its source there, under its plain name.
     Nothing is compressed, so the same files give a byte-identical archive whatever the host's zlib.
     """
     inside = {
@@ -95,7 +95,7 @@ def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _beside_source(name: str) -> str:
-    """Return where byte code lies beside its source: ``module.pyc`` for ``__pycache__/…pyc``."""
+    """Return where byte code lies next to its source: ``module.pyc`` for ``__pycache__/…pyc``."""
     folder, _, file = name.rpartition("/")
     if not folder.endswith("/__pycache__"):
         return name

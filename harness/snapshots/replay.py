@@ -55,7 +55,7 @@ def replay(
     """Run the trial recorded in a folder again, ``times`` times, and compare each to the byte.
 
     ``at_once`` guests run side by side; more than there are CPUs share them. ``stressed`` keeps
-    the host busy beside them: a loop per CPU, and writes that are synced. A replay that differs
+    the host busy meanwhile: a loop per CPU, and writes that are synced. A replay that differs
     is kept in ``keep``, if that is given. Raises :class:`TrialError` for a trial that cannot be
     sent again.
     """

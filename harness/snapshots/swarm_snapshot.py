@@ -69,7 +69,7 @@ def freeze_swarm(
 
 
 def _pins() -> Path | None:
-    """Return the pinned versions beside the harness. Whoever freezes takes these and no others.
+    """Return the pinned versions next to the harness. A freeze takes these and no others.
 
     Else one and the same swarm would have a key for each who asks.
     """

@@ -91,7 +91,7 @@ class Machine:
 
     def kernel_command_line(self, root_size: int) -> str:
         """Return the kernel's command line; ``root_size`` is the root device's size in bytes."""
-        words = [
+        parameters = [
             "console=ttyS0",
             "loglevel=4",
             "panic=-1",  # reboot at once, which ends QEMU: a panic is seen, not waited out
@@ -110,8 +110,8 @@ class Machine:
             f"microvm.cgroup={self.cgroup}",
         ]
         if self.accelerator is Accelerator.TCG:
-            words.append("tsc=reliable")  # no watchdog timer twice a second
-        return " ".join(words)
+            parameters.append("tsc=reliable")  # no watchdog timer twice a second
+        return " ".join(parameters)
 
     def switches(
         self,

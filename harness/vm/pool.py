@@ -20,7 +20,7 @@ from harness.errors import MicrovmError, MissingError
 from harness.wait import NotYet, wait_for
 
 _GUEST_OWN_MIB = 800
-"""Memory a running guest was seen to take for itself at most, beside what guests share."""
+"""Memory a running guest was seen to take for itself at most, besides what guests share."""
 
 
 class Pool:

@@ -17,7 +17,7 @@ VARIABLE = "SWARM_CHAOS_QEMU"
 
 @dataclass(frozen=True)
 class Qemu:
-    """A QEMU that is here: its ``version`` with the package's revision, the words to start it.
+    """A QEMU that is here: its ``version`` with the package's revision, the arguments to start it.
 
     ``loader`` are those of them that belong to a loader of its own, if it has one.
     """
@@ -27,7 +27,7 @@ class Qemu:
     loader: tuple[str, ...] = ()
 
     def preloading(self, library: Path) -> tuple[str, ...]:
-        """The words that start it with ``library`` loaded before all that it is linked with."""
+        """The arguments that start it with ``library`` loaded before all that it is linked with."""
         if not self.loader:
             return ("env", f"LD_PRELOAD={library}", *self.command)
         rest = self.command[len(self.loader) :]

@@ -41,13 +41,13 @@ class Emulator:
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
-        words = qemu.command if lockstep is None else lockstep.command(qemu)
+        arguments = qemu.command if lockstep is None else lockstep.command(qemu)
         self._log = log
         self.qmp = Qmp(ours)
         try:
             with theirs, log.open("wb") as out:
                 self.process: subprocess.Popen[bytes] = start_bound(
-                    [*words, *switches, *control, "-S"],
+                    [*arguments, *switches, *control, "-S"],
                     pass_fds=[theirs.fileno(), *pass_fds],
                     log=out,
                     cpu=cpu,

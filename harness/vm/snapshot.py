@@ -215,7 +215,7 @@ def freeze(
 ) -> Snapshot:
     """Return the snapshot of ``spec``: found in the cache, or made now.
 
-    ``progress`` gets the console's lines while the guest boots, ``say`` is told when QEMU has to
+    ``progress`` gets the console's lines while the guest boots, ``say`` is called when QEMU has to
     be fetched. Whole or not at all, and made once when two ask at once. Raises
     :class:`~harness.errors.MicrovmError` with the console's end when the guest dies or takes too
     long, :class:`~harness.errors.MissingError` without room on the disk.

@@ -238,7 +238,7 @@ def thaw(
     files, which are removed again; memory-backed by default where there is such a place.
 
     ``serial`` is QEMU's end of a pair of sockets: the guest's console is then on it in both
-    directions, beside the console's file, and what comes in makes the guest unrepeatable.
+    directions, besides the console's file, and what comes in makes the guest unrepeatable.
     ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
     """
     called = time.monotonic()

@@ -1,6 +1,6 @@
 """The one thing a thaw may have to change in a saved machine's device state.
 
-QEMU keeps, beside the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
+QEMU keeps, besides the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
 its section ``timer``). With ``-icount sleep=on`` the first idle moment is counted from 0 on that
 clock, so a machine thawed from another QEMU's state would leap by all the wall time that its
 freeze took (seen with QEMU 7.2: 236 s). Setting it to 0 leaves nothing to leap. QEMU 10.0

@@ -128,7 +128,7 @@ class ConntrackFlushed(NodeFault):
         """Do nothing: there is nothing to undo."""
 
     def evidence_of_healing(self) -> str:
-        """Return that connections are tracked anew by themselves."""
+        """Return that connections are tracked again by themselves."""
         return "there is nothing to undo"
 
     def _each(self, script: str) -> str:

@@ -1,4 +1,4 @@
-"""A strip plot: the trials of two sides as dots over one axis, beside a finding."""
+"""A strip plot: the trials of two sides as dots over one axis, next to a finding."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def _latency(drawing: _Drawing) -> None:
     drawing.add(
         type="heatmap", yaxis=y, name="requests", showscale=False, showlegend=False,
         x=list(heat.times), y=list(heat.lengths),
-        # Square roots, so that a single slow request is visible beside hundreds.
+        # Square roots, so that a single slow request is visible next to hundreds.
         z=[[round(n ** 0.5, 2) if n else None for n in row] for row in heat.counts],
         zmin=0, zmax=round(max(heat.most, 1) ** 0.5, 2),
         colorscale=[[0, "$heat-1"], [0.35, "$heat-2"], [0.7, "$heat-3"], [1, "$heat-4"]],
