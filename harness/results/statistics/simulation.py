@@ -91,9 +91,7 @@ def rates(
             )
             for number in range(measures)
         ]
-        outcomes: list[ComparisonOutcome] = [
-            result.judgement.outcome for result in judge_all(pairs)
-        ]
+        outcomes = [result.judgement.outcome for result in judge_all(pairs)]
         reported = [outcome in {"regressed", "improved"} for outcome in outcomes]
         untrue = reported[1:] if effect else reported
         alarms += any(untrue)
