@@ -61,7 +61,7 @@ class StaticArchive:
                     archive.addfile(member, file)
 
     def read_back(self, rootfs: Path | None) -> str:
-        """What the binaries say to ``--version``, one after the other; dockerd's comes first.
+        """Return what the binaries print for ``--version``, one after the other, dockerd's first.
 
         They run inside ``rootfs`` (root only; they lie in its /usr/local/bin), or where they are.
         :class:`EngineError` with its own output when one that is needed does not run here.

@@ -84,7 +84,7 @@ class Entry:
     manifest: Manifest
 
     def damage(self, *, contents: bool) -> list[str]:
-        """What is wrong with the entry, one sentence each; empty when it is undamaged.
+        """Return what is wrong with the entry, one sentence each; empty when it is undamaged.
 
         Without ``contents`` only names, sizes and counts are looked at (milliseconds); with it
         every byte is read and compared with the manifest's digests.
@@ -122,7 +122,7 @@ class Cache:
         *,
         need: int = 0,
     ) -> Path:
-        """The folder of entry ``kind``/``key``, made by ``recipe`` if it is not there.
+        """Return the folder of entry ``kind``/``key``, made by ``recipe`` if it is not there.
 
         ``recipe`` gets an empty folder and fills it; ``note`` says what the entry was made from
         (a callable is asked after the recipe, with the same folder). ``need`` is the space in
@@ -144,7 +144,7 @@ class Cache:
             return self._build_locked(kind, key, recipe, note, need)
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The finished entry ``kind``/``key``, or None; its files are not looked at."""
+        """Return the finished entry ``kind``/``key``, or None; its files are not looked at."""
         path = self._folder(kind, key)
         try:
             raw = (path / MANIFEST).read_bytes()
@@ -158,7 +158,7 @@ class Cache:
             return None  # as good as absent: build() replaces it
 
     def entries(self) -> list[Entry]:
-        """All finished entries, by kind and key."""
+        """Return all finished entries, by kind and key."""
         found = []
         for manifest in sorted(self.root.glob(f"[!.]*/[!.]*/{MANIFEST}")):
             entry = self.find(manifest.parent.parent.name, manifest.parent.name)
@@ -288,7 +288,7 @@ class Cache:
 
 
 def disk_full(doing: str, where: Path) -> ImageError:
-    """The error for a disk that filled up while ``doing`` something below ``where``."""
+    """Return the error for a disk that filled up while ``doing`` something below ``where``."""
     return ImageError(
         f"the disk filled up while {doing} below {where}",
         hint="free some space, or set SWARM_CHAOS_CACHE to a folder on a larger disk",

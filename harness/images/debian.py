@@ -90,7 +90,7 @@ class DebianBuild:
     """
 
     def note(self) -> dict[str, object]:
-        """The build as a cache manifest's note."""
+        """Return the build as a cache manifest's note."""
         return {
             "suite": self.recipe.suite,
             "packages_asked": list(self.recipe.packages),

@@ -72,7 +72,7 @@ class DebianQemu:
 
 
 def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
-    """The QEMU of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
+    """Return the QEMU of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
 
     Needs mmdebstrap and an x86-64 machine, no root and no user namespace; about 40 MB from the
     mirror. Errors as in :mod:`harness.images.debian`.
@@ -99,18 +99,18 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
 
 
 def cached_qemu(cache: Cache) -> DebianQemu | None:
-    """What :func:`debian_qemu` would find without fetching anything."""
+    """Return what :func:`debian_qemu` would find without fetching anything."""
     entry = cache.find(KIND, _KEY)
     return _found(entry) if entry is not None and not entry.damage(contents=False) else None
 
 
 def debian_qemu_fits() -> bool:
-    """Whether Debian's QEMU is for this kind of machine."""
+    """Return whether Debian's QEMU is for this kind of machine."""
     return fits()
 
 
 def reported_version(command: Sequence[str]) -> str:
-    """The version of the QEMU that ``command`` starts, package revision included.
+    """Return the version of the QEMU that ``command`` starts, package revision included.
 
     :class:`ImageError` with what it says instead.
     """
@@ -131,7 +131,7 @@ def reported_version(command: Sequence[str]) -> str:
 
 
 def parse_version(text: str) -> str:
-    """The version in the answer to ``--version``; :class:`ImageError` if there is none."""
+    """Return the version in the answer to ``--version``; :class:`ImageError` if there is none."""
     found = re.search(r"QEMU emulator version (\S+)(?: \(([^)]*)\))?", text)
     if found is None:
         raise ImageError(f"QEMU does not say its version but: {text.strip()[:200]!r}")

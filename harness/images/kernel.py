@@ -44,7 +44,7 @@ class DebianKernel:
 
 
 def debian_kernel(suite: str, cache: Cache, *, say: Say = silent) -> DebianKernel:
-    """The cloud kernel of Debian ``suite``, fetched and verified by apt, cached.
+    """Return the cloud kernel of Debian ``suite``, fetched and verified by apt, cached.
 
     Needs mmdebstrap and kmod, no root and no user namespace; about 30 MB from the mirror.
     Errors as in :mod:`harness.images.debian`.

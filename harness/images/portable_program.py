@@ -40,12 +40,12 @@ class ProgramRecipe:
 
 
 def machine_here() -> str:
-    """What kind of machine this is, in the kernel's word."""
+    """Return the kind of this machine, as the kernel names it."""
     return os.uname().machine
 
 
 def fits() -> bool:
-    """Whether programs can be taken for this kind of machine."""
+    """Return whether there are programs for this kind of machine."""
     return machine_here() == ARCHITECTURE
 
 

@@ -85,7 +85,7 @@ WORKLOAD_TAGS = {each.name: f"swarm-chaos/{each.name}:1" for each in _WORKLOADS}
 
 
 def workload_archive(cache: Cache, *, say: Say = silent) -> Path:
-    """All workload images as one docker-archive tar, for ``docker load``.
+    """Return all workload images as one docker-archive tar, for ``docker load``.
 
     Any user can build it (mmdebstrap; no root, no user namespace, no Docker). Two builds from the
     same packages are equal to the byte. Errors as in :mod:`harness.images.debian`.

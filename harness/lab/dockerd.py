@@ -130,7 +130,7 @@ class Dockerd:
         self.socket.chmod(0o600)
 
     def ping(self, timeout: float = 2.0) -> bool:
-        """Whether the API answers ``/_ping`` with OK."""
+        """Return whether the API answers ``/_ping`` with OK."""
         connection = UnixConnection(self.socket, timeout)
         try:
             connection.request("GET", "/_ping")
@@ -166,7 +166,7 @@ class Dockerd:
         self.forget()
 
     def tail(self, lines: int = 5) -> str:
-        """The end of its log, for messages."""
+        """Return the end of its log, for messages."""
         try:
             text = self.log.read_bytes().decode(errors="replace")
         except OSError:

@@ -163,7 +163,7 @@ def _try_all(folder: str, uid: int) -> dict[str, Tried]:
 
 
 def parse_answers(text: str) -> dict[str, Tried]:
-    """The probe's lines, by feature; unknown lines are left out."""
+    """Return the probe's lines, by feature; unknown lines are left out."""
     works = {"yes": True, "no": False, "untried": None}
     answers: dict[str, Tried] = {}
     for line in text.splitlines():
@@ -174,7 +174,7 @@ def parse_answers(text: str) -> dict[str, Tried]:
 
 
 def cgroup_layout(mounts: str) -> CgroupLayout:
-    """The layout that a ``/proc/self/mounts`` text shows.
+    """Return the layout that a ``/proc/self/mounts`` text shows.
 
     ``hybrid`` is v1 hierarchies with controllers next to a mounted cgroup2.
     """

@@ -48,7 +48,7 @@ _LONGEST_FOLDER = 107 - len("/nodes/m100/api/docker.sock") - 1
 
 
 def labs_folder() -> Path:
-    """Where labs live while they run: $SWARM_CHAOS_LABS, or a folder of root's in /var/tmp."""
+    """Return where labs live while they run: $SWARM_CHAOS_LABS, or root's in /var/tmp."""
     return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))
 
 
@@ -149,7 +149,7 @@ class NamespacesLab:
     # -- what is in it -------------------------------------------------------------------------
 
     def node(self, name: str) -> Node:
-        """A node by its name; :class:`LabError` naming those there are."""
+        """Return a node by its name; :class:`LabError` naming those there are."""
         try:
             return self.nodes[name]
         except KeyError:

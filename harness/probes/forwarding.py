@@ -32,12 +32,12 @@ class Forwarding:
 
 
 def overlay_of(node: Node, network: str) -> Path:
-    """The namespace in which a node has the bridge and the vxlan of a network (id)."""
+    """Return the namespace in which a node has the bridge and the vxlan of a network (id)."""
     return Path(f"/proc/{node.pid}/root/run/docker/netns/1-{network[:10]}")
 
 
 def forwarding(node: Node, network: str) -> dict[str, Forwarding]:
-    """The permanent entries by address; :class:`LabError` if the node is not in the network."""
+    """Return the permanent entries by address; :class:`LabError` if it is not in the network."""
     namespace = NetworkNamespace(overlay_of(node, network))
 
     def read() -> tuple[list[Any], list[Any]]:

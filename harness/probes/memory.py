@@ -171,7 +171,7 @@ def held_by(node: Node, t: float) -> Held:
 
 
 def looked_into(held: Held, node: Node) -> Held:
-    """The same with what costs more to know: all of a process's pages, and dockerd's metrics."""
+    """Return the same with what costs more: all of a process's pages, and dockerd's metrics."""
     if held.pid is None:
         return held
     pss: int | None = None

@@ -96,7 +96,7 @@ def outside(web: Deployment) -> VantagePoint:
 
 @contextmanager
 def inside(web: Deployment) -> Iterator[dict[str, InsideVantagePoint]]:
-    """A container on each node in the workload's network, by the node's name."""
+    """Yield a container on each node in the workload's network, by the node's name."""
     swarm = web.swarm
     made = VantageContainers([*swarm.managers, *swarm.workers], web.networks)
     try:

@@ -61,7 +61,7 @@ class Pages:
         self.reports = reports.resolve()
 
     def answer(self, target: str) -> Answer:
-        """The answer to a GET of ``target``; a path within is a redirection's ``Location``.
+        """Return the answer to a GET of ``target``; a path within is a redirection's ``Location``.
 
         Raises :class:`PageNotFoundError`.
         """
@@ -83,7 +83,7 @@ class Pages:
         raise PageNotFoundError
 
     def redirection(self, target: str) -> str | None:
-        """Where to go instead: from the form that chooses runs, and from a folder to its index."""
+        """Return where to go from the form that chooses runs, and from a folder (its index)."""
         split = urlsplit(target)
         if split.path == "/together":
             chosen = parse_qs(split.query).get("run", [])

@@ -67,7 +67,7 @@ def trial_payload(
 
 
 def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> bytes:
-    """``files`` (contents by path) as a payload: with byte code, the harness in one archive.
+    """Return ``files`` (contents by path) as a payload: with byte code, the harness in one archive.
 
     And with a note of what it expects to find in the guest.
     """
@@ -76,7 +76,7 @@ def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> by
 
 
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
+    """Return ``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
     A zip that Python imports from: byte code lies next to its source there, under its plain name.
     Nothing is compressed, so the same files give a byte-identical archive whatever the host's zlib.

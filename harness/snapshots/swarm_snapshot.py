@@ -156,7 +156,7 @@ class _Recipe:
 
 
 def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
-    """``machine`` with the cgroup layout that ``engines`` need.
+    """Return ``machine`` with the cgroup layout that ``engines`` need.
 
     Engines before 20.10 know version 1 only; later ones know both, so one old engine decides.
     """

@@ -83,7 +83,7 @@ def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
 
 
 def held(environment: Mapping[str, str], trial: Path) -> dict[str, str]:
-    """A trial's environment with the word to hold; :class:`TrialError` if its code knows none."""
+    """Return a trial's environment that holds it; :class:`TrialError` if its code cannot."""
     if HOLD_VARIABLE not in environment:
         raise TrialError(
             f"the code that {trial.name} was recorded with cannot stop at the end of its body",

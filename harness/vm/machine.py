@@ -122,7 +122,7 @@ class Machine:
         serial: int | None = None,
         idle_in_real_time: bool = False,
     ) -> list[str]:
-        """QEMU's arguments for this machine on ``files``.
+        """Return QEMU's arguments for this machine on ``files``.
 
         ``private``: memory, root and inbox are copies on write (a thaw) and not the files
         themselves (a freeze). The outbox is always the file itself. ``serial``: a descriptor of

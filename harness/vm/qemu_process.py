@@ -76,7 +76,7 @@ class Emulator:
         return ""
 
     def status(self) -> str:
-        """QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
+        """Return QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
         return str(self.qmp.ask("query-status")["status"])
 
     def go(self) -> None:
@@ -128,7 +128,7 @@ class Emulator:
         wait_for(loaded, state="the machine's state to be loaded", within=60, every=0.002)
 
     def ended(self) -> int | None:
-        """QEMU's exit code, None while it runs."""
+        """Return QEMU's exit code, None while it runs."""
         return self.process.poll()
 
     def kill(self) -> None:

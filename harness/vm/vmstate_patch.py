@@ -20,7 +20,7 @@ _BEFORE_OFFSET = 16
 
 
 def without_wall_time(state: bytes) -> bytes:
-    """``state`` as if its machine had run for no wall time yet.
+    """Return ``state`` as if its machine had run for no wall time yet.
 
     Raises :class:`MicrovmError` where the section is not found exactly once.
     """

@@ -63,7 +63,7 @@ class _Drawing:
 
 
 def timeline_figure(timeline: Timeline, tracks: Sequence[TimelineTrack] = ()) -> Figure:
-    """The chart of ``timeline``, with ``tracks`` below."""
+    """Return the chart of ``timeline``, with ``tracks`` below."""
     drawing = _Drawing(timeline)
     if timeline.faults:
         _faults(drawing)

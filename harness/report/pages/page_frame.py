@@ -58,7 +58,7 @@ class PageFrame:
 
 
 def render(template: str, frame: PageFrame, model: SiteModel, context: Mapping[str, Any]) -> str:
-    """A page as text."""
+    """Return a page as text."""
     return (
         jinja_env()
         .get_template(template)
