@@ -109,7 +109,7 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
-    """Outside services on the fabric: a GELF sink, a registry, a name server."""
+    """External services on the fabric: a GELF sink, a registry, a name server."""
     from harness.services.services import ServiceAssets, Services
 
     setup = setup_of(request)
