@@ -17,7 +17,7 @@ _AGES = (("d", 86400), ("h", 3600), ("min", 60))
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a draft beside ``path`` that replaces it when the block ends.
+    """Yield a draft next to ``path`` that replaces it when the block ends.
 
     When the block raises, the draft is removed and ``path`` stays as it was::
 

@@ -182,7 +182,7 @@ def test_sink_refuses(outage: Callable[..., Readings], measure: Measures) -> Non
         Case("black_hole", writes_again=WRITES_AGAIN_BY_TCP, newcomer=NEWCOMER_WAITS),
         # The name leads to the new place at once, for those who ask.
         Case("moved", writes_again=WRITES_AGAIN_BY_TCP, by_name=True),
-        # 90 thousand short lines a minute: a queue costs more beside their bytes.
+        # 90 thousand short lines a minute: a queue costs more on top of their bytes.
         Case("gelf_stalled", rate=500, line=100),
     ],
     ids=["is-slow", "resets", "vanishes", "moves", "stalls-under-short-lines"],
@@ -211,7 +211,7 @@ DEAD, DEAD_PLAIN, LIVE = "dead port, gzip", "dead port, no compression", "live s
 GZIP: dict[str, str] = {}
 PLAIN = {"gelf-compression-type": "none"}
 
-# A container's start and an error a line are a few MiB. A compressor is made anew for every
+# A container's start and an error a line are a few MiB. A new compressor is made for every
 # message, and what that leaves to the garbage collector is tens of MiB, hundreds on a slow machine,
 # within seconds.
 GROWN = 15.0

@@ -3,7 +3,7 @@
 A worker gets a small share of a CPU, or shares its own with busy neighbours, while Locust's users
 double twice. That requests become slow is the application's affair and only recorded. The swarm's
 is that the worker is not given up: gossip does not flap, the node stays ready, and once the CPU is
-back nobody gets an error. Beside it, what a balancer in the kernel adds under load: the ways in
+back nobody gets an error. Besides, what a balancer in the kernel adds under load: the ways in
 side by side, and a connection that is silent for longer than IPVS remembers it.
 """
 

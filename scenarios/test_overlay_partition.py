@@ -72,21 +72,21 @@ PEERS = Expectation(
     control="test_control_partition_stays",
 )
 NAMES_OF_NEW_TASKS = Expectation(
-    "time to correct names after the heal, tasks started anew",
+    "time to correct names after the heal, tasks started again",
     unit="s",
     at_most=300,
     source=BY_SEVERAL_BULK_SYNCS,
     no_control=WIDER,
 )
 ANSWERS_OF_NEW_TASKS = Expectation(
-    "time until tasks answer everywhere after the heal, tasks started anew",
+    "time until tasks answer everywhere after the heal, tasks started again",
     unit="s",
     at_most=300,
     source=BY_SEVERAL_BULK_SYNCS,
     no_control=WIDER,
 )
 PEERS_AFTER_FAILOVER = Expectation(
-    "time until peers see each other after the heal, tasks started anew",
+    "time until peers see each other after the heal, tasks started again",
     unit="s",
     at_most=300,
     source=BY_SEVERAL_BULK_SYNCS,

@@ -2,7 +2,7 @@
 
 A network's addresses go to its gateway, to each service (a virtual one), to each task, and to each
 node that has a task on it. When they run out, a service is accepted all the same. What becomes of
-its tasks, who is told, and whether they run once addresses are free, is what is measured here.
+its tasks, who gets an error, and whether they run once addresses are free, is measured here.
 """
 
 from __future__ import annotations

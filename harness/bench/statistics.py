@@ -34,11 +34,11 @@ def metrics(comparisons: int, *, seed: int = 1) -> Iterator[Metric]:
             yield Metric(f"{head}.found", round(some.found, 4), "1")
             yield Metric(f"{head}.false_share", round(some.false, 4), "1")
     for name, distribution in DISTRIBUTIONS.items():
-        told, _ = change_rates(distribution, runs=HISTORY, histories=comparisons, seed=seed)
+        reported, _ = change_rates(distribution, runs=HISTORY, histories=comparisons, seed=seed)
         found, near = change_rates(
             distribution, runs=HISTORY, effect=MATERIAL, histories=comparisons, seed=seed
         )
         head = f"statistics.{name}.history{HISTORY}"
-        yield Metric(f"{head}.false_alarm", round(told, 4), "1")
+        yield Metric(f"{head}.false_alarm", round(reported, 4), "1")
         yield Metric(f"{head}.found", round(found, 4), "1")
         yield Metric(f"{head}.found_within_one_run", round(near, 4), "1")

@@ -89,8 +89,8 @@ def enter(lab: str | None, node: str, command: tuple[str, ...]) -> None:
         "TERM": os.environ.get("TERM", "dumb"),
         "PS1": f"{node}:$PWD# ",
     }
-    words = entering(pid, NAMESPACES, argv)
-    os.execvpe(words[0], words, {**variables, "PATH": f"{engine.path}:{os.environ['PATH']}"})
+    argv = entering(pid, NAMESPACES, argv)
+    os.execvpe(argv[0], argv, {**variables, "PATH": f"{engine.path}:{os.environ['PATH']}"})
 
 
 def shell_on(rootfs: Path, *, terminal: bool) -> list[str]:

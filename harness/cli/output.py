@@ -32,7 +32,7 @@ reports_option = click.option(
 
 
 def say(line: str) -> None:
-    """Print a line about the work itself to standard error, beside the result."""
+    """Print a line of progress to standard error, apart from the result."""
     click.echo(line, err=True)
 
 

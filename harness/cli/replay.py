@@ -59,9 +59,9 @@ def replay(
     for one in runs:
         done.append(one)
         if not as_json:
-            words = "identical" if one.identical else one.trouble or str(one.difference)
+            outcome = "identical" if one.identical else one.trouble or str(one.difference)
             count = f"{len(done)}/{times} " if times > 1 else ""
-            click.echo(f"{count}{words} ({one.wall_seconds:.1f} s)")
+            click.echo(f"{count}{outcome} ({one.wall_seconds:.1f} s)")
     same = sum(one.identical for one in done)
     broken = sum(bool(one.trouble) for one in done)
     if as_json:

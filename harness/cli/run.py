@@ -48,14 +48,14 @@ def run(args: tuple[str, ...]) -> NoReturn:
 
 def selects(args: Sequence[str]) -> bool:
     """Return whether pytest arguments choose scenarios, say how to run them or only list them."""
-    words = (
+    choosing = (
         *("-k", "-m", "-n", "--numprocesses", "-x", "--maxfail", "--lf", "--last-failed", "--sw"),
         *("--stepwise", "--pdb", "--collect-only", "--co", "--help", "-h", "--version", "-s"),
         *("--markers", "--fixtures", "-p"),
     )
-    short = tuple(word for word in words if len(word) == len("-k"))
+    short = tuple(word for word in choosing if len(word) == len("-k"))
     return "namespaces" in " ".join(args) or any(  # nodes that share one kernel: one at a time
-        arg.partition("=")[0] in words or arg.startswith(short) or is_path(arg, before)
+        arg.partition("=")[0] in choosing or arg.startswith(short) or is_path(arg, before)
         for before, arg in pairwise(("", *args))
     )
 
@@ -80,7 +80,7 @@ def names_a_scenario(arg: str, before: str) -> bool:
 
 
 def scenarios_folder() -> Path:
-    """Return ``scenarios/`` here, else the one beside the harness.
+    """Return ``scenarios/`` here, else the one next to the harness.
 
     Raises :class:`HarnessError` if neither exists.
     """
@@ -88,7 +88,7 @@ def scenarios_folder() -> Path:
         if folder.is_dir():
             return folder
     raise HarnessError(
-        "there is no folder scenarios/ here, nor beside the installed harness",
+        "there is no folder scenarios/ here, nor next to the installed harness",
         hint="change to the project's folder, or give the path of the scenarios",
     )
 

@@ -72,6 +72,6 @@ def _scenarios(collector: _Collector) -> dict[tuple[str, str], Scenario]:
 
 
 def _case(item: Any) -> str:
-    """Return what stands in the brackets beside engine and seed."""
+    """Return what is in the brackets besides engine and seed."""
     _, bracket, rest = scenario_id(item).partition("[")
     return rest.removesuffix("]") if bracket else ""

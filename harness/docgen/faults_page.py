@@ -14,7 +14,7 @@ from harness.faults.targets import ROLES
 _ACTS_ON = {
     "node": "a node",
     "links": "links",
-    "service": "an outside service",
+    "service": "an external service",
     "swarm": "the swarm",
 }
 

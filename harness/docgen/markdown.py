@@ -15,7 +15,7 @@ _TEMPLATES = jinja2.Environment(
 
 
 def filled(template: str, **values: object) -> str:
-    """Return a template of this room, filled in; it ends with one newline."""
+    """Return a template of this package, filled in; it ends with one newline."""
     return _TEMPLATES.get_template(template).render(values).rstrip() + "\n"
 
 

@@ -46,7 +46,7 @@ _PREFIX = "dir:"
 
 
 def resolve(name: str) -> EngineSpec:
-    """What ``name`` means: a version, ``stable``, ``oldest``, ``newest`` or ``dir:PATH``.
+    """Return what ``name`` means: a version, ``stable``, ``oldest``, ``newest`` or ``dir:PATH``.
 
     An alias takes what its suite serves, a version insists. :class:`UsageError` for a name that
     means nothing, with the known ones and what may have been meant.

@@ -102,12 +102,12 @@ class Engine(EngineFacts):
     """Root of the tree; a lower layer for overlayfs, never written to."""
 
     def facts(self) -> EngineFacts:
-        """The engine without the place where it lies."""
+        """Return the engine without the place where it lies."""
         return EngineFacts(**{each.name: getattr(self, each.name) for each in fields(EngineFacts)})
 
 
 def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
-    """The engine as an unpacked root file system; root only.
+    """Return the engine as an unpacked root file system; root only.
 
     Builds it if the cache has none: about half a minute and 350 MB from a near mirror. Raises
     :class:`~harness.errors.EngineError` when what was found is not what was asked for or does
@@ -141,7 +141,7 @@ def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
 
 
 def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
-    """The engine's root as one uncompressed tar (member names begin with ``./``); no root needed.
+    """Return the engine's root as an uncompressed tar (names begin with ``./``); needs no root.
 
     An ordinary user needs ``uidmap`` and a range in /etc/subuid. Errors as in :func:`provide`.
     """
@@ -169,7 +169,7 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
 
 def provide_facts(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> EngineFacts:
-    """What the engine is; builds the form that this user can, if the cache has neither."""
+    """Return what the engine is; builds the form that this user can, if the cache has neither."""
     entries = cached(spec, cache)
     if entries:
         return _as_asked(spec, facts_of(entries[0]))
@@ -180,7 +180,7 @@ def provide_facts(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engin
 
 
 def engine_at(rootfs: Path) -> Engine:
-    """The engine whose root file system lies unpacked at ``rootfs``, as its own file says."""
+    """Return the engine whose root file system is unpacked at ``rootfs``, as its file says."""
     try:
         facts = msgspec.json.decode((rootfs / ENGINE_FILE).read_bytes(), type=EngineFacts)
     except (OSError, msgspec.MsgspecError) as error:
@@ -189,7 +189,7 @@ def engine_at(rootfs: Path) -> Engine:
 
 
 def facts_of(entry: Entry) -> EngineFacts:
-    """The facts in the manifest of an engine's cache entry."""
+    """Return the facts in the manifest of an engine's cache entry."""
     try:
         return msgspec.convert(entry.manifest.note["engine"], EngineFacts)
     except (KeyError, msgspec.ValidationError) as error:
@@ -197,7 +197,7 @@ def facts_of(entry: Entry) -> EngineFacts:
 
 
 def cached(spec: EngineSpec, cache: Cache) -> list[Entry]:
-    """The forms of the engine that the cache holds, the unpacked tree first."""
+    """Return the forms of the engine that the cache holds, the unpacked tree first."""
     key = _key(spec, _archive_of(spec))
     found = (cache.find(kind, key) for kind in (TREE_KIND, TAR_KIND))
     return [entry for entry in found if entry is not None]
@@ -226,7 +226,7 @@ def _base(
     note: dict[str, object] = {}
 
     def recipe(work: Path) -> None:
-        say("building the plain Debian root below it first")
+        say("building the plain Debian root it is based on first")
         recipe = DebianRecipe(_BASE_SUITE, _BASE_TOOLS)
         note.update(install(recipe, work / name, say=say).note())
 

@@ -61,10 +61,10 @@ class StaticArchive:
                     archive.addfile(member, file)
 
     def read_back(self, rootfs: Path | None) -> str:
-        """What the binaries say to ``--version``, one after the other; dockerd's comes first.
+        """Return what the binaries print for ``--version``, one after the other, dockerd's first.
 
         They run inside ``rootfs`` (root only; they lie in its /usr/local/bin), or where they are.
-        :class:`EngineError` with its own words when one that is needed does not run here.
+        :class:`EngineError` with its own output when one that is needed does not run here.
         """
         said = []
         for choices in (*_NEEDED, ("docker",)):
@@ -90,16 +90,16 @@ class StaticArchive:
                 env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"},
                 check=False,
             )
-            code, words = done.returncode, (done.stderr or done.stdout).strip()
+            code, output = done.returncode, (done.stderr or done.stdout).strip()
         except subprocess.TimeoutExpired:
-            code, words = -1, f"no answer to --version within {_RUN_WITHIN:g} s"
+            code, output = -1, f"no answer to --version within {_RUN_WITHIN:g} s"
         except OSError as error:
-            code, words = -1, error.strerror or str(error)
+            code, output = -1, error.strerror or str(error)
         if code == 0:
             return done.stdout
         if must:
             raise EngineError(
-                f"{self.folder / name} does not run here: {words or f'it ended with {code}'}",
+                f"{self.folder / name} does not run here: {output or f'it ended with {code}'}",
                 hint=_MACHINE,
             )
         return ""

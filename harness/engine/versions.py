@@ -20,7 +20,7 @@ _STAGES = {"alpha": "a", "beta": "b", "rc": "rc", "tp": "a"}
 
 
 def release_in(text: str) -> str | None:
-    """The first release named in ``text``, packer's marks removed: ``17.03.2``, ``28.0.0-rc.1``.
+    """Return the first release in ``text`` without packagers' marks: ``17.03.2``, ``28.0.0-rc.1``.
 
     None when there is none, as in a binary built without a version.
     """
@@ -32,14 +32,14 @@ def release_in(text: str) -> str | None:
 
 
 def release_key(text: str) -> Version:
-    """The release named in ``text`` in a form that compares; ``ValueError`` if there is none."""
+    """Return the release in ``text`` in a form that compares; ``ValueError`` if there is none."""
     found = _RELEASE.search(text)
     if found is None:
-        raise ValueError(f"no version in {text!r}")
+        raise ValueError(f"there is no version in {text!r}")
     stage = f"{_STAGES[found['stage']]}{found['count']}" if found["stage"] else ""
     return Version(found["numbers"] + stage)
 
 
 def same_release(one: str, other: str) -> bool:
-    """Whether two version strings name the same release."""
+    """Return whether two version strings name the same release."""
     return release_key(one) == release_key(other)

@@ -102,7 +102,7 @@ def make(trial: Trial, name: str, target: object, texts: Mapping[str, str]) -> F
 
 
 def target_text(target: object) -> str:
-    """Return a target as text that finds it again, whoever leads by then."""
+    """Return a target as text that finds it again, even when another manager leads."""
     if isinstance(target, Links):
         return str(target)
     if isinstance(target, Swarm):

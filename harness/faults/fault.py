@@ -46,7 +46,7 @@ class Fault(Parametrized, ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: How its effect and its heal are proven, in one sentence.
     proof: ClassVar[str]
-    #: Attributes that are recorded in the journal beside the parameters.
+    #: Attributes that are recorded in the journal besides the parameters.
     recorded: ClassVar[tuple[str, ...]] = ()
     #: What of its target no other fault may change while it is injected ("the qdisc", "the memory
     #: limit"): faults with an entry in common cannot overlap on one target. Empty: its own name.
@@ -263,7 +263,7 @@ class Fault(Parametrized, ABC):
     def text_form(self) -> tuple[str, dict[str, str]]:
         """Return target and parameters as text that makes this very fault again.
 
-        Whoever leads by then. Raises :class:`FaultError` if it was not made from text.
+        A role is resolved again then. Raises :class:`FaultError` if it was not made from text.
         """
         if self.made_from is None:
             raise FaultError(f"this {self.name} was not made from text: only its maker can heal it")

@@ -76,10 +76,10 @@ class Faults:
         on: Swarm,
         services: Mapping[str, object] | None = None,
     ) -> ScheduleRun:
-        """Return a schedule to carry out: ``.run()``, or a ``with`` block beside which it runs.
+        """Return a schedule to carry out: ``.run()``, or a ``with`` block during which it runs.
 
         ``plan`` may be a schedule's file; what is random in it follows from the trial's seed.
-        ``services`` are the outside services that it may name as targets.
+        ``services`` are the external services that it may name as targets.
         """
         from harness.faults.schedule import Schedule, ScheduleRun, read_schedule
         from harness.faults.targets import Targets

@@ -238,7 +238,7 @@ class Parameter:
     name: str = ""
 
     def default_value(self) -> Any:
-        """Return what the default means, made anew."""
+        """Return what the default means, made for each call."""
         return self.type.read(self.default or "")
 
 

@@ -1,6 +1,6 @@
 """Targets as people write them: names, roles in the swarm, links between groups, services.
 
-Who has a role is asked when a fault is made and not before: "leader" in a schedule is whoever
+A role is resolved when a fault is made and not before: "leader" in a schedule is whoever
 leads at that moment. What was found is recorded with the fault.
 """
 
@@ -41,7 +41,7 @@ _REST = "*"
 
 
 class Targets:
-    """Finds targets in one lab and its swarm; ``services`` are the outside services, by name."""
+    """Finds targets in one lab and its swarm; ``services`` are the external services, by name."""
 
     def __init__(
         self, lab: NamespacesLab, swarm: Swarm | None, services: Mapping[str, object] | None = None
@@ -90,11 +90,11 @@ class Targets:
         return first
 
     def service(self, text: str) -> object:
-        """Return an outside service by its name."""
+        """Return an external service by its name."""
         if text in self.services:
             return self.services[text]
         raise UsageError(
-            f"there is no outside service {text!r}",
+            f"there is no external service {text!r}",
             hint=f"there are: {', '.join(self.services)}" if self.services else "there are none",
         )
 

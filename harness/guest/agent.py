@@ -131,7 +131,7 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
         brought = [str(archive), str(payload)]
         _find_the_rest_in(archive)
     else:
-        if archive.exists():  # some of it finds files of its own beside itself
+        if archive.exists():  # some modules read files next to them
             shutil.unpack_archive(archive, payload)
         brought = [str(payload)]
         _forget_harness()

@@ -31,7 +31,7 @@ FROZEN_WITH = "frozen-with"
 """In a payload: the digest of the sources that the guest it is for was frozen with."""
 
 REPORTS = "reports.jsonl"
-"""Beside the trial's folder: the reports and warnings of the guest's pytest."""
+"""Next to the trial's folder: the reports and warnings of the guest's pytest."""
 
 LAB_VARIABLE = "SWARM_CHAOS_LAB"
 """The lab that a trial's record names."""
@@ -49,10 +49,10 @@ PYTEST_ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 # -- lines on the console ------------------------------------------------------------------------
 
 FREEZE_PROGRESS = "swarm-chaos: "
-"""Progress of a freeze, for whoever waits for it."""
+"""Progress of a freeze, for the host that waits for it."""
 
 PROGRESS = "trial: "
-"""Progress of a trial, for whoever watches it."""
+"""Progress of a trial, for the people who watch it."""
 
 SHELL_READY = "shell ready: "
 """JSON; the guest waits for one line of JSON that says what to run."""

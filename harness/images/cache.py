@@ -30,11 +30,11 @@ from harness.errors import ImageError, UsageError
 from harness.files import human_size
 
 MANIFEST = "manifest.json"
-REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it anew"
+REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it again"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _BUILDING = ".building-"
-_FREE_AFTER = 64 << 20  # bytes that a build must leave free beside what it needs
+_FREE_AFTER = 64 << 20  # bytes that a build must leave free besides what it needs
 
 Say = Callable[[str], None]
 """Takes one line of progress for the person at the terminal."""
@@ -84,7 +84,7 @@ class Entry:
     manifest: Manifest
 
     def damage(self, *, contents: bool) -> list[str]:
-        """What is wrong with the entry, one sentence each; empty when it is undamaged.
+        """Return what is wrong with the entry, one sentence each; empty when it is undamaged.
 
         Without ``contents`` only names, sizes and counts are looked at (milliseconds); with it
         every byte is read and compared with the manifest's digests.
@@ -122,7 +122,7 @@ class Cache:
         *,
         need: int = 0,
     ) -> Path:
-        """The folder of entry ``kind``/``key``, made by ``recipe`` if it is not there.
+        """Return the folder of entry ``kind``/``key``, made by ``recipe`` if it is not there.
 
         ``recipe`` gets an empty folder and fills it; ``note`` says what the entry was made from
         (a callable is asked after the recipe, with the same folder). ``need`` is the space in
@@ -139,12 +139,12 @@ class Cache:
                 damage = entry.damage(contents=False)
                 if not damage:
                     return entry.path  # another process built it while this one waited
-                self.say(f"cached {kind}/{key} is damaged and is built anew: {damage[0]}")
+                self.say(f"cached {kind}/{key} is damaged and is being rebuilt: {damage[0]}")
             self._sweep(kind, key)
             return self._build_locked(kind, key, recipe, note, need)
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The finished entry ``kind``/``key``, or None; its files are not looked at."""
+        """Return the finished entry ``kind``/``key``, or None; its files are not looked at."""
         path = self._folder(kind, key)
         try:
             raw = (path / MANIFEST).read_bytes()
@@ -158,7 +158,7 @@ class Cache:
             return None  # as good as absent: build() replaces it
 
     def entries(self) -> list[Entry]:
-        """All finished entries, by kind and key."""
+        """Return all finished entries, by kind and key."""
         found = []
         for manifest in sorted(self.root.glob(f"[!.]*/[!.]*/{MANIFEST}")):
             entry = self.find(manifest.parent.parent.name, manifest.parent.name)
@@ -257,7 +257,7 @@ class Cache:
                 remove_tree(leftover)
             except (OSError, ImageError) as error:
                 # a killed build's programs may be about to end; the next build tries again
-                self.say(f"{leftover} of a build that was killed is left for now: {error}")
+                self.say(f"{leftover} of a build that was killed could not be removed: {error}")
 
     @contextmanager
     def _locked(self, kind: str, key: str) -> Iterator[None]:
@@ -288,7 +288,7 @@ class Cache:
 
 
 def disk_full(doing: str, where: Path) -> ImageError:
-    """The error for a disk that filled up while ``doing`` something below ``where``."""
+    """Return the error for a disk that filled up while ``doing`` something below ``where``."""
     return ImageError(
         f"the disk filled up while {doing} below {where}",
         hint="free some space, or set SWARM_CHAOS_CACHE to a folder on a larger disk",

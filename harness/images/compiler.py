@@ -40,13 +40,13 @@ class DebianCompiler:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that start it."""
+        """The arguments that start it."""
         program = str(self.folder / "bin" / "tcc")
         return (*loader(self.folder, "tcc"), program, f"-B{self.folder / 'tcc'}")
 
 
 def debian_compiler(cache: Cache, *, say: Say = silent) -> DebianCompiler:
-    """The compiler of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
+    """Return the compiler of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
 
     Needs mmdebstrap and an x86-64 machine, no root; a few MB from the mirror. Errors as in
     :mod:`harness.images.debian`.
@@ -70,9 +70,9 @@ def compile_library(compiler: DebianCompiler, source: Path, target: Path) -> Non
 
     :class:`~harness.errors.ImageError` with what the compiler says.
     """
-    words = [*compiler.command, "-Wall", "-Werror", "-shared", "-nostdlib"]
+    arguments = [*compiler.command, "-Wall", "-Werror", "-shared", "-nostdlib"]
     done = subprocess.run(
-        [*words, "-o", str(target), str(source)],
+        [*arguments, "-o", str(target), str(source)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -85,7 +85,7 @@ def compile_library(compiler: DebianCompiler, source: Path, target: Path) -> Non
 
 
 def without_executable_stack(library: bytes) -> bytes:
-    """A 64-bit ELF file that says that it needs no executable stack.
+    """Return a 64-bit ELF file that says that it needs no executable stack.
 
     tcc writes nothing about it, and a loader takes that for a need: it would make the stack
     executable, or refuse the library where that is not allowed. The table of segments moves to the

@@ -69,7 +69,7 @@ class DebianRecipe:
     suite: str
     """Debian's name of the release: ``bookworm``, ``trixie``, ``sid``."""
     packages: tuple[str, ...]
-    """Packages beside the essential ones; dependencies come along, recommendations do not."""
+    """Packages besides the essential ones; dependencies come along, recommendations do not."""
     hooks: tuple[str, ...] = ()
     """Shell commands run at the end, the root being ``"$1"``."""
     slim: bool = True
@@ -90,7 +90,7 @@ class DebianBuild:
     """
 
     def note(self) -> dict[str, object]:
-        """The build as a cache manifest's note."""
+        """Return the build as a cache manifest's note."""
         return {
             "suite": self.recipe.suite,
             "packages_asked": list(self.recipe.packages),
@@ -228,7 +228,7 @@ def _program() -> str:
     found = shutil.which("mmdebstrap")
     if found is None:
         raise MissingError(
-            "mmdebstrap is not installed, and root file systems are made with it",
+            "mmdebstrap is not installed, and root file systems are built with it",
             hint="apt-get install mmdebstrap uidmap debian-archive-keyring",
         )
     return found
@@ -253,7 +253,7 @@ def explain(said: str, recipe: DebianRecipe, mirror: str | None, target: Path) -
         return _ReleaseExpiredError(expired)
     if quoted := line(r"Unable to locate package|has no installation candidate"):
         return ImageError(
-            f"{where} has not all packages asked of {suite}: {quoted}",
+            f"{where} does not have all the packages requested from {suite}: {quoted}",
             hint="is the mirror complete, and has the suite this package?",
         )
     if quoted := line(

@@ -1,7 +1,7 @@
 """Debian's QEMU, as files: what the guests of the microVM lab run under.
 
     qemu = debian_qemu(Cache())            # any user; no root, nothing is installed
-    [*qemu.command, "-machine", ...]       # the words that start it
+    [*qemu.command, "-machine", ...]       # the arguments that start it
     qemu.version                           # "10.0.13 Debian 1:10.0.13+ds-0+deb13u1"
 
 What a guest does is a matter of its QEMU too, so every machine takes the same one and not what its
@@ -54,14 +54,14 @@ class DebianQemu:
 
     @property
     def loader(self) -> tuple[str, ...]:
-        """The words of :attr:`command` that are its loader's; more of these may follow them."""
+        """The arguments of :attr:`command` that are its loader's; more of these may follow them."""
         return loader(self.folder, PROGRAM)
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The words that start it; switches follow.
+        """The arguments that start it; switches follow.
 
-        The kernel sees the loader run, so QEMU is told to put its own name on its threads.
+        The kernel sees the loader run, so QEMU is asked to name its threads.
         """
         return (
             *self.loader,
@@ -72,7 +72,7 @@ class DebianQemu:
 
 
 def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
-    """The QEMU of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
+    """Return the QEMU of Debian's suite :data:`SUITE`, fetched and verified by apt, cached.
 
     Needs mmdebstrap and an x86-64 machine, no root and no user namespace; about 40 MB from the
     mirror. Errors as in :mod:`harness.images.debian`.
@@ -80,7 +80,7 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
     if not debian_qemu_fits():
         raise MissingError(
             f"the QEMU that is fetched is for x86-64 machines, this one is {machine_here()}",
-            hint="have a QEMU of your own, and name it by SWARM_CHAOS_QEMU",
+            hint="name a QEMU of your own with SWARM_CHAOS_QEMU",
         )
     note: dict[str, object] = {}
 
@@ -92,23 +92,25 @@ def debian_qemu(cache: Cache, *, say: Say = silent) -> DebianQemu:
     cache.build(KIND, _KEY, recipe, lambda _: note, need=_NEED)
     found = _found(cache.find(KIND, _KEY))
     if found is None:
-        raise ImageError(f"{KIND}/{_KEY} left the cache {cache.root} while it was asked for")
+        raise ImageError(
+            f"{KIND}/{_KEY} was removed from the cache {cache.root} while it was being read"
+        )
     return found
 
 
 def cached_qemu(cache: Cache) -> DebianQemu | None:
-    """What :func:`debian_qemu` would find without fetching anything."""
+    """Return what :func:`debian_qemu` would find without fetching anything."""
     entry = cache.find(KIND, _KEY)
     return _found(entry) if entry is not None and not entry.damage(contents=False) else None
 
 
 def debian_qemu_fits() -> bool:
-    """Whether Debian's QEMU is for this kind of machine."""
+    """Return whether Debian's QEMU is for this kind of machine."""
     return fits()
 
 
 def reported_version(command: Sequence[str]) -> str:
-    """The version of the QEMU that ``command`` starts, package revision included.
+    """Return the version of the QEMU that ``command`` starts, package revision included.
 
     :class:`ImageError` with what it says instead.
     """
@@ -129,7 +131,7 @@ def reported_version(command: Sequence[str]) -> str:
 
 
 def parse_version(text: str) -> str:
-    """The version in the answer to ``--version``; :class:`ImageError` if there is none."""
+    """Return the version in the answer to ``--version``; :class:`ImageError` if there is none."""
     found = re.search(r"QEMU emulator version (\S+)(?: \(([^)]*)\))?", text)
     if found is None:
         raise ImageError(f"QEMU does not say its version but: {text.strip()[:200]!r}")

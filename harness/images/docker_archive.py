@@ -52,7 +52,7 @@ def write_layer(target: Path, files: Iterable[LayerFile]) -> None:
 
 
 def read_layer(layer: Path) -> list[LayerFile]:
-    """What :func:`write_layer` wrote to ``layer``."""
+    """Return what :func:`write_layer` wrote to ``layer``."""
     found = []
     with tarfile.open(layer, "r:") as archive:
         for member in archive:

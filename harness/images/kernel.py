@@ -44,7 +44,7 @@ class DebianKernel:
 
 
 def debian_kernel(suite: str, cache: Cache, *, say: Say = silent) -> DebianKernel:
-    """The cloud kernel of Debian ``suite``, fetched and verified by apt, cached.
+    """Return the cloud kernel of Debian ``suite``, fetched and verified by apt, cached.
 
     Needs mmdebstrap and kmod, no root and no user namespace; about 30 MB from the mirror.
     Errors as in :mod:`harness.images.debian`.
@@ -85,7 +85,7 @@ def _unpack(tar: Path, target: Path) -> str:
             elif name.startswith("lib/modules/") and member.isfile():
                 _write(archive, member, target / name)
     if found is None or not (target / "lib/modules" / found).is_dir():
-        raise ImageError(f"{_PACKAGE} brought no kernel, or no modules for it")
+        raise ImageError(f"{_PACKAGE} does not contain a kernel, or no modules for it")
     return found
 
 

@@ -40,12 +40,12 @@ class ProgramRecipe:
 
 
 def machine_here() -> str:
-    """What kind of machine this is, in the kernel's word."""
+    """Return the kind of this machine, as the kernel names it."""
     return os.uname().machine
 
 
 def fits() -> bool:
-    """Whether programs can be taken for this kind of machine."""
+    """Return whether there are programs for this kind of machine."""
     return machine_here() == ARCHITECTURE
 
 
@@ -65,7 +65,7 @@ def take(recipe: ProgramRecipe, folder: Path, *, say: Say) -> DebianBuild:
 
 
 def loader(folder: Path, program: str) -> tuple[str, ...]:
-    """The words that make the loader in ``folder`` run a program; more of its own may follow."""
+    """Return the arguments that have the loader in ``folder`` run a program; more may follow."""
     libraries = folder / "lib"
     return (
         str(libraries / _LOADER),
@@ -119,9 +119,9 @@ def _keep(recipe: ProgramRecipe, unpacked: Path, target: Path) -> None:
 def _needed(recipe: ProgramRecipe, unpacked: Path) -> list[str]:
     """The libraries that the loader would load, by name; all have to come from the packages."""
     libraries = unpacked / "lib"
-    words = [str(libraries / _LOADER), "--inhibit-cache", "--library-path", str(libraries)]
+    arguments = [str(libraries / _LOADER), "--inhibit-cache", "--library-path", str(libraries)]
     done = subprocess.run(
-        [*words, "--list", str(unpacked / "bin" / recipe.program)],
+        [*arguments, "--list", str(unpacked / "bin" / recipe.program)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -135,7 +135,7 @@ def _needed(recipe: ProgramRecipe, unpacked: Path) -> list[str]:
     for asked, where in _NEEDED.findall(done.stdout):
         if Path(where).parent != libraries:
             raise ImageError(
-                f"{recipe.program} needs {Path(asked).name}, which its packages do not bring"
+                f"{recipe.program} needs {Path(asked).name}, which its packages do not contain"
             )
         if Path(where).name != _LOADER:
             found.append(Path(where).name)

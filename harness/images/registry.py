@@ -95,5 +95,5 @@ def _unpack(tar: Path, target: Path) -> str:
             kept.write_bytes(data)
             kept.chmod(0o755)
     if not RegistryProgram(target).complete:
-        raise ImageError(f"Debian {_SUITE}'s packages brought no whole {_PACKAGE}")
+        raise ImageError(f"Debian {_SUITE}'s packages did not contain all of {_PACKAGE}")
     return version

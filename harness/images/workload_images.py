@@ -69,7 +69,7 @@ class _Workload:
     name: str
     port: int
     files: tuple[str, ...]
-    """Beside ``<name>.py``, ``httpd.py`` and the package's ``__init__.py``."""
+    """Besides ``<name>.py``, ``httpd.py`` and the package's ``__init__.py``."""
     stop_signal: str = "SIGTERM"
 
 
@@ -85,7 +85,7 @@ WORKLOAD_TAGS = {each.name: f"swarm-chaos/{each.name}:1" for each in _WORKLOADS}
 
 
 def workload_archive(cache: Cache, *, say: Say = silent) -> Path:
-    """All workload images as one docker-archive tar, for ``docker load``.
+    """Return all workload images as one docker-archive tar, for ``docker load``.
 
     Any user can build it (mmdebstrap; no root, no user namespace, no Docker). Two builds from the
     same packages are equal to the byte. Errors as in :mod:`harness.images.debian`.
@@ -150,7 +150,7 @@ def _kept(packages: Path) -> list[LayerFile]:
     names = {each.name for each in kept}
     missing = [name for name in _BINARIES if name not in names]
     if missing:
-        raise ImageError(f"Debian {_SUITE}'s packages brought no {', '.join(missing)}")
+        raise ImageError(f"Debian {_SUITE}'s packages do not contain {', '.join(missing)}")
     return [*kept, *_folders(names)]
 
 

@@ -23,7 +23,7 @@ class NodeGroups:
 
     @classmethod
     def under(cls, janitor: int, lab: Path, lab_id: str, node: str) -> NodeGroups:
-        """Where a node's groups are; makes nothing."""
+        """Return where a node's groups are; makes nothing."""
         mounts = Path(f"/proc/{janitor}/root{lab}/cgroup")
         unified = mounts / "v2" / CGROUP_ROOT / lab_id
         v1 = mounts / "v1"
@@ -44,11 +44,11 @@ class NodeGroups:
             inherit_cpuset(group)
 
     def entry(self) -> list[Path]:
-        """The groups whose members see them as the root once they unshare: for the node's init."""
+        """Return the groups that the node's init sees as the root once it has unshared them."""
         return [*([self.unified] if self.unified else []), *self.v1]
 
     def leaves(self) -> list[Path]:
-        """The groups for processes that are started later."""
+        """Return the groups for processes that are started later."""
         return [*([self.unified / "init"] if self.unified else []), *self.v1]
 
     def settle(self) -> None:

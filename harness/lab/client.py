@@ -33,7 +33,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def connected(path: str, timeout: float | None) -> socket.socket:
-    """A socket connected to a path; closed again when that fails."""
+    """Return a socket connected to a path; closed again when that fails."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         made.settimeout(timeout)
@@ -45,7 +45,7 @@ def connected(path: str, timeout: float | None) -> socket.socket:
 
 
 def docker_client(path: Path, timeout: int) -> DockerClient:
-    """A client of the engine at ``path``, in its own version of the API; close it.
+    """Return a client of the engine at ``path``, in its own version of the API; close it.
 
     ``timeout`` is that of each request, in seconds. Raises ``OSError``,
     :class:`http.client.HTTPException` or ``ValueError`` when the engine does not tell its version.

@@ -1,4 +1,4 @@
-"""A client host: an address on the fabric that is not a node, for clients and outside services."""
+"""A client host: an address on the fabric that is not a node, for clients and external services."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Disks:
         node = self._node
         self._require_quiet("cannot be moved to a disk")
         if self.of(folder) is not None:
-            raise LabError(f"{folder} on {node.name} has a disk of its own already")
+            raise LabError(f"{folder} on {node.name} already has a disk of its own")
         if size < SMALLEST:
             raise LabError(f"a disk of {size} bytes is too small: at least {SMALLEST}")
         place = node.dir / "disks"

@@ -181,7 +181,7 @@ class Dockerd:
         self.socket.chmod(0o600)
 
     def ping(self, timeout: float = 2.0) -> bool:
-        """Whether the API answers ``/_ping`` with OK."""
+        """Return whether the API answers ``/_ping`` with OK."""
         connection = UnixConnection(self.socket, timeout)
         try:
             connection.request("GET", "/_ping")

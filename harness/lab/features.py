@@ -167,7 +167,7 @@ def _try_all(folder: str, uid: int) -> dict[str, Tried]:
 
 
 def parse_answers(text: str) -> dict[str, Tried]:
-    """The probe's lines, by feature; unknown lines are left out."""
+    """Return the probe's lines, by feature; unknown lines are left out."""
     works = {"yes": True, "no": False, "untried": None}
     answers: dict[str, Tried] = {}
     for line in text.splitlines():
@@ -178,9 +178,9 @@ def parse_answers(text: str) -> dict[str, Tried]:
 
 
 def cgroup_layout(mounts: str) -> CgroupLayout:
-    """The layout that a ``/proc/self/mounts`` text shows.
+    """Return the layout that a ``/proc/self/mounts`` text shows.
 
-    ``hybrid`` is v1 hierarchies with controllers beside a mounted cgroup2.
+    ``hybrid`` is v1 hierarchies with controllers next to a mounted cgroup2.
     """
     bookkeeping = {"rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr", "noatime"}
     v1 = v2 = False

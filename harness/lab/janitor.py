@@ -40,7 +40,7 @@ def die_with_parent() -> None:
 
 
 def hierarchies() -> list[str]:
-    """The version 1 hierarchies that the kernel has in use, each as its mount option.
+    """Return the version 1 hierarchies that the kernel has in use, each as its mount option.
 
     Only those: mounting an unused controller would take it away from version 2. Named ones, which
     have no controller, too: containerd 1.2 and 1.3 want to find each that a process is a member of.

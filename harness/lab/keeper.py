@@ -36,7 +36,7 @@ class Keeper:
     def scripts(self) -> Path:
         """The lab's own copy of what brings nodes up.
 
-        Whoever attaches to the lab later may have been imported from an archive, where no file is.
+        A process that attaches later may be imported from an archive, where there are no files.
         """
         return self.lab_dir / "scripts"
 
@@ -138,5 +138,5 @@ def start_janitor(lab_dir: Path, lab_id: str) -> tuple[subprocess.Popen[bytes], 
         complaint = errors.read().decode(errors="replace").strip().splitlines()
     janitor.stdout.close()
     janitor.wait()
-    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no word from it")
+    why = said.removeprefix("failed ") or (complaint[-1] if complaint else "no output")
     raise LabError(f"the lab did not come up: {why}")

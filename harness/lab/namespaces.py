@@ -48,7 +48,7 @@ _LONGEST_FOLDER = 107 - len("/nodes/m100/api/docker.sock") - 1
 
 
 def labs_folder() -> Path:
-    """Where labs live while they run: $SWARM_CHAOS_LABS, or a folder of root's in /var/tmp."""
+    """Return where labs live while they run: $SWARM_CHAOS_LABS, or root's in /var/tmp."""
     return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))
 
 
@@ -149,7 +149,7 @@ class NamespacesLab:
     # -- what is in it -------------------------------------------------------------------------
 
     def node(self, name: str) -> Node:
-        """A node by its name; :class:`LabError` naming those there are."""
+        """Return a node by its name; :class:`LabError` naming those there are."""
         try:
             return self.nodes[name]
         except KeyError:
@@ -236,7 +236,7 @@ def _require() -> None:
     if os.geteuid() != 0:
         raise MissingError(
             "the namespaces lab needs root",
-            hint="run as root, or take the microvm lab: --lab microvm needs none",
+            hint="run as root, or use the microvm lab (--lab microvm), which does not",
         )
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         raise MissingError(
@@ -277,7 +277,7 @@ def _copy_scripts(folder: Path) -> None:
     except OSError as error:
         raise LabError(
             f"cannot write into the lab's folder {folder.parent}: {error.strerror}",
-            hint="make room there, or set SWARM_CHAOS_LABS to another folder",
+            hint="free some space there, or set SWARM_CHAOS_LABS to another folder",
         ) from error
 
 

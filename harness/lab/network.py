@@ -30,12 +30,12 @@ def client_host_address(index: int) -> str:
 
 
 def node_address(index: int) -> str:
-    """The address of the node with this number (0 to 99)."""
+    """Return the address of the node with this number (0 to 99)."""
     return f"{_FABRIC}.{_FIRST_NODE + index}"
 
 
 def mac_of(address: str) -> str:
-    """A locally administered MAC that follows from the address, the same in every lab."""
+    """Return a locally administered MAC that follows from the address, the same in every lab."""
     return "02:53:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 

@@ -84,7 +84,7 @@ class Node:
     def boot(self) -> None:
         """Switch the machine on, with the files it had; this does not start its dockerd."""
         if self.up:
-            raise LabError(f"{self.name} is switched on already")
+            raise LabError(f"{self.name} is already switched on")
         for part in ("upper/etc", "upper/var/lib/docker", "work", "root", "data", "api"):
             (self.dir / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in ("upper", "upper/etc", "upper/var", "upper/var/lib"):
@@ -119,7 +119,7 @@ class Node:
     def kill(self) -> None:
         """Cut the power: every process of the node gets SIGKILL at once. Its files stay."""
         if self._init is None or not self._init.alive:
-            raise LabError(f"{self.name} is switched off already")
+            raise LabError(f"{self.name} is already switched off")
         if not self.dockerd.alive:
             self.dockerd_ends.found_dead()
         self.dockerd_ends.asked()

@@ -62,7 +62,7 @@ def children(pid: int) -> list[int]:
 
 
 def comm(pid: int) -> str:
-    """A process's name as the kernel has it; "" when it is gone."""
+    """Return a process's name as the kernel has it; "" when it is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:

@@ -32,5 +32,5 @@ class NodeBackend(base.BaseBackend):  # type: ignore[misc]  # testinfra is untyp
 
 
 def host_of(name: str, run: Callable[[Sequence[str]], Completed]) -> Host:
-    """A testinfra Host whose commands go through ``run``."""
+    """Return a testinfra Host whose commands go through ``run``."""
     return Host(NodeBackend(name, run))

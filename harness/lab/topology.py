@@ -15,7 +15,7 @@ from harness.errors import UsageError
 
 PlannedRole = Literal["manager", "worker", "spare"]
 
-#: The fabric is one /24 and keeps the low addresses for clients and outside services.
+#: The fabric is one /24 and keeps the low addresses for clients and external services.
 MOST_NODES = 100
 
 _WRITTEN = re.compile(r"(?:(\d+)m)(?:(\d+)w)?(?:(\d+)s)?")

@@ -19,7 +19,7 @@ from harness.errors import LabError
 
 #: What a waiting process runs. It prints that it is ready, then reads one line of JSON and becomes
 #: the program that is named there. Its standard input stays open behind that line: a
-#: program's own way to learn that whoever started it is dead. It enters the network by a bare
+#: program's own way to learn that its parent is dead. It enters the network by a bare
 #: system call: pyroute2 would look for libc with a child process, and here gevent may have
 #: patched what starts one.
 _PROGRAM = """

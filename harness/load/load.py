@@ -28,7 +28,7 @@ GENERATOR = "harness.load.locustfile"
 
 START_WITHIN = 120.0
 """Seconds Locust gets to import itself and begin: well under 1 s on a host, but an emulated guest
-of some hundred MIPS with a swarm beside it needs many times that."""
+of some hundred MIPS with a swarm next to it needs many times that."""
 
 STOP_WITHIN = 15.0
 """Seconds, beyond the requests' own timeout, that Locust gets to stop before it is killed."""
@@ -275,14 +275,15 @@ class Traffic:
             raise LoadError(f"cannot start Locust: {error}") from error
 
     def _until(self, state: str, within: float, predicate: Any) -> Any:
-        """``predicate``'s value; :class:`LoadError`, in Locust's words, if it is not to be had."""
+        """Return ``predicate``'s value; :class:`LoadError`, with Locust's output, if none comes."""
 
         def alive_and() -> Any:
             assert self._process is not None
             code = self._process.poll()
             if code is not None:
                 raise LoadError(
-                    f"Locust ended with exit code {code} before it could be used: {self._words()}",
+                    f"Locust ended with exit code {code} before it could be used: "
+                    f"{self._log_tail()}",
                     hint=f"its output is in {self._log}",
                 )
             return predicate()
@@ -291,7 +292,7 @@ class Traffic:
             return wait_for(alive_and, state=state, within=within)
         except WaitTimeout as timeout:
             raise LoadError(
-                f"Locust does not start: {timeout.what}; it said: {self._words()}",
+                f"Locust does not start: {timeout.what}; its output: {self._log_tail()}",
                 hint=f"its output is in {self._log}",
             ) from timeout
 
@@ -303,7 +304,7 @@ class Traffic:
 
     def _all_asked(self) -> bool | NotYet:
         missing = self._first_entries() - set(self.snapshot().entries)
-        return NotYet(f"no request yet of {', '.join(sorted(missing))}") if missing else True
+        return NotYet(f"no request yet to {', '.join(sorted(missing))}") if missing else True
 
     def _first_entries(self) -> set[str]:
         """The entries that the users of the first stage with any users ask."""
@@ -366,7 +367,7 @@ class Traffic:
         doubts = []
         early = process.poll()
         if early is not None:
-            doubts.append(f"Locust ended early, with exit code {early}: {self._words()}")
+            doubts.append(f"Locust ended early, with exit code {early}: {self._log_tail()}")
         else:
             process.terminate()
             within = self._plan.timeout + STOP_WITHIN
@@ -378,11 +379,11 @@ class Traffic:
                 doubts.append(f"Locust did not stop within {within:g} s and was killed")
             else:
                 if code != 0:
-                    doubts.append(f"Locust ended with exit code {code}: {self._words()}")
+                    doubts.append(f"Locust ended with exit code {code}: {self._log_tail()}")
         if process.stdin is not None:
             process.stdin.close()
         if not doubts and "Traceback (most recent call last)" in self._said():
-            doubts.append(f"an exception was raised inside Locust: {self._words()}")
+            doubts.append(f"an exception was raised inside Locust: {self._log_tail()}")
         return doubts
 
     def _events(self) -> list[Event]:
@@ -394,7 +395,7 @@ class Traffic:
         except OSError:
             return ""
 
-    def _words(self) -> str:
+    def _log_tail(self) -> str:
         """Return the one line of Locust's output to quote: the last error's, else the last."""
         lines = [line.strip() for line in self._said().splitlines() if line.strip()]
         # gevent says which greenlet fell over after it has said what it fell over.
@@ -440,7 +441,7 @@ def _check(
     if not stages or any(s.users < 0 or not 0 < s.seconds < math.inf for s in stages):
         said = [(stage.seconds, stage.users) for stage in stages]
         raise UsageError(
-            f"{said} is not a shape of load: give a list of (seconds, users)",
+            f"{said} is not a valid load shape: give a list of (seconds, users)",
             hint="seconds above 0, users 0 or more, at least one stage",
         )
     most = max(stage.users for stage in stages)
@@ -448,8 +449,8 @@ def _check(
         raise UsageError("a load needs at least one user")
     if not 0 < per_user <= MOST_PER_USER:
         raise UsageError(
-            f"{per_user:g} is not a rate for one user",
-            hint=f"more than 0 and at most {MOST_PER_USER:g}; for more load take more users",
+            f"{per_user:g} is not a valid rate per user",
+            hint=f"give a number above 0, at most {MOST_PER_USER:g}; for more load use more users",
         )
     if not 0 < timeout < math.inf:
         raise UsageError(f"{timeout:g} is not a valid timeout: give a number of seconds above 0")
@@ -458,12 +459,12 @@ def _check(
     if most < len(entries):
         raise UsageError(
             f"{most} users cannot ask {len(entries)} entry nodes",
-            hint="each user asks one node: take at least as many users as there are entries",
+            hint="each user asks one node: use at least as many users as there are entries",
         )
     for name, url in entries.items():
         if not _is_base_url(url):
             raise UsageError(f"{url!r}, the entry {name}, is not an http:// address")
     if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
         raise UsageError(
-            f"{path!r} is not a path: start it with /, without blanks or control characters"
+            f"{path!r} is not a valid path: start it with /, without blanks or control characters"
         )

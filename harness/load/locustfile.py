@@ -7,7 +7,7 @@ up from the working folder or the environment.
 
 It does not monkey-patch: all that blocks here is gevent's own. It ends on SIGTERM, letting the
 requests under way have their answers, and at once when its standard input ends, which is how it
-learns that whoever started it is dead.
+learns that its parent is dead.
 """
 
 from __future__ import annotations

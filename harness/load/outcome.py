@@ -32,17 +32,17 @@ _BY_ERRNO: dict[int, Outcome] = {
 
 
 def outcome_of_code(code: int) -> Outcome:
-    """The outcome of an answer with HTTP status ``code``."""
+    """Return the outcome of an answer with HTTP status ``code``."""
     if code < 400:
         return "ok"
     return "4xx" if code < 500 else "5xx"
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """The outcome of a request that ended in ``error`` and not in an answer.
+    """Return the outcome of a request that ended in ``error`` and not in an answer.
 
-    Goes by the error number where there is one; a ``TimeoutError`` or a connection error that was
-    raised without one goes by its class; anything else is the client's own.
+    The error number decides where there is one; a ``TimeoutError`` or a connection error that was
+    raised without one is judged by its class; anything else is the client's own.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return _BY_ERRNO.get(error.errno, "client")

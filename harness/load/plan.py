@@ -28,11 +28,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     events: str
 
     def entry_of(self, user: int) -> tuple[str, str]:
-        """The (node name, base URL) that ``user`` asks, always the same: round robin."""
+        """Return the (node name, base URL) that ``user`` asks, always the same: round robin."""
         return self.entries[user % len(self.entries)]
 
     def users_per_entry(self) -> dict[str, int]:
-        """How many users ask which node when all take part."""
+        """Return how many users ask which node when all take part."""
         counts = dict.fromkeys((name for name, _ in self.entries), 0)
         for user in range(self.timetable.users):
             counts[self.entry_of(user)[0]] += 1

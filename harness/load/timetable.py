@@ -38,7 +38,7 @@ class Timetable(msgspec.Struct, frozen=True):
         return max(stage.users for stage in self.stages)
 
     def next_slot(self, user: int, after: float) -> float | None:
-        """The first slot of ``user`` later than ``after``; None if there is none any more."""
+        """Return the first slot of ``user`` later than ``after``; None if there is none left."""
         for start, end, users in self._spans():
             if user >= users or end <= after + _SAME:
                 continue
@@ -51,7 +51,7 @@ class Timetable(msgspec.Struct, frozen=True):
         return None
 
     def slots(self, user: int, until: float) -> Iterator[float]:
-        """The slots of ``user`` from the beginning up to (and without) ``until``."""
+        """Return the slots of ``user`` from the beginning up to (and without) ``until``."""
         after = -1.0
         while (slot := self.next_slot(user, after)) is not None and slot < until:
             yield slot

@@ -178,7 +178,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         found = []
         if self.longest_stall > MOST_STALL:
             found.append(
-                f"the load generator stood still for {self.longest_stall:.1f} s"
+                f"the load generator stalled for {self.longest_stall:.1f} s"
                 f" (allowed: {MOST_STALL:g} s)"
             )
         if self.share_unsent > MOST_UNSENT:

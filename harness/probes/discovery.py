@@ -157,7 +157,7 @@ class Discovery:
             self._trial.doubt(f"the discovery probe stopped early: {self._error}")
 
     def relearn(self) -> None:
-        """Learn the services' virtual addresses anew: another network comes with another address.
+        """Read the services' virtual addresses again: another network comes with another address.
 
         They then count as the addresses of the past too: ask only about what comes after.
         """

@@ -32,12 +32,12 @@ class Forwarding:
 
 
 def overlay_of(node: Node, network: str) -> Path:
-    """The namespace in which a node has the bridge and the vxlan of a network (id)."""
+    """Return the namespace in which a node has the bridge and the vxlan of a network (id)."""
     return Path(f"/proc/{node.pid}/root/run/docker/netns/1-{network[:10]}")
 
 
 def forwarding(node: Node, network: str) -> dict[str, Forwarding]:
-    """The permanent entries by address; :class:`LabError` if the node is not in the network."""
+    """Return the permanent entries by address; :class:`LabError` if it is not in the network."""
     namespace = NetworkNamespace(overlay_of(node, network))
 
     def read() -> tuple[list[Any], list[Any]]:
@@ -74,7 +74,7 @@ def wrong_forwarding(
     (vantage containers, load balancers) are ignored.
     """
     by_address = {entry.address: entry for entry in entries}
-    words = []
+    problems = []
     for life in lives:
         if life.ended is not None or life.leaving is not None or life.node == node.name:
             continue
@@ -82,8 +82,8 @@ def wrong_forwarding(
             continue
         entry = by_address.get(address)
         if entry is None:
-            words.append(f"{node.name}: no neighbour entry for {address} ({life.name})")
+            problems.append(f"{node.name}: no neighbour entry for {address} ({life.name})")
         elif entry.behind != nodes.get(life.node):
             where = entry.behind or "nowhere"
-            words.append(f"{node.name}: {address} ({life.name} on {life.node}) leads to {where}")
-    return words
+            problems.append(f"{node.name}: {address} ({life.name} on {life.node}) leads to {where}")
+    return problems

@@ -160,7 +160,7 @@ class Gossip:
 
         A node is a member of a network as long as it has a task (or a vantage container) on it.
         """
-        words = []
+        problems = []
         wanted = list(self._nodes.values()) if nodes is None else list(nodes)
         for made in deployments:
             for name, id_ in made.networks.items():
@@ -169,14 +169,14 @@ class Gossip:
                     try:
                         views[node.name] = self.peers(node, id_)
                     except LabError as error:
-                        words.append(error.what)
+                        problems.append(error.what)
                 members = {node for node, view in views.items() if view is not None}
                 for name_of, view in views.items():
                     if view is not None and (unseen := members - view):
-                        words.append(
+                        problems.append(
                             f"{name_of} does not see {', '.join(sorted(unseen))} in {name}"
                         )
-        return words
+        return problems
 
     def time_to_converged(
         self,
@@ -207,7 +207,7 @@ class Gossip:
     ) -> list[str]:
         """Return running tasks that a node in the same network could not send to, as sentences."""
         self._containers.start()
-        words = []
+        problems = []
         addresses = {node.name: node.address for node in self._nodes.values()}
         for node in self._nodes.values() if nodes is None else nodes:
             for name, id_ in made.networks.items():
@@ -215,10 +215,10 @@ class Gossip:
                     entries = forwarding(node, id_)
                 except LabError:
                     continue  # it is not in this network
-                words += wrong_forwarding(
+                problems += wrong_forwarding(
                     node, name, entries.values(), self._containers.running_now(), addresses
                 )
-        return words
+        return problems
 
     def diagnose(self, node: Node) -> frozenset[str]:
         """Return the members of the gossip cluster that a node sees, as NetworkDB itself says.

@@ -84,7 +84,7 @@ class Allocation:
 
 
 def allocation(swarm: SwarmClient, by: Node | None = None) -> Allocation:
-    """What a manager (``by``, or the first that answers) says was given out.
+    """Return what a manager (``by``, or the first that answers) says was allocated.
 
     Raises :class:`~harness.swarm.NoAnswer` when none answers.
     """
@@ -100,7 +100,7 @@ def allocated(
     services: Iterable[Mapping[str, Any]],
     tasks: Iterable[Mapping[str, Any]],
 ) -> Allocation:
-    """The same from the API's own answers (``/networks``, ``/services``, ``/tasks``)."""
+    """Return the same from the API's own answers (``/networks``, ``/services``, ``/tasks``)."""
     known = {attrs["Id"]: _network(attrs) for attrs in networks}
     given = [
         Given(network.name, gateway, "the gateway")

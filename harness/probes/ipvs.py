@@ -24,12 +24,12 @@ class Destination:
 
 
 def load_balancer(node: Node, network: str) -> Path:
-    """Where a node balances what goes to virtual addresses in a network (id), from 18.09 on."""
+    """Return the namespace of a network (id) whose IPVS balances on a node, from 18.09 on."""
     return Path(f"/proc/{node.pid}/root/run/docker/netns/lb_{network[:9]}")
 
 
 def destinations_in(table: str) -> list[Destination]:
-    """The real servers in the text of ``/proc/net/ip_vs``, of services by firewall mark."""
+    """Return the real servers in the text of ``/proc/net/ip_vs``, of services by firewall mark."""
     found = []
     mark: int | None = None
     for line in table.splitlines():

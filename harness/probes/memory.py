@@ -45,7 +45,7 @@ class Held:
     ``anonymous``, without the pages of files (the engine's binary is 100 MB, and which of it is in
     memory is not dockerd's doing); ``heap``, in use by Go, whose runtime gives memory back late.
     The others are counts. ``pss``, ``heap`` and ``goroutines`` cost more to know, and are known of
-    every fifth sample only. None: not asked, or not to be had; ``pid`` None: it did not run.
+    every fifth sample only. None: not asked, or not available; ``pid`` None: it did not run.
     """
 
     t: float
@@ -171,7 +171,7 @@ def held_by(node: Node, t: float) -> Held:
 
 
 def looked_into(held: Held, node: Node) -> Held:
-    """The same with what costs more to know: all of a process's pages, and dockerd's metrics."""
+    """Return the same with what costs more: all of a process's pages, and dockerd's metrics."""
     if held.pid is None:
         return held
     pss: int | None = None

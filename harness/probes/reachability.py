@@ -118,7 +118,7 @@ class Reachability:
         every_inside: float = EVERY_INSIDE,
         vantage_points: VantageContainers | None = None,
     ) -> None:
-        """Start; what each deployment publishes is read anew for every round."""
+        """Start; what each deployment publishes is read again in every round."""
         if self._threads:
             raise UsageError("reachability is already being watched")
         self._deployments = list(deployments)
@@ -382,7 +382,7 @@ def _counts(attempt: Attempt, out: Mapping[str, float]) -> bool:
 
 
 def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
-    """The outages of one cell, its attempts given in order of time.
+    """Return the outages of one cell, its attempts given in order of time.
 
     An outage ends when the first request that gets through has begun.
     """
@@ -402,7 +402,7 @@ def outages_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
 
 
 def alone_in(attempts: Iterable[Attempt]) -> Iterator[Outage]:
-    """Each cell's outages, cut to begin when another cell of the same port got through in them.
+    """Return each cell's outages, from when another cell of the same port got through in them.
 
     Attempts are given in order of time; those in which nobody got through are no outage of one.
     """
@@ -440,7 +440,7 @@ def listening(node: Node) -> set[int]:
 
 
 def listeners_in(table: str) -> set[int]:
-    """The listening ports in the text of ``/proc/net/tcp`` or ``tcp6``."""
+    """Return the listening ports in the text of ``/proc/net/tcp`` or ``tcp6``."""
     rows = (line.split() for line in table.splitlines()[1:])
     return {
         int(words[1].rpartition(":")[2], 16)

@@ -1,6 +1,6 @@
 """Single requests, timed: from outside the swarm, or from a container in a network of it.
 
-Each request has a connection of its own, or all have one that then falls silent. Beside that,
+Each request has a connection of its own, or all have one that then falls silent. Apart from that,
 what they are sent to (a service's virtual address, a task's own), and how long the kernel's load
 balancer remembers a silent connection.
 """
@@ -96,7 +96,7 @@ def outside(web: Deployment) -> VantagePoint:
 
 @contextmanager
 def inside(web: Deployment) -> Iterator[dict[str, InsideVantagePoint]]:
-    """A container on each node in the workload's network, by the node's name."""
+    """Yield a container on each node in the workload's network, by the node's name."""
     swarm = web.swarm
     made = VantageContainers([*swarm.managers, *swarm.workers], web.networks)
     try:

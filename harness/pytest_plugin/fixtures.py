@@ -1,4 +1,4 @@
-"""What a scenario is given; where the rooms are wired together.
+"""The fixtures that scenarios use; where the packages are wired together.
 
 ``trial`` opens the record, ``lab`` the nodes, ``swarm`` forms them into one; ``load``,
 ``faults``, ``services``, the probes and ``measure`` act on it. All of them belong to one trial.
@@ -109,7 +109,7 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 
 @pytest.fixture
 def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
-    """Outside services on the fabric: a GELF sink, a registry, a name server."""
+    """External services on the fabric: a GELF sink, a registry, a name server."""
     from harness.services.services import ServiceAssets, Services
 
     setup = setup_of(request)

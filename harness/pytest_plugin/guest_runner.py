@@ -75,7 +75,7 @@ class Guests:
         return self._frozen[known]
 
     def machine(self) -> Machine:
-        """The guests' hardware: one emulated CPU in virtual time, what there is in real time.
+        """Return the guests' hardware: one emulated CPU in virtual time, else what there is.
 
         Unless a number of CPUs was asked for.
         """
@@ -91,7 +91,7 @@ class Guests:
         )
 
     def payload(self, item: pytest.Item) -> bytes:
-        """The code under test: the harness, the set-up, the scenario's folder, its helpers."""
+        """Return the code under test: harness, set-up, the scenario's folder, its helpers."""
         folder = item.path.parent.relative_to(self.root)
         if folder not in self._payloads:
             self._payloads[folder] = trial_payload(

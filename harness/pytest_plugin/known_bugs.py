@@ -101,5 +101,5 @@ def unexpected(record: TrialRecord) -> AssertionError:
     return BugGone(
         f"the known bug {', '.join(record.known_bugs)} does not show "
         f"with engine {record.inputs.engine.version}{kept}\n"
-        "  -> if it is mended there, take the engine out of the mark known_bug"
+        "  -> if it is fixed there, take the engine out of the mark known_bug"
     )

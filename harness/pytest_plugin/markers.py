@@ -84,7 +84,7 @@ def deadline_of(item: pytest.Item) -> float:
 
 
 def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:
-    """Engines beside its nodes' own that a scenario installs, as its mark names them.
+    """Return the engines besides its nodes' own that a scenario installs, as its mark names them.
 
     ``next`` is the release that comes after ``engine`` in the catalogue; None if there is none.
     """
@@ -100,7 +100,7 @@ def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:
 
 
 def release_after(engine: str) -> str | None:
-    """The catalogue's next release after an engine, by name; None after the last or unknown."""
+    """Return the catalogue's next release after an engine, by name; None after the last."""
     releases = sorted((known.version for known in KNOWN), key=release_key)
     own = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), None)
     later = releases[releases.index(own) + 1 :] if own else []
@@ -108,7 +108,7 @@ def release_after(engine: str) -> str | None:
 
 
 def chosen_lab(options: Options) -> str:
-    """The lab that is asked for, or that ``auto`` means: microvm where QEMU is or can be had."""
+    """Return the lab asked for, or what ``auto`` means: microvm where there is a QEMU to use."""
     if options.lab != "auto":
         return options.lab
     from harness.images import Cache  # a guest is given its lab, and need not import these

@@ -116,13 +116,13 @@ class RunSession:
 
 
 def worker_input(config: pytest.Config) -> dict[str, Any]:
-    """Return what the controller has told this process, if it is a worker of pytest-xdist."""
+    """Return what the controller has sent to this process, if it is a worker of pytest-xdist."""
     given: dict[str, Any] = getattr(config, "workerinput", {})
     return given
 
 
 def write_junit(config: pytest.Config, path: Path) -> None:
-    """Have pytest write its JUnit XML beside the run's page, whatever else was asked for."""
+    """Have pytest write its JUnit XML next to the run's page, whatever else was asked for."""
     junit = LogXML(str(path), None, suite_name="swarm-chaos")
     junit.pytest_sessionstart()
     config.pluginmanager.register(junit, JUNIT)

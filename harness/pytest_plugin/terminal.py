@@ -1,4 +1,4 @@
-"""What the terminal shows beside pytest's own: lines of progress, a table at the end."""
+"""What the terminal shows besides pytest's own output: lines of progress, a table at the end."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class TrialRequest:
     """One trial to be run; the same on the host that sends it and in the guest that runs it.
 
-    ``others`` are engines that the scenario installs beside its nodes' own, by name. ``cpus`` is
+    ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` is
     None unless a number was asked for.
     """
 

@@ -17,18 +17,18 @@ STYLE, SCRIPT, LIVE = "report.css", "report.js", "live.js"
 
 
 def text_of(name: str) -> str:
-    """A file of the report's own templates."""
+    """Return a file of the report's own templates."""
     return Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def library_name() -> str:
-    """The charting library's file name, with its version: browsers may cache it for ever."""
+    """Return the charting library's file name, with its version: browsers may cache it forever."""
     return f"plotly-{version('plotly')}.min.js"
 
 
 def library() -> Path:
-    """The charting library in the installed package.
+    """Return the charting library in the installed package.
 
     :class:`~harness.errors.MissingError` if the package is there without it.
     """

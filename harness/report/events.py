@@ -38,7 +38,7 @@ class Event:
 def events_of(
     journal: Sequence[Mapping[str, Any]], problems: Iterable[LogProblem] = ()
 ) -> tuple[tuple[Event, ...], int]:
-    """The journal's entries and the logs' log_problems by time, and how many were left out.
+    """Return the journal's entries and the logs' problems by time, and how many were left out.
 
     A problem has a trial time when the journal begins with the nodes' clock (``wall``).
     """

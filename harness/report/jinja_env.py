@@ -48,7 +48,7 @@ def jinja_env() -> jinja2.Environment:
 
 
 def as_data(figure: Figure) -> Markup:
-    """A figure as the content of a ``<script type="application/json">``, which cannot end it."""
+    """Return a figure for a ``<script type="application/json">``, which it cannot end."""
     text = msgspec.json.encode(figure.as_json()).decode()
     return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
 
@@ -61,7 +61,7 @@ class Gauge(msgspec.Struct, frozen=True):
 
 
 def gauge_of(measure: Measure) -> Gauge | None:
-    """A measure as a bar with a mark at its bound; None where a bar would say nothing."""
+    """Return a measure as a bar with a mark at its bound; None where a bar would say nothing."""
     if measure.value is None or measure.bound is None or measure.bound.op == "equals":
         return None
     value, limit = measure.value, measure.bound.limit
@@ -72,7 +72,7 @@ def gauge_of(measure: Measure) -> Gauge | None:
 
 
 def upstream_url(reference: str) -> str:
-    """Where an upstream reference such as ``moby/moby#32841`` can be read, "" if unknown."""
+    """Return where an upstream reference such as ``moby/moby#32841`` can be read, "" if unknown."""
     match = _GITHUB.fullmatch(reference)
     return f"https://github.com/{match[1]}/issues/{match[2]}" if match else ""
 

@@ -127,17 +127,17 @@ class Matrix:
 
 
 def parameters_of(scenario: str) -> str:
-    """What tells a scenario from others of the same title, "" if it has no parameters."""
+    """Return what tells a scenario from others of the same title, "" if it has no parameters."""
     return short_name(scenario).removesuffix("]").partition("[")[2]
 
 
 def title_of(trial: StoredTrial) -> str:
-    """What a trial is called in headings."""
+    """Return what a trial is called in headings."""
     return trial.record.title.rstrip(". ") or short_name(trial.record.inputs.scenario)
 
 
 def rerun_command(inputs: TrialInputs) -> str:
-    """The command line that runs a trial again from its inputs.
+    """Return the command line that runs a trial again from its inputs.
 
     A scenario's own parameters are chosen by ``-k``: engine and seed are in pytest's brackets
     too, so the id alone would find nothing.

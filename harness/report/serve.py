@@ -3,7 +3,7 @@
 ::
 
     /                              all runs
-    /runs/<id>/…                   a run's pages, and its files beside them
+    /runs/<id>/…                   a run's pages, and its files
     /runs/<id>/pages/live.html     the running trials
     /runs/<id>+<id>/…              several runs together
 
@@ -61,7 +61,7 @@ class Pages:
         self.reports = reports.resolve()
 
     def answer(self, target: str) -> Answer:
-        """The answer to a GET of ``target``; a path within is a redirection's ``Location``.
+        """Return the answer to a GET of ``target``; a path within is a redirection's ``Location``.
 
         Raises :class:`PageNotFoundError`.
         """
@@ -73,7 +73,7 @@ class Pages:
             case [""]:
                 return self._run_list()
             case ["favicon.ico"]:
-                return Answer(b"", "image/x-icon", keep=True)  # asked for beside plain files
+                return Answer(b"", "image/x-icon", keep=True)  # requested besides plain files
             case ["assets", name]:
                 return _asset(name)
             case ["runs", ids, "pages", "assets", name] if ids:
@@ -83,7 +83,7 @@ class Pages:
         raise PageNotFoundError
 
     def redirection(self, target: str) -> str | None:
-        """Where to go instead: from the form that chooses runs, and from a folder to its index."""
+        """Return where to go from the form that chooses runs, and from a folder (its index)."""
         split = urlsplit(target)
         if split.path == "/together":
             chosen = parse_qs(split.query).get("run", [])

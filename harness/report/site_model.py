@@ -67,7 +67,7 @@ class SiteModel:
         return tuple(sorted({t.record.inputs.engine.version for t in self.trials}, key=by_version))
 
     def page_of(self, trial: StoredTrial) -> str:
-        """The page of a trial."""
+        """Return the page of a trial."""
         return self.pages[trial.folder]
 
 

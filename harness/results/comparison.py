@@ -29,12 +29,12 @@ from harness.results.comparison_sides import Side
 from harness.results.scenario_names import short_name
 from harness.results.statistics import (
     LEVEL,
+    ComparisonOutcome,
     Contrast,
     Judgement,
     MeasurePair,
     PairResult,
     Sample,
-    Word,
     judge_all,
 )
 from harness.results.thresholds import Rule, Thresholds, rule_for
@@ -86,7 +86,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     adjusted: float
     delta: float
     floor: float
-    outcome: Word
+    outcome: ComparisonOutcome
     reason: str
 
 
@@ -104,7 +104,7 @@ class Pairing(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...]
 
     @property
-    def counts(self) -> dict[Word, int]:
+    def counts(self) -> dict[ComparisonOutcome, int]:
         """How many measures had each outcome, all outcomes in order."""
         counted = Counter(finding.outcome for finding in self.findings)
         return {outcome: counted[outcome] for outcome in _ORDER}
@@ -127,7 +127,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     pairings: tuple[Pairing, ...]
 
     @property
-    def outcomes(self) -> frozenset[Word]:
+    def outcomes(self) -> frozenset[ComparisonOutcome]:
         """All outcomes that occur."""
         return frozenset(f.outcome for pairing in self.pairings for f in pairing.findings)
 
@@ -214,7 +214,7 @@ def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pa
     )
 
 
-_ORDER: tuple[Word, ...] = (
+_ORDER: tuple[ComparisonOutcome, ...] = (
     "regressed",
     "different",
     "improved",

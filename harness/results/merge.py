@@ -51,7 +51,7 @@ def merge_runs(sources: Sequence[Path], into: Path) -> Merged:
         half = Path(mkdtemp(prefix=f".{into.name}-", suffix=".part", dir=into.parent))
         half.chmod(0o755)
     except OSError as error:
-        raise TrialError(f"cannot write beside {into}: {error.strerror}") from error
+        raise TrialError(f"cannot write next to {into}: {error.strerror}") from error
     try:
         (half / TRIALS).mkdir()
         for name, folder in named.items():

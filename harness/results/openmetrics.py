@@ -22,7 +22,7 @@ _FAMILIES = {
 
 
 def openmetrics(runs: Sequence[Run]) -> str:
-    """The text: gauges with the run's start as their time, ended by ``# EOF``."""
+    """Return the text: gauges with the run's start as their time, ended by ``# EOF``."""
     lines: list[str] = []
     for family, description in _FAMILIES.items():
         lines += [f"# TYPE {family} gauge", f"# HELP {family} {description}"]

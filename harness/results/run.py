@@ -1,4 +1,4 @@
-"""Read runs from disk: ``run.json`` and the trials beside it.
+"""Read runs from disk: ``run.json`` and the trials next to it.
 
 A run's folder::
 

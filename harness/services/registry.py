@@ -38,7 +38,7 @@ _LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 _TIMEOUT = 60.0
 
-#: Go looks at /etc/hosts anew after 5 s (net/hosts.go), so that is how long a dockerd may take to
+#: Go reads /etc/hosts again after 5 s (net/hosts.go), so that is how long a dockerd may take to
 #: know a new name; then there is a connection, and a slow machine.
 _FOUND_WITHIN = 30.0
 
@@ -109,7 +109,7 @@ class Registry(ExternalService):
                 if image in (entry["RepoTags"] or ()):
                     break
             else:
-                raise UsageError(f"the archive {archive.name} has no image {image}")
+                raise UsageError(f"the archive {archive.name} does not contain the image {image}")
             config = _member(tar, entry["Config"])
             manifest = {
                 "schemaVersion": 2,

@@ -17,7 +17,7 @@ from harness.errors import LabError
 from harness.lab import ClientHost
 
 #: Seconds until a program answers its first or any other command. Starting Python takes 0.1 s on a
-#: host and some seconds in an emulated guest that has a swarm to run beside it.
+#: host and some seconds in an emulated guest that has a swarm to run as well.
 ANSWER_WITHIN = 60.0
 
 
@@ -58,7 +58,7 @@ class ServerProcess:
                 self._process.stdin.write(json.dumps({"do": do, **facts}).encode() + b"\n")
                 self._process.stdin.flush()
             except OSError as error:
-                raise LabError(f"{self._name} has ended: {self._words()}") from error
+                raise LabError(f"{self._name} has ended: {self._log_tail()}") from error
             return self._answer()
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class ServerProcess:
                 raise LabError(f"{self._name} has not answered within {ANSWER_WITHIN:g} s")
             piece = os.read(out, 65536)
             if not piece:
-                raise LabError(f"{self._name} has ended: {self._words()}")
+                raise LabError(f"{self._name} has ended: {self._log_tail()}")
             self._rest += piece
         line, _, self._rest = self._rest.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -90,7 +90,7 @@ class ServerProcess:
             raise LabError(f"{self._name}: {answer['error']}")
         return answer
 
-    def _words(self) -> str:
+    def _log_tail(self) -> str:
         try:
             said = self._log.read_text(errors="replace").strip().splitlines()
         except OSError:

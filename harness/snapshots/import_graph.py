@@ -4,7 +4,7 @@ A module needs what it imports, inside functions too (behind ``TYPE_CHECKING`` n
 imported), and the packages above it. Some needs are no import:
 
 - a module that is started by its whole dotted name: ``"harness.load.locustfile"``;
-- files that a module finds beside itself by their name: ``with_name("scripts")``;
+- files that a module finds next to itself by their name: ``with_name("scripts")``;
 - all modules of its own package, for a module that calls ``pkgutil.walk_packages``.
 
 A name that is put together, or relative, is not followed. That is how a module names one that
@@ -73,7 +73,7 @@ class ImportGraph:
                 yield from (module for module in self.modules if module.startswith(f"{above}."))
 
     def _data_of(self, module: Path) -> Iterator[Path]:
-        """Yield what lies beside a module and is named in it: a file, or all files of a folder."""
+        """Yield what lies next to a module and is named in it: a file, or all files of a folder."""
         named = {
             node.value
             for node in _nodes(_parsed(module.read_text(encoding="utf-8")))

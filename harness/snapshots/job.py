@@ -35,7 +35,7 @@ class GuestJob:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """``job.json`` beside a trial: with it the very same guest can be run again.
+    """``job.json`` in a trial's folder: with it the very same guest can be run again.
 
     ``snapshot`` is the frozen swarm's key, ``payload`` the sha256 of the code that was brought,
     kept in the run's folder ``payloads``.
@@ -51,7 +51,7 @@ class JobRecord:
         return cls(snapshot.key, hashlib.sha256(job.payload).hexdigest(), job)
 
     def save(self, trial: Path) -> None:
-        """Write it beside a trial, and the payload into the run (once)."""
+        """Write it into a trial's folder, and the payload into the run (once)."""
         facts = {
             "snapshot": self.snapshot,
             "payload": self.payload,

@@ -15,9 +15,9 @@ from harness.vm.snapshot import Snapshot, snapshots
 def snapshot_of(
     record: TrialRecord, job_record: JobRecord, cache: Cache, *, say: Say = silent
 ) -> Snapshot:
-    """Return the very snapshot if the cache has it, else one frozen anew from the same inputs.
+    """Return the recorded snapshot if the cache has it, else freeze one from the same inputs.
 
-    What is frozen anew may have another key, because the engine's files, QEMU or the sources that
+    What is frozen now may have another key, because the engine's files, QEMU or the sources that
     form a swarm have changed since; ``say`` reports it.
     """
     provide_qemu(cache, say=say)
@@ -35,7 +35,7 @@ def snapshot_of(
     found, _ = freeze_swarm(wanted, cache, say=say)
     if found.key != job_record.snapshot:
         say(
-            f"what is frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
-            "QEMU or the harness differ, and a difference may come of that"
+            f"the snapshot frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
+            "QEMU or the harness differ, so results may differ"
         )
     return found

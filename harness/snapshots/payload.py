@@ -67,7 +67,7 @@ def trial_payload(
 
 
 def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> bytes:
-    """``files`` (contents by path) as a payload: with byte code, the harness in one archive.
+    """Return ``files`` (contents by path) as a payload: with byte code, the harness in one archive.
 
     And with a note of what it expects to find in the guest.
     """
@@ -76,9 +76,9 @@ def packed(files: Mapping[str, bytes], cache: Cache, *, say: Say = silent) -> by
 
 
 def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
+    """Return ``files`` with all of the harness in :data:`~harness.guest.contract.ARCHIVE`.
 
-    A zip that Python imports from: byte code lies beside its source there, under its plain name.
+    A zip that Python imports from: byte code lies next to its source there, under its plain name.
     Nothing is compressed, so the same files give a byte-identical archive whatever the host's zlib.
     """
     inside = {
@@ -95,7 +95,7 @@ def archived(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _beside_source(name: str) -> str:
-    """``room/__pycache__/module.cpython-313.pyc`` as ``room/module.pyc``; others as they are."""
+    """Return where byte code lies next to its source: ``module.pyc`` for ``__pycache__/…pyc``."""
     folder, _, file = name.rpartition("/")
     if not folder.endswith("/__pycache__"):
         return name

@@ -55,14 +55,14 @@ def replay(
     """Run the trial recorded in a folder again, ``times`` times, and compare each to the byte.
 
     ``at_once`` guests run side by side; more than there are CPUs share them. ``stressed`` keeps
-    the host busy beside them: a loop per CPU, and writes that are synced. A replay that differs
+    the host busy meanwhile: a loop per CPU, and writes that are synced. A replay that differs
     is kept in ``keep``, if that is given. Raises :class:`TrialError` for a trial that cannot be
     sent again.
     """
     record = read_record(trial)
     if record.inputs.clock != "virtual":
         raise TrialError(
-            f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be repeated",
+            f"{trial.name} ran under the {record.inputs.clock} clock: it cannot be replayed",
             hint="only trials in virtual time are functions of their inputs",
         )
     job_record = JobRecord.load(trial)

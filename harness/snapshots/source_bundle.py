@@ -13,7 +13,7 @@ from harness.vm.mailbox import pack
 #: What a guest runs until it is frozen.
 FREEZE_ENTRY = "harness.guest.agent"
 
-#: What is run in a thawed guest beside that: what it can be asked to do, pytest's plugin, and the
+#: What is run in a thawed guest besides that: what it can be asked to do, pytest's plugin, and the
 #: manual fault commands. All else that a trial brings follows from these and the scenarios.
 TRIAL_ENTRIES = (
     FREEZE_ENTRY,

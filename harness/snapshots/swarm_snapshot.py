@@ -69,7 +69,7 @@ def freeze_swarm(
 
 
 def _pins() -> Path | None:
-    """Return the pinned versions beside the harness. Whoever freezes takes these and no others.
+    """Return the pinned versions next to the harness. A freeze takes these and no others.
 
     Else one and the same swarm would have a key for each who asks.
     """
@@ -156,7 +156,7 @@ class _Recipe:
 
 
 def machine_for(engines: Iterable[EngineFacts], machine: Machine) -> Machine:
-    """``machine`` with the cgroup layout that ``engines`` need.
+    """Return ``machine`` with the cgroup layout that ``engines`` need.
 
     Engines before 20.10 know version 1 only; later ones know both, so one old engine decides.
     """

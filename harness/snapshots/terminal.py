@@ -38,7 +38,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def raw(descriptor: int) -> Iterator[None]:
-    """A terminal that passes every key on; restored at the end, also at SIGTERM and SIGHUP."""
+    """Have the terminal pass every key on; restore it at the end, also at SIGTERM and SIGHUP."""
     before = termios.tcgetattr(descriptor)
     handlers = {number: signal.signal(number, _leave) for number in _ENDING}
     try:

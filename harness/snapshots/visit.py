@@ -109,7 +109,7 @@ def visit(
 
 @contextlib.contextmanager
 def _cpu(pool: Pool, say: Callable[[str], None]) -> Iterator[int]:
-    """Yield a CPU for the guest; a person is told if it takes a while."""
+    """Yield a CPU for the guest; say so if it takes a while."""
     with contextlib.ExitStack() as stack:
         try:
             cpu = stack.enter_context(pool.slot(within=_SOON))

@@ -24,7 +24,7 @@ PROJECT = Path(harness.__file__).parent.parent
 _LONG = 1e6
 
 _JUMPING = (
-    "Time is virtual: an instruction takes a fixed time and idle time is jumped over, so while\n"
+    "Time is virtual: an instruction takes a fixed time and idle time is skipped, so while\n"
     "you think the guest's clock runs ahead (--real-time lets it wait)."
 )
 _WAITING = "Idle time passes as on the wall; busy, the guest's clock is slower than that."
@@ -63,7 +63,7 @@ def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
     if record.inputs.lab != "microvm" or record.inputs.clock != "virtual":
         raise TrialError(
             f"{trial.name} ran in the {record.inputs.lab} lab under the {record.inputs.clock} "
-            "clock: the state it ended in cannot be had again",
+            "clock: the state it ended in cannot be reproduced",
             hint="only trials of the microvm lab in virtual time are functions of their inputs",
         )
     check_node(request.node, Topology.parse(record.inputs.topology))
@@ -83,7 +83,7 @@ def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
 
 
 def held(environment: Mapping[str, str], trial: Path) -> dict[str, str]:
-    """A trial's environment with the word to hold; :class:`TrialError` if its code knows none."""
+    """Return a trial's environment that holds it; :class:`TrialError` if its code cannot."""
     if HOLD_VARIABLE not in environment:
         raise TrialError(
             f"the code that {trial.name} was recorded with cannot stop at the end of its body",

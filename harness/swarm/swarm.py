@@ -66,7 +66,7 @@ class Swarm(SwarmClient):
         return swarm
 
     def reseed(self) -> None:
-        """Have a thawed swarm draw anew what it had drawn before the freeze; takes some 30 idle s.
+        """Reseed a thawed swarm: its random state is older than the freeze; takes some 30 idle s.
 
         What decides raft's elections is as old as dockerd's process: the generator that election
         timeouts are drawn from (etcd's raft seeds it with the time at which the process starts),

@@ -1,4 +1,4 @@
-"""Which faults are injected in a trial now, and which cannot be injected beside them.
+"""Which faults are injected in a trial now, and which cannot be injected as well.
 
 A fault is added before it touches anything and removed when it is proven to be undone, so
 whatever happens in between, what must still be healed is known.

@@ -131,7 +131,7 @@ class Measures:
         return self._take(what, what.name_with(labels), value, note)
 
     def each(self, taken: Mapping[Expectation | Observation, Taken | Mapping[str, Taken]]) -> None:
-        """Record several. A value may have a note beside it, as a pair.
+        """Record several. A value may come with a note, as a pair.
 
         A mapping in place of a value is a family's, by the one field of its name::
 

@@ -47,7 +47,7 @@ BASE_PACKAGES = (
     "tcpdump",
     "util-linux",
 )
-"""What a guest needs of Debian beside the essential packages."""
+"""What a guest needs of Debian besides the essential packages."""
 
 _EPOCH = 1_767_225_600  # 2026-01-01, where the guest's clock starts
 _NEED = 3 << 30  # bytes: tree and image side by side

@@ -80,11 +80,11 @@ def find_mailboxes(command_line: str, sizes: Mapping[str, int]) -> Mailboxes:
 
     ``command_line`` is the kernel's, with ``microvm.inbox=`` and ``microvm.outbox=`` in bytes.
     """
-    words = dict(word.partition("=")[::2] for word in command_line.split())
+    parameters = dict(word.partition("=")[::2] for word in command_line.split())
     by_size = {size: name for name, size in sizes.items()}
     try:
-        inbox = int(words[INBOX_SIZE])
-        outbox = int(words[OUTBOX_SIZE])
+        inbox = int(parameters[INBOX_SIZE])
+        outbox = int(parameters[OUTBOX_SIZE])
         return Mailboxes(f"/dev/{by_size[inbox]}", f"/dev/{by_size[outbox]}", outbox)
     except (KeyError, ValueError) as error:
         raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error

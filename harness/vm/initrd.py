@@ -44,7 +44,7 @@ def character_device(name: str, major: int, minor: int) -> Entry:
 
 
 def cpio(entries: Iterable[Entry]) -> bytes:
-    """A cpio archive in the kernel's newc format; parents have to come before their children."""
+    """Return a cpio archive in the kernel's newc format; parents must precede their children."""
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)]):
         name = entry.name.encode() + b"\0"
@@ -69,7 +69,7 @@ def module_bytes(path: Path) -> bytes:
 
 
 def parse_modules_dep(text: str) -> dict[str, list[str]]:
-    """``modules.dep``: module file to the files it needs, both relative to the modules folder."""
+    """Return ``modules.dep`` as file to needed files, all relative to the modules folder."""
     table: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, needs = line.partition(":")

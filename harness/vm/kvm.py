@@ -32,24 +32,24 @@ class KvmVerdict:
 def kvm_boots(kernel: DebianKernel, cache: Cache, *, say: Say = silent) -> KvmVerdict:
     """Boot ``kernel`` under KVM to its first program and see.
 
-    Takes at most 20 s and is remembered until this machine boots anew or changes its QEMU or
+    Takes at most 20 s and is remembered until this machine is rebooted or changes its QEMU or
     kernel.
     """
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return KvmVerdict(False, f"{_DEVICE} is missing or not open to this user")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     qemu = provide_qemu(cache, say=say)
-    words = "\n".join([boot, qemu.version, kernel.version, str(os.geteuid())])
+    facts = "\n".join([boot, qemu.version, kernel.version, str(os.geteuid())])
     note = cache.root / "kvm-probe"
     if note.is_file():
         known, _, verdict = note.read_text().partition("\n\n")
         answer, _, reason = verdict.partition(" ")
-        if known == words and answer in ("yes", "no"):
+        if known == facts and answer in ("yes", "no"):
             return KvmVerdict(answer == "yes", reason)
     verdict_now = _probe(kernel, qemu)
     cache.root.mkdir(parents=True, exist_ok=True)
     answer = "yes" if verdict_now.boots else "no"
-    note.write_text(f"{words}\n\n{answer} {verdict_now.reason}")
+    note.write_text(f"{facts}\n\n{answer} {verdict_now.reason}")
     return verdict_now
 
 

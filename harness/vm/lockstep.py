@@ -72,7 +72,7 @@ class Lockstep:
         self._library.symlink_to(library)
 
     def command(self, qemu: Qemu) -> tuple[str, ...]:
-        """Return the words that start a QEMU in lockstep; switches follow."""
+        """Return the arguments that start a QEMU in lockstep; switches follow."""
         return ("env", f"{_VARIABLE}={self._counters}", *qemu.preloading(self._library))
 
     def counted(self) -> LockstepCounters:

@@ -69,7 +69,9 @@ class Machine:
         if self.clock is Clock.VIRTUAL and self.accelerator is not Accelerator.TCG:
             raise MicrovmError("virtual time needs the TCG accelerator")
         if not 1 <= self.cpus <= MOST_CPUS:
-            raise MicrovmError(f"a machine with {self.cpus} CPUs cannot be: 1 to {MOST_CPUS}")
+            raise MicrovmError(
+                f"a machine with {self.cpus} CPUs is not valid: give 1 to {MOST_CPUS}"
+            )
         if self.cgroup not in (1, 2):
             raise MicrovmError(f"there is no cgroup version {self.cgroup}")
 
@@ -89,7 +91,7 @@ class Machine:
 
     def kernel_command_line(self, root_size: int) -> str:
         """Return the kernel's command line; ``root_size`` is the root device's size in bytes."""
-        words = [
+        parameters = [
             "console=ttyS0",
             "loglevel=4",
             "panic=-1",  # reboot at once, which ends QEMU: a panic is seen, not waited out
@@ -108,8 +110,8 @@ class Machine:
             f"microvm.cgroup={self.cgroup}",
         ]
         if self.accelerator is Accelerator.TCG:
-            words.append("tsc=reliable")  # no watchdog timer twice a second
-        return " ".join(words)
+            parameters.append("tsc=reliable")  # no watchdog timer twice a second
+        return " ".join(parameters)
 
     def switches(
         self,
@@ -120,7 +122,7 @@ class Machine:
         serial: int | None = None,
         idle_in_real_time: bool = False,
     ) -> list[str]:
-        """QEMU's arguments for this machine on ``files``.
+        """Return QEMU's arguments for this machine on ``files``.
 
         ``private``: memory, root and inbox are copies on write (a thaw) and not the files
         themselves (a freeze). The outbox is always the file itself. ``serial``: a descriptor of

@@ -117,7 +117,7 @@ def write_file(path: Path, body: bytes, size: int) -> None:
     if HEADER_SIZE + len(body) > size:
         raise MicrovmError(
             f"the payload has {len(body)} bytes and the inbox holds {size - HEADER_SIZE}",
-            hint="hand in less, or freeze with a larger inbox",
+            hint="send less, or freeze with a larger inbox",
         )
     with path.open("wb") as out:
         out.truncate(size)

@@ -20,7 +20,7 @@ from harness.errors import MicrovmError, MissingError
 from harness.wait import NotYet, wait_for
 
 _GUEST_OWN_MIB = 800
-"""Memory a running guest was seen to take for itself at most, beside what guests share."""
+"""Memory a running guest was seen to take for itself at most, besides what guests share."""
 
 
 class Pool:
@@ -44,7 +44,7 @@ class Pool:
         if fitting < 1:
             raise MissingError(
                 f"{available_memory_mib()} MiB of memory are free, a guest takes {guest_mib}",
-                hint="end something else, or take a machine with more memory",
+                hint="end something else, or use a machine with more memory",
             )
         self.cpus = cpus[: min(len(cpus), fitting, slots or len(cpus))]
         self._runtime = runtime or runtime_folder()

@@ -17,7 +17,7 @@ VARIABLE = "SWARM_CHAOS_QEMU"
 
 @dataclass(frozen=True)
 class Qemu:
-    """A QEMU that is here: its ``version`` with the package's revision, the words to start it.
+    """A QEMU that is here: its ``version`` with the package's revision, the arguments to start it.
 
     ``loader`` are those of them that belong to a loader of its own, if it has one.
     """
@@ -27,7 +27,7 @@ class Qemu:
     loader: tuple[str, ...] = ()
 
     def preloading(self, library: Path) -> tuple[str, ...]:
-        """The words that start it with ``library`` loaded before all that it is linked with."""
+        """Return the arguments that start it with ``library`` preloaded."""
         if not self.loader:
             return ("env", f"LD_PRELOAD={library}", *self.command)
         rest = self.command[len(self.loader) :]
@@ -35,7 +35,7 @@ class Qemu:
 
 
 def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:
-    """The QEMU that guests run under; Debian's is fetched now if it is not there, and said so.
+    """Return the QEMU that guests run under; fetch Debian's, saying so, if it is not cached.
 
     :class:`~harness.errors.UsageError` when :data:`VARIABLE` names what is not a QEMU; else errors
     as in :mod:`harness.images.debian`.
@@ -73,6 +73,6 @@ def _asked(program: str) -> Qemu:
 
 
 def qemu_at_hand(cache: Cache) -> bool:
-    """Whether :func:`provide_qemu` may well succeed; nothing is fetched, nothing is started."""
+    """Return whether :func:`provide_qemu` may succeed; fetches and starts nothing."""
     fetchable = debian_qemu_fits() and shutil.which("mmdebstrap") is not None
     return bool(os.environ.get(VARIABLE)) or fetchable or cached_qemu(cache) is not None

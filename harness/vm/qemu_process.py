@@ -41,13 +41,13 @@ class Emulator:
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
-        words = qemu.command if lockstep is None else lockstep.command(qemu)
+        arguments = qemu.command if lockstep is None else lockstep.command(qemu)
         self._log = log
         self.qmp = Qmp(ours)
         try:
             with theirs, log.open("wb") as out:
                 self.process: subprocess.Popen[bytes] = start_bound(
-                    [*words, *switches, *control, "-S"],
+                    [*arguments, *switches, *control, "-S"],
                     pass_fds=[theirs.fileno(), *pass_fds],
                     log=out,
                     cpu=cpu,
@@ -65,8 +65,8 @@ class Emulator:
             why = self.complaint() or qemu.version
             raise MicrovmError(
                 f"this QEMU does not keep in lockstep with its virtual CPU: {why}",
-                hint="virtual time needs a QEMU that is linked dynamically, and a cache in a place "
-                "where programs may run from",
+                hint="virtual time needs a QEMU that is linked dynamically, and a cache on a file "
+                "system that programs may be run from",
             )
 
     def complaint(self) -> str:
@@ -76,7 +76,7 @@ class Emulator:
         return ""
 
     def status(self) -> str:
-        """QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
+        """Return QEMU's run state: ``running``, ``inmigrate``, ``guest-panicked``, ..."""
         return str(self.qmp.ask("query-status")["status"])
 
     def go(self) -> None:
@@ -87,7 +87,7 @@ class Emulator:
         """
         self.qmp.tell("cont")
         if self.qmp.wait_event({"RESUME"}, _ANSWERS_WITHIN) is None:
-            raise MicrovmError(f"QEMU did not set its machine going: {self.complaint()}")
+            raise MicrovmError(f"QEMU did not start its machine: {self.complaint()}")
 
     def ignore_shared_memory(self) -> None:
         """Leave memory that lies in files out of the state."""
@@ -120,15 +120,15 @@ class Emulator:
                 status = self.status()
             except MicrovmError as error:
                 raise MicrovmError(
-                    f"QEMU could not take up the state in {path}: {self.complaint() or error}",
+                    f"QEMU could not load the state in {path}: {self.complaint() or error}",
                     hint="remove the snapshot and freeze again",
                 ) from error
             return status != "inmigrate" or NotYet(status)
 
-        wait_for(loaded, state="the machine's state taken up", within=60, every=0.002)
+        wait_for(loaded, state="the machine's state to be loaded", within=60, every=0.002)
 
     def ended(self) -> int | None:
-        """QEMU's exit code, None while it runs."""
+        """Return QEMU's exit code, None while it runs."""
         return self.process.poll()
 
     def kill(self) -> None:

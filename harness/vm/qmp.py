@@ -66,7 +66,7 @@ class Qmp:
         return self._told
 
     def wait_event(self, names: set[str], within: float) -> dict[str, Any] | None:
-        """The first event (seen before or coming) named in ``names``; None when time is up."""
+        """Return the first event in ``names``, seen or still to come; None when time is up."""
         deadline = time.monotonic() + within
         while True:
             for event in self.events:
@@ -89,7 +89,7 @@ class Qmp:
             except TimeoutError:
                 raise
             except OSError as error:
-                raise MicrovmError(f"the line to QEMU broke: {error}") from error
+                raise MicrovmError(f"the connection to QEMU broke: {error}") from error
             if not piece:
                 raise MicrovmError("QEMU closed its control channel")
             self._buffer += piece

@@ -1,7 +1,7 @@
 """Folders for what a guest needs only while it runs, and their removal after a kill -9.
 
 They lie in memory where they can, so one left behind would cost memory until the next boot. Each
-is locked by its owner as long as that lives, and whoever makes the next one removes those that
+is locked by its owner as long as that lives, and the one who makes the next removes those that
 nobody locks.
 """
 

@@ -119,8 +119,8 @@ class Snapshot:
         if here.version != frozen_by:
             raise MicrovmError(
                 f"the snapshot {self.key} was frozen by QEMU {frozen_by} and can be thawed by no "
-                f"other; in use is {here.version}",
-                hint=f"freeze again, or name the QEMU of then by {VARIABLE}",
+                f"other; the one in use is {here.version}",
+                hint=f"freeze again, or name that QEMU with {VARIABLE}",
             )
         return here
 
@@ -215,7 +215,7 @@ def freeze(
 ) -> Snapshot:
     """Return the snapshot of ``spec``: found in the cache, or made now.
 
-    ``progress`` gets the console's lines while the guest boots, ``say`` is told when QEMU has to
+    ``progress`` gets the console's lines while the guest boots, ``say`` is called when QEMU has to
     be fetched. Whole or not at all, and made once when two ask at once. Raises
     :class:`~harness.errors.MicrovmError` with the console's end when the guest dies or takes too
     long, :class:`~harness.errors.MissingError` without room on the disk.
@@ -348,11 +348,11 @@ def _await_freeze(
             return
         what = None
         if event is not None or emulator.ended() is not None:
-            what = "the guest ended before it came to its freeze"
+            what = "the guest ended before it was frozen"
             if complaint := emulator.complaint():
                 what = f"{what} (QEMU: {complaint})"
         elif time.monotonic() > deadline:
-            what = f"the guest did not come to its freeze within {within:g} s"
+            what = f"the guest was not ready to be frozen within {within:g} s"
         if what is not None:
             raise MicrovmError(f"{what}; the end of its console:\n{tail(console)}")
 

@@ -238,7 +238,7 @@ def thaw(
     files, which are removed again; memory-backed by default where there is such a place.
 
     ``serial`` is QEMU's end of a pair of sockets: the guest's console is then on it in both
-    directions, beside the console's file, and what comes in makes the guest unrepeatable.
+    directions, besides the console's file, and what comes in makes the guest unrepeatable.
     ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
     """
     called = time.monotonic()
@@ -304,19 +304,19 @@ def _told(result: GuestResult, body: bytes) -> GuestResult:
         outcome = Outcome(report["outcome"])
         code, seconds = int(report["exit_code"]), float(report["virtual_seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MicrovmError(f"the guest's report makes no sense: {error}") from error
+        raise MicrovmError(f"the guest's report is not valid: {error}") from error
     out = unpacked / OUT_FOLDER
     for entry in sorted(out.iterdir()) if out.exists() else []:
         if (result.folder / entry.name).exists():
             raise UsageError(
                 f"the guest left {entry.name!r}, which {result.folder} already holds",
-                hint="give every guest a folder of its own",
+                hint="give each guest a folder of its own",
             )
         entry.rename(result.folder / entry.name)
     shutil.rmtree(unpacked)
     detail = str(report.get("detail", ""))
     if not detail and outcome is Outcome.HUNG:
-        detail = f"the run was still going after its deadline, {seconds:g} virtual seconds"
+        detail = f"the run was still under way after its deadline, {seconds:g} virtual seconds"
     elif not detail and outcome is not Outcome.FINISHED:
         detail = f"the run failed with exit code {code}: {outcome}"
     return replace(result, outcome=outcome, exit_code=code, virtual_seconds=seconds, detail=detail)

@@ -1,6 +1,6 @@
 """The one thing a thaw may have to change in a saved machine's device state.
 
-QEMU keeps, beside the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
+QEMU keeps, besides the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
 its section ``timer``). With ``-icount sleep=on`` the first idle moment is counted from 0 on that
 clock, so a machine thawed from another QEMU's state would leap by all the wall time that its
 freeze took (seen with QEMU 7.2: 236 s). Setting it to 0 leaves nothing to leap. QEMU 10.0
@@ -20,15 +20,15 @@ _BEFORE_OFFSET = 16
 
 
 def without_wall_time(state: bytes) -> bytes:
-    """``state`` as if its machine had run for no wall time yet.
+    """Return ``state`` as if its machine had run for no wall time yet.
 
     Raises :class:`MicrovmError` where the section is not found exactly once.
     """
     if state.count(_TIMERS) != 1:
         raise MicrovmError(
-            "this QEMU's state does not tell its clock as expected: idle time cannot be made to "
-            "pass as on the wall",
-            hint="go without real time",
+            "this QEMU's state does not hold its clock as expected: idle time cannot be made to "
+            "pass in real time",
+            hint="leave out --real-time",
         )
     at = state.index(_TIMERS) + len(_TIMERS) + _BEFORE_OFFSET
     return state[:at] + bytes(8) + state[at + 8 :]

@@ -1,4 +1,4 @@
-"""Outside services on a real fabric: each is up, each of its failures is felt, and ends.
+"""External services on a real fabric: each is up, each of its failures is felt, and ends.
 
 What a fault does is measured here in other ways than by its own evidence: by an engine that pulls,
 a container that logs, and sockets of the test's own.

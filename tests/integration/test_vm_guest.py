@@ -278,7 +278,7 @@ time.sleep(600)
 def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec: FreezeSpec) -> None:
     cache = Cache()
     bad = replace(spec, command=["sh", "-c", "echo so it goes; exit 5"])
-    with pytest.raises(HarnessError, match=r"(?s)before it came to its freeze.*so it goes.*with 5"):
+    with pytest.raises(HarnessError, match=r"(?s)before it was frozen.*so it goes.*with 5"):
         freeze(bad, cache)
     # Others may be freezing in the same cache just now.
     consoles = [*(cache.root / "snapshot").rglob("console.log")]

@@ -230,5 +230,5 @@ def test_a_service_nobody_runs_and_roles_without_a_swarm(targets: Targets) -> No
 
 def test_outside_services_are_found_by_name(targets: Targets) -> None:
     assert targets.find(kind_of("gelf-stalled"), "sink") == ["the sink"]
-    with pytest.raises(UsageError, match="no outside service 'sunk'"):
+    with pytest.raises(UsageError, match="no external service 'sunk'"):
         targets.find(kind_of("gelf-stalled"), "sunk")

@@ -1,4 +1,4 @@
-"""Faults of outside services refuse what cannot be meant before anything is touched."""
+"""Faults of external services refuse what cannot be meant before anything is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the outside services that need no lab: secrets, addresses, what lies where."""
+"""Parts of the external services that need no lab: secrets, addresses, what lies where."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _examine(feature: str) -> Examination:
 
 def _why_untried(machine: Machine) -> str:
     namespaces = machine.kernel["namespaces"]
-    return "" if namespaces.works else f"no namespaces to try it in: {namespaces.said}"
+    return "" if namespaces.works else f"there are no namespaces to try it in: {namespaces.said}"
 
 
 def _can_be_loaded(machine: Machine, module: str) -> bool:

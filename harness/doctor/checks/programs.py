@@ -11,7 +11,7 @@ PROGRAMS = {
     "fakeroot": "the microVM's root file system",
     "mke2fs": "the microVM's root file system",
     "depmod": "the microVM's kernel",
-    "setpriv": "the microVM: a guest ends with who started it",
+    "setpriv": "the microVM: a guest ends with the process that started it",
     "taskset": "the microVM: one core for one guest",
     "unshare": "the namespaces lab",
     "nsenter": "the namespaces lab",

@@ -111,7 +111,8 @@ class NetworkLoss(LinkFault):
     )
     proof = (
         "of probe packets of the plane the rule drops as many as the share allows (binomial "
-        "interval at 99.9 %), and some; healed: its rules are gone, with the packets lost and seen"
+        "interval at 99.9 %), and at least one; healed: its rules are gone, with the "
+        "packets lost and seen"
     )
 
     # A smaller share could not be proven by a number of packets that can be sent in time.

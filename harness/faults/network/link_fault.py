@@ -84,7 +84,7 @@ class LinkFault(Fault):
         """Require two places that are up, and that nft accepts the rules; nothing is touched."""
         pairs = self.links.pairs()
         if not pairs:
-            raise FaultError(f"there is no place at the other end of {self.links}")
+            raise FaultError(f"nothing is at the other end of {self.links}")
         self._probes()
         if why := self.fabric.refusal(self._script(_SLOTS + 1)):
             raise FaultError(f"this kernel does not support {self.name}: {why}")

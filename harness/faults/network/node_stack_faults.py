@@ -32,7 +32,8 @@ class ConnectionsReset(NodeFault):
 
     name = "connections-reset"
     summary = (
-        "Ends a node's TCP connections of a plane with a reset, once; new ones come up as ever."
+        "Ends a node's TCP connections of a plane with a reset, once; new ones are accepted as "
+        "before."
     )
     proof = "none of the connections that there were is left; healed: there is nothing to undo"
 
@@ -98,7 +99,7 @@ class ConntrackFlushed(NodeFault):
     name = "conntrack-flushed"
     summary = (
         "Empties the connection tracking of a node, once, in all its network namespaces: "
-        "translated and balanced connections lose their way."
+        "translated and load-balanced connections break."
     )
     proof = "a marker that was put into each table is gone; healed: there is nothing to undo"
 
@@ -127,7 +128,7 @@ class ConntrackFlushed(NodeFault):
         """Do nothing: there is nothing to undo."""
 
     def evidence_of_healing(self) -> str:
-        """Return that connections are tracked anew by themselves."""
+        """Return that connections are tracked again by themselves."""
         return "there is nothing to undo"
 
     def _each(self, script: str) -> str:

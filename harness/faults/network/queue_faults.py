@@ -129,7 +129,7 @@ class QueueFault(LinkFault):
 
     def evidence_text(self, sent: int, counted: int) -> str:
         """Return how many packets were led into the queues."""
-        return f"{counted} packets were led into it, {min(sent, counted)} of them probes"
+        return f"{counted} packets were directed into it, {min(sent, counted)} of them probes"
 
     def undo(self) -> None:
         """Remove the rules, then the queues; what waits in them is lost."""
@@ -210,8 +210,8 @@ class NetworkLossBursts(NetemFault):
     name = "network-loss-bursts"
     summary = (
         "Loses packets in bursts (Gilbert-Elliott): a link is good or bad, and changes between "
-        "the two from packet to packet. netem's correlated loss is not offered, for it does not "
-        "keep its rate."
+        "the two from packet to packet. netem's correlated loss is not offered, because it "
+        "does not keep its rate."
     )
 
     to_bad: float = parameter(SHARE, "probability, per packet, that a good link turns bad")

@@ -43,7 +43,7 @@ class MemberFault(Fault):
         _MEMBER, "the member: its name, or a role such as worker or leader", kw_only=False
     )
     chosen: str = state("")
-    """The member's name: whoever leads later, this is the one."""
+    """The member's name: it stays the same when roles change."""
 
     def __post_init__(self) -> None:
         from harness.faults.targets import Targets

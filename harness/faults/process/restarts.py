@@ -23,7 +23,7 @@ class DockerdRestarted(NodeFault):
 
     name = "dockerd-restarted"
     summary = "Stops dockerd gracefully and starts it again, with more flags if some are given."
-    proof = "another pid, whose command line has the flags, answers; healed: it has them no more"
+    proof = "another pid, whose command line has the flags, answers; healed: it no longer has them"
     excludes = (DOCKERD,)
 
     flags: Sequence[str] = parameter(
@@ -222,7 +222,7 @@ class PowerCut(NodeFault):
 
 
 def _engine_for(node: Node, name: str) -> Engine:
-    """The engine of this name: beside the node's own (in a guest), from the cache, or built."""
+    """The engine of this name: next to the node's own (in a guest), from the cache, or built."""
     versions = {known.version for known in KNOWN if name in (known.version, *known.aliases)}
     for place in sorted(node.engine.rootfs.parent.iterdir()):
         with suppress(HarnessError):

@@ -2,7 +2,7 @@
 
 Linux has no wall clock per namespace (time namespaces shift the monotonic clocks only). Where
 nodes share their host's kernel no clock is touched; in a guest, whose kernel is the lab's own,
-the clock jumps for all nodes at once. That is enough for what goes by the calendar: certificates
+the clock jumps for all nodes at once. That is enough for what depends on the calendar: certificates
 expire by it. Nodes that disagree about the time are not possible.
 """
 

@@ -36,7 +36,7 @@ _WITNESS = "witness-by-swarm-chaos"
 #: What a full disk may have left: less than a block of the file system and its own bookkeeping.
 _CRUMBS = 64 << 10
 
-#: Writes that are timed as evidence, beside those that the kernel lets through at once.
+#: Writes that are timed as evidence, besides those that the kernel lets through at once.
 _TIMED = 4
 
 #: Seconds whose share of writes the kernel lets through at once: two of its slices

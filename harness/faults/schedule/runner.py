@@ -83,7 +83,7 @@ class ScheduleRun:
         """End a run in another thread now; it heals what is injected."""
         self._stop.set()
 
-    # -- beside something else -----------------------------------------------------------------
+    # -- during something else -----------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run_aside, name="schedule", daemon=True)

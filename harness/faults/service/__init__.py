@@ -1,4 +1,4 @@
-"""Faults of outside services: they refuse, vanish, move, stall, or answer wrongly."""
+"""Faults of external services: they refuse, vanish, move, stall, or answer wrongly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.trial import Trial
 
 @dataclass(frozen=True)
 class ServiceFaults:
-    """``faults.service``: faults of outside services (:mod:`harness.services`).
+    """``faults.service``: faults of external services (:mod:`harness.services`).
 
     ::
 

@@ -1,4 +1,4 @@
-"""Faults that any outside service can have: refused, unreachable, moved."""
+"""Faults that any external service can have: refused, unreachable, moved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SILENCE = 1.0  # s: on a local fabric, a server that has not answered by then w
 
 
 class ServiceFault(Fault, Generic[S]):
-    """A fault of an outside service, carried out by its own server. It ends with the server."""
+    """A fault of an external service, carried out by its own server. It ends with the server."""
 
     acts_on = "service"
     ends_with_process = True
@@ -70,7 +70,7 @@ class ServiceRefused(ServiceFault[ExternalService]):
 
     name = "service-refused"
     summary = (
-        "An outside service closes its port and its connections: connections are refused. "
+        "An external service closes its port and its connections: connections are refused. "
         "Healed by opening the port again."
     )
     proof = "a connection from elsewhere is refused; healed: it is accepted"
@@ -95,7 +95,7 @@ class ServiceBlackHole(ServiceFault[ExternalService]):
 
     name = "service-black-hole"
     summary = (
-        "All packets to an outside service's port are dropped, those of open connections too, "
+        "All packets to an external service's port are dropped, those of open connections too, "
         "silently. Healed by letting them pass."
     )
     proof = "a connection from elsewhere is neither accepted nor refused; healed: it is accepted"
@@ -126,7 +126,7 @@ class ServiceMoved(ServiceFault[ExternalService]):
 
     name = "service-moved"
     summary = (
-        "An outside service moves to another address, as by a restart elsewhere: its name "
+        "An external service moves to another address, as by a restart elsewhere: its name "
         "follows, the old address does not answer. Healed by moving back."
     )
     proof = "the new address accepts a connection, the old one does not; healed: the reverse"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Bring up one client host: a network namespace on the fabric for clients and outside services.
+# Bring up one client host: a network namespace on the fabric for clients and external services.
 #
 #   client-host-up.sh NAME FABRIC_NS ADDRESS/PREFIX MAC
 #

@@ -123,7 +123,7 @@ class HttpProber:
             with question.namespace.entered():
                 made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         except (OSError, LabError):
-            return  # the place is gone: whoever asks there knows
+            return  # the place is gone: its own probe reports that
         made.setblocking(False)
         each = _Open(question, made, t)
         self._open[question.cell] = each

@@ -140,13 +140,13 @@ def wrong_now(view: View, truths: Iterable[Truth], now: float) -> list[str]:
     alive = {t.address for t in truths if t.since <= now and (t.until is None or now < t.until)}
     wanted = {t.address for t in truths if t.since <= now < t.wanted_until}
     known = {t.address: t.task for t in truths}
-    words = [f"{view.error}"] if view.error and wanted else []
-    words += [
+    problems = [f"{view.error}"] if view.error and wanted else []
+    problems += [
         f"{address} is {'dead' if address in known else 'unknown'}"
         for address in sorted(view.addresses - alive)
     ]
-    words += [f"{address} ({known[address]}) is missing" for address in wanted - view.addresses]
-    return words
+    problems += [f"{address} ({known[address]}) is missing" for address in wanted - view.addresses]
+    return problems
 
 
 def _missing(truth: Truth, began: float, ended: float, *, still: bool = False) -> Stretch:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Finding, Pairing, Values
 from harness.results.scenario_names import short_name
-from harness.results.statistics import Word
+from harness.results.statistics import ComparisonOutcome
 from harness.trial import number_text
 
-MARKS: Mapping[Word, str] = {
+MARKS: Mapping[ComparisonOutcome, str] = {
     "regressed": "✗",
     "different": "≠",
     "improved": "✓",
@@ -20,7 +20,7 @@ MARKS: Mapping[Word, str] = {
 }
 """A sign for each outcome, so that nothing is shown by colour alone."""
 
-TONES: Mapping[Word, str] = {
+TONES: Mapping[ComparisonOutcome, str] = {
     "regressed": "bad",
     "different": "unknown",
     "improved": "good",
@@ -29,7 +29,7 @@ TONES: Mapping[Word, str] = {
     "same": "plain",
 }
 
-MEANINGS: Mapping[Word, str] = {
+MEANINGS: Mapping[ComparisonOutcome, str] = {
     "regressed": "significantly worse, by more than the noise floor",
     "different": "significantly different, by more than the noise floor; no direction is better",
     "improved": "significantly better, by more than the noise floor",

@@ -28,7 +28,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """The page as text; the same comparison gives byte-identical text."""
+    """Return the page as text; the same comparison gives byte-identical text."""
     others = ", ".join(pairing.candidate for pairing in comparison.pairings)
     return (
         _environment()

@@ -1,4 +1,4 @@
-"""A strip plot: the trials of two sides as dots over one axis, beside a finding."""
+"""A strip plot: the trials of two sides as dots over one axis, next to a finding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _MARGIN = 200, 46, 8
 
 
 def strip_plot(finding: Finding, names: tuple[str, str]) -> Markup:
-    """An SVG of every trial: the baseline's above, the other's below, a bar amidst each."""
+    """Return an SVG of all trials: the baseline's above, the other's below, bars at the centres."""
     both = (finding.baseline, finding.candidate)
     low = min(values.min for values in both)
     high = max(values.max for values in both)

@@ -37,7 +37,7 @@ class Figure:
     height: int = 0
 
     def as_json(self) -> Json:
-        """What goes into the page."""
+        """Return what goes into the page."""
         return {"data": self.data, "layout": self.layout}
 
 
@@ -56,7 +56,7 @@ def axis(**more: Any) -> Json:
 
 
 def frame(height: int, **more: Any) -> Json:
-    """A layout without axes."""
+    """Return a layout without axes."""
     return {
         "height": height, "margin": {"l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM, "pad": 4},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",

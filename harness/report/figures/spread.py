@@ -35,7 +35,7 @@ def spread_figure(
     unit: str,
     limits: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """``groups`` by name, drawn from the top; ``limits`` are bounds with their sign."""
+    """Return the chart of ``groups`` by name, top down; ``limits`` are bounds with their sign."""
     values = [p.value for _, points in groups for p in points]
     top, bottom = _MARGINS
     inner = _ROW * len(groups) + 8

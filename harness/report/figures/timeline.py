@@ -64,7 +64,7 @@ class _Drawing:
 
 
 def timeline_figure(timeline: Timeline, tracks: Sequence[TimelineTrack] = ()) -> Figure:
-    """The chart of ``timeline``, with ``tracks`` below."""
+    """Return the chart of ``timeline``, with ``tracks`` below."""
     drawing = _Drawing(timeline)
     if timeline.faults:
         _faults(drawing)
@@ -221,7 +221,7 @@ def _latency(drawing: _Drawing) -> None:
     drawing.add(
         type="heatmap", yaxis=y, name="requests", showscale=False, showlegend=False,
         x=list(heat.times), y=list(heat.lengths),
-        # Square roots, so that a single slow request is visible beside hundreds.
+        # Square roots, so that a single slow request is visible next to hundreds.
         z=[[round(n ** 0.5, 2) if n else None for n in row] for row in heat.counts],
         zmin=0, zmax=round(max(heat.most, 1) ** 0.5, 2),
         colorscale=[[0, "$heat-1"], [0.35, "$heat-2"], [0.7, "$heat-3"], [1, "$heat-4"]],
@@ -395,7 +395,7 @@ def _dots(drawing: _Drawing, track: TimelineTrack) -> None:
 
 
 def _note(track: TimelineTrack) -> str:
-    left = f"{number_text(track.left_out)} more not drawn" if track.left_out else ""
+    left = f"{number_text(track.left_out)} more not shown" if track.left_out else ""
     return "; ".join(part for part in (track.note, left) if part)
 
 

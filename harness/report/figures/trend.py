@@ -44,7 +44,7 @@ def trend_figure(
     limits: Sequence[tuple[float, str]] = (),
     changes: Sequence[tuple[str, str]] = (),
 ) -> Figure:
-    """``lines`` by engine, over runs in order of time; ``changes`` are runs with their labels."""
+    """Return the chart of ``lines`` by engine over runs; ``changes`` are runs with labels."""
     runs = sorted({(s.when, s.run) for _, steps in lines for s in steps})
     place = {run: n for n, (_, run) in enumerate(runs)}
     data: list[Json] = []

@@ -93,7 +93,7 @@ def comparisons_of(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def comparison_page(model: SiteModel, comparisons: Sequence[Comparison], frame: PageFrame) -> str:
-    """The page as text."""
+    """Return the page as text."""
     return render(
         "comparison.html.j2",
         frame,

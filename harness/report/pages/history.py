@@ -45,7 +45,7 @@ class Line:
 
 
 def history_page(model: SiteModel, frame: PageFrame) -> str:
-    """The page as text."""
+    """Return the page as text."""
     grouped: dict[tuple[str, str, str, str, str], list[Series]] = {}
     for series in history_of(model.runs):
         key = (series.scenario, series.topology, series.lab, series.clock, series.measure)

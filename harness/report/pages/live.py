@@ -13,12 +13,12 @@ from harness.report.site_model import SiteModel
 
 
 def live_page(model: SiteModel, running: Sequence[RunningTrial], frame: PageFrame) -> str:
-    """The page as text."""
+    """Return the page as text."""
     return render("live.html.j2", frame, model, {"now": live_part(model, running)})
 
 
 def live_part(model: SiteModel, running: Sequence[RunningTrial]) -> str:
-    """The part of it that changes, as text."""
+    """Return the part of it that changes, as text."""
     done = model.trials
     return (
         jinja_env()

@@ -9,7 +9,7 @@ from harness.results.versions import by_version
 
 
 def overview_page(model: SiteModel, frame: PageFrame) -> str:
-    """The page as text."""
+    """Return the page as text."""
     trials = model.trials
     inputs = [t.record.inputs for t in trials]
     engines = sorted({i.engine.version for i in inputs}, key=by_version)

@@ -13,7 +13,7 @@ from harness.report.jinja_env import jinja_env
 from harness.report.page_names import COMPARISON, HISTORY, INDEX, PAGES
 from harness.report.site_model import SiteModel
 
-#: Only what lies beside the page, by file or by the server that sent it; nothing from elsewhere.
+#: Only what lies next to the page, by file or by the server that sent it; nothing from elsewhere.
 POLICY = (
     "default-src 'none'; style-src 'self' file: 'unsafe-inline'; script-src 'self' file:; "
     "img-src 'self' file: data:; connect-src {connect}; base-uri 'none'; form-action {form}"
@@ -58,7 +58,7 @@ class PageFrame:
 
 
 def render(template: str, frame: PageFrame, model: SiteModel, context: Mapping[str, Any]) -> str:
-    """A page as text."""
+    """Return a page as text."""
     return (
         jinja_env()
         .get_template(template)

@@ -57,7 +57,7 @@ class Spread:
 
 
 def scenario_page(model: SiteModel, scenario: Scenario, frame: PageFrame) -> str:
-    """The page as text."""
+    """Return the page as text."""
     first = scenario.entries[0].trial
     about = next((e.trial.record.about for e in scenario.entries if e.trial.record.about), "")
     threads = dict.fromkeys(t for e in scenario.entries for t in e.trial.record.upstream)

@@ -92,7 +92,7 @@ def content_of(run: Run, trial: StoredTrial) -> Content:
 
 
 def trial_page(model: SiteModel, entry: Entry, frame: PageFrame, *, raw: str | None) -> str:
-    """The page as text; ``raw`` is the way from it to the trial's folder, if there is one."""
+    """Return the page as text; ``raw`` is its relative path to the trial's folder, if any."""
     return render(
         "trial.html.j2",
         frame,

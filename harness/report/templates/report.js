@@ -23,7 +23,7 @@
 
   const draw = (chart) => {
     if (!window.Plotly) {
-      chart.textContent = "The chart library is missing beside this page. The numbers are below.";
+      chart.textContent = "The chart library is missing next to this page. The numbers are below.";
       chart.removeAttribute("style");
       return;
     }

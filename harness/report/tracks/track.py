@@ -101,14 +101,14 @@ def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[float, float 
 
 
 def number_in(value: Any) -> float | None:
-    """A finite number, else None."""
+    """Return a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def timed(rows: Sequence[Row]) -> list[Row]:
-    """The rows that have a time, in its order."""
+    """Return the rows that have a time, in its order."""
     return sorted(
         (row for row in rows if number_in(row.get("t")) is not None), key=lambda r: float(r["t"])
     )

@@ -9,10 +9,10 @@ from harness.results.statistics.contrast import LEVEL, Contrast, contrast, contr
 from harness.results.statistics.correction import adjusted_p_values
 from harness.results.statistics.judgement import (
     ALPHA,
+    COMPARISON_OUTCOMES,
     MATERIAL,
-    WORDS,
+    ComparisonOutcome,
     Judgement,
-    Word,
     judge_contrast,
     trials_needed,
 )
@@ -23,10 +23,11 @@ from harness.results.statistics.slopes import Slope, slope_of
 
 __all__ = [
     "ALPHA",
+    "COMPARISON_OUTCOMES",
     "LEVEL",
     "MATERIAL",
-    "WORDS",
     "Change",
+    "ComparisonOutcome",
     "Contrast",
     "Judgement",
     "MeasurePair",
@@ -34,7 +35,6 @@ __all__ = [
     "Rate",
     "Sample",
     "Slope",
-    "Word",
     "adjusted_p_values",
     "changes",
     "contrast",

@@ -38,7 +38,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Change:
-    """A change at run ``at`` (counted from 0), with the medians of the stretches beside it.
+    """A change at run ``at`` (counted from 0), with the medians of the stretches around it.
 
     ``p``: the chance of two such stretches if nothing changed between them.
     """
@@ -73,7 +73,7 @@ def changes(
         weak = [cut for cut, change in zip(cuts, found, strict=True) if change.p > alpha]
         if not weak:
             return tuple(change for change in found if abs(change.shift) > floor)
-        # One at a time: without it the stretches beside it are longer and the tests stronger.
+        # One at a time: without it the stretches around it are longer and the tests stronger.
         cuts.remove(max(weak, key=lambda cut: found[cuts.index(cut)].p))
 
 

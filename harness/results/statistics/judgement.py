@@ -10,9 +10,11 @@ from typing import Literal, get_args
 from harness.results.statistics.contrast import Contrast
 from harness.trial import Direction
 
-Word = Literal["regressed", "improved", "different", "same", "within noise", "inconclusive"]
+ComparisonOutcome = Literal[
+    "regressed", "improved", "different", "same", "within noise", "inconclusive"
+]
 
-WORDS: tuple[Word, ...] = get_args(Word)
+COMPARISON_OUTCOMES: tuple[ComparisonOutcome, ...] = get_args(ComparisonOutcome)
 
 ALPHA = 0.05
 """The share of comparisons without any difference in which one is reported all the same."""
@@ -25,7 +27,7 @@ MATERIAL = 2.0
 class Judgement:
     """The outcome, and the reason for it as a clause without a full stop."""
 
-    outcome: Word
+    outcome: ComparisonOutcome
     reason: str
 
 

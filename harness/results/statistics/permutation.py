@@ -79,7 +79,7 @@ def scores_of(values: Floats, censored: Flags) -> NDArray[np.int64]:
 
 
 def smallest_p(first: int, second: int) -> float:
-    """The smallest two-sided p that samples of these sizes can give, when no values are equal."""
+    """Return the smallest two-sided p for samples of these sizes, when no values are equal."""
     return min(1.0, 2 / comb(first + second, first))
 
 
@@ -113,7 +113,7 @@ def _null(scores: tuple[int, ...], size: int) -> tuple[NDArray[np.int64], Floats
 
 @lru_cache(maxsize=1024)
 def pairs_outside(first: int, second: int, level: float) -> int | None:
-    """How many of the pairwise differences, in order, a confidence interval leaves out at each end.
+    """Return how many of the ordered pairwise differences an interval leaves out at each end.
 
     None: the samples are too small for an interval of that ``level`` (Hodges and Lehmann 1963,
     Moses 1965).

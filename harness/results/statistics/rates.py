@@ -31,7 +31,7 @@ class Rate:
 
 
 def rate_of(trials: Sequence[tuple[int, int]]) -> Rate:
-    """The share of bad requests over ``trials``, each given as (bad, all).
+    """Return the share of bad requests over ``trials``, each given as (bad, all).
 
     Raises ``ValueError`` if there was no request at all.
     """

@@ -21,7 +21,7 @@ class Sample:
 
     @classmethod
     def of(cls, values: Iterable[float], censored: Sequence[bool] = ()) -> Sample:
-        """A sample; without ``censored`` every value is what it says."""
+        """Return a sample; without ``censored`` every value is what it says."""
         taken = tuple(float(value) for value in values)
         flags = tuple(bool(flag) for flag in censored) or (False,) * len(taken)
         if len(flags) != len(taken):

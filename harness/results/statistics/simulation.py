@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.results.statistics.changes import changes
-from harness.results.statistics.judgement import Word
 from harness.results.statistics.multiple_testing import MeasurePair, judge_all
 from harness.results.statistics.sample import Floats, Sample
 
@@ -92,7 +91,7 @@ def rates(
             )
             for number in range(measures)
         ]
-        outcomes: list[Word] = [result.judgement.outcome for result in judge_all(pairs)]
+        outcomes = [result.judgement.outcome for result in judge_all(pairs)]
         reported = [outcome in {"regressed", "improved"} for outcome in outcomes]
         untrue = reported[1:] if effect else reported
         alarms += any(untrue)

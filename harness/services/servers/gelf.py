@@ -44,7 +44,7 @@ class Line:
 
 
 def line_in(message: bytes) -> Line | None:
-    """The logwriter's line in a GELF message (its JSON text); None if there is none."""
+    """Return the logwriter's line in a GELF message (its JSON text); None if there is none."""
     found = _LINE.search(message)
     if found is None:
         return None
@@ -52,7 +52,7 @@ def line_in(message: bytes) -> Line | None:
 
 
 def decompressed(message: bytes) -> bytes:
-    """The JSON text of a datagram that may be gzip, zlib or plain; :class:`GelfError` if none."""
+    """Return the JSON text of a datagram (gzip, zlib or plain); :class:`GelfError` if none."""
     try:
         if message.startswith(_GZIP_MAGIC):
             return gzip.decompress(message)
@@ -62,7 +62,7 @@ def decompressed(message: bytes) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise GelfError(f"a compressed message cannot be read: {error}") from error
     if not message.startswith(b"{"):
-        raise GelfError(f"a message that begins with {message[:4]!r} is none")
+        raise GelfError(f"what begins with {message[:4]!r} is not a GELF message")
     return message
 
 
@@ -123,7 +123,7 @@ class Frames:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that ``data`` completes; :class:`GelfError` for one without an end."""
+        """Return the messages that ``data`` completes; :class:`GelfError` for an endless one."""
         self._rest += data
         if b"\0" not in data:
             if len(self._rest) > LARGEST_FRAME:

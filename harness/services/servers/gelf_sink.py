@@ -98,7 +98,7 @@ class Sink:
         self._watch()
 
     def state(self) -> dict[str, Any]:
-        """What it does and has."""
+        """Return what it does and has."""
         return {
             "mode": self.mode,
             "connections": len(self._connections),
@@ -110,7 +110,7 @@ class Sink:
         }
 
     def accounts(self, sent: dict[str, int]) -> dict[str, Any]:
-        """What became of each task's lines below the number given for it."""
+        """Return what became of each task's lines below the number given for it."""
         return {
             task: asdict(self.by_task.get(task, LineAccounts()).account(number))
             for task, number in sent.items()

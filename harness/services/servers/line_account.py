@@ -51,7 +51,7 @@ class LineAccounts:
             self.highest = number
 
     def account(self, sent: int) -> Account:
-        """What became of the lines 0 to ``sent`` - 1."""
+        """Return what became of the lines 0 to ``sent`` - 1."""
         numbers = int.from_bytes(self._seen, "little")
         below = numbers & ((1 << sent) - 1)
         received = below.bit_count()

@@ -99,7 +99,7 @@ class NameServer:
             self._open()
 
     def state(self) -> dict[str, Any]:
-        """What it does, and how often it was asked and has answered."""
+        """Return what it does, and how often it was asked and has answered."""
         return {"mode": self.mode, "asked": self.asked, "answered": self.answered}
 
     def serve(self, control: int, tell: Callable[[bytes], None]) -> None:

@@ -60,7 +60,7 @@ class RegistryProxy:
             self._open()
 
     def state(self) -> dict[str, Any]:
-        """What it does, and how often it answered with which status."""
+        """Return what it does, and how often it answered with which status."""
         return {"mode": self.mode, "answers": dict(self.answers)}
 
     def close(self) -> None:
