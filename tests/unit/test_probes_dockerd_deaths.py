@@ -216,7 +216,7 @@ def test_a_plain_trial_fails_by_it(node: Pretended, oracle: DockerdDeaths, trial
     oracle.record()
     record = record_of(trial, control=False, must_break=())
     assert record.verdict == "fail"
-    assert record.reason.startswith("dockerds that died unasked = 1 (expected = 0): w1: ")
+    assert record.reason.startswith("dockerds that died unasked: 1 (exactly 0 expected), w1: ")
 
 
 def test_the_scenarios_own_measures_are_told_apart(
