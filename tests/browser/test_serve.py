@@ -23,7 +23,7 @@ def test_runs_are_listed_opened_and_looked_at_together(
     assert page.locator("h1").inner_text() == "2 runs"
     for box in page.get_by_role("checkbox").all():
         box.check()
-    page.get_by_role("button", name="Look at the chosen runs together").click()
+    page.get_by_role("button", name="Show the chosen runs together").click()
     page.wait_for_url(re.compile(r"/runs/20261123T004500Z\+20261124T004500Z/index.html"))
     page.get_by_role("link", name="History").click()
     assert page.locator("h1").inner_text() == "History of 2 runs"
@@ -44,14 +44,14 @@ def test_a_trial_under_way_is_followed_live(
     trial = Trial(writer.trial_folder(given), given)
     trial.journal.write("swarm.formed", managers=["m1"], workers=["w1"], leader="m1")
     page = visit(serve(tmp_path))
-    page.get_by_role("link", name="under way").click()
-    assert page.get_by_text("1 trial is under way").is_visible()
+    page.get_by_role("link", name="running", exact=True).click()
+    assert page.get_by_text("1 trial is running").is_visible()
     page.wait_for_selector(".chart[data-drawn=yes]")
     trial.journal.write("note", text="something new")
     page.get_by_text("something new").wait_for(timeout=10_000)
     page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     trial.finish(None, title="It is over")
-    page.get_by_text("No trial is under way").wait_for(timeout=10_000)
+    page.get_by_text("No trial is running").wait_for(timeout=10_000)
     page.get_by_role("link", name=re.compile("It is over")).click()
     assert "It is over" in page.locator("h1").inner_text()

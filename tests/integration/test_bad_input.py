@@ -18,9 +18,13 @@ pytestmark = pytest.mark.integration
 SCENARIO = """
 import pytest
 
+from harness.trial import Expectation
+
+MEMBERS = Expectation("members", unit="1", exactly=1, no_control="a sound scenario")
+
 @pytest.mark.swarm(managers=1)
-def test_calm(swarm):
-    pass
+def test_calm(swarm, measure):
+    measure(MEMBERS, len(swarm.members()))
 """
 
 

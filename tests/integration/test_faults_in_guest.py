@@ -16,7 +16,7 @@ from harness.lab import Node
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
-from harness.trial import Measures, Observation
+from harness.trial import Expectation, Measures
 
 pytestmark = pytest.mark.integration
 
@@ -34,8 +34,8 @@ def test_what_only_a_guest_can_do(swarm: Swarm, faults: Faults, measure: Measure
     leader, worker = swarm.leader, swarm.a_worker()
 
     def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
-        measure(Observation(name, unit, better="none"), value)
-        assert low <= value <= high, name
+        measure(Expectation(name, unit, at_least=low, no_control="the upper limit is below"), value)
+        assert value <= high, name
 
     def told() -> Any:
         words = leader.docker.info()["SystemTime"][:19]

@@ -27,7 +27,7 @@ from harness.faults.network import NetworkFaults
 from harness.faults.network.fabric import Fabric
 from harness.lab import NamespacesLab, Node, Topology, probe_features
 from harness.swarm import Swarm, balanced_web
-from harness.trial import Measures, Observation, Trial, read_lines
+from harness.trial import Expectation, Measures, Trial, read_lines
 
 pytestmark = pytest.mark.integration
 
@@ -357,8 +357,8 @@ def test_netem_does_what_it_is_told(lab: NamespacesLab, faults: Faults, measure:
     port, plane = 9999, "9999/udp"
 
     def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
-        measure(Observation(name, unit, better="none"), value)
-        assert low <= value <= high, name
+        measure(Expectation(name, unit, at_least=low, no_control="the upper limit is below"), value)
+        assert value <= high, name
 
     def middle(source: Node, to: Node, port: Any, count: int = 20) -> Any:
         return statistics.median(way for _, way in received(source, to, port, count))
