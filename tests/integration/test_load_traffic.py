@@ -306,7 +306,7 @@ def test_a_stopped_generator_is_in_doubt_and_not_the_server(server: Server, tria
     assert traffic.account.longest_stall > 1
     assert traffic.unsent >= 4 * 5
     assert len(trial.doubts) == 2
-    assert "stood still" in trial.doubts[0]
+    assert "stalled" in trial.doubts[0]
 
 
 def test_a_generator_that_dies_is_a_doubt_and_its_requests_are_kept(
