@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bare_trials import bare_trial
+from lab_builds import LabOf
 
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
+from harness.lab import NamespacesLab, Topology
 from harness.swarm import seed_for
+from harness.trial import Trial
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,26 @@ def stable(as_root: None) -> Engine:
 def seed_of(as_root: None) -> Callable[..., Path | None]:
     """From an engine to the `/var/lib/docker` with the workload images."""
     return seed_for(Cache(), say=print)
+
+
+@pytest.fixture(scope="session")
+def lab_of(stable: Engine, seed_of: Callable[..., Path | None]) -> LabOf:
+    """A function that builds a lab on the stable engine: ``with lab_of(1, 1) as lab``."""
+
+    def build(managers: int = 1, workers: int = 0, spares: int = 0) -> NamespacesLab:
+        topology = Topology(managers, workers, spares)
+        return NamespacesLab.build(topology, lambda _: stable, seed_for=seed_of)
+
+    return build
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    """An open trial of no scenario, which must end without a doubt."""
+    trial = bare_trial(tmp_path / "trial")
+    yield trial
+    trial.finish(None)
+    assert trial.doubts == []
 
 
 def said(*argv: str) -> Any:

@@ -12,20 +12,20 @@ import statistics
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from lab_builds import LabOf
 
-from harness.engine import Engine
 from harness.errors import FaultError, MissingError, UsageError
 from harness.faults import Faults
 from harness.faults.network import NetworkFaults
 from harness.faults.network.fabric import Fabric
-from harness.lab import NamespacesLab, Node, Topology, probe_features
+from harness.lab import NamespacesLab, Node, probe_features
 from harness.swarm import Swarm, balanced_web
 from harness.trial import Expectation, Measures, Trial, read_lines
 
@@ -131,9 +131,9 @@ def within_chance(count: Any, of: Any, share: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def nodes(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
+def nodes(lab_of: LabOf) -> Iterator[NamespacesLab]:
     """A small lab of its own: the fixture ``lab`` belongs to scenarios."""
-    with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
+    with lab_of(1, 1) as lab:
         lab.client_host("client")
         yield lab
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bare_trials import bare_trial
+from lab_builds import LabOf
 
-from harness.engine import Engine, provide, resolve
+from harness.engine import provide, resolve
 from harness.errors import FaultError, HarnessError
 from harness.faults import Faults
 from harness.faults.process import ProcessFaults
 from harness.faults.process.processes import command_of, has_ended, processes_of, state_of, task_of
 from harness.images import Cache
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import NamespacesLab, Node
 from harness.lab.processes import Process
 from harness.swarm import APP_IMAGE, Service, Swarm, Workload
 from harness.trial import Trial, read_lines
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of(1, 1) as lab:
         yield lab
 
 
@@ -43,14 +43,6 @@ def swarm(lab: NamespacesLab) -> Swarm:
 @pytest.fixture
 def w1(lab: NamespacesLab, swarm: Swarm) -> Node:
     return lab.node("w1")
-
-
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = bare_trial(tmp_path / "trial")
-    yield trial
-    trial.finish(None)
-    assert trial.doubts == []
 
 
 @pytest.fixture

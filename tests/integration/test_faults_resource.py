@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bare_trials import bare_trial
+from lab_builds import LabOf
 
-from harness.engine import Engine
 from harness.errors import FaultError
 from harness.faults import Faults
 from harness.faults.resource import ResourceFaults
 from harness.faults.resource.controllers import controller
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import NamespacesLab, Node
 from harness.lab.dockerd import NAMESPACES
 from harness.lab.nsenter import complete, entering, joining
 from harness.swarm import Swarm
@@ -31,8 +30,8 @@ SWARM = "/var/lib/docker/swarm"
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(1), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of(1) as lab:
         yield lab
 
 
@@ -44,14 +43,6 @@ def swarm(lab: NamespacesLab) -> Swarm:
 @pytest.fixture
 def m1(lab: NamespacesLab, swarm: Swarm) -> Node:
     return lab.node("m1")
-
-
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = bare_trial(tmp_path / "trial")
-    yield trial
-    trial.finish(None)
-    assert trial.doubts == []
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any
 
 import docker.client
 import pytest
+from lab_builds import LabOf
 from optionals import not_none
 
 from harness.engine import Engine
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(1, 1), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of(1, 1) as lab:
         yield lab
 
 

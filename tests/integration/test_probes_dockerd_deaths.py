@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from bare_trials import bare_trial
+from lab_builds import LabOf
 
-from harness.engine import Engine
 from harness.faults import Faults
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import Node
 from harness.probes.dockerd_deaths import DIED, PANICKED, DockerdDeaths
 from harness.trial import Trial
 from harness.wait import NotYet, wait_for
@@ -21,16 +19,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def node(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[Node]:
-    with NamespacesLab.build(Topology(1, 0), lambda _: stable, seed_for=seed_of) as lab:
+def node(lab_of: LabOf) -> Iterator[Node]:
+    with lab_of(1) as lab:
         yield lab.node("m1")
-
-
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = bare_trial(tmp_path / "trial")
-    yield trial
-    trial.finish(None)
 
 
 def found(trial: Trial) -> dict[str, tuple[float | None, bool | None]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from lab_builds import LabOf
 from optionals import not_none
 
-from harness.engine import Engine
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab
 from harness.probes.api import Api
 from harness.probes.containers import Containers
 from harness.probes.discovery import Discovery
@@ -30,8 +30,8 @@ PORT = 8080
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(1, 1, 0), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of(1, 1, 0) as lab:
         yield lab
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bare_trials import bare_trial
 from docker.errors import APIError
+from lab_builds import LabOf
 from optionals import not_none
 
-from harness.engine import Engine
 from harness.errors import FaultError
 from harness.faults import Faults
 from harness.faults.service import ServiceFaults
 from harness.images import WORKLOAD_TAGS, Cache
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import NamespacesLab, Node
 from harness.probes.logwriters import LogWriters
 from harness.probes.memory import MIB, Memory
 from harness.services.gelf_sink import GelfSink
@@ -37,8 +36,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of() as lab:
         yield lab
 
 

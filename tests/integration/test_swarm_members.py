@@ -7,18 +7,16 @@ import http.client
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bare_trials import bare_trial
+from lab_builds import LabOf
 from optionals import not_none
 
-from harness.engine import Engine
 from harness.errors import FaultError, SwarmError, UsageError, WaitTimeout
 from harness.faults import Faults
-from harness.lab import NamespacesLab, Topology
+from harness.lab import NamespacesLab
 from harness.probes.leadership import Leadership
 from harness.swarm import (
     APP_IMAGE,
@@ -40,8 +38,8 @@ INCARNATION = re.compile(r"is the new incarnation of the (\w+) node")
 
 
 @pytest.fixture(scope="module")
-def lab(stable: Engine, seed_of: Callable[..., Path | None]) -> Iterator[NamespacesLab]:
-    with NamespacesLab.build(Topology(3, 1, 1), lambda _: stable, seed_for=seed_of) as lab:
+def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
+    with lab_of(3, 1, 1) as lab:
         yield lab
 
 
@@ -53,13 +51,6 @@ def swarm(lab: NamespacesLab) -> Swarm:
 @pytest.fixture(scope="module")
 def web(swarm: Swarm) -> Deployment:
     return swarm.deploy(balanced_web(replicas=4))
-
-
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
-    trial = bare_trial(tmp_path / "trial")
-    yield trial
-    trial.finish(None)
 
 
 def names(nodes: Any) -> list[Any]:
