@@ -90,7 +90,7 @@ def metrics(
     snapshot: Snapshot, small: Snapshot, body: bytes, *, thaws: int, runs: int
 ) -> Iterator[Metric]:
     """Measure frozen swarms: ``thaws`` thaws and ``runs`` of each idle run (``small``: 3 nodes)."""
-    yield Metric("microvm.freeze", float(snapshot.manifest["wall_seconds"]), "s")
+    yield Metric("microvm.freeze", snapshot.manifest.wall_seconds, "s")
     yield Metric("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
     pool = Pool()
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch:

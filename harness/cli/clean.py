@@ -1,8 +1,9 @@
-"""``swarm-chaos clean``: list and remove what a power cut could leave behind."""
+"""``swarm-chaos clean``: list and remove what a kill or a power cut could leave behind."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -12,6 +13,8 @@ import click
 from harness.errors import EXIT_TROUBLE, HarnessError
 from harness.images import Cache
 from harness.lab.leftovers import Leftover, of_labs, of_temporary_files
+from harness.vm.scratch import abandoned, scratch_root
+from harness.vm.snapshot import discard, half_frozen, set_aside, snapshots, sweep
 
 
 def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:
@@ -31,6 +34,25 @@ def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:
             yield Leftover("cache entry", str(entry.path), partial(cache.remove, kind, key))
 
 
+def of_snapshots(cache: Cache, *, contents: bool) -> Iterator[Leftover]:
+    """Yield what killed freezes left, and damaged snapshots; with ``contents`` all is read."""
+    for folder in half_frozen(cache):
+        yield Leftover("half-frozen snapshot", str(folder), partial(sweep, folder))
+    for folder in set_aside(cache):
+        yield Leftover("damaged snapshot", str(folder), partial(sweep, folder))
+    for snapshot in snapshots(cache):
+        if snapshot.damage(contents=contents):
+            yield Leftover("damaged snapshot", str(snapshot.folder), partial(discard, snapshot))
+
+
+def of_scratch(listed: Iterable[Leftover]) -> Iterator[Leftover]:
+    """Yield folders of killed guests and builds that nobody locks, ``listed`` ones left out."""
+    known = {leftover.where for leftover in listed}
+    for folder in {*abandoned(None), *abandoned(scratch_root())}:
+        if str(folder) not in known:
+            yield Leftover("folder", str(folder), partial(shutil.rmtree, folder))
+
+
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @click.option(
@@ -40,17 +62,20 @@ def of_cache(cache: Cache, *, damaged: bool) -> Iterator[Leftover]:
     help="Also read the whole cache and remove damaged entries.",
 )
 def clean(dry_run: bool, damaged: bool) -> int:
-    """Remove what a power cut could leave behind: files, cgroups, half-built cache entries.
+    """Remove what a kill or a power cut could leave behind: files, cgroups, half of a build.
 
     Never touches a lab that is running. Labs and cgroups belong to root; without root only this
     user's own cache and temporary files are cleaned.
     """
     root = os.geteuid() == 0
+    cache = Cache(say=click.echo)
     with ExitStack() as stack:
         found = [
             *(stack.enter_context(of_labs()) if root else ()),
-            *of_temporary_files(),
-            *of_cache(Cache(say=click.echo), damaged=damaged),
+            *(temporary := of_temporary_files()),
+            *of_scratch(temporary),
+            *of_cache(cache, damaged=damaged),
+            *of_snapshots(cache, contents=damaged),
         ]
         failed = _remove(found, dry_run=dry_run)
     if not found:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.output import json_option, say, show, table_of
-from harness.errors import UsageError
+from harness.errors import MicrovmError, UsageError
 from harness.files import human_age, human_size
 from harness.images import Cache
 from harness.vm.snapshot import Snapshot, prune
@@ -34,22 +34,30 @@ class Row:
     bytes: int
     age_seconds: float
     used_seconds_ago: float
+    damage: str = ""
+    """What is wrong with it, empty if nothing is (contents are not looked at)."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Row:
         """Return the row of a snapshot, from the manifest that the freeze wrote."""
-        note = snapshot.note
+        used = round(time.time() - snapshot.used_at, 1)
+        try:
+            note, machine, age = snapshot.note, snapshot.machine, snapshot.age_seconds
+        except MicrovmError as error:
+            size = snapshot.disk_bytes
+            return cls(snapshot.key, "", "", "", "", "", 0, size, used, used, error.what)
         return cls(
             key=snapshot.key,
             engine=note.get("engine", ""),
             version=note.get("version", ""),
             topology=note.get("topology", ""),
             kernel=note.get("kernel", ""),
-            clock=snapshot.machine.clock.value,
-            cpus=snapshot.machine.cpus,
+            clock=machine.clock.value,
+            cpus=machine.cpus,
             bytes=snapshot.disk_bytes,
-            age_seconds=round(snapshot.age_seconds, 1),
-            used_seconds_ago=round(time.time() - snapshot.used_at, 1),
+            age_seconds=round(age, 1),
+            used_seconds_ago=used,
+            damage=snapshot.damage(contents=False),
         )
 
 
@@ -61,7 +69,8 @@ def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
     """List frozen swarms: what they hold, their size and age, and when they were last used.
 
     An outdated one is never used by mistake; it only takes up space. A guest that runs from a
-    snapshot goes on when the snapshot is removed.
+    snapshot goes on when the snapshot is removed. A damaged one is frozen again when it is needed;
+    `swarm-chaos clean` removes it.
     """
     if remove != (keep is not None):
         raise UsageError(
@@ -88,11 +97,11 @@ def table(rows: list[Row]) -> Table:
         engine = f"{row.version} ({row.engine})" if row.engine != row.version else row.version
         made.add_row(
             row.key,
-            engine if row.version else "-",
+            "damaged" if row.damage else engine if row.version else "-",
             row.topology or "-",
             row.kernel or "-",
-            row.clock,
-            str(row.cpus),
+            row.clock or "-",
+            str(row.cpus or "-"),
             human_size(row.bytes),
             human_age(row.age_seconds),
             f"{human_age(row.used_seconds_ago)} ago",

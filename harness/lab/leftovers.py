@@ -54,7 +54,16 @@ class Leftover:
     ``remove`` raises a :class:`~harness.errors.HarnessError` or an ``OSError`` when it cannot.
     """
 
-    what: Literal["lab", "cgroup", "mount", "folder", "half-built cache entry", "cache entry"]
+    what: Literal[
+        "lab",
+        "cgroup",
+        "mount",
+        "folder",
+        "half-built cache entry",
+        "cache entry",
+        "half-frozen snapshot",
+        "damaged snapshot",
+    ]
     where: str
     remove: Callable[[], object]
 

@@ -41,7 +41,7 @@ from harness.vm.kernels import kernel_suite
 from harness.vm.kvm import kvm_boots
 from harness.vm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
 from harness.vm.pool import Pool
-from harness.vm.snapshot import Snapshot
+from harness.vm.snapshot import Snapshot, set_aside_if_damaged
 from harness.vm.thaw import Outcome
 
 CONSOLE = "console.log"
@@ -73,6 +73,16 @@ class Guests:
             wanted = FrozenSwarm(engine, topology, self.kernel, self.machine(), others)
             self._frozen[known] = freeze_swarm(wanted, self.cache, say=self.say)
         return self._frozen[known]
+
+    def frozen_again(self, snapshot: Snapshot) -> bool:
+        """Return whether a guest failed for a damaged snapshot, which is then frozen anew.
+
+        All of it is read, a second or two.
+        """
+        damaged = set_aside_if_damaged(snapshot, say=self.say)
+        if damaged:
+            self._frozen.clear()
+        return damaged
 
     def machine(self) -> Machine:
         """Return the guests' hardware: one emulated CPU in virtual time, else what there is.
@@ -165,6 +175,10 @@ def run_in_guest(
     say(f"trial {folder.name}")
     try:
         sent = send(job, snapshot, guests.pool(), incoming, watch=say)
+        if sent.result.exit_code is None and guests.frozen_again(snapshot):
+            shutil.rmtree(incoming)
+            snapshot, _ = guests.frozen(request.point.engine, request.topology, request.others)
+            sent = send(job, snapshot, guests.pool(), incoming, watch=say)
         reports = _take_in(assignment, inputs, sent, folder)
         if (folder / "trial.json").exists():
             JobRecord.of(job, snapshot).save(folder)

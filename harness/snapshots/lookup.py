@@ -9,7 +9,7 @@ from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import TrialRecord
 from harness.vm.machine import Clock, Machine
 from harness.vm.qemu_binary import provide_qemu
-from harness.vm.snapshot import Snapshot, snapshots
+from harness.vm.snapshot import Snapshot, set_aside_if_damaged, snapshots
 
 
 def snapshot_of(
@@ -22,7 +22,7 @@ def snapshot_of(
     """
     provide_qemu(cache, say=say)
     for known in snapshots(cache):
-        if known.key == job_record.snapshot:
+        if known.key == job_record.snapshot and not set_aside_if_damaged(known, say=say):
             return known
     say(f"the snapshot {job_record.snapshot} is not in the cache: freezing it again")
     wanted = FrozenSwarm(

@@ -16,7 +16,6 @@ import json
 import re
 import subprocess
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from harness.snapshots.source_bundle import digest, freezing_sources, is_pytests
 from harness.vm.contract import PAYLOAD_AT
 from harness.vm.guest_image import base_tar
 from harness.vm.mailbox import pack
+from harness.vm.scratch import PAYLOAD, Scratch
 
 KIND = "guest-python"
 _REVISION = 1
@@ -115,8 +115,9 @@ def with_byte_code(
     sources = sorted(
         name for name in files if name.endswith(".py") and not is_pytests(name.rpartition("/")[2])
     )
-    with tempfile.TemporaryDirectory(prefix="swarm-chaos-payload-") as scratch:
-        root = Path(scratch)
+    scratch = Scratch(None, PAYLOAD)
+    root = scratch.path
+    try:
         for name in sources:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ def with_byte_code(
             [
                 *(f"{python / _LIBRARIES}/ld-linux-x86-64.so.2", "--library-path"),
                 *(f"{python / _LIBRARIES}", f"{python}/usr/bin/python3"),
-                *("-S", "-B", "-c", _COMPILE, scratch),
+                *("-S", "-B", "-c", _COMPILE, str(root)),
             ],
             env={"PYTHONHOME": f"{python}/usr", "PATH": "/nowhere", "PYTHONHASHSEED": "0"},
             input=json.dumps({name: _place(name) for name in sources}),
@@ -142,6 +143,8 @@ def with_byte_code(
             str(path.relative_to(root)): path.read_bytes()
             for path in sorted(root.rglob("__pycache__/*.pyc"))
         }
+    finally:
+        scratch.remove()
     return {**files, **made}
 
 

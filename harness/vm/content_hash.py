@@ -28,8 +28,9 @@ def of_file(path: Path, memo: Path | None = None) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if note is not None:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(note, digest)
+        with contextlib.suppress(OSError):  # a cache that is only read is one, too
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(note, digest)
     return digest
 
 

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-_PREFIX = "swarm-chaos-guest-"
+GUEST = "swarm-chaos-guest-"
+PAYLOAD = "swarm-chaos-payload-"
 _YOUNG = 5.0  # seconds; one as new as this may not be locked yet
 
 
@@ -28,9 +29,9 @@ def scratch_root() -> Path | None:
 class Scratch:
     """A folder of one's own under ``root`` (None: the usual temporary folder)."""
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, prefix: str = GUEST) -> None:
         sweep(root)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -44,14 +45,26 @@ class Scratch:
 
 def sweep(root: Path | None) -> None:
     """Remove this user's scratch folders under ``root`` whose owners are gone."""
-    for folder in Path(root or tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = folder.stat()
-            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG:
-                continue
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+    for folder in abandoned(root):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(root: Path | None) -> list[Path]:
+    """Return this user's scratch folders under ``root`` whose owners are gone."""
+    place = Path(root or tempfile.gettempdir())
+    folders = [folder for prefix in (GUEST, PAYLOAD) for folder in place.glob(f"{prefix}*")]
+    return [folder for folder in folders if _abandoned(folder)]
+
+
+def _abandoned(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        status = folder.lstat()
+        if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _YOUNG:
+            return False
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        return True
+    return False

@@ -2,13 +2,13 @@
 
 A snapshot is a folder: the memory and the root file system as sparse files, the state of the
 devices, and a manifest of all that went in. Its name is a key made of the same facts, QEMU's
-version and switches among them, so a stale snapshot cannot be found by mistake.
+version and switches among them, so a stale snapshot cannot be found by mistake. It is sealed
+(:mod:`harness.vm.seal`) before it gets that name; one that is found damaged is set aside.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
 from harness.files import human_size
 from harness.images import Cache, Say, silent
-from harness.vm import content_hash, mailbox, sparse
+from harness.vm import content_hash, mailbox, seal, sparse
 from harness.vm.console import follow, tail
 from harness.vm.guest_image import BuiltImage, GuestImage
 from harness.vm.initrd import (
@@ -49,8 +49,10 @@ _MIB = 1 << 20
 _FORMAT = 1  # raise when the same inputs give another snapshot
 _GUEST_FILES = Path(__file__).parent / "guestfiles"
 _NEEDED_FREE = 4 << 30
-_MANIFEST = "manifest.json"
 _FREEZING = ".freezing-"
+_BROKEN = ".broken-"
+_CHECKED = ".checked"  # its time is when all contents were last looked at
+_CHECK_AGAIN = 7 * 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -84,25 +86,45 @@ class Snapshot:
         """The snapshot's name."""
         return self.folder.name
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a snapshot, whole or damaged."""
+        return (self.folder / seal.MANIFEST).exists()
+
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """What went in and what the freeze took (``wall_seconds``)."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / _MANIFEST).read_text())
-        except (OSError, ValueError) as error:
-            raise MicrovmError(
-                f"the snapshot {self.key} has no readable manifest: {error}",
-                hint="remove it and freeze again",
-            ) from error
-        return found
+    def manifest(self) -> seal.Manifest:
+        """What went in and what the freeze took; :class:`MicrovmError` if it cannot be read."""
+        return seal.read(self.folder)
 
     @cached_property
     def machine(self) -> Machine:
         """The machine that was frozen; a thaw needs the same."""
-        facts = dict(self.manifest["facts"]["machine"])
-        facts["clock"] = Clock(facts["clock"])
-        facts["accelerator"] = Accelerator(facts["accelerator"])
-        return Machine(**facts)
+        facts = dict(self.manifest.facts.machine)
+        try:
+            facts["clock"] = Clock(facts["clock"])
+            facts["accelerator"] = Accelerator(facts["accelerator"])
+            return Machine(**facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise MicrovmError(
+                f"the snapshot {self.key} is of a machine that this harness does not know: {error}",
+                hint="`swarm-chaos snapshots --prune --keep N` removes the oldest ones",
+            ) from error
+
+    def damage(self, *, contents: bool) -> str:
+        """Return what is wrong with it, empty if nothing is; see :func:`harness.vm.seal.damage`."""
+        found = seal.damage(self.folder, contents=contents)
+        if contents and not found:
+            with contextlib.suppress(OSError):
+                (self.folder / _CHECKED).touch()
+        return found
+
+    @property
+    def check_due(self) -> bool:
+        """Whether its contents were not looked at for a week."""
+        try:
+            return time.time() - (self.folder / _CHECKED).stat().st_mtime > _CHECK_AGAIN
+        except OSError:
+            return True
 
     @property
     def cache(self) -> Cache:
@@ -115,7 +137,7 @@ class Snapshot:
         :class:`MicrovmError` if another is in use by now.
         """
         here = provide_qemu(self.cache)
-        frozen_by = self.manifest["facts"]["qemu"]
+        frozen_by = self.manifest.facts.qemu
         if here.version != frozen_by:
             raise MicrovmError(
                 f"the snapshot {self.key} was frozen by QEMU {frozen_by} and can be thawed by no "
@@ -127,7 +149,7 @@ class Snapshot:
     @property
     def note(self) -> dict[str, str]:
         """What the freeze had to tell people; empty if nothing."""
-        return dict(self.manifest.get("note", {}))
+        return self.manifest.note
 
     @property
     def disk_bytes(self) -> int:
@@ -137,17 +159,17 @@ class Snapshot:
     @property
     def age_seconds(self) -> float:
         """Seconds since it was frozen."""
-        return time.time() - float(self.manifest["frozen_at"])
+        return time.time() - self.manifest.frozen_at
 
     @property
     def used_at(self) -> float:
         """When it was last thawed or frozen, seconds since 1970."""
-        return (self.folder / _MANIFEST).stat().st_mtime
+        return (self.folder / seal.MANIFEST).stat().st_mtime
 
     def touch(self) -> None:
         """Note that it was used now."""
         with contextlib.suppress(OSError):
-            os.utime(self.folder / _MANIFEST)
+            os.utime(self.folder / seal.MANIFEST)
 
     def files(self, run_folder: Path) -> Files:
         """Return the files behind a machine thawed from this snapshot into ``run_folder``."""
@@ -170,7 +192,7 @@ class Snapshot:
 
 def snapshots(cache: Cache) -> list[Snapshot]:
     """Return all complete snapshots in the cache, the most recently used first."""
-    found = [Snapshot(manifest.parent) for manifest in _store(cache).glob(f"[!.]*/{_MANIFEST}")]
+    found = [Snapshot(manifest.parent) for manifest in _store(cache).glob(f"[!.]*/{seal.MANIFEST}")]
     return sorted(found, key=lambda snapshot: snapshot.used_at, reverse=True)
 
 
@@ -178,17 +200,68 @@ def prune(cache: Cache, *, keep: int) -> list[str]:
     """Remove all but the ``keep`` most recently used snapshots; returns the keys removed.
 
     Guests that run from a removed snapshot go on: they hold its files open. What killed freezes
-    left behind goes too.
+    left behind and what was set aside goes too.
     """
     removed = []
     for snapshot in snapshots(cache)[keep:]:
-        with FileLock(_lock(_store(cache), snapshot.key)):
-            (snapshot.folder / _MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(snapshot.folder, ignore_errors=True)
+        discard(snapshot)
         removed.append(snapshot.key)
-    for leftover in _store(cache).glob(f".*{_FREEZING}*"):
-        _sweep(_store(cache), leftover)
+    for leftover in (*half_frozen(cache), *set_aside(cache)):
+        sweep(leftover)
     return removed
+
+
+def half_frozen(cache: Cache) -> list[Path]:
+    """Return the folders that killed freezes left; no freeze of the same machine is under way."""
+    return [path for path in _store(cache).glob(f".*{_FREEZING}*") if not _being_frozen(path)]
+
+
+def set_aside(cache: Cache) -> list[Path]:
+    """Return the folders of damaged snapshots that were set aside."""
+    return [path for path in _store(cache).glob(f".*{_BROKEN}*") if not _being_frozen(path)]
+
+
+def sweep(leftover: Path) -> None:
+    """Remove what a freeze left, unless a freeze of the same machine is under way."""
+    with contextlib.suppress(Timeout), FileLock(_lock_of(leftover), timeout=0):
+        shutil.rmtree(leftover)
+
+
+def discard(snapshot: Snapshot) -> None:
+    """Remove a snapshot."""
+    with FileLock(_lock(snapshot.folder.parent, snapshot.key)):
+        (snapshot.folder / seal.MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(snapshot.folder)
+
+
+def set_aside_if_damaged(snapshot: Snapshot, *, say: Say = silent) -> bool:
+    """Look at all of a snapshot, and take its name away if it is damaged.
+
+    Return whether it is damaged or gone. ``say`` gets a sentence. The next freeze of the same
+    machine makes another.
+    """
+    with FileLock(_lock(snapshot.folder.parent, snapshot.key)):
+        return not snapshot.exists or not _sound(snapshot, contents=True, say=say)
+
+
+def _sound(snapshot: Snapshot, *, contents: bool, say: Say) -> bool:
+    """Return whether a snapshot can be used; set it aside if not. Its lock is the caller's."""
+    damage = snapshot.damage(contents=contents)
+    if damage:
+        say(
+            f"the snapshot {snapshot.key} is damaged and was set aside; it is frozen again when it "
+            f"is needed ({damage})"
+        )
+        aside = snapshot.folder.with_name(f".{snapshot.key}{_BROKEN}{uuid4().hex[:8]}")
+        try:
+            snapshot.folder.rename(aside)
+        except OSError as error:
+            raise MicrovmError(
+                f"the snapshot {snapshot.folder} is damaged ({damage}) and cannot be moved away: "
+                f"{error.strerror}",
+                hint="set SWARM_CHAOS_CACHE to a folder that you may write to",
+            ) from error
+    return not damage
 
 
 def _store(cache: Cache) -> Path:
@@ -199,11 +272,17 @@ def _lock(store: Path, key: str) -> Path:
     return store / f".{key}.lock"
 
 
-def _sweep(store: Path, leftover: Path) -> None:
-    """Remove what a freeze left, unless that freeze is still at it."""
-    key = leftover.name.removeprefix(".").partition(_FREEZING)[0]
-    with contextlib.suppress(Timeout), FileLock(_lock(store, key), timeout=0):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _lock_of(leftover: Path) -> Path:
+    name = leftover.name.removeprefix(".")
+    return _lock(leftover.parent, name.partition(_FREEZING)[0].partition(_BROKEN)[0])
+
+
+def _being_frozen(leftover: Path) -> bool:
+    try:
+        with FileLock(_lock_of(leftover), timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def freeze(
@@ -243,9 +322,12 @@ def freeze(
     store = _store(cache)
     store.mkdir(parents=True, exist_ok=True)
     place = store / key
+    found = Snapshot(place)
+    if found.exists and not found.damage(contents=found.check_due):
+        return found  # nothing to be locked: the cache may be one that is only read
     with FileLock(_lock(store, key)):
-        if (place / _MANIFEST).exists():
-            return Snapshot(place)
+        if found.exists and _sound(found, contents=True, say=say):
+            return found
         shutil.rmtree(place, ignore_errors=True)
         for leftover in store.glob(f".{key}{_FREEZING}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -272,8 +354,10 @@ def freeze(
                 "frozen_at": time.time(),
                 "wall_seconds": round(time.monotonic() - started, 3),
             }
-            (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            seal.seal(draft, manifest)
+            (draft / _CHECKED).touch()
             draft.rename(place)
+            seal.sync(store)
     return Snapshot(place)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from harness.cli.clean import _remove, clean
 from harness.images import Cache
 from harness.lab import leftovers
 from harness.lab.leftovers import Leftover
+from harness.vm import scratch
 
 
 @pytest.fixture
@@ -22,6 +24,7 @@ def as_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cache:
     monkeypatch.setattr("harness.cli.clean.os.geteuid", lambda: 1000)
     monkeypatch.setenv("SWARM_CHAOS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("harness.cli.clean.of_temporary_files", list)
+    monkeypatch.setattr("harness.cli.clean.abandoned", lambda _: [])
     return Cache()
 
 
@@ -139,3 +142,20 @@ def test_a_lab_lives_while_its_janitor_runs(
 ) -> None:
     monkeypatch.setattr(leftovers, "_command_lines", lambda: [line])
     assert leftovers.live_labs() == ids
+
+
+def test_a_folder_that_its_owner_no_longer_locks_is_found_at_once(
+    as_user: Cache, tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cli.clean.scratch_root", lambda: None)
+    monkeypatch.setattr(os, "geteuid", os.getuid)
+    monkeypatch.setattr("harness.cli.clean.of_labs", lambda: nullcontext(()))
+    monkeypatch.setattr("harness.cli.clean.abandoned", scratch.abandoned)
+    kept, left = scratch.Scratch(None), tmp / "swarm-chaos-payload-killed"
+    left.mkdir()
+    for folder in (kept.path, left):
+        os.utime(folder, (time.time() - 60,) * 2)
+    done = CliRunner().invoke(clean)
+    assert f"removed folder {left}" in done.stdout
+    assert kept.path.exists()
+    assert not left.exists()

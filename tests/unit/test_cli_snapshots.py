@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, key in enumerate("abc"):
         folder = tmp_path / "snapshot" / key
         folder.mkdir(parents=True)
-        facts = {"machine": Machine().facts()}
+        facts = {"machine": Machine().facts(), "qemu": "10.0"}
         manifest = {"facts": facts, "frozen_at": 1000.0, **({"note": NOTE} if key != "a" else {})}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         os.utime(folder / "manifest.json", (1000 + number, 1000 + number))

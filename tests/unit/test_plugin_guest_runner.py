@@ -19,6 +19,7 @@ from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter, read_run
 from harness.snapshots.job import GuestJob, JobResult
 from harness.vm.machine import Clock
+from harness.vm.seal import seal
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, Outcome
 
@@ -46,6 +47,8 @@ def item(request: pytest.FixtureRequest) -> pytest.Function:
 def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guests:
     guests = Guests(Cache(tmp_path / "cache"), print, Path.cwd(), "6.12", Clock.VIRTUAL)
     snapshot = Snapshot(tmp_path / "snapshot-key")
+    snapshot.folder.mkdir()
+    seal(snapshot.folder, {"facts": {"qemu": "10.0", "machine": {}}, "frozen_at": 0.0})
     monkeypatch.setattr(Guests, "frozen", lambda *_: (snapshot, ENGINE))
     monkeypatch.setattr(Guests, "payload", lambda *_: b"code")
     monkeypatch.setattr(Guests, "pool", lambda *_: None)
@@ -181,6 +184,18 @@ def test_a_guest_that_breaks_makes_the_trial_unknown(
     assert trial.record.verdict == "unknown"
     assert trial.record.reason == f"the guest is {outcome}"
     assert (trial.folder / "console.log").exists()
+
+
+def test_a_guest_of_a_damaged_snapshot_is_run_again_from_a_new_one(
+    item: pytest.Function, guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = guest_that(monkeypatch, outcome=Outcome.DIED)
+    snapshot = tmp_path / "snapshot-key"
+    (snapshot / "manifest.json").write_bytes(b"")
+    run = RunWriter.create(tmp_path, command=["pytest"], harness="1")
+    list(run_in_guest(assignment(item), guests, run, lambda _: None))
+    assert len(jobs) == 2
+    assert not snapshot.exists(), "it was set aside"
 
 
 def test_what_the_guest_is_called_with_follows_from_the_assignment(item: pytest.Function) -> None:

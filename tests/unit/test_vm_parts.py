@@ -185,7 +185,7 @@ def test_a_snapshot_is_woken_by_the_qemu_that_froze_it_and_no_other(
         folder = tmp_path / "snapshot" / version
         folder.mkdir(parents=True)
         facts = {"qemu": version, "machine": Machine().facts()}
-        (folder / "manifest.json").write_text(json.dumps({"facts": facts}))
+        (folder / "manifest.json").write_text(json.dumps({"facts": facts, "frozen_at": 0}))
         return Snapshot(folder)
 
     assert frozen_by("9.1.0").qemu().command == (str(program),)
