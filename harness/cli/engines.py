@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from harness.cli.output import json_option, say, show, table_of
+from harness.engine.archives import ArchiveSite
 from harness.engine.catalogue import KNOWN, KnownEngine, resolve
 from harness.engine.roots import (
     TAR_KIND,
@@ -59,12 +60,16 @@ class Row(msgspec.Struct, frozen=True):
     "--verify", is_flag=True, help="Read every cached byte; exit code 2 if any is damaged."
 )
 @click.option("--fetch", metavar="NAME", help="First build this engine, unless it is cached.")
-def engines(as_json: bool, verify: bool, fetch: str | None) -> None:
+@click.option("--remote", is_flag=True, help="List the releases that Docker's archives have.")
+def engines(as_json: bool, verify: bool, fetch: str | None, remote: bool) -> None:
     """List Docker Engines: their names, and which labs have them in the cache."""
+    if remote:
+        _print_remote(as_json)
+        return
     cache = Cache(say=say)
     if fetch is not None:
         provide_facts(resolve(fetch), cache, say=say)
-    rows = [_known(known, cache, verify) for known in KNOWN] + _from_folders(cache, verify)
+    rows = [_known(known, cache, verify) for known in KNOWN] + _others(cache, verify)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     else:
@@ -79,11 +84,22 @@ def _known(known: KnownEngine, cache: Cache, verify: bool) -> Row:
     return _row(known.version, list(known.aliases), known.suite, entries, verify)
 
 
-def _from_folders(cache: Cache, verify: bool) -> list[Row]:
-    """Engines that were once given as ``dir:PATH`` and are still cached."""
+def _print_remote(as_json: bool) -> None:
+    site = ArchiveSite.from_environment()
+    releases = site.releases()
+    if as_json:
+        click.echo(msgspec.json.encode(releases).decode())
+        return
+    for release in releases:
+        click.echo(release)
+    click.echo(f"\n{len(releases)} releases at {site.base}", err=True)
+
+
+def _others(cache: Cache, verify: bool) -> list[Row]:
+    """Engines from archives, or once given as ``dir:PATH``, that are still cached."""
     by_key: dict[str, list[Entry]] = {}
     for entry in cache.entries():
-        if entry.manifest.kind in _FORMS and entry.manifest.key.startswith("dir-"):
+        if entry.manifest.kind in _FORMS and entry.manifest.key.startswith(("dir-", "archive-")):
             by_key.setdefault(entry.manifest.key, []).append(entry)
     rows = []
     for key, entries in sorted(by_key.items()):
@@ -138,7 +154,8 @@ def _print_table(rows: list[Row], cache: Cache) -> None:
         )
     show(table)
     click.echo(
-        f"\ncache: {cache.root}/; dir:PATH is a folder with the binaries that Docker publishes"
+        f"\ncache: {cache.root}/; any other release (27.3.1, 27.*) comes from Docker's archives; "
+        "dir:PATH is a folder of such binaries"
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from harness.engine.versions import release_in, same_release
+from harness.engine.versions import release_in, release_key, same_release
 from harness.errors import UsageError
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What was asked for: a Debian suite's engine, or a folder of binaries."""
+    """What was asked for: a Debian suite's engine, one of Docker's archives, or a folder."""
 
     name: str
     """As the caller said it."""
@@ -22,6 +23,9 @@ class EngineSpec:
     """The release that must be found, when it was asked for by version."""
     folder: Path | None = None
     """Folder laid out as Docker's static archives are."""
+    archive: str | None = None
+    """Release of one of Docker's static archives, or what its number begins with: ``26.1``,
+    ``27.*`` mean the newest of those."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,17 @@ KNOWN = (
 from the binary, and an engine asked for by version is refused when it has become another."""
 
 _PREFIX = "dir:"
+_ARCHIVE_PREFIX = "archive:"
+_NUMBERS = re.compile(r"\d+(\.\d+)?(\.\*)?")
+_FIRST_ARCHIVE = "17.03.0"
 
 
 def resolve(name: str) -> EngineSpec:
     """Return what ``name`` means: a version, ``stable``, ``oldest``, ``newest`` or ``dir:PATH``.
 
-    An alias takes what its suite serves, a version insists. :class:`UsageError` for a name that
+    An alias takes what its suite serves, a version insists. A release that Debian does not
+    serve comes from Docker's static archives, and with ``archive:`` before it any does;
+    ``26.1`` and ``27.*`` mean the newest archive of those. :class:`UsageError` for a name that
     means nothing, with the known ones and what may have been meant.
     """
     asked = name.strip()
@@ -57,15 +66,35 @@ def resolve(name: str) -> EngineSpec:
         if not path:
             raise UsageError("engine 'dir:' names no folder", hint="write dir:/folder/with/dockerd")
         return EngineSpec(name=asked, folder=Path(path).expanduser().absolute())
+    number = None if asked.startswith(_ARCHIVE_PREFIX) else release_in(asked)
     for known in KNOWN:
         if asked in known.aliases:
             return EngineSpec(name=asked, suite=known.suite)
-        if release_in(asked) is not None and same_release(asked, known.version):
+        if number is not None and same_release(number, known.version):
             return EngineSpec(name=asked, suite=known.suite, expected=known.version)
+    if (spec := _archive_spec(asked)) is not None:
+        return spec
     names = [word for known in KNOWN for word in (known.version, *known.aliases)]
     near = get_close_matches(asked, names, n=2, cutoff=0.5)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise UsageError(
         f"unknown engine {asked!r}",
-        hint=f"{meant}known are {', '.join(names)}; dir:PATH takes a folder of Docker's binaries",
+        hint=f"{meant}known are {', '.join(names)}; any other release, as 27.3.1 or 27.*, comes "
+        "from Docker's archives, and dir:PATH takes a folder of Docker's binaries",
     )
+
+
+def _archive_spec(asked: str) -> EngineSpec | None:
+    """What a number means that Debian does not serve, or one that insists on the archive."""
+    number = asked.removeprefix(_ARCHIVE_PREFIX).strip().removeprefix("v")
+    if _NUMBERS.fullmatch(number):
+        return EngineSpec(name=asked, archive=number)
+    release = release_in(number)
+    if release is None or not number.startswith(release.partition("-")[0]):
+        return None
+    if release_key(release) < release_key(_FIRST_ARCHIVE):
+        raise UsageError(
+            f"engine {asked!r} is older than {_FIRST_ARCHIVE}, the first of Docker's archives",
+            hint="dir:PATH takes a folder of binaries",
+        )
+    return EngineSpec(name=asked, expected=release, archive=release)

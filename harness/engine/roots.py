@@ -16,6 +16,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -50,6 +51,7 @@ _BASE_REVISION = 2
 
 _VERSIONS_FILE = "usr/share/swarm-chaos/versions"
 _DPKG_STATUS = "var/lib/dpkg/status"
+_ARCHIVES = f"{__package__}.archives"  # put together: what only the host runs freezes no swarm anew
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BASE_SUITE = "trixie"
 _NEED = 900 << 20  # bytes: the root, and the packages while they are unpacked
@@ -78,7 +80,8 @@ class EngineFacts:
     version: str
     """Release, read back from ``dockerd --version`` run inside the root."""
     source: str
-    """Where it came from: ``debian:trixie docker.io 26.1.5+dfsg1-9+b9`` or ``dir:PATH``."""
+    """Where it came from: ``debian:trixie docker.io 26.1.5+dfsg1-9+b9``, ``archive:27.3.1``
+    (Docker's static archive) or ``dir:PATH``."""
     digest: str
     """sha256 over the versions of all packages in the root, and the binaries of a ``dir:``
     engine: equal digests, equal software, in either form."""
@@ -118,7 +121,7 @@ def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
             "nodes as namespaces need root, and so does an engine unpacked for them",
             hint="run as root, or use --lab microvm",
         )
-    archive = _archive_of(spec)
+    archive = _archive_of(spec, cache, say)
     note: dict[str, object] = {}
 
     def recipe(work: Path) -> None:
@@ -145,7 +148,7 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
     An ordinary user needs ``uidmap`` and a range in /etc/subuid. Errors as in :func:`provide`.
     """
-    archive = _archive_of(spec)
+    archive = _archive_of(spec, cache, say)
     note: dict[str, object] = {}
 
     def recipe(work: Path) -> None:
@@ -170,13 +173,14 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
 def provide_facts(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> EngineFacts:
     """Return what the engine is; builds the form that this user can, if the cache has neither."""
-    entries = cached(spec, cache)
+    key = _key(spec, _archive_of(spec, cache, say))
+    entries = _forms(key, cache)
     if entries:
         return _as_asked(spec, facts_of(entries[0]))
     if os.geteuid() == 0:
         return provide(spec, cache, say=say).facts()
     provide_tar(spec, cache, say=say)
-    return _as_asked(spec, facts_of(_found(cache, TAR_KIND, _key(spec, _archive_of(spec)))))
+    return _as_asked(spec, facts_of(_found(cache, TAR_KIND, key)))
 
 
 def engine_at(rootfs: Path) -> Engine:
@@ -197,19 +201,35 @@ def facts_of(entry: Entry) -> EngineFacts:
 
 
 def cached(spec: EngineSpec, cache: Cache) -> list[Entry]:
-    """Return the forms of the engine that the cache holds, the unpacked tree first."""
-    key = _key(spec, _archive_of(spec))
+    """Return the forms of the engine that the cache holds, the unpacked tree first.
+
+    Nothing is fetched: an archive that the cache has not is not asked for.
+    """
+    if spec.archive is None:
+        return _forms(_key(spec, _archive_of(spec, cache, silent)), cache)
+    folder: Path | None = import_module(_ARCHIVES).find(spec.archive, cache)
+    return [] if folder is None else _forms(_key(spec, open_static(folder)), cache)
+
+
+def _forms(key: str, cache: Cache) -> list[Entry]:
     found = (cache.find(kind, key) for kind in (TREE_KIND, TAR_KIND))
     return [entry for entry in found if entry is not None]
 
 
-def _archive_of(spec: EngineSpec) -> StaticArchive | None:
-    return None if spec.folder is None else open_static(spec.folder)
+def _archive_of(spec: EngineSpec, cache: Cache, say: Say) -> StaticArchive | None:
+    """The binaries of an engine that is not Debian's; fetched if they must be."""
+    if spec.folder is not None:
+        return open_static(spec.folder)
+    if spec.archive is None:
+        return None
+    fetched: Path = import_module(_ARCHIVES).provide_binaries(spec.archive, cache, say=say)
+    return open_static(fetched)
 
 
 def _key(spec: EngineSpec, archive: StaticArchive | None) -> str:
     if archive is not None:
-        return f"dir-{archive.digest[:16]}-r{_REVISION}.{_BASE_REVISION}"
+        where = "dir" if spec.archive is None else "archive"
+        return f"{where}-{archive.digest[:16]}-r{_REVISION}.{_BASE_REVISION}"
     return f"{spec.suite}-r{_REVISION}"
 
 
@@ -250,7 +270,7 @@ def _facts(
     if archive is None:
         source = f"debian:{spec.suite} docker.io {packages.get('docker.io', '?')}"
     else:
-        source = f"dir:{archive.folder}"
+        source = f"dir:{archive.folder}" if spec.archive is None else f"archive:{version}"
         digest.update(archive.digest.encode())
     # dockerd and the docker CLI introduce themselves alike, in this order
     cli = [line for line in versions.splitlines() if line.startswith("Docker version")][1:]
@@ -279,6 +299,11 @@ _Facts = TypeVar("_Facts", bound=EngineFacts)
 def _as_asked(spec: EngineSpec, found: _Facts) -> _Facts:
     """``found`` under the name it was asked for by; refused when it is another release."""
     if spec.expected is not None and not same_release(found.version, spec.expected):
+        if spec.suite is None:
+            raise EngineError(
+                f"the archive of {spec.expected} holds a dockerd that says it is {found.version}",
+                hint="look at where it came from; dir:PATH takes any binaries as they are",
+            )
         raise EngineError(
             f"{spec.name} was asked for, but Debian {spec.suite} now serves {found.version}",
             hint="ask for an alias (`stable`, `oldest`, `newest`) to take what the suite serves, "

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.engine import KNOWN, release_key, resolve
+from harness.engine import KNOWN, release_in, release_key, resolve
 from harness.lab import Topology
 from harness.pytest_plugin.options import Options
 
@@ -100,11 +100,16 @@ def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:
 
 
 def release_after(engine: str) -> str | None:
-    """Return the catalogue's next release after an engine, by name; None after the last."""
-    releases = sorted((known.version for known in KNOWN), key=release_key)
-    own = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), None)
-    later = releases[releases.index(own) + 1 :] if own else []
-    return later[0] if later else None
+    """Return the catalogue's next release after an engine, by name; None after the last.
+
+    None as well for an engine whose release its name does not tell (``dir:PATH``, ``27.*``).
+    """
+    named = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), engine)
+    release = release_in(named.removeprefix("archive:"))
+    if release is None or named.startswith("dir:"):
+        return None
+    later = [k.version for k in KNOWN if release_key(k.version) > release_key(release)]
+    return min(later, key=release_key, default=None)
 
 
 def chosen_lab(options: Options) -> str:

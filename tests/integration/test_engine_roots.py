@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,43 @@ def test_a_folder_goes_over_a_plain_root_ahead_in_the_path(tmp_path: Path) -> No
         assert spec.name in [row["name"] for row in json.loads(listed)]
     finally:
         cache.remove("engine-tree", engine.rootfs.parent.name)
+
+
+#: What Docker packs, from where Debian has it, under its name of today and of 2017.
+BINARIES = {
+    "usr/sbin/dockerd": ("dockerd", "dockerd"),
+    "usr/bin/docker": ("docker", "docker"),
+    "usr/bin/containerd": ("containerd", "docker-containerd"),
+    "usr/bin/containerd-shim-runc-v2": ("containerd-shim-runc-v2", "docker-containerd-shim"),
+    "usr/sbin/runc": ("runc", "docker-runc"),
+}
+
+
+@pytest.mark.parametrize("layout", ["today", "2017"])
+def test_an_archive_of_real_binaries_becomes_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    cache = Cache()
+    before = {entry.path for entry in cache.entries()}
+    debian = provide(resolve("stable"), cache).rootfs
+    release = provide(resolve("stable"), cache).version
+    with tarfile.open(tmp_path / f"docker-{release}.tgz", "w:gz", compresslevel=1) as archive:
+        for path, names in BINARIES.items():
+            archive.add((debian / path).resolve(), f"docker/{names[layout == '2017']}")
+    monkeypatch.setenv("SWARM_CHAOS_ARCHIVES", str(tmp_path))
+    # The first-seen record is of the user's cache: this test's archive must not enter it.
+    monkeypatch.setattr("harness.engine.archives.SEEN_FILE", f"seen-{layout}.json")
+    try:
+        engine = provide(resolve(f"archive:{release}"), cache)
+        assert (engine.version, engine.source) == (release, f"archive:{release}")
+        inside: Any = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+        said = subprocess.check_output([*inside, engine.dockerd, "--version"], text=True)
+        assert f"Docker version {release}" in said
+    finally:
+        for entry in cache.entries():
+            if entry.path not in before and "archive" in f"{entry.manifest.kind} {entry.path.name}":
+                cache.remove(entry.manifest.kind, entry.manifest.key)
+        (cache.root / f"seen-{layout}.json").unlink(missing_ok=True)
 
 
 def test_a_binary_of_another_machine_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_folder_is_meant_by_its_absolute_path(
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("stabel", "stable"), ("26.1.4", "26.1.5"), ("28.5", "28.5.2"), ("20.10.25", "20.10.24")],
+    [("stabel", "stable"), ("oldset", "oldest"), ("newst", "newest")],
 )
 def test_an_unknown_name_says_what_is_near_and_what_is_known(name: str, near: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -45,7 +45,32 @@ def test_an_unknown_name_says_what_is_near_and_what_is_known(name: str, near: st
     assert all(known.version in not_none(caught.value.hint) for known in KNOWN)
 
 
-@pytest.mark.parametrize("name", ["", "dir:", "docker", "../../etc"])
+@pytest.mark.parametrize(
+    ("name", "archive", "expected"),
+    [
+        ("27.3.1", "27.3.1", "27.3.1"),
+        ("v27.3.1", "27.3.1", "27.3.1"),
+        ("17.05.0-ce", "17.05.0", "17.05.0"),
+        ("28.0.0-rc.1", "28.0.0-rc.1", "28.0.0-rc.1"),
+        ("archive:26.1.5", "26.1.5", "26.1.5"),
+        ("26.1", "26.1", None),
+        ("27.*", "27.*", None),
+        ("27", "27", None),
+    ],
+)
+def test_a_release_that_debian_does_not_serve_is_an_archive(
+    name: str, archive: str, expected: str | None
+) -> None:
+    spec = resolve(name)
+    assert (spec.suite, spec.archive, spec.expected) == (None, archive, expected)
+
+
+def test_a_release_before_the_archives_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'1\.13\.1' is older than 17\.03\.0"):
+        resolve("1.13.1")
+
+
+@pytest.mark.parametrize("name", ["", "dir:", "docker", "../../etc", "archive:", "archive:stable"])
 def test_a_name_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         resolve(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from optionals import not_none
+from plain_roots import fake_root_tar
 
 from harness.engine import cached, provide, provide_facts, provide_tar, resolve
 from harness.errors import EngineError, MissingError
@@ -26,17 +27,6 @@ def binaries(folder: Path, version: str, names: tuple[str, str, str, str] = TODA
         (folder / name).write_text(f"#!/bin/sh\necho '{text}, build 1'\n")
         (folder / name).chmod(0o755)
     return folder
-
-
-def fake_root_tar(
-    recipe: DebianRecipe, target: Path, *, say: Callable[..., Any] | None = None
-) -> DebianBuild:
-    status = b"Package: libc6\nStatus: install ok installed\nVersion: 2.41\n"
-    with tarfile.open(target, "w") as tar:
-        member = tarfile.TarInfo("./var/lib/dpkg/status")
-        member.size = len(status)
-        tar.addfile(member, io.BytesIO(status))
-    return DebianBuild(recipe, "none", False)
 
 
 @pytest.fixture
