@@ -20,6 +20,8 @@ from harness.probes.discovery import Discovery
 from harness.probes.gossip import Gossip
 from harness.probes.logs import DockerdLogs
 from harness.probes.reachability import Reachability, listening
+from harness.probes.sampling.vantage_containers import VantageContainers
+from harness.probes.sandboxes import network_objects
 from harness.probes.tasks import Tasks
 from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
 from harness.trial import read_lines
@@ -82,6 +84,26 @@ def probes(lab: NamespacesLab, swarm: Swarm, tmp_path: Path) -> Iterator[Probes]
             stack.callback(close)
         yield probes
     assert probes.trial.doubts == []
+
+
+def test_a_container_is_seen_by_all_that_it_has_on_its_node(
+    lab: NamespacesLab, web: Deployment
+) -> None:
+    node = lab.node("w1")
+    before = network_objects([node])
+    vantage = VantageContainers([node], web.networks)
+    vantage.start()
+    try:
+        more = network_objects([node]) - before
+    finally:
+        vantage.close()
+    assert {each.partition(" ")[0] for each in more} == {
+        "container",
+        "sandbox",
+        "interface",
+        "endpoint",
+    }
+    assert network_objects([node]) == before
 
 
 def test_a_swarm_that_is_well_looks_well(
