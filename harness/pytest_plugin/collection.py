@@ -12,9 +12,11 @@ from harness.pytest_plugin.known_bugs import check
 from harness.pytest_plugin.markers import (
     TrialPoint,
     chosen_lab,
+    installs_next,
     is_scenario,
     other_engines_of,
     point_of,
+    upgradable,
 )
 from harness.pytest_plugin.marks_check import check_marks
 from harness.pytest_plugin.options import Options
@@ -25,7 +27,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply scenarios by engines and seeds."""
     if "point" in metafunc.fixturenames:
         options = metafunc.config.stash[SESSION].options
-        points = [TrialPoint(engine, seed) for seed in options.seeds for engine in options.engines]
+        engines = list(options.engines)
+        if installs_next(metafunc.definition):
+            engines = list(dict.fromkeys(upgradable(engine) for engine in engines))
+        points = [TrialPoint(engine, seed) for seed in options.seeds for engine in engines]
         metafunc.parametrize("point", points, ids=str)
 
 

@@ -99,17 +99,36 @@ def other_engines_of(item: pytest.Item, engine: str) -> tuple[str, ...] | None:
     return tuple(found)
 
 
+def installs_next(item: pytest.Item) -> bool:
+    """Return whether a scenario installs the release after its nodes' own."""
+    mark = item.get_closest_marker("other_engines")
+    return mark is not None and "next" in mark.args
+
+
 def release_after(engine: str) -> str | None:
     """Return the catalogue's next release after an engine, by name; None after the last.
 
     None as well for an engine whose release its name does not tell (``dir:PATH``, ``27.*``).
     """
-    named = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), engine)
-    release = release_in(named.removeprefix("archive:"))
-    if release is None or named.startswith("dir:"):
+    release = _named_release(engine)
+    if release is None:
         return None
     later = [k.version for k in KNOWN if release_key(k.version) > release_key(release)]
     return min(later, key=release_key, default=None)
+
+
+def upgradable(engine: str) -> str:
+    """Return ``engine``, or the catalogue's release before it if none comes after it."""
+    release = _named_release(engine)
+    if release is None or release_after(engine) is not None:
+        return engine
+    earlier = [k.version for k in KNOWN if release_key(k.version) < release_key(release)]
+    return max(earlier, key=release_key, default=engine)
+
+
+def _named_release(engine: str) -> str | None:
+    named = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), engine)
+    return None if named.startswith("dir:") else release_in(named.removeprefix("archive:"))
 
 
 def chosen_lab(options: Options) -> str:

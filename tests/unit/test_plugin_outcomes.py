@@ -342,10 +342,20 @@ def test_the_engine_that_a_scenario_installs_is_an_input_of_its_trial(
     assert ran.records()[0]["inputs"]["options"] == {"other_engines": "28.5.2"}
 
 
-def test_after_the_newest_engine_there_is_none_to_install(scenario: Callable[..., Any]) -> None:
-    ran = scenario(OTHERS, "--engine=newest", "-rs")
+def test_an_upgrade_to_the_newest_engine_begins_at_the_one_before(
+    scenario: Callable[..., Any],
+) -> None:
+    ran = scenario(OTHERS, "--engine=newest,stable,26.1.5")
+    assert (ran.code, ran.counted()) == (0, {"passed": 2})
+    assert [r["inputs"]["engine"]["name"] for r in ran.records()] == ["26.1.5", "stable"]
+
+
+def test_an_engine_whose_name_tells_no_release_has_none_to_be_upgraded_to(
+    scenario: Callable[..., Any],
+) -> None:
+    ran = scenario(OTHERS, "--engine=dir:/opt/docker", "-rs")
     assert (ran.code, ran.counted()) == (0, {"skipped": 1})
-    assert "no release after newest is known" in ran.out
+    assert "no release after dir:/opt/docker is known" in ran.out
 
 
 LEFT_ACTIVE = """
