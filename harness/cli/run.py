@@ -10,10 +10,23 @@ from typing import NoReturn
 
 import click
 
-from harness.errors import EXIT_EXPECTATION, EXIT_OK, EXIT_TROUBLE, EXIT_USAGE, HarnessError
+import harness
+from harness.errors import (
+    EXIT_EXPECTATION,
+    EXIT_OK,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    HarnessError,
+    UsageError,
+)
 
 #: The harness's own options that take no value.
 FLAGS = ("--controls", "--thorough")
+
+PACKAGED_OPTION = "--packaged"
+
+#: What a wheel brings: pyproject.toml, conftest.py and scenarios/, as in a checkout.
+PACKAGED = Path(harness.__file__).resolve().parent / "packaged"
 
 #: Options, the harness's and pytest's, whose value may be a path but never that of a scenario.
 PATHS = (
@@ -36,14 +49,44 @@ def run(args: tuple[str, ...]) -> NoReturn:
     The whole suite runs on all CPUs (pytest's -n auto) and prints a line per trial; a selection
     (-k, -m, a file, a node id) runs one trial after the other and shows live what happens. Your
     own -n overrides both.
+
+    Without a path it takes scenarios/ or chaos/ here, else the scenarios that came with the
+    harness; --packaged takes those in any case.
     """
     import pytest
 
-    if not selects(args):
-        args = ("-n", "auto", "-v", *args)
-    if not any(names_a_scenario(arg, before) for before, arg in pairwise(("", *args))):
-        args = (str(scenarios_folder()), *args)
-    sys.exit(exit_code_of(int(pytest.main(list(args)))))
+    sys.exit(exit_code_of(int(pytest.main(pytest_arguments(args)))))
+
+
+def pytest_arguments(args: Sequence[str]) -> list[str]:
+    """Return what pytest is called with: ``args``, the scenarios, how many at a time.
+
+    Raises :class:`HarnessError` if there are no scenarios to run.
+    """
+    from harness.pytest_plugin.foreign_plugins import CALLED_WITH
+
+    packaged = PACKAGED_OPTION in args
+    given = tuple(arg for arg in args if arg != PACKAGED_OPTION)
+    named = any(names_a_scenario(arg, before) for before, arg in pairwise(("", *given)))
+    if packaged and named:
+        raise UsageError(
+            f"{PACKAGED_OPTION} cannot be combined with a path",
+            hint="choose among the packaged scenarios with -k",
+        )
+    at_once = () if selects(given) else ("-n", "auto", "-v")
+    folder = () if named else scenario_arguments(packaged=packaged)
+    return [*CALLED_WITH, *folder, *at_once, *given]
+
+
+def scenario_arguments(*, packaged: bool) -> tuple[str, ...]:
+    """Return the folder of the scenarios, and what keeps pytest from writing next to packaged ones.
+
+    Its cache would be in its root folder, which for packaged scenarios is in the installed package.
+    """
+    folder = scenarios_folder(packaged=packaged)
+    if not folder.is_relative_to(PACKAGED):
+        return (str(folder),)
+    return (str(folder), "-o", f"cache_dir={Path.cwd() / '.pytest_cache'}")
 
 
 def selects(args: Sequence[str]) -> bool:
@@ -79,16 +122,18 @@ def names_a_scenario(arg: str, before: str) -> bool:
     return Path(arg.partition("::")[0]).exists()
 
 
-def scenarios_folder() -> Path:
-    """Return ``scenarios/`` here, else the one next to the harness.
+def scenarios_folder(*, packaged: bool = False) -> Path:
+    """Return ``scenarios/`` or ``chaos/`` here, else those that came with the harness.
 
-    Raises :class:`HarnessError` if neither exists.
+    These are next to it in a checkout, and inside it when it was installed from a wheel. With
+    ``packaged`` they are returned in any case. Raises :class:`HarnessError` if there are none.
     """
-    for folder in (Path("scenarios"), Path(__file__).resolve().parents[2] / "scenarios"):
+    own = [] if packaged else [Path("scenarios"), Path("chaos")]
+    for folder in (*own, PACKAGED.parents[1] / "scenarios", PACKAGED / "scenarios"):
         if folder.is_dir():
             return folder
     raise HarnessError(
-        "there is no folder scenarios/ here, nor next to the installed harness",
+        "there is no folder scenarios/ or chaos/ here, and none came with the harness",
         hint="change to the project's folder, or give the path of the scenarios",
     )
 

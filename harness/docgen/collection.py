@@ -11,14 +11,14 @@ import pytest
 
 from harness.docgen.scenario import Scenario
 from harness.errors import UsageError
+from harness.pytest_plugin.foreign_plugins import CALLED_WITH
 from harness.pytest_plugin.markers import is_scenario, scenario_id, topology_of
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.session import SESSION
 
-#: The plugin is imported already when this is called; its asserts are not the scenarios'.
 _AS = (
     *("--collect-only", "-q", "--controls", "--thorough", "-p", "no:cacheprovider"),
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *CALLED_WITH,
 )
 
 

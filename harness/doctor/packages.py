@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 PACKAGE_OF = {
     "depmod": "kmod",
     "fakeroot": "fakeroot",
@@ -23,9 +25,19 @@ PACKAGE_OF = {
 }
 
 
+_INSTALL = "apt-get install "
+
+
 def apt_line(*packages: str) -> str:
     """Return the command, for root, that installs ``packages``."""
-    return "apt-get install " + " ".join(sorted(set(packages)))
+    return _INSTALL + " ".join(sorted(set(packages)))
+
+
+def apt_line_of_all(todos: Iterable[str]) -> str:
+    """Return one command for all packages that ``todos`` would install one by one; "" for none."""
+    lines = [todo.removeprefix(_INSTALL) for todo in todos if todo.startswith(_INSTALL)]
+    packages = [package for line in lines for package in line.split()]
+    return apt_line(*packages) if packages else ""
 
 
 def apt_line_for(program: str) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.doctor.check import Check
 from harness.doctor.labs import Diagnosis
+from harness.doctor.packages import apt_line_of_all
 
 # The state is a word, too, not only a colour.
 _STYLE = {"ok": "green", "degraded": "yellow", "missing": "red", "unknown": "magenta"}
@@ -33,6 +34,8 @@ def _parts(diagnosis: Diagnosis) -> Iterator[RenderableType]:
         for todo in lab.todo:
             labs.add_row("", "", Text(f"-> {todo}", "cyan"))
     yield labs
+    if line := apt_line_of_all(check.todo for check in diagnosis.checks):
+        yield Text.assemble("what is missing, in one line, as root: ", (line, "cyan"))
     if diagnosis.auto:
         yield Text.assemble("--lab auto takes ", (diagnosis.auto, "bold green"))
     else:

@@ -52,6 +52,7 @@ from harness.pytest_plugin.fixtures import (
     tasks,
     trial,
 )
+from harness.pytest_plugin.foreign_plugins import block
 from harness.pytest_plugin.options import Options, declare, read
 from harness.pytest_plugin.probe_bundle import Probes
 from harness.pytest_plugin.session import SESSION, OneFolder, Session
@@ -98,8 +99,9 @@ MARKERS = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the harness's options."""
+    block(pluginmanager)
     declare(parser)
 
 

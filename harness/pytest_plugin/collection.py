@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import MissingError, UsageError
 from harness.pytest_plugin.expectations import check_controls
+from harness.pytest_plugin.foreign_plugins import refuse_replaced_threads
 from harness.pytest_plugin.known_bugs import check
 from harness.pytest_plugin.markers import (
     TrialPoint,
@@ -60,7 +61,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     And those whose marks cannot be meant.
     """
+    scenarios = any(is_scenario(item) for item in session.items)
     try:
+        if scenarios and not session.config.option.collectonly:
+            refuse_replaced_threads()
         check_marks(session.items)
         check(session.items)
         check_controls(session.items)
@@ -69,7 +73,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     chosen = chosen_lab(session.config.stash[SESSION].options)
     if chosen != "namespaces" or os.geteuid() == 0 or session.config.option.collectonly:
         return
-    if any(is_scenario(item) for item in session.items):
+    if scenarios:
         missing = MissingError(
             "the namespaces lab needs root",
             hint="run as root, or take --lab microvm, which needs none",

@@ -135,6 +135,7 @@ class Assignment:
         return (
             self.item.nodeid,
             *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
+            *("-p", "harness.pytest_plugin"),  # no entry points in a guest
             *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
             *(f"--engine={point.engine}", f"--seed={point.seed}"),
             *([f"--topology={request.topology}"] if self.topology_given else []),

@@ -123,7 +123,7 @@ def read(config: pytest.Config) -> Options:
         topology=Topology.parse(topology) if topology else None,
         controls=config.getoption("--controls"),
         thorough=config.getoption("--thorough"),
-        reports=Path(config.rootpath, config.getoption("--reports")),
+        reports=Path(config.invocation_params.dir, config.getoption("--reports")),
         attach=Path(attach) if attach else None,
         into=Path(into) if into else None,
         kernel=_kernel(config.getoption("--kernel")),

@@ -15,7 +15,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
     pytest-xdist asks before anything is configured, so the options are read here.
     """
-    if not any("scenarios" in str(arg) for arg in config.args):
+    if not any(name in str(arg) for arg in config.args for name in ("scenarios", "chaos")):
         return None
     try:
         options = read(config)

@@ -87,8 +87,13 @@ def _importable(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Return the files below ``folder``, without what is hidden, compiled or a run's."""
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc"
+        if file.is_file() and file.suffix != ".pyc" and not _is_left_out(file.relative_to(folder))
     )
+
+
+def _is_left_out(file: Path) -> bool:
+    return any(part in ("__pycache__", "reports") or part[0] == "." for part in file.parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,8 +14,15 @@ import pytest
 
 from harness import __version__
 from harness.cli import main
-from harness.cli.run import exit_code_of, names_a_scenario, scenarios_folder, selects
+from harness.cli.run import (
+    exit_code_of,
+    names_a_scenario,
+    pytest_arguments,
+    scenarios_folder,
+    selects,
+)
 from harness.errors import LabError, MissingError, UsageError
+from harness.pytest_plugin.foreign_plugins import CALLED_WITH
 
 
 @pytest.fixture
@@ -123,10 +131,42 @@ def test_run_adds_the_scenarios_unless_some_are_named(
     assert ended.value.code == 64
     with pytest.raises(SystemExit):
         main.call(["run", "scenarios/test_x.py::test_one", "--help"])
-    assert called == [
+    assert [args[len(CALLED_WITH) :] for args in called] == [
         ["scenarios", "-k", "failover", "--engine", "stable"],
         ["scenarios/test_x.py::test_one", "--help"],
     ]
+    assert all(tuple(args[: len(CALLED_WITH)]) == CALLED_WITH for args in called)
+
+
+def test_packaged_scenarios_can_be_asked_for_and_are_no_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos").mkdir()
+    assert "chaos" in pytest_arguments(["-x"])
+    assert str(Path(__file__).parents[2] / "scenarios") in pytest_arguments(["--packaged", "-x"])
+    with pytest.raises(UsageError, match="cannot be combined"):
+        pytest_arguments(["--packaged", "chaos"])
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("swarm-chaos re", ["replay", "report"]), ("swarm-chaos compare --fo", ["--format"])],
+)
+def test_a_shell_completes_commands_and_options(words: str, offered: list[str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "harness.cli"],
+        env={
+            **os.environ,
+            "_SWARM_CHAOS_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        },
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    completed = ran.stdout.splitlines()
+    assert {f"plain,{word}" for word in offered} <= set(completed)
+    assert all(line.removeprefix("plain,").startswith(words.split()[-1]) for line in completed)
 
 
 def test_without_a_folder_of_scenarios_here_the_projects_are_run(

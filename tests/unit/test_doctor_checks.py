@@ -18,7 +18,7 @@ from harness.doctor.checks.machine import has_range
 from harness.doctor.checks.programs import PROGRAMS
 from harness.doctor.labs import AUTO, NEEDS, ONLY_ORDINARY_USERS
 from harness.doctor.machine import Answer, nearest_folder
-from harness.doctor.packages import PACKAGE_OF
+from harness.doctor.packages import PACKAGE_OF, apt_line_of_all
 from harness.doctor.show import render
 from harness.errors import MissingError
 from harness.images import Cache
@@ -336,3 +336,9 @@ def test_without_the_device_a_kernel_or_qemu_kvm_is_not_tried(
 
 def test_no_kernel_in_an_empty_cache_and_none_is_fetched(tmp_path: Path) -> None:
     assert microvm.cached_kernel(Cache(tmp_path)) is None
+
+
+def test_all_missing_packages_make_one_line() -> None:
+    todos = ["apt-get install nftables", "free 2 GiB", "", "apt-get install kmod nftables"]
+    assert apt_line_of_all(todos) == "apt-get install kmod nftables"
+    assert apt_line_of_all(["free 2 GiB"]) == ""

@@ -34,7 +34,9 @@ def given(**options: Any) -> Options:
     parser: Any = Parser()
     declare(parser)
     values = parser.defaults | {f"--{name}": value for name, value in options.items()}
-    return read(stand_in(SimpleNamespace(getoption=values.__getitem__, rootpath=Path("/project"))))
+    invocation = SimpleNamespace(dir=Path("/project"))
+    config = SimpleNamespace(getoption=values.__getitem__, invocation_params=invocation)
+    return read(stand_in(config))
 
 
 def test_nothing_given_is_one_trial_of_the_stable_engine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def read(tmp_path: Any) -> Callable[..., options.Options]:
         namespace = parser.parse(args)
 
         class Config:
-            rootpath = tmp_path
+            invocation_params = SimpleNamespace(dir=tmp_path)
 
             def getoption(self, name: str) -> str | bool | None:
                 result: str | bool | None = getattr(
