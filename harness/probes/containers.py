@@ -20,6 +20,7 @@ from urllib.parse import quote
 from harness.errors import LabError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
+from harness.probes.sampling.heartbeat import Cadence
 from harness.probes.sampling.proc_handle import ProcHandle
 from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
@@ -79,6 +80,7 @@ class Containers:
         self._processes: dict[str, ProcHandle] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._cadence: Cadence | None = None
         self._streams: dict[str, socket.socket] = {}
 
     @property
@@ -121,6 +123,10 @@ class Containers:
             process.close()
         self._processes = {}
         self._trial.write_samples("containers", self._rows())
+        if self._cadence is not None:
+            for doubt in self._cadence.doubts():
+                self._trial.doubt(doubt)
+            self._cadence = None
 
     def lives(self, service: str | None = None) -> list[Life]:
         """Return all lives seen so far, by their start."""
@@ -150,7 +156,9 @@ class Containers:
             }
 
     def _look(self) -> None:
+        cadence = self._cadence = Cadence("the containers probe", _LOOK, self._trial.clock.now)
         while not self._stop.wait(_LOOK):
+            cadence.beat()
             with self._lock:
                 held = list(self._processes.items())
             gone = [(container, process) for container, process in held if not process.alive]

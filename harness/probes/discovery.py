@@ -21,6 +21,7 @@ from harness.probes.containers import Containers, Life
 from harness.probes.ipvs import TABLE, Destination, destinations_in, load_balancer
 from harness.probes.sampling.dns_prober import DnsProber, wait_for_answers
 from harness.probes.sampling.dns_wire import Answer
+from harness.probes.sampling.heartbeat import Cadence
 from harness.probes.sampling.netns import NetworkNamespace
 from harness.probes.sampling.staleness import (
     Stretch,
@@ -92,6 +93,7 @@ class Discovery:
         self._resolvers: dict[tuple[str, str], tuple[VantageContainer, DnsProber]] = {}
         self._balancers: dict[tuple[str, str], NetworkNamespace] = {}
         self._error: BaseException | None = None
+        self._cadence: Cadence | None = None
 
     @contextmanager
     def watch(
@@ -155,6 +157,10 @@ class Discovery:
         self._trial.write_samples("discovery", self._rows())
         if self._error is not None:
             self._trial.doubt(f"the discovery probe stopped early: {self._error}")
+        if self._cadence is not None:
+            for doubt in self._cadence.doubts():
+                self._trial.doubt(doubt)
+            self._cadence = None
 
     def relearn(self) -> None:
         """Read the services' virtual addresses again: another network comes with another address.
@@ -297,10 +303,12 @@ class Discovery:
     # -- within: the sampler -------------------------------------------------------------------
 
     def _sample(self, every: float) -> None:
+        cadence = self._cadence = Cadence("the discovery probe", every, self._trial.clock.now)
         try:
             names = self._names()
             due = time.monotonic()
             while not self._stop.is_set():
+                cadence.beat()
                 self._meet()
                 now = self._trial.clock.now()
                 for (node, network), (vantage, resolver) in self._resolvers.items():
@@ -313,6 +321,7 @@ class Discovery:
                 while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
                     for place, (_, resolver) in self._readable(left):
                         resolver.read(self._trial.clock.now(), self._reporter(*place))
+            cadence.beat()
         except BaseException as error:
             self._error = error
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from harness.errors import LabError, UsageError
 from harness.lab import ClientHost, Node
 from harness.probes.containers import Containers
+from harness.probes.sampling.heartbeat import Cadence
 from harness.probes.sampling.http_prober import Attempt, Cell, HttpProber, Question
 from harness.probes.sampling.netns import NetworkNamespace
 from harness.probes.sampling.vantage_containers import VantageContainers
@@ -84,6 +85,7 @@ class Reachability:
         self._own: VantageContainers | None = None
         self._outside: NetworkNamespace | None = None
         self._error: BaseException | None = None
+        self._cadences: list[Cadence] = []
 
     @contextmanager
     def watch(
@@ -161,6 +163,10 @@ class Reachability:
         self._trial.write_samples("reachability", self._rows())
         if self._error is not None:
             self._trial.doubt(f"the reachability probe stopped early: {self._error}")
+        for cadence in self._cadences:
+            for doubt in cadence.doubts():
+                self._trial.doubt(doubt)
+        self._cadences = []
 
     # -- what it saw ---------------------------------------------------------------------------
 
@@ -286,9 +292,12 @@ class Reachability:
 
     def _sample(self, every: float, questions: Callable[[], Iterator[Question]]) -> None:
         asker = HttpProber(self._trial.clock.now, self._keep, TIMEOUT)
+        cadence = Cadence("the reachability probe", every, self._trial.clock.now)
+        self._cadences.append(cadence)
         try:
             due = time.monotonic()
             while not self._stop.is_set():
+                cadence.beat()
                 asker.ask(questions())
                 due = max(due + every, time.monotonic())
                 while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
@@ -296,6 +305,7 @@ class Reachability:
         except BaseException as error:
             self._error = error
         finally:
+            cadence.beat()
             asker.close()
 
     def _on_their_way_out(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ import pytest
 from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.contract import HOLD_VARIABLE
 from harness.lab import probe_features
+from harness.probes.sampling.heartbeat import Heartbeat
 from harness.pytest_plugin.deadline import DeadlinePassed, body_deadline
 from harness.pytest_plugin.expectations import broken_by
 from harness.pytest_plugin.known_bugs import (
@@ -85,8 +86,10 @@ def run_body(
     error: BaseException | None = None
     deadline = deadline_of(item)
     in_guest = setup.session.options.attach is not None
+    heartbeat = Heartbeat(trial)
     try:
-        with nullcontext() if in_guest else body_deadline(deadline - trial.clock.now()):
+        left = deadline - trial.clock.now()
+        with heartbeat, nullcontext() if in_guest else body_deadline(left):
             yield
     except pytest.skip.Exception:
         discard(setup)
@@ -98,6 +101,8 @@ def run_body(
         error = Inconclusive([f"the trial took longer than its deadline of {deadline:g} s"])
     except Exception as raised:
         error = raised
+    for doubt in heartbeat.doubts(trial.measures.all()):
+        trial.doubt(doubt)
     return conclude(item, setup, error), error
 
 
