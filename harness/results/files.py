@@ -23,6 +23,20 @@ def plain_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def odd_file(folder: Path) -> str | None:
+    """Return what under ``folder`` is neither a file nor a folder, None if nothing is.
+
+    A FIFO is waited for without end, and a device may be read without end. A link counts as
+    what it leads to.
+    """
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = Path(where, name)
+            if not path.is_file():
+                return path.relative_to(folder).as_posix()
+    return None
+
+
 def fingerprint(folder: Path) -> str:
     """Return one SHA-256 over the names and contents of all plain files."""
     hashed = hashlib.sha256()

@@ -18,6 +18,7 @@ rest is read all the same.
 from __future__ import annotations
 
 import re
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import msgspec
 
 from harness.errors import TrialError, UsageError
 from harness.files import write_atomically
+from harness.results.files import odd_file
 from harness.results.samples import journal
 from harness.trial import SCHEMA, TrialRecord, read_record
 
@@ -35,6 +37,9 @@ RUN_FILE = "run.json"
 TRIALS = "trials"
 TRIAL_FILE = "trial.json"
 LATEST = "latest"
+
+#: Control characters in JSON but newline and tab, whether escaped or not.
+_UNPRINTABLE = re.compile(rb"\\u00[01789]|\\[bfr]|\x7f|\xc2[\x80-\x9f]")
 
 _STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 
@@ -156,6 +161,8 @@ def _age(path: Path) -> tuple[str, int]:
 
 
 def _read_run_record(folder: Path) -> RunRecord:
+    if (folder / RUN_FILE).exists() and not (folder / RUN_FILE).is_file():
+        raise TrialError(f"{RUN_FILE} is not a file")
     try:
         raw = (folder / RUN_FILE).read_bytes()
     except FileNotFoundError:
@@ -186,6 +193,8 @@ def _partial_record(folder: Path) -> RunRecord:
     """Return what can be read of a run whose record is damaged or of a newer schema."""
     head: dict[str, Any] = {}
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not (folder / RUN_FILE).is_file():
+            raise FileNotFoundError
         head = msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=dict[str, Any])
     if not isinstance(head.get("schema"), int) or head["schema"] <= RUN_SCHEMA:
         head = {}
@@ -215,15 +224,32 @@ def _read_trial(trials: Path, trial_id: str) -> StoredTrial | Damaged:
         )
     if not folder.is_dir():
         return Damaged(folder, f"{RUN_FILE} lists this trial, but its folder is missing")
+    if (odd := odd_file(folder)) is not None:
+        return Damaged(folder, f"{odd!r} is neither a file nor a folder: nothing here is read")
     if not (folder / TRIAL_FILE).exists():
         return Damaged(folder, _progress(folder))
     try:
-        return StoredTrial(folder, read_record(folder))
+        record = read_record(folder)
+        if _UNPRINTABLE.search((folder / TRIAL_FILE).read_bytes()):
+            record = msgspec.convert(_printable(msgspec.to_builtins(record)), TrialRecord)
+        return StoredTrial(folder, record)
     except (TrialError, UnicodeDecodeError, RecursionError) as error:
         if (schema := _schema_of(folder / TRIAL_FILE)) != SCHEMA:
             return Damaged(folder, _schema_mismatch(TRIAL_FILE, schema, SCHEMA))
         what = error.what if isinstance(error, TrialError) else str(error)
         return Damaged(folder, what.replace(f"{folder}/", ""))
+
+
+def _printable(value: Any) -> Any:
+    """Return a record's value without control characters, which a terminal would obey."""
+    match value:
+        case str():
+            return "".join(c for c in value if c in "\n\t" or unicodedata.category(c) != "Cc")
+        case dict():
+            return {_printable(key): _printable(member) for key, member in value.items()}
+        case list() | tuple():
+            return [_printable(member) for member in value]
+    return value
 
 
 def _schema_of(path: Path) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -136,3 +137,35 @@ def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path: Path) -> None:
     assert f"{changed.name}: changed since it was recorded: journal.jsonl" in told
     assert f"{missing.name}: missing: journal.jsonl" in told
     assert "journal.jsonl: damaged: journal.jsonl, line 1" in told
+
+
+@pytest.mark.parametrize(
+    "where", ["samples/x.jsonl", "journal.jsonl", "trial.json", "../../run.json"]
+)
+@pytest.mark.parametrize("device", [False, True])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, where: str, device: bool) -> None:
+    """A FIFO has no end to read to, nor has a link to /dev/zero."""
+    run = store_run(tmp_path, [1.0])
+    [trial] = run.trials
+    odd = trial.folder / where
+    odd.parent.mkdir(exist_ok=True)
+    odd.unlink(missing_ok=True)
+    if device:
+        odd.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(odd)
+    damaged = read_run(run.folder).damaged
+    assert any(
+        "not a file" in each.sentence or "neither a file" in each.sentence for each in damaged
+    )
+
+
+def test_control_characters_of_a_record_reach_no_terminal(tmp_path: Path) -> None:
+    run = store_run(tmp_path, [1.0])
+    [trial] = run.trials
+    path = trial.folder / "trial.json"
+    record = json.loads(path.read_text())
+    record["title"] = "a\x1b[31m title\x9b\x07\nof two lines"
+    path.write_text(json.dumps(record))
+    [read] = read_run(run.folder).trials
+    assert read.record.title == "a[31m title\nof two lines"

@@ -5,18 +5,20 @@ number, one of sequence count, at most 128 chunks, all of a message within 5 s; 
 end with a zero byte and are not compressed); a message's first bytes tell gzip from zlib from
 plain.
 
-Standard library only: it runs in a child process that must start fast.
+Whoever reaches the port decides what comes: every number, length and count below has a limit, and
+what is beyond it is a :class:`GelfError`. Standard library only: it runs in a child process that
+must start fast.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from dataclasses import dataclass, field
 
 CHUNK_MAGIC = b"\x1e\x0f"
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # as zlib's inflateInit2 has it: by the first bytes
 _HEADER = 12
 MOST_CHUNKS = 128
 CHUNKS_WITHIN = 5.0
@@ -25,9 +27,19 @@ CHUNKS_WITHIN = 5.0
 LARGEST_FRAME = 1 << 20
 """Bytes after which a TCP frame without an end is given up: Docker cuts lines at 16 KiB."""
 
+LARGEST_MESSAGE = 1 << 20
+"""Bytes after which a compressed message is given up: 1 MB of gzip can be 1 GiB of zeros."""
+
+MOST_OPEN = 16 << 20
+"""Bytes of chunks that wait for others; the oldest messages are given up for more. The largest
+whole message, 128 datagrams of 64 KiB, is half of that."""
+
+MOST_LINES = 10_000_000
+"""Lines are numbered below it: 5 h of 500 a second, and 1.25 MB of a task's account."""
+
 # Docker's own words for a line: {"short_message":"seq=..."}; a whole JSON parser for each of half
 # a thousand messages a second would be the busiest program of an emulated guest.
-_LINE = re.compile(rb"seq=(\d+) t=(\d+\.\d+) task=(\S+) ")
+_LINE = re.compile(rb"seq=(\d+) t=(\d{1,15}\.\d{1,12}) task=([\w.@/-]{1,256}) ")
 
 
 class GelfError(ValueError):
@@ -44,23 +56,35 @@ class Line:
 
 
 def line_in(message: bytes) -> Line | None:
-    """Return the logwriter's line in a GELF message (its JSON text); None if there is none."""
+    """Return the logwriter's line in a GELF message (its JSON text); None if there is none.
+
+    :class:`GelfError` for a number that no logwriter gets to.
+    """
     found = _LINE.search(message)
     if found is None:
         return None
-    return Line(int(found[1]), float(found[2]), found[3].decode(errors="replace"))
+    digits = found[1]
+    if len(digits) > 12 or (number := int(digits)) >= MOST_LINES:
+        raise GelfError(f"a line numbered {MOST_LINES} or more")
+    return Line(number, float(found[2]), found[3].decode())
 
 
 def decompressed(message: bytes) -> bytes:
     """Return the JSON text of a datagram (gzip, zlib or plain); :class:`GelfError` if none."""
-    try:
-        if message.startswith(_GZIP_MAGIC):
-            return gzip.decompress(message)
-        # RFC 1950: deflate, and the first two bytes are a multiple of 31
-        if len(message) > 1 and message[0] & 0x0F == 8 and (message[0] << 8 | message[1]) % 31 == 0:
-            return zlib.decompress(message)
-    except (OSError, EOFError, zlib.error) as error:
-        raise GelfError(f"a compressed message cannot be read: {error}") from error
+    # RFC 1950: deflate, and the first two bytes are a multiple of 31
+    zlibs = len(message) > 1 and message[0] & 0xF == 8 and (message[0] << 8 | message[1]) % 31 == 0
+    if zlibs or message.startswith(_GZIP_MAGIC):
+        unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
+        try:
+            text = unpacking.decompress(message, LARGEST_MESSAGE)
+        except zlib.error as error:
+            raise GelfError(f"a compressed message cannot be read: {error}") from error
+        if not unpacking.eof:
+            long = len(text) >= LARGEST_MESSAGE
+            raise GelfError(
+                f"a compressed message is {'too long' if long else 'cut off, so it cannot be read'}"
+            )
+        return text
     if not message.startswith(b"{"):
         raise GelfError(f"what begins with {message[:4]!r} is not a GELF message")
     return message
@@ -76,11 +100,13 @@ class _Parts:
 class Reassembly:
     """Puts chunked datagrams together, in whatever order they come, once or more often.
 
-    ``incomplete`` counts messages given up because a chunk did not come within 5 s.
+    ``incomplete`` counts messages given up because a chunk did not come within 5 s, or because
+    more than :data:`MOST_OPEN` bytes waited.
     """
 
     def __init__(self) -> None:
         self._open: dict[bytes, _Parts] = {}
+        self._held = 0
         self.incomplete = 0
 
     def add(self, datagram: bytes, now: float) -> bytes | None:
@@ -99,10 +125,14 @@ class Reassembly:
         message = self._open.setdefault(name, _Parts(count, now))
         if message.count != count:
             raise GelfError(f"a message of {message.count} chunks has one of {count}")
-        message.parts.setdefault(number, datagram[_HEADER:])
+        if number not in message.parts:
+            message.parts[number] = datagram[_HEADER:]
+            self._held += len(datagram)
         if len(message.parts) < count:
+            while self._held > MOST_OPEN:
+                self._give_up(next(iter(self._open)))
             return None
-        del self._open[name]
+        self._close(name)
         return b"".join(message.parts[each] for each in range(count))
 
     def expire(self, now: float) -> None:
@@ -112,8 +142,15 @@ class Reassembly:
             oldest = next(iter(self._open))
             if now - self._open[oldest].began <= CHUNKS_WITHIN:
                 return
-            del self._open[oldest]
-            self.incomplete += 1
+            self._give_up(oldest)
+
+    def _give_up(self, name: bytes) -> None:
+        self._close(name)
+        self.incomplete += 1
+
+    def _close(self, name: bytes) -> None:
+        parts = self._open.pop(name).parts
+        self._held -= sum(_HEADER + len(part) for part in parts.values())
 
 
 class Frames:

@@ -35,6 +35,15 @@ it is a dozen seconds before the sender notices anything."""
 _PAUSE = 0.1  # s between two helpings in slow mode
 _RST = struct.pack("ii", 1, 0)
 
+MOST_CONNECTIONS = 512
+"""Beyond as many each new one is closed: Docker opens one per container."""
+
+MOST_TASKS = 200
+"""Lines of further tasks are errors; accounts of as many are 250 MB at most."""
+
+MOST_ERRORS = 50
+"""Kinds of errors that are told apart; the rest is "others"."""
+
 
 @dataclass
 class _Second:
@@ -207,6 +216,10 @@ class Sink:
         except OSError:  # it was gone before it was taken
             return
         self.accepted += 1
+        if len(self._connections) >= MOST_CONNECTIONS:
+            self._wrong(f"more than {MOST_CONNECTIONS} connections")
+            made.close()
+            return
         made.setblocking(False)
         self._connections[made] = Frames()
         if self.mode == "reset":
@@ -286,12 +299,19 @@ class Sink:
     # -- counting ------------------------------------------------------------------------------
 
     def _count(self, message: bytes) -> None:
-        line = line_in(message)
+        try:
+            line = line_in(message)
+        except GelfError as error:
+            self._wrong(error)
+            return
         if line is None:
             self.foreign += 1
             return
         lines = self.by_task.get(line.task)
         if lines is None:
+            if len(self.by_task) >= MOST_TASKS:
+                self._wrong(f"lines of more than {MOST_TASKS} tasks")
+                return
             lines = self.by_task[line.task] = LineAccounts()
         lines.add(line.number)
         second = self._second
@@ -303,6 +323,8 @@ class Sink:
 
     def _wrong(self, what: object) -> None:
         words = str(what)[:80]
+        if words not in self.errors and len(self.errors) >= MOST_ERRORS:
+            words = "others"
         self.errors[words] = self.errors.get(words, 0) + 1
 
     def _flush(self) -> None:

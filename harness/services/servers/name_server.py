@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
+from dnslib.label import DNSLabelError
 
 from harness.services.servers.control_channel import ControlChannel
 
@@ -29,6 +30,12 @@ CODES = {"NXDOMAIN": RCODE.NXDOMAIN, "SERVFAIL": RCODE.SERVFAIL, "REFUSED": RCOD
 
 _TTL = 5  # s
 _PIECE = 65536
+
+MOST_CONNECTIONS = 256
+"""Beyond as many each new one is closed."""
+
+MOST_WAITING = 10_000
+"""Answers that a slow server holds back; questions beyond them get none."""
 
 Send = Callable[[bytes], None]
 
@@ -44,7 +51,7 @@ class Zone:
         """Return the answer to a question; None for a packet that is not a question."""
         try:
             question = DNSRecord.parse(packet)
-        except DNSError:
+        except (DNSError, DNSLabelError):
             return None
         if question.header.qr:
             return None
@@ -58,7 +65,10 @@ class Zone:
             answer.header.rcode = RCODE.NXDOMAIN
         elif question.q.qtype == QTYPE.A:
             answer.add_answer(RR(question.q.qname, QTYPE.A, rdata=A(self.lie or known), ttl=_TTL))
-        packed: bytes = answer.pack()
+        try:
+            packed: bytes = answer.pack()
+        except (DNSError, DNSLabelError):  # a name can be read that is too long to be written
+            return None
         return packed
 
 
@@ -162,7 +172,13 @@ class NameServer:
 
     def _accept(self) -> None:
         assert self._tcp is not None
-        made, _ = self._tcp.accept()
+        try:
+            made, _ = self._tcp.accept()
+        except OSError:  # it was gone before it was taken
+            return
+        if len(self._streams) >= MOST_CONNECTIONS:
+            made.close()
+            return
         made.setblocking(False)
         self._streams[made] = b""
         self._selector.register(made, selectors.EVENT_READ, "stream")
@@ -190,7 +206,7 @@ class NameServer:
     def _take(self, packet: bytes, send: Send) -> None:
         self.asked += 1
         answer = self.zone.reply(packet)
-        if answer is None or self.mode == "silent":
+        if answer is None or self.mode == "silent" or len(self._waiting) >= MOST_WAITING:
             return
         due = self._clock() + (self._delay if self.mode == "slow" else 0.0)
         heapq.heappush(self._waiting, (due, self.asked, send, answer))

@@ -29,6 +29,8 @@ MODES = ("serve", "refuse", "answer", "slow")
 _PIECE = 1 << 20
 _START_WITHIN = 60.0  # s for docker-registry to answer; a guest that emulates takes a few
 _PATIENCE = 120.0  # s that a client may be silent
+_LARGEST_BODY = 256 << 20  # bytes; the largest workload image has a twentieth of it
+_LONGEST_LINE = 1 << 10  # bytes of a chunk's head
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"}
 
 #: The registry API's own words for a status.
@@ -123,7 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         proxy = self.server.proxy
-        body = self._body()
+        try:
+            body = self._body()
+        except ValueError as error:  # what follows on this connection cannot be told apart
+            self.close_connection = True
+            self._refuse(400, str(error))
+            return
         if proxy.mode == "answer":
             self._refuse(proxy.status)
             return
@@ -137,15 +144,30 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 - theirs
 
     def _body(self) -> bytes:
+        """Return the request's body; ``ValueError`` for one without a sane length."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        pieces = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        while self.rfile.readline().strip():
+            return self._read(_length_in(self.headers.get("Content-Length") or "0", 10))
+        pieces: list[bytes] = []
+        while size := _length_in(self._line().split(";")[0].strip(), 16):
+            if size + sum(map(len, pieces)) > _LARGEST_BODY:
+                raise ValueError(f"a body of more than {_LARGEST_BODY} bytes")
+            pieces.append(self._read(size))
+            self._line()
+        while self._line():
             pass
         return b"".join(pieces)
+
+    def _line(self) -> str:
+        line = self.rfile.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            raise ValueError("a line in a chunked body has no end")
+        return line.decode("latin-1").strip()
+
+    def _read(self, size: int) -> bytes:
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise ValueError(f"a body was cut off after {len(body)} of {size} bytes")
+        return body
 
     def _pass_on(self, body: bytes) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.proxy.backend)
@@ -191,6 +213,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _length_in(digits: str, base: int) -> int:
+    """Return a length in bytes as a header has it; ``ValueError`` for none, or one too large."""
+    if not digits.isascii() or not digits.isalnum() or len(digits) > 12:  # int() takes "-1", "1_0"
+        raise ValueError("a body has no valid length")
+    length = int(digits, base)
+    if length > _LARGEST_BODY:
+        raise ValueError(f"a body of more than {_LARGEST_BODY} bytes")
+    return length
 
 
 def main() -> int:
