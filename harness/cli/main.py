@@ -2,7 +2,7 @@
 
 Commands are imported when they are called and not before, so ``--help`` and ``--version`` answer
 at once. Exit codes: 0 success, 1 an expectation does not hold, 2 trouble with the lab or this
-machine, 64 wrong command line, 130 interrupted.
+machine, 64 wrong command line, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.errors import (
     EXIT_USAGE,
     HarnessError,
 )
+from harness.signals import EndedBySignal, raised
 
 DEBUG_VARIABLE = "SWARM_CHAOS_DEBUG"
 
@@ -106,7 +107,7 @@ class LazyGroup(click.Group):
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 an expectation does not hold, 2 trouble with the lab or this "
-    "machine, 64 wrong command line, 130 interrupted.",
+    "machine, 64 wrong command line, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).",
 )
 @click.version_option(__version__, prog_name="swarm-chaos")
 def cli() -> None:
@@ -130,6 +131,9 @@ def call(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_TROUBLE
+    except EndedBySignal as error:
+        _complain(str(error))
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")
         return EXIT_INTERRUPTED
@@ -156,7 +160,9 @@ def _complain(sentence: str) -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(call())
+    with raised():
+        code = call()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from harness.pytest_plugin import trial_protocol
@@ -11,10 +13,14 @@ from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.run_session import RunSession
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.terminal import terminal_line
+from harness.signals import raised
 
 
 def register(config: pytest.Config, options: Options) -> None:
     """Register the host's part of the plugin, for the lab that is chosen."""
+    signals = ExitStack()
+    signals.enter_context(raised())
+    config.add_cleanup(signals.close)
     say = terminal_line(config)
     runs = RunSession(config, options.reports, say)
     config.stash[SESSION] = Session(options, runs, say)

@@ -18,6 +18,7 @@ from harness.pytest_plugin.terminal import (
     write_page,
 )
 from harness.results import RunWriter
+from harness.signals import EndedBySignal
 from harness.trial import TrialInputs
 
 SHARED_RUN = "swarm_chaos_run"
@@ -32,7 +33,8 @@ class RunSession:
 
     def __init__(self, config: pytest.Config, reports: Path, say: Say) -> None:
         self.run: RunWriter | None = None
-        self.interrupted = False
+        self.interrupted = 0
+        """The exit code of a session that was interrupted; 0 for any other."""
         self._config = config
         self._reports = reports
         self._say = say
@@ -76,8 +78,11 @@ class RunSession:
         self.run = None
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remember that it was the person at the keyboard who ended it."""
-        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
+        """Remember that it was the person at the keyboard who ended it, or a signal."""
+        if isinstance(excinfo.value, EndedBySignal):
+            self.interrupted = excinfo.value.exit_code
+        elif excinfo.errisinstance(KeyboardInterrupt):
+            self.interrupted = EXIT_INTERRUPTED
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """List in the run what a worker of pytest-xdist has made for it."""
@@ -103,7 +108,7 @@ class RunSession:
         """Write the page, and tell "failed" from "unknown" by the exit code."""
         self.end()
         if self.interrupted:
-            session.exitstatus = EXIT_INTERRUPTED
+            session.exitstatus = self.interrupted
             return
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or exitstatus not in (0, 1):
