@@ -17,11 +17,20 @@
         `-- ExpectationTimeout   exit 1   ... and the swarm under test owed it to a scenario
 
 An expectation of a scenario that does not hold is not an error of the harness: it is
-:class:`harness.trial.ExpectationFailed`, an ``AssertionError`` (exit 1).
+:class:`harness.trial.ExpectationFailed`, an ``AssertionError`` (exit 1). TERM and HUP become
+:class:`EndedBySignal`, so that they end the harness as Ctrl-C does (exit 130) and not at once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import ClassVar
 
 EXIT_OK = 0
@@ -110,3 +119,59 @@ class ExpectationTimeout(WaitTimeout, AssertionError):
     """A state that a scenario may expect of the swarm did not come: the scenario has failed."""
 
     exit_code = EXIT_EXPECTATION
+
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class EndedBySignal(KeyboardInterrupt):
+    """The harness was asked to end. Whoever handles Ctrl-C handles it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+        """As a shell has it for a process that a signal ended: 143 and 129."""
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Raise :class:`EndedBySignal` in the main thread at the first TERM or HUP, while it lasts.
+
+    What comes after the first is ignored: what it began, such as healing, is to come to its end.
+    A signal that is ignored already (``nohup``) stays so, and one that has a handler keeps it. In
+    another thread nothing can be set, and nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ended = False
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal ended
+        if number == signal.SIGHUP:
+            _hang_up()
+        if not ended:
+            ended = True
+            raise EndedBySignal(number)
+
+    free = [number for number in ENDING_SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _hang_up() -> None:
+    """Let what is still written to a terminal go nowhere: it is closed, and writing would fail."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers are wanted
+            with contextlib.suppress(OSError):
+                number, leads_to = int(name), str(Path(f"/proc/self/fd/{name}").readlink())
+                if leads_to.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
+                    os.dup2(nowhere, number, inheritable=os.get_inheritable(number))
+    finally:
+        os.close(nowhere)

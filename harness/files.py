@@ -5,6 +5,8 @@ Needs nothing but Python's own library and no Linux: reports are written anywher
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def is_draft(name: str) -> bool:
     """Return whether a file or folder of this name is a draft that was never finished."""
     return name.startswith(".") and name.endswith(_DRAFT)
+
+
+def untrusted(folder: Path) -> str:
+    """Return why what lies in ``folder`` may be another user's doing, as a clause; "" if not.
+
+    Raises :class:`OSError` if it is not there.
+    """
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        return "is a link" if stat.S_ISLNK(facts.st_mode) else "is not a folder"
+    if facts.st_uid not in (0, os.geteuid()):
+        return "belongs to another user"
+    if facts.st_mode & stat.S_IWOTH:
+        return "can be written to by everybody"
+    above = folder.absolute().parent.stat()
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        return "is in a folder that everybody can write to"
+    return ""
 
 
 def human_size(count: float) -> str:

@@ -24,9 +24,10 @@ from harness.errors import (
     EXIT_OK,
     EXIT_TROUBLE,
     EXIT_USAGE,
+    EndedBySignal,
     HarnessError,
+    signals_raised,
 )
-from harness.signals import EndedBySignal, raised
 
 DEBUG_VARIABLE = "SWARM_CHAOS_DEBUG"
 
@@ -160,7 +161,7 @@ def _complain(sentence: str) -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    with raised():
+    with signals_raised():
         code = call()
     sys.exit(code)
 

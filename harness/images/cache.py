@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from harness.errors import ImageError, UsageError
-from harness.files import human_size
+from harness.files import human_size, untrusted
 
 MANIFEST = "manifest.json"
 REBUILD_HINT = "remove it with `swarm-chaos clean --cache`; the next use builds it again"
@@ -112,6 +112,13 @@ class Cache:
             root = Path(named) if named else Path(user_cache_dir("swarm-chaos"))
         self.root = root.absolute()
         self.say = say
+        # Its programs are run, by root too: it must not be anybody's to write to. A link is fine.
+        where = self.root.resolve()
+        if where.exists() and (trouble := untrusted(where)):
+            raise ImageError(
+                f"the cache {where} {trouble}",
+                hint="set SWARM_CHAOS_CACHE to a folder of your own, or put owner and mode right",
+            )
 
     def build(
         self,

@@ -32,7 +32,7 @@ from typing import Self
 
 from harness.engine import Engine, engine_at
 from harness.errors import LabError, MissingError
-from harness.files import write_atomically
+from harness.files import untrusted, write_atomically
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client_host import ClientHost
 from harness.lab.keeper import Keeper, start_janitor
@@ -256,15 +256,16 @@ def _place_for(lab_id: str) -> Path:
         )
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = base.stat().st_uid
+        trouble = untrusted(base)
     except OSError as error:
         raise LabError(
             f"cannot make a folder for labs at {base}: {error.strerror}",
             hint="set SWARM_CHAOS_LABS to a folder that you own",
         ) from error
-    if owner != os.geteuid():
+    if trouble:
         raise LabError(
-            f"{base} belongs to another user", hint="set SWARM_CHAOS_LABS to a folder that you own"
+            f"the folder for labs, {base}, {trouble}",
+            hint="set SWARM_CHAOS_LABS to a folder that you own and nobody else can write to",
         )
     return folder
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from harness.errors import signals_raised
 from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.host_protocol import HostProtocol
 from harness.pytest_plugin.markers import chosen_lab
@@ -13,13 +14,12 @@ from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.run_session import RunSession
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.terminal import terminal_line
-from harness.signals import raised
 
 
 def register(config: pytest.Config, options: Options) -> None:
     """Register the host's part of the plugin, for the lab that is chosen."""
     signals = ExitStack()
-    signals.enter_context(raised())
+    signals.enter_context(signals_raised())
     config.add_cleanup(signals.close)
     say = terminal_line(config)
     runs = RunSession(config, options.reports, say)

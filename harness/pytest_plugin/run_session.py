@@ -9,7 +9,7 @@ import pytest
 from _pytest.junitxml import LogXML
 
 from harness import __version__
-from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE
+from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EndedBySignal
 from harness.images import Say
 from harness.pytest_plugin.terminal import (
     show_missing,
@@ -18,7 +18,6 @@ from harness.pytest_plugin.terminal import (
     write_page,
 )
 from harness.results import RunWriter
-from harness.signals import EndedBySignal
 from harness.trial import TrialInputs
 
 SHARED_RUN = "swarm_chaos_run"

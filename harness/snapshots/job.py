@@ -127,7 +127,7 @@ def send(
         "environment": job.environment,
     }
     with (
-        pool.slot() as cpu,
+        pool.slot(say=watch) as cpu,
         thaw(
             snapshot,
             job.payload,

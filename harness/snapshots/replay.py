@@ -85,10 +85,10 @@ class _Crowd(Pool):
         self._turns = cycle(self.cpus)
 
     @contextmanager
-    def slot(self, *, within: float = 3600.0) -> Iterator[int]:
+    def slot(self, *, within: float = 3600.0, say: Say = silent) -> Iterator[int]:
         """Yield a CPU of its own where they go round, else one that is shared."""
         if self._guests <= self.slots:
-            with super().slot(within=within) as cpu:
+            with super().slot(within=within, say=say) as cpu:
                 yield cpu
         else:
             yield next(self._turns)

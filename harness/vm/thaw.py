@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from typing import Any, Self
 
 from harness.errors import MicrovmError, UsageError
 from harness.vm import mailbox
+from harness.vm.cgroup_limits import oom_kills
 from harness.vm.console import follow, tail
 from harness.vm.contract import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
 from harness.vm.lockstep import Lockstep, lockstep_for
@@ -97,6 +99,7 @@ class Guest:
         self._scratch = scratch.path
         self._own = scratch
         self._called = called
+        self._oom_kills = oom_kills()
         self.thaw_seconds = time.monotonic() - called
         """Wall seconds from the call of :func:`thaw` to the guest running."""
 
@@ -187,6 +190,8 @@ class Guest:
         complaint = complaint or self._emulator.complaint()
         code = self._emulator.ended()
         detail = f"the guest left no result ({outcome}); QEMU ended with {code}"
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            detail += ", when the kernel was killing processes of this machine for want of memory"
         return replace(
             result, outcome=outcome, detail=f"{detail}: {complaint}" if complaint else detail
         )

@@ -218,7 +218,7 @@ def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_cache_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match="cannot make the cache folder"):
+    with pytest.raises(ImageError, match="is not a folder"):
         Cache(tmp_path / "file").build("kind", "key", never, {})
 
 

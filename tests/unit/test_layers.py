@@ -19,7 +19,7 @@ HARNESS = REPOSITORY / "harness"
 
 FLOORS = (
     {"errors"},
-    {"wait", "files", "signals", "theil_sen"},
+    {"wait", "files", "theil_sen"},
     {"images", "trial"},
     {"engine"},
     {"lab", "vm"},

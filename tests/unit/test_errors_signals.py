@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.cli.main import call
-from harness.signals import ENDING, EndedBySignal, raised
+from harness.errors import ENDING_SIGNALS, EndedBySignal, signals_raised
 from harness.wait import NotYet, wait_for
 
 ENDED = """
@@ -47,7 +47,7 @@ def as_it_must_be(ran: Any, reason: str) -> None:
 @pytest.fixture
 def unhandled() -> Iterator[None]:
     """No handlers, not even those of the session that runs these tests."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -95,16 +95,16 @@ def test_a_command_says_which_signal_ended_it(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("harness.cli.main.cli.main", ended)
-    with raised():
+    with signals_raised():
         assert call([]) == 143
     assert "ended by SIGTERM" in capsys.readouterr().err
-    assert [signal.getsignal(number) for number in ENDING] == [signal.SIG_DFL] * 2
+    assert [signal.getsignal(number) for number in ENDING_SIGNALS] == [signal.SIG_DFL] * 2
 
 
 @pytest.mark.usefixtures("unhandled")
 def test_what_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with raised():
+    with signals_raised():
         os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
@@ -112,7 +112,7 @@ def test_what_is_ignored_stays_ignored() -> None:
 @pytest.mark.usefixtures("unhandled")
 def test_only_the_first_signal_interrupts() -> None:
     done = []
-    with raised():
+    with signals_raised():
         with pytest.raises(EndedBySignal):
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
