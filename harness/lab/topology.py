@@ -2,13 +2,14 @@
 
 A topology is written ``3m2w1s``: three managers, two workers, one spare. A spare runs its
 dockerd but has not joined the swarm. Nodes are named ``m1 m2 m3 w1 w2 s1``, in that order.
+Engines other than the trial's own follow, by role or by node: ``3m2w,workers=28.5.2,m3=20.10.24``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import UsageError
@@ -17,6 +18,9 @@ PlannedRole = Literal["manager", "worker", "spare"]
 
 #: The fabric is one /24 and keeps the low addresses for clients and external services.
 MOST_NODES = 100
+
+ROLES: dict[str, PlannedRole] = {"managers": "manager", "workers": "worker", "spares": "spare"}
+"""The nodes of a role, as they are called in the plural."""
 
 _WRITTEN = re.compile(r"(?:(\d+)m)(?:(\d+)w)?(?:(\d+)s)?")
 
@@ -57,15 +61,30 @@ class Topology:
 
     @classmethod
     def parse(cls, written: str) -> Topology:
-        """Read ``3m2w1s``; :class:`UsageError` for anything else."""
-        match = _WRITTEN.fullmatch(written.strip().lower())
-        if not match:
+        """Read ``3m2w1s`` or ``3m2w,workers=28.5.2``; :class:`UsageError` for anything else."""
+        counts, *engines = (part.strip() for part in written.split(","))
+        match = _WRITTEN.fullmatch(counts.lower())
+        pairs = [part.partition("=")[::2] for part in engines]
+        if not match or not all(name and engine for name, engine in pairs):
             raise UsageError(
                 f"{written!r} is not a valid topology",
-                hint="give one like 3m2w or 3m2w1s: managers, workers, spares",
+                hint="give one like 3m2w or 3m2w1s (managers, workers, spares), "
+                "or with engines 3m2w,workers=28.5.2",
             )
         managers, workers, spares = (int(part or 0) for part in match.groups())
-        return cls(managers, workers, spares)
+        return cls(managers, workers, spares).with_engines(dict(pairs))
+
+    def with_engines(self, engines: Mapping[str, str]) -> Topology:
+        """Return the same nodes with other engines, named by role (``workers``) or by node.
+
+        A node's own goes before its role's.
+        """
+        by_node = {name: engine for name, engine in engines.items() if name not in ROLES}
+        by_role = {ROLES[name]: engine for name, engine in engines.items() if name in ROLES}
+        for place in self.places():
+            if place.role in by_role:
+                by_node.setdefault(place.name, by_role[place.role])
+        return replace(self, engines={**self.engines, **by_node})
 
     def places(self) -> Iterator[Place]:
         """Every node's place, managers first, then workers, then spares."""
@@ -94,4 +113,13 @@ class Topology:
         text = f"{self.managers}m"
         text += f"{self.workers}w" if self.workers else ""
         text += f"{self.spares}s" if self.spares else ""
-        return text
+        return ",".join([text, *self._written_engines()])
+
+    def _written_engines(self) -> Iterator[str]:
+        for plural, role in ROLES.items():
+            names = [place.name for place in self.places() if place.role == role]
+            engines = [self.engines.get(name) for name in names]
+            if engines and engines[0] is not None and len(set(engines)) == 1:
+                yield f"{plural}={engines[0]}"
+            else:
+                yield from (f"{n}={e}" for n, e in zip(names, engines, strict=True) if e)

@@ -66,7 +66,9 @@ class HostProtocol:
     def _run(self, item: pytest.Item) -> None:
         options = self._session.options
         assignment = Assignment(
-            item, TrialRequest.of(item, options), topology_given=options.topology is not None
+            item,
+            TrialRequest.of(item, options),
+            topology_given=bool(options.topology or options.role_engines),
         )
         run = self._runs.begin()
         last: pytest.TestReport | None = None

@@ -71,10 +71,9 @@ def about_of(item: pytest.Item) -> str:
 
 def topology_of(item: pytest.Item, options: Options) -> Topology:
     """Return the topology asked for on the command line, else by the scenario's marker."""
-    if options.topology is not None:
-        return options.topology
     mark = item.get_closest_marker("swarm")
-    return Topology(**mark.kwargs) if mark else Topology()
+    own = Topology(**mark.kwargs) if mark else Topology()
+    return (options.topology or own).with_engines(options.role_engines)
 
 
 def deadline_of(item: pytest.Item) -> float:

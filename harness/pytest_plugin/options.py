@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from harness.engine import resolve
 from harness.errors import UsageError
 from harness.lab import Topology
+from harness.lab.topology import ROLES
 from harness.vm.kernels import KERNELS, kernel_suite
 from harness.vm.machine import MOST_CPUS, Clock
 
@@ -25,6 +27,8 @@ class Options:
     seeds: tuple[int, ...]
     lab: str
     topology: Topology | None
+    role_engines: dict[str, str]
+    """The engines of roles, where ``--engine`` gave each its own."""
     controls: bool
     thorough: bool
     reports: Path
@@ -43,7 +47,8 @@ def declare(parser: pytest.Parser) -> None:
         action="append",
         metavar="NAME",
         help="Docker Engine: a version, stable, oldest, newest, or dir:PATH; may be repeated or "
-        "a list with commas (default: stable; `swarm-chaos engines` lists them)",
+        "a list with commas (default: stable; `swarm-chaos engines` lists them); "
+        "20.10.24:managers,28.5.2:workers is one swarm of both",
     )
     group.addoption("--seed", metavar="N", default="1", help="seed of the first trial (default: 1)")
     group.addoption(
@@ -58,7 +63,8 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--topology",
         metavar="3m2w1s",
-        help="managers, workers, spares, instead of what each scenario asks for",
+        help="managers, workers, spares, instead of what each scenario asks for; "
+        "3m2w,w1=20.10.24 gives a node another engine",
     )
     group.addoption(
         "--controls",
@@ -102,12 +108,35 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
 
 
+def _engines(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the engines that trials are multiplied by, and those of roles in each of them."""
+    split = [name.rpartition(":") for name in names]
+    by_role = {role: engine for engine, _, role in split if role in ROLES and engine}
+    for name in by_role.values() or names:
+        resolve(name)
+    if not by_role:
+        return tuple(dict.fromkeys(names)), {}
+    if len(by_role) < len(names) or "managers" not in by_role:
+        raise UsageError(
+            f"--engine {','.join(names)} gives some roles an engine and leaves others open",
+            hint="give each role one, once, managers too: 20.10.24:managers,28.5.2:workers",
+        )
+    return (by_role.pop("managers"),), by_role
+
+
+def _topology(written: str | None) -> Topology | None:
+    if written is None:
+        return None
+    topology = Topology.parse(written)
+    for name in topology.engines.values():
+        resolve(name)
+    return topology
+
+
 def read(config: pytest.Config) -> Options:
     """Return the options as meant; :class:`UsageError` for what cannot be."""
     written = config.getoption("--engine") or ["stable"]
-    engines = tuple(dict.fromkeys(n.strip() for each in written for n in each.split(",")))
-    for name in engines:
-        resolve(name)
+    engines, role_engines = _engines([n.strip() for each in written for n in each.split(",")])
     lab = config.getoption("--lab")
     if lab not in LABS:
         raise UsageError(f"there is no lab {lab!r}", hint=f"labs are: {', '.join(LABS)}")
@@ -120,7 +149,8 @@ def read(config: pytest.Config) -> Options:
         engines=engines,
         seeds=tuple(range(first, first + trials)),
         lab=lab,
-        topology=Topology.parse(topology) if topology else None,
+        topology=_topology(topology),
+        role_engines=role_engines,
         controls=config.getoption("--controls"),
         thorough=config.getoption("--thorough"),
         reports=Path(config.invocation_params.dir, config.getoption("--reports")),

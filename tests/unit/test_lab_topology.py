@@ -78,6 +78,42 @@ def test_engines_can_only_be_given_for_nodes_that_are_there() -> None:
         Topology(2, 1, engines={"w2": "oldest"})
 
 
+@pytest.mark.parametrize(
+    ("written", "engines", "again"),
+    [
+        ("2m1w,w1=28.5.2", {"w1": "28.5.2"}, "2m1w,workers=28.5.2"),
+        ("1m2w, workers=28.5.2", {"w1": "28.5.2", "w2": "28.5.2"}, "1m2w,workers=28.5.2"),
+        ("1m2w,w2=oldest,workers=28", {"w1": "28", "w2": "oldest"}, "1m2w,w1=28,w2=oldest"),
+        ("2m1s,m2=dir:/opt/x", {"m2": "dir:/opt/x"}, "2m1s,m2=dir:/opt/x"),
+    ],
+)
+def test_engines_are_written_by_node_or_role(
+    written: str, engines: dict[str, str], again: str
+) -> None:
+    topology = Topology.parse(written)
+    assert topology.engines == engines
+    assert str(topology) == again
+    assert Topology.parse(again) == topology
+
+
+@given(
+    st.builds(Topology, st.integers(1, 4), st.integers(0, 3), st.integers(0, 2)).flatmap(
+        lambda topology: st.dictionaries(
+            st.sampled_from([place.name for place in topology.places()]),
+            st.sampled_from(["oldest", "28.5.2", "dir:/opt/docker"]),
+        ).map(topology.with_engines)
+    )
+)
+def test_engines_that_are_written_are_read_back(topology: Topology) -> None:
+    assert Topology.parse(str(topology)) == topology
+
+
+@pytest.mark.parametrize("written", ["3m,w1", "3m,=28", "3m,m1=", "w1=28", "3m,,"])
+def test_half_an_engine_is_no_topology(written: str) -> None:
+    with pytest.raises(UsageError, match="not a valid topology"):
+        Topology.parse(written)
+
+
 def test_negative_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="negative"):
         Topology(1, -1)

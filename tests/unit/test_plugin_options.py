@@ -52,12 +52,31 @@ def test_engines_may_be_repeated_and_listed_and_count_once() -> None:
     assert options.engines == ("stable", "oldest", "dir:/opt/docker")
 
 
+def test_roles_may_have_an_engine_each() -> None:
+    options = given(engine=["20.10.24:managers,28.5.2:workers"])
+    assert options.engines == ("20.10.24",)
+    assert options.role_engines == {"workers": "28.5.2"}
+    assert given(engine=["dir:/opt/docker:managers"]).engines == ("dir:/opt/docker",)
+
+
+@pytest.mark.parametrize(
+    "engine", ["28.5.2:workers", "stable,28.5.2:workers", "oldest:managers,newest:managers"]
+)
+def test_some_roles_with_an_engine_and_some_without_are_refused(engine: str) -> None:
+    with pytest.raises(UsageError, match="leaves others open"):
+        given(engine=[engine])
+
+
 def test_seeds_count_up() -> None:
     assert given(seed="7", trials="3").seeds == (7, 8, 9)
 
 
 def test_a_topology_is_read() -> None:
     assert given(topology="3m2w1s").topology == Topology(3, 2, 1)
+    mixed = given(topology="1m1w,w1=oldest").topology
+    assert mixed == Topology(1, 1, engines={"w1": "oldest"})
+    with pytest.raises(UsageError, match="unknown engine 'eldest'"):
+        given(topology="1m1w,w1=eldest")
 
 
 def test_reports_may_lie_anywhere() -> None:
