@@ -16,7 +16,7 @@ import pytest
 from harness.faults import Faults
 from harness.faults.process.processes import task_of
 from harness.lab import Node
-from harness.swarm import APP_IMAGE, Deployment, Service, Swarm, Task, Workload
+from harness.swarm import APP_IMAGE, Deployment, RestartPolicy, Service, Swarm, Task, Workload
 from harness.trial import Expectation, Measures
 from harness.wait import Elapsed, NotYet, time_until
 
@@ -71,7 +71,9 @@ def test_control_told_to_wait(swarm: Swarm, measure: Measures) -> None:
 
 def one_task(swarm: Swarm, *, restart_delay: float = 1.0) -> tuple[Deployment, Task]:
     """Deploy a service of one task; return the deployment and the task."""
-    app = Service("app", APP_IMAGE, (), replicas=1, role="worker", restart_delay=restart_delay)
+    app = Service(
+        "app", APP_IMAGE, (), replicas=1, role="worker", restart=RestartPolicy(delay=restart_delay)
+    )
     web = swarm.deploy(Workload("app", (), (app,)))
     [task] = [task for task in web.tasks("app") if task.running]
     return web, task

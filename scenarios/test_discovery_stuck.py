@@ -19,7 +19,7 @@ import pytest
 from harness.faults import Fault, Faults
 from harness.probes.discovery import Discovery
 from harness.probes.tasks import Tasks
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, RestartPolicy, Service, Swarm, Workload
 from harness.trial import Expectation, Measures, Observation
 from harness.wait import Elapsed, NotYet, expect_state
 
@@ -218,7 +218,13 @@ def tasks_that_live_for(seconds: float) -> Workload:
     """A service on every worker whose tasks end by themselves, and are started again."""
     command = ("/usr/bin/python3", "-I", "-S", "-c", f"import time; time.sleep({seconds:g})")
     flapping = Service(
-        "app", APP_IMAGE, ("web",), replicas=None, role="worker", command=command, restart_delay=1.0
+        "app",
+        APP_IMAGE,
+        ("web",),
+        replicas=None,
+        role="worker",
+        command=command,
+        restart=RestartPolicy(delay=1.0),
     )
     return Workload("web", ("web",), (flapping,))
 

@@ -17,7 +17,16 @@ from harness.faults import Faults
 from harness.probes.logs import DockerdLogs
 from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
 from harness.probes.reachability import Reachability, listening
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Task, Workload
+from harness.swarm import (
+    APP_IMAGE,
+    APP_PORT,
+    Deployment,
+    RestartPolicy,
+    Service,
+    Swarm,
+    Task,
+    Workload,
+)
 from harness.trial import Expectation, Measures, Observation
 from harness.wait import Elapsed, NotYet, expect_state, time_until
 
@@ -328,7 +337,7 @@ def failing_service() -> Workload:
         port=APP_PORT,
         published=SECOND,
         command=("/usr/bin/python3", "-I", "-S", "-c", "raise SystemExit(1)"),
-        restart_delay=1.0,
+        restart=RestartPolicy(delay=1.0),
     )
     return Workload("other", ("other",), (failing,))
 

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Task, Workload
+from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Network, Service, Swarm, Task, Workload
 from harness.trial import Expectation, Measures
 from harness.wait import Elapsed, NotYet, time_until
 
@@ -117,7 +117,7 @@ def app(name: str, network: str, replicas: int, *, constraints: tuple[str, ...] 
 
 def network_of(name: str, subnet: str, *services: Service) -> Workload:
     """Services on one network with a subnet of its own."""
-    return Workload(name, (name,), services, subnets={name: subnet})
+    return Workload(name, (Network(name, subnet=subnet),), services)
 
 
 def fill(swarm: Swarm, *, tasks: int = IN_A_26 + 9) -> Deployment:

@@ -3,6 +3,19 @@
 from harness.swarm.client import Member, NoAnswer, SwarmClient, ask
 from harness.swarm.deployment import Deployment
 from harness.swarm.image_seed import seed_for
+from harness.swarm.service_parts import (
+    Dns,
+    FileFrom,
+    HealthCheck,
+    Job,
+    LogDriver,
+    Mount,
+    Port,
+    Resources,
+    RestartPolicy,
+    UpdateConfig,
+)
+from harness.swarm.settings import SwarmPools, SwarmSettings
 from harness.swarm.swarm import Swarm
 from harness.swarm.task import Task
 from harness.swarm.workload import (
@@ -12,7 +25,7 @@ from harness.swarm.workload import (
     BALANCER_PORT,
     LOGWRITER_IMAGE,
     LOGWRITER_PORT,
-    LogDriver,
+    Network,
     Service,
     Workload,
     balanced_web,
@@ -26,13 +39,25 @@ __all__ = [
     "LOGWRITER_IMAGE",
     "LOGWRITER_PORT",
     "Deployment",
+    "Dns",
+    "FileFrom",
+    "HealthCheck",
+    "Job",
     "LogDriver",
     "Member",
+    "Mount",
+    "Network",
     "NoAnswer",
+    "Port",
+    "Resources",
+    "RestartPolicy",
     "Service",
     "Swarm",
     "SwarmClient",
+    "SwarmPools",
+    "SwarmSettings",
     "Task",
+    "UpdateConfig",
     "Workload",
     "ask",
     "balanced_web",

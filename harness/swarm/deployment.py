@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from docker.types import IPAMConfig, IPAMPool
-
 from harness.errors import SwarmError, UsageError, WaitTimeout
 from harness.lab import ClientHost, Node, probe_features
-from harness.swarm import service_spec
+from harness.swarm import network_spec, service_spec
 from harness.swarm.client import ACCEPTED_WITHIN, NoAnswer, SwarmClient
 from harness.swarm.placement import may_have_task
-from harness.swarm.service_spec import Edit
+from harness.swarm.releases import require
+from harness.swarm.service_spec import Edit, Ids
+from harness.swarm.spec_reader import read_service
 from harness.swarm.task import Task, why_not_running
 from harness.swarm.workload import Service, Workload
 from harness.wait import Deadline, Elapsed, Moment, NotYet, expect_state, time_until
@@ -37,7 +37,12 @@ class Deployment:
         self.mesh = mesh
         self.path = workload.path
         self.services: dict[str, str] = {}
-        self.networks: dict[str, str] = {}
+        self.ids = Ids()
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """The ids of its networks, by name."""
+        return self.ids.networks
 
     @property
     def entries(self) -> Mapping[str, str]:
@@ -68,25 +73,23 @@ class Deployment:
         return sorted(wanted, key=lambda t: (t.service, t.slot or 0, t.created, t.id))
 
     def wanted(self, service: str, *, avoiding: Node | None = None) -> int:
-        """Return how many tasks of a service should run now, none counted on ``avoiding``."""
+        """Return how many tasks of a service should run now, none counted on ``avoiding``.
+
+        Of a job it is how many of its runs should be under way, those that are done left out.
+        """
         described = self.workload.service(service)
-        if described.replicas == 0:
-            return 0
-        if described.replicas is not None and not service_spec.is_global(described, mesh=self.mesh):
-            return described.replicas
-        nodes = self.swarm.ask(lambda api: api.api.nodes())
-        avoided = avoiding.name if avoiding else None
-        return sum(
-            may_have_task(attrs, described.placement)
-            for attrs in nodes
-            if (attrs.get("Description") or {}).get("Hostname") != avoided
-        )
+        whole = self._whole(described, avoiding=avoiding)
+        if described.job is None:
+            return whole
+        left = max(0, whole - self._completed(self.tasks(service)))
+        return left if described.replicas is None else min(left, described.job.at_once)
 
     def running(self, service: str, *, avoiding: Node | None = None) -> bool | NotYet:
         """Return whether a service has all its tasks running, none counted on ``avoiding``.
 
         One that runs on every node has them when each active member that meets its constraints
-        has one. A :class:`NotYet` says why the others do not run, with their own errors.
+        has one; a job when as many runs are under way as may be at once, or none is left. A
+        :class:`NotYet` says why the others do not run, with their own errors.
         """
         try:
             tasks = self.tasks(service)
@@ -97,6 +100,65 @@ class Deployment:
         if len(here) >= wanted:
             return True
         return NotYet(f"{service}: {len(here)} of {wanted} running; {why_not_running(tasks)}")
+
+    def completed(self, service: str) -> bool | NotYet:
+        """Return whether a job is done: as many tasks have completed as it asks for.
+
+        :class:`UsageError` for a service that is no job.
+        """
+        described = self.workload.service(service)
+        if described.job is None:
+            raise UsageError(f"{service} is no job: it runs, and is never completed")
+        try:
+            tasks, whole = self.tasks(service), self._whole(described)
+        except NoAnswer as error:
+            return NotYet(error.what)
+        if (done := self._completed(tasks)) >= whole:
+            return True
+        return NotYet(f"{service}: {done} of {whole} completed; {why_not_running(tasks)}")
+
+    def time_to_completed(
+        self, service: str, *, within: float, since: Moment | None = None
+    ) -> Elapsed:
+        """Measure the time until a job is :meth:`completed`.
+
+        ``since`` is a fault or a monotonic reading (default: now).
+        """
+        return time_until(
+            partial(self.completed, service),
+            state=f"{service} to be completed",
+            within=within,
+            every=0.5,
+            since=since,
+        )
+
+    def wait_completed(self, service: str, within: float) -> None:
+        """Wait ``within`` seconds until a job is :meth:`completed`."""
+        expect_state(
+            partial(self.completed, service),
+            state=f"{service} to be completed",
+            within=within,
+            every=0.5,
+        )
+
+    def _whole(self, described: Service, *, avoiding: Node | None = None) -> int:
+        """How many tasks a service has in all: of a job, how many are to complete."""
+        if described.replicas == 0:
+            return 0
+        if described.replicas is not None and not service_spec.is_global(described, mesh=self.mesh):
+            return described.job.completions if described.job else described.replicas
+        nodes = self.swarm.ask(lambda api: api.api.nodes())
+        avoided = avoiding.name if avoiding else None
+        return sum(
+            may_have_task(attrs, described.placement)
+            for attrs in nodes
+            if (attrs.get("Description") or {}).get("Hostname") != avoided
+        )
+
+    @staticmethod
+    def _completed(tasks: Iterable[Task]) -> int:
+        """Count the runs of a job that are done: a slot or a node counts once."""
+        return len({(t.slot or t.node) for t in tasks if t.state == "complete"})
 
     def time_to_running(
         self,
@@ -222,6 +284,12 @@ class Deployment:
         waited = time_until(updated, state=state, within=within, every=0.5, since=since)
         return Elapsed(max(within, waited.seconds), reached=False, last=ended) if ended else waited
 
+    def read_back(self, service: str) -> Service:
+        """Return a service's description as the API has it now, every port in ``ports``."""
+        id_ = self._id_of(service)
+        found = self.swarm.ask(lambda api: api.api.inspect_service(id_))
+        return read_service(found["Spec"], {id_: name for name, id_ in self.networks.items()})
+
     # -- within --------------------------------------------------------------------------------
 
     def _update(self, id_: str, version: int, spec: Mapping[str, Any]) -> None:
@@ -251,12 +319,25 @@ class Deployment:
 
 
 def create(swarm: SwarmClient, workload: Workload) -> Deployment:
-    """Create networks and services and return at once; :class:`NoAnswer` if one is refused."""
-    made = Deployment(swarm, workload, mesh=probe_features().mesh)
-    for name in workload.networks:
-        made.networks[name] = _create_network(swarm, name, workload.subnets.get(name))
+    """Create networks, configs, secrets and services, and return at once.
+
+    :class:`NoAnswer` if one is refused, :class:`UsageError` if a node's engine is too old for it.
+    """
+    engines = {node.name: node.engine.version for node in swarm.lab.nodes.values()}
     for service in workload.services:
-        made.services[service.name] = _create(swarm, service, made)
+        require(service, engines)
+    made = Deployment(swarm, workload, mesh=probe_features().mesh)
+    for network in workload.overlays:
+        made.ids.networks[network.name] = network_spec.create(swarm, network)
+    for name, data in workload.configs.items():
+        made.ids.configs[name] = _created(swarm, "create_config", name, data)
+    for name, data in workload.secrets.items():
+        made.ids.secrets[name] = _created(swarm, "create_secret", name, data)
+    for service in workload.services:
+        arguments = service_spec.creation(
+            service, made.ids, mesh=made.mesh, engines=engines.values()
+        )
+        made.services[service.name] = _created(swarm, "create_service", **arguments)
     return made
 
 
@@ -284,18 +365,9 @@ def deploy(swarm: SwarmClient, workload: Workload, *, within: float) -> Deployme
     return made
 
 
-def _create_network(swarm: SwarmClient, name: str, subnet: str | None) -> str:
-    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet else None
-    created = swarm.ask(
-        lambda api: api.networks.create(name, driver="overlay", attachable=True, ipam=ipam)
-    )
-    return str(created.id)
-
-
-def _create(swarm: SwarmClient, service: Service, made: Deployment) -> str:
-    engines = [node.engine.version for node in swarm.lab.nodes.values()]
-    arguments = service_spec.creation(service, made.networks, mesh=made.mesh, engines=engines)
-    return str(swarm.ask(lambda api: api.services.create(**arguments)).id)
+def _created(swarm: SwarmClient, request: str, *args: Any, **kwargs: Any) -> str:
+    """Have the low-level client create something, and return its id."""
+    return str(swarm.ask(lambda api: getattr(api.api, request)(*args, **kwargs))["ID"])
 
 
 def _answers(url: str, path: str) -> bool | NotYet:

@@ -15,6 +15,8 @@ from harness.errors import SwarmError, WaitTimeout
 from harness.lab import NamespacesLab, Node
 from harness.swarm.client import NoAnswer, SwarmClient, ask
 from harness.swarm.deployment import Deployment, create, deploy
+from harness.swarm.releases import refuse_too_old
+from harness.swarm.settings import SwarmPools, SwarmSettings
 from harness.swarm.workload import Workload
 from harness.trial import Journal
 
@@ -40,7 +42,14 @@ class Swarm(SwarmClient):
     # -- forming it ----------------------------------------------------------------------------
 
     @classmethod
-    def form(cls, lab: NamespacesLab, *, journal: Journal | None = None, seed: int = 0) -> Self:
+    def form(
+        cls,
+        lab: NamespacesLab,
+        *,
+        journal: Journal | None = None,
+        seed: int = 0,
+        pools: SwarmPools | None = None,
+    ) -> Self:
         """Initialize on the first manager and join the rest; spares do not join.
 
         Managers join one after the other, each a change of raft's membership; workers join
@@ -49,8 +58,14 @@ class Swarm(SwarmClient):
         swarm = cls(lab, journal=journal, seed=seed)
         first, *managers = swarm._planned("manager")
         workers = swarm._planned("worker")
+        engines = {node.name: node.engine.version for node in (first, *managers, *workers)}
+        chosen = pools or SwarmPools()
+        refuse_too_old("the swarm", chosen.needs(), engines)
         try:
-            ask(first, lambda api: api.swarm.init(advertise_addr=first.address))
+            ask(
+                first,
+                lambda api: api.swarm.init(advertise_addr=first.address, **chosen.arguments()),
+            )
             tokens = ask(first, lambda api: api.api.inspect_swarm())["JoinTokens"]
             for node in managers:
                 swarm.join(node, token=tokens["Manager"], through=first)
@@ -101,6 +116,28 @@ class Swarm(SwarmClient):
         """Make a member "active", "pause" (no new tasks) or "drain" (its tasks move away)."""
         what = f"the availability {availability} of {node.name}"
         self._respecify(node, {"Availability": availability}, what=what)
+
+    def set_labels(self, node: Node, labels: Mapping[str, str]) -> None:
+        """Give a member these labels and no others: constraints ask for ``node.labels.KEY``."""
+        self._respecify(node, {"Labels": dict(labels)}, what=f"the labels of {node.name}")
+
+    def configure(self, settings: SwarmSettings) -> None:
+        """Change what the whole swarm is set to; :class:`SwarmError` if it is refused."""
+
+        def write() -> None:
+            found = self.ask(lambda api: api.api.inspect_swarm())
+            spec, version = settings.edited(found["Spec"]), found["Version"]["Index"]
+            self.ask(lambda api: api.api.update_swarm(version, spec))
+
+        self.submit(write, what=f"the swarm's {settings}", within=_FORMED_WITHIN)
+
+    def unlock_key(self) -> str:
+        """Return the key by which a locked manager starts; "" when autolock is off."""
+        return str(self.ask(lambda api: api.api.get_unlock_key()).get("UnlockKey", ""))
+
+    def unlock(self, node: Node, key: str) -> None:
+        """Unlock a manager that was restarted; :class:`NoAnswer` when its engine refuses."""
+        ask(node, lambda api: api.swarm.unlock(key))
 
     def _respecify(self, node: Node, change: Mapping[str, Any], *, what: str) -> None:
         def write() -> None:

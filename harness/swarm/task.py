@@ -28,7 +28,12 @@ class Task:
     @property
     def running(self) -> bool:
         """Whether it runs, and is meant to."""
-        return self.state == "running" and self.desired == "running"
+        return self.state == "running" and self.wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to run, or of a job: to run to its end."""
+        return self.desired in ("running", "complete")
 
     @classmethod
     def of(cls, attrs: Mapping[str, Any], *, service: str, nodes: Mapping[str, str]) -> Self:
@@ -56,9 +61,9 @@ def why_not_running(tasks: Iterable[Task]) -> str:
 
     A task that fails is replaced at once, so that its error is on a task no longer wanted.
     """
-    late = [task for task in tasks if task.desired == "running" and not task.running]
+    late = [task for task in tasks if task.wanted and not task.running and task.state != "complete"]
     states = ", ".join(f"{t.state} ({t.error})" if t.error else t.state for t in late)
-    ended = [task for task in tasks if task.desired != "running" and task.error]
+    ended = [task for task in tasks if not task.wanted and task.error]
     why = states or "no other task is under way"
     if ended:
         last = max(ended, key=lambda task: task.created)

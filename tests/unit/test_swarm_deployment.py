@@ -12,7 +12,7 @@ import requests
 from docker.errors import APIError
 
 from harness.errors import SwarmError, UsageError, WaitTimeout
-from harness.swarm import Deployment, NoAnswer, Service, SwarmClient, Workload
+from harness.swarm import Deployment, Job, NoAnswer, Service, SwarmClient, Workload
 
 ROLES = {"m1": "manager", "w1": "worker", "w2": "worker"}
 
@@ -269,3 +269,37 @@ def test_a_promoted_member_is_asked_once_it_was_listed(api: Api, client: SwarmCl
     client.lab.nodes["w1"].up = False  # type: ignore[misc]
     with pytest.raises(NoAnswer, match="no manager is running"):
         client.members()
+
+
+def job_task(number: int, node: str, state: str) -> dict[str, Any]:
+    return task(number, node, state, "complete")
+
+
+def test_a_job_runs_while_as_many_are_under_way_as_may_be(api: Api, client: SwarmClient) -> None:
+    made = deployed(client, job=Job(completions=3, at_once=2))
+    api.listed = [job_task(1, "w1", "running")]
+    assert made.wanted("app") == 2
+    assert "1 of 2 running" in str(made.running("app"))
+    api.listed = [job_task(1, "w1", "complete"), job_task(2, "w2", "complete")]
+    assert made.wanted("app") == 1
+    api.listed.append(job_task(3, "w1", "running"))
+    assert made.running("app") is True
+    assert "2 of 3 completed" in str(made.completed("app"))
+    api.listed[2] = job_task(3, "w1", "complete")
+    assert (made.wanted("app"), made.running("app"), made.completed("app")) == (0, True, True)
+
+
+def test_a_job_on_every_node_is_done_when_each_has_run_it(api: Api, client: SwarmClient) -> None:
+    made = deployed(client, replicas=None, job=Job(), constraints=("node.role==worker",))
+    assert made.wanted("app") == 2
+    api.listed = [{**job_task(0, "w1", "complete"), "Slot": None}] * 2
+    assert "1 of 2 completed" in str(made.completed("app"))
+    api.listed.append({**job_task(0, "w2", "complete"), "Slot": None})
+    assert made.completed("app") is True
+
+
+def test_a_job_is_not_scaled_and_a_service_never_completed(client: SwarmClient) -> None:
+    with pytest.raises(UsageError, match="a job has no replicas"):
+        deployed(client, job=Job()).scale("app", 2)
+    with pytest.raises(UsageError, match="app is no job"):
+        deployed(client).completed("app")

@@ -6,11 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from docker.types import EndpointSpec
 
 from harness.errors import UsageError
-from harness.swarm import Service, Workload, balanced_web
-from harness.swarm.service_spec import published_port
+from harness.swarm import (
+    FileFrom,
+    HealthCheck,
+    Job,
+    Mount,
+    Network,
+    Port,
+    Resources,
+    RestartPolicy,
+    Service,
+    UpdateConfig,
+    Workload,
+    balanced_web,
+)
 from harness.swarm.workload import identity
 
 
@@ -37,13 +48,33 @@ def test_a_sound_workload_is_taken(replicas: int | None) -> None:
         (lambda: workload(service(), service()), "names must differ"),
         (
             lambda: workload(service("a", published=80), service("b", published=80)),
-            r"two services publish one port: \[80, 80\]",
+            "a port is published twice: 80/tcp",
         ),
         (lambda: workload(service(networks=("other",))), "names unknown networks"),
         (lambda: workload(service(), entry="web"), "no service 'web' as its entry"),
         (lambda: workload(service()).service("web"), "has no service 'web'"),
-        (lambda: workload(service(), subnets={"far": "10.0.0.0/26"}), "has no network 'far'"),
-        (lambda: workload(service(), subnets={"net": "10.0.0.1/26"}), "host bits set"),
+        (lambda: Network("net", subnet="10.0.0.1/26"), "network net: .*host bits set"),
+        (lambda: Network("net", subnet="fd00::/64"), "fd00::/64 is not a subnet of IPv4"),
+        (lambda: Network("net", mtu=67), "67 is no MTU"),
+        (lambda: workload(service(configs=(FileFrom("app"),))), r"unknown configs: \['app'\]"),
+        (lambda: workload(service(secrets=(FileFrom("key"),))), r"unknown secrets: \['key'\]"),
+        (
+            lambda: workload(service(published=53, port=53, ports=(Port(53, 53),))),
+            "a port is published twice: 53/tcp",
+        ),
+        (lambda: service(job=Job(), replicas=2), "a job has no replicas"),
+        (lambda: service(job=Job(), update=UpdateConfig()), "a job is not updated"),
+        (lambda: service(reserve=Resources(pids=3)), "pids can be limited, not reserved"),
+        (lambda: service(limit=Resources(generic={"gpu": 1})), "can be reserved, not limited"),
+        (lambda: service(aliases={"far": ("x",)}), r"not on: \['far'\]"),
+        (lambda: Job(completions=0), "a job of 0 completions"),
+        (lambda: HealthCheck(("CMD", "true"), interval=-1), "interval cannot be -1"),
+        (lambda: RestartPolicy(delay=-1.0), "delay cannot be -1.0"),
+        (lambda: Port(70000), "70000 is not a port"),
+        (lambda: Mount("/x", type="bind"), "the bind at /x has no source"),
+        (lambda: Mount("/x", "there", "tmpfs"), "the tmpfs at /x has no source: 'there' is one"),
+        (lambda: Mount("/x", size=3), "the volume at /x has no size"),
+        (lambda: Mount("/x", "/y", "bind", driver="nfs"), "the bind at /x has no driver"),
     ],
 )
 def test_a_workload_that_cannot_be_is_refused(make: Callable[..., Any], why: str) -> None:
@@ -92,10 +123,5 @@ def test_a_task_is_told_its_node_as_the_oldest_engine_can(
     assert identity(engines)["NODE_NAME"] == node
 
 
-@pytest.mark.parametrize(("mode", "said"), [("ingress", None), ("host", "host")])
-def test_the_sdk_hears_of_a_port_only_what_engines_of_2017_may_be_told(
-    mode: Any, said: str | None
-) -> None:
-    [port] = EndpointSpec(ports={8080: published_port(80, mode)})["Ports"]  # type: ignore[dict-item]
-    assert (port["PublishedPort"], port["TargetPort"], port["Protocol"]) == (8080, 80, "tcp")
-    assert port.get("PublishMode") == said
+def test_one_port_can_be_published_for_two_protocols() -> None:
+    workload(service(ports=(Port(53, 53), Port(53, 53, "udp"))))
