@@ -20,7 +20,16 @@ from harness.lab import Node
 from harness.probes.ipam import allocation
 from harness.probes.sandboxes import network_objects
 from harness.pytest_plugin import Probes
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, NoAnswer, Service, Swarm, Workload
+from harness.swarm import (
+    APP_IMAGE,
+    APP_PORT,
+    Deployment,
+    NoAnswer,
+    RestartPolicy,
+    Service,
+    Swarm,
+    Workload,
+)
 from harness.trial import Expectation, Measures, Observation
 from harness.wait import Elapsed, NotYet, expect_state, time_until
 
@@ -137,7 +146,7 @@ def service_on(network: str, *, program: str | None = None) -> Workload:
         port=APP_PORT,
         published=PORT,
         command=(program,) if program else (),
-        restart_delay=0.5,
+        restart=RestartPolicy(delay=0.5),
     )
     return Workload(network, (network,), (app,))
 
