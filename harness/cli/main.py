@@ -42,12 +42,15 @@ class Lazy:
 
 COMMANDS: Mapping[str, Lazy] = {
     "run": Lazy("harness.cli.run:run", "Run the scenarios: pytest, with all its options."),
+    "init": Lazy("harness.cli.init:init", "Write a first scenario into a project of your own."),
     "doctor": Lazy("harness.cli.doctor:doctor", "Check what this machine can do."),
     "engines": Lazy("harness.cli.engines:engines", "List, fetch and verify Docker Engines."),
     "faults": Lazy("harness.cli.faults:faults", "List the available faults."),
     "scenarios": Lazy(
         "harness.cli.scenarios:scenarios", "List the scenarios and what they expect."
     ),
+    "repro": Lazy("harness.cli.repro:repro", "Reproduce a bug report, and bundle what was seen."),
+    "bisect": Lazy("harness.cli.bisect:bisect", "Find the first engine in which a scenario fails."),
     "inject": Lazy("harness.cli.inject:inject", "Inject a fault into an open lab by hand."),
     "heal": Lazy("harness.cli.heal:heal", "Heal faults that were injected by hand."),
     "status": Lazy("harness.cli.status:status", "Show open labs and their injected faults."),

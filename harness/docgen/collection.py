@@ -66,6 +66,7 @@ def _scenarios(collector: _Collector) -> dict[tuple[str, str], Scenario]:
         if key not in found:
             topology = str(topology_of(item, collector.options))
             found[key] = Scenario.of(item, topology)
+        found[key].add_threads(item)
         if case := _case(item):
             found[key].cases.append(case)
     return dict(sorted(found.items(), key=lambda pair: pair[0][0]))

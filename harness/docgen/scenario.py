@@ -84,6 +84,10 @@ class Scenario:
             measures=list(dict.fromkeys(StatedMeasure.of(each) for each in stated_in(item.module))),
         )
 
+    def add_threads(self, item: pytest.Function) -> None:
+        """Add the threads that only one of its cases names."""
+        self.threads.extend(each for each in _args(item, "upstream") if each not in self.threads)
+
     def facts(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
         return asdict(self)
