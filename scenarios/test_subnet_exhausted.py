@@ -170,7 +170,7 @@ def time_to_told(made: Deployment, service: str, *, within: float) -> Elapsed:
 
 def lines_about_it(swarm: Swarm) -> int:
     """Return how many lines in the managers' logs say that no address was left."""
-    logs = (node.dir / "dockerd.log" for node in swarm.managers)
+    logs = (node.log for node in swarm.managers)
     return sum(
         log.read_text(errors="replace").count("could not find an available IP") for log in logs
     )

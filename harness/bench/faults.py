@@ -37,10 +37,10 @@ class DatagramProbe:
     """Sends datagrams from one place to another and sees whether they arrive."""
 
     def __init__(self, source: Node | ClientHost, to: Node | ClientHost) -> None:
-        self._receiver = to.network.call(_datagrams)
+        self._receiver = to.here.network.call(_datagrams)
         self._receiver.bind((to.address, _PORT))
         self._receiver.settimeout(_ARRIVES_WITHIN)
-        self._sender = source.network.call(_datagrams)
+        self._sender = source.here.network.call(_datagrams)
         self._sender.connect((to.address, _PORT))
         self._number = 0
 

@@ -45,7 +45,7 @@ def memory_of(nodes: Iterable[Node]) -> int:
 
     It is the sum of their PSS, in which a page that several share counts once.
     """
-    spaces = {_pid_namespace(Path("/proc", str(node.pid))) for node in nodes}
+    spaces = {_pid_namespace(Path("/proc", str(node.here.pid))) for node in nodes}
     total = 0
     for process in Path("/proc").iterdir():
         if process.name.isdecimal() and _pid_namespace(process) in spaces - {None}:

@@ -14,7 +14,7 @@ from harness.cli.output import lab_option, say, seed_option
 from harness.engine import Engine, provide, resolve
 from harness.images import Cache
 from harness.lab import KernelFeatures, NamespacesLab, Topology, probe_features
-from harness.lab.dockerd import NAMESPACES, SOCKET, environment
+from harness.lab.dockerd import NAMESPACES, SOCKET
 from harness.lab.nsenter import entering
 from harness.manual.open_lab import find, keep_open, wait_until_ended
 from harness.swarm import Swarm, balanced_web, seed_for
@@ -80,11 +80,10 @@ def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
 def enter(lab: str | None, node: str, command: tuple[str, ...]) -> None:
     """Run COMMAND, or a shell, on NODE of an open lab; `docker` there talks to its dockerd."""
     with find(lab).entered() as entered:
-        there = entered.node(node)
-        pid, engine = there.pid, there.engine
-    argv = list(command) or shell_on(there.engine.rootfs, terminal=sys.stdin.isatty())
-    variables = {
-        **environment(engine),
+        there = entered.node(node).here
+        pid, engine, variables = there.pid, there.engine, dict(there.environment)
+    argv = list(command) or shell_on(Path(f"/proc/{pid}/root"), terminal=sys.stdin.isatty())
+    variables |= {
         "DOCKER_HOST": f"unix://{SOCKET}",
         "TERM": os.environ.get("TERM", "dumb"),
         "PS1": f"{node}:$PWD# ",

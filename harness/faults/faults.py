@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.faults.factory import made_by
 from harness.faults.kill import DockerdKilled, NodeKilled
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.swarm import Swarm
 from harness.trial import Trial
 
@@ -34,7 +34,7 @@ class Faults:
             ...
     """
 
-    def __init__(self, trial: Trial, lab: NamespacesLab | None = None) -> None:
+    def __init__(self, trial: Trial, lab: Lab | None = None) -> None:
         self.trial = trial
         self._lab = lab
 

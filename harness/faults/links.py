@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.lab import ClientHost, NamespacesLab, Node
+from harness.lab import ClientHost, Lab, Node
 
 Place: TypeAlias = Node | ClientHost
 """Somewhere on the fabric."""
@@ -53,7 +53,7 @@ class Links:
         faults.network.links(leader, followers, direction="out")  # what the followers hear of it
     """
 
-    def __init__(self, lab: NamespacesLab, directed: Iterable[DirectedLinks], *, text: str) -> None:
+    def __init__(self, lab: Lab, directed: Iterable[DirectedLinks], *, text: str) -> None:
         self.lab = lab
         self.directed = tuple(dict.fromkeys(directed))
         self.text = text
@@ -74,7 +74,7 @@ class Links:
     @classmethod
     def between(
         cls,
-        lab: NamespacesLab,
+        lab: Lab,
         a: Places,
         b: Places | None = None,
         *,
@@ -93,7 +93,7 @@ class Links:
     @classmethod
     def by_name(
         cls,
-        lab: NamespacesLab,
+        lab: Lab,
         left: Iterable[str],
         right: Iterable[str] = (),
         *,
@@ -111,9 +111,7 @@ class Links:
         return cls(lab, directed, text=text)
 
     @classmethod
-    def from_pairs(
-        cls, lab: NamespacesLab, pairs: Iterable[tuple[str, str]], *, text: str = ""
-    ) -> Links:
+    def from_pairs(cls, lab: Lab, pairs: Iterable[tuple[str, str]], *, text: str = "") -> Links:
         """Return single links, each from a source to a destination by name."""
         by_source: dict[str, set[str]] = {}
         for source, destination in pairs:
@@ -148,9 +146,9 @@ class Links:
 
 def names_of(places: Places) -> tuple[str, ...]:
     """Return the names of one place or of several, sorted."""
-    if isinstance(places, Node | ClientHost):
-        return (places.name,)
-    return tuple(sorted({place.name for place in places}))
+    if isinstance(places, Iterable):
+        return tuple(sorted({place.name for place in places}))
+    return (places.name,)
 
 
 def _list(names: frozenset[str]) -> str:

@@ -72,7 +72,7 @@ class NodeFault(Fault):
 
 
 def _is_frozen(node: Node) -> bool:
-    group = node.groups.unified
+    group = node.here.groups.unified
     try:
         return group is not None and "frozen 1" in (group / "cgroup.events").read_text()
     except OSError:

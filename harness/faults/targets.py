@@ -15,7 +15,7 @@ from harness.faults.fault import Fault
 from harness.faults.links import Direction, Links
 from harness.faults.network.partition_shapes import SHAPES
 from harness.faults.network.partition_shapes import groups as partition
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, Node
 from harness.swarm import Swarm
 
 Choice = Callable[[Swarm], list[Node]]
@@ -44,7 +44,7 @@ class Targets:
     """Finds targets in one lab and its swarm; ``services`` are the external services, by name."""
 
     def __init__(
-        self, lab: NamespacesLab, swarm: Swarm | None, services: Mapping[str, object] | None = None
+        self, lab: Lab, swarm: Swarm | None, services: Mapping[str, object] | None = None
     ) -> None:
         self.lab = lab
         self.swarm = swarm

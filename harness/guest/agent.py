@@ -100,7 +100,7 @@ def prepare() -> None:
     lab.client_host("client")
     lab.own_kernel = True
     lab.describe()
-    Path(LAB_LINK).symlink_to(lab.keeper.lab_dir)
+    Path(LAB_LINK).symlink_to(lab.folder)
     lab.release()
     _report("formed")
 
@@ -115,7 +115,7 @@ def _seed(engine: Engine, archive: Path) -> Path:
         node = lab.node("m1")
         load_into(node, archive)
         node.dockerd.stop()
-        capture_seed(node.dir / "data", seed)
+        capture_seed(node.here.dir / "data", seed)
     return seed
 
 

@@ -36,7 +36,7 @@ from harness.guest.contract import (
     SHELL_STDOUT,
     SHELL_TROUBLE,
 )
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, NamespacesLab, Node
 from harness.lab.dockerd import NAMESPACES, SOCKET, environment
 from harness.swarm import Swarm
 from harness.vm.guest_init import say
@@ -51,7 +51,7 @@ _TERMINFO = ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")
 _KNOWN_TERMINAL = "xterm-256color"
 
 
-def hand_over(lab: NamespacesLab, trial: Path) -> NoReturn:
+def hand_over(lab: Lab, trial: Path) -> NoReturn:
     """In a trial: give the guest to a person in the state it is in, and end it after that.
 
     Says on the console how long the journal is and its sha256, so that the host can tell whether
@@ -73,7 +73,7 @@ def converse(request: dict[str, Any] | None, notes: list[str]) -> int:
         )
 
 
-def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: list[str]) -> int:
+def attend(lab: Lab, request: dict[str, Any], *, home: Path, notes: list[str]) -> int:
     """Carry a request out among ``lab``'s nodes; return the shell's exit code."""
     home.mkdir(parents=True, exist_ok=True)
     Path("/proc/sys/kernel/printk").write_text("1")  # the console is a person's now
@@ -86,7 +86,7 @@ def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: li
     try:
         name = request.get("node")
         if name is not None:
-            lab.node(name).pid  # noqa: B018 - asks whether it is there and switched on
+            lab.node(name).here.pid  # noqa: B018 - asks whether it is there and switched on
         if (script := request.get("script")) is not None:
             return _run_script(str(script), name, home, variables)
     except HarnessError as error:
@@ -98,7 +98,7 @@ def attend(lab: NamespacesLab, request: dict[str, Any], *, home: Path, notes: li
 # -- what a person finds -------------------------------------------------------------------------
 
 
-def banner(lab: NamespacesLab, notes: list[str]) -> str:
+def banner(lab: Lab, notes: list[str]) -> str:
     """Return what a person is shown first."""
     engines = sorted({node.engine.version for node in lab.nodes.values()})
     first = next(iter(lab.nodes))
@@ -120,14 +120,14 @@ def banner(lab: NamespacesLab, notes: list[str]) -> str:
     )
 
 
-def _leadership(lab: NamespacesLab) -> str:
+def _leadership(lab: Lab) -> str:
     try:
         return f"{Swarm(lab).leader.name} leads"
     except HarnessError as error:
         return f"nobody is known to lead ({error.what})"
 
 
-def write_helpers(lab: NamespacesLab, folder: Path) -> None:
+def write_helpers(lab: Lab, folder: Path) -> None:
     """Programs to enter nodes with: one by each node's name, and ``node NAME``.
 
     And the manual fault commands, which are the host's own.

@@ -1,11 +1,10 @@
 """Labs: where nodes live. Knows engines and kernels, and nothing of swarms."""
 
-from harness.lab.client_host import ClientHost
-from harness.lab.dockerd import Dockerd
 from harness.lab.features import FEATURES, KernelFeatures, probe_features
-from harness.lab.namespaces import NamespacesLab, labs_folder
-from harness.lab.node import Node
+from harness.lab.local_lab import labs_folder
+from harness.lab.namespaces import NamespacesLab
 from harness.lab.nsenter import Completed
+from harness.lab.protocols import ClientHost, Dockerd, Lab, Node
 from harness.lab.topology import Place, Topology
 
 __all__ = [
@@ -14,6 +13,7 @@ __all__ = [
     "Completed",
     "Dockerd",
     "KernelFeatures",
+    "Lab",
     "NamespacesLab",
     "Node",
     "Place",

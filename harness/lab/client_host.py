@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from harness.lab.network import NetworkDoor
 from harness.lab.nsenter import entering, joining
@@ -13,7 +14,7 @@ from harness.lab.processes import Process
 from harness.lab.warm_process import take_warm
 
 
-class ClientHost:
+class LocalClientHost:
     """A network namespace with an address; files and user are the host's."""
 
     def __init__(self, name: str, address: str, init: int, groups: Sequence[Path]) -> None:
@@ -23,6 +24,14 @@ class ClientHost:
         self._groups = tuple(groups)
         self._init = Process(init, f"client host {name}")
         self._door: NetworkDoor | None = None
+
+    up = True
+    """It is never switched off."""
+
+    @property
+    def here(self) -> Self:
+        """Itself: it is on this machine."""
+        return self
 
     def __repr__(self) -> str:
         return f"<ClientHost {self.name} {self.address}>"

@@ -7,11 +7,11 @@ import http.client
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.engine import Engine
+from harness.engine import EngineFacts
 from harness.engine.versions import release_key
 from harness.errors import LabError
 from harness.lab.client import UnixConnection
@@ -45,7 +45,7 @@ _ENDING = {int(signal.Signals[f"SIG{name}"]) for name in DEADLY}
 READY_WITHIN = 60.0
 
 
-def environment(engine: Engine) -> dict[str, str]:
+def environment(engine: EngineFacts) -> dict[str, str]:
     """Return the environment of everything that runs on a node."""
     return {
         "PATH": engine.path,
@@ -56,7 +56,7 @@ def environment(engine: Engine) -> dict[str, str]:
     }
 
 
-def of_old(engine: Engine) -> bool:
+def of_old(engine: EngineFacts) -> bool:
     """Return whether an engine is older than 20.10 and needs more options.
 
     To have metrics, that it may be experimental. And to let programs of today start a thread: they
@@ -98,7 +98,7 @@ def _bytes(log: Path, since: int) -> bytes:
         return b""  # a dockerd that was never started has no log
 
 
-class Dockerd:
+class LocalDockerd:
     """One node's dockerd. It is a child of the node's init, not of this process."""
 
     def __init__(
@@ -106,11 +106,12 @@ class Dockerd:
         *,
         node: str,
         init: int,
-        engine: Engine,
+        engine: EngineFacts,
         address: str,
         folder: Path,
         groups: NodeGroups,
         ends: DockerdEnds,
+        environment: Mapping[str, str],
     ) -> None:
         self.node = node
         self.engine = engine
@@ -120,6 +121,7 @@ class Dockerd:
         self._address = address
         self._groups = groups
         self._ends = ends
+        self._environment = environment
         self._log_began = 0
         self._process: Process | None = None
 
@@ -161,7 +163,7 @@ class Dockerd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(self.engine),
+                env=self._environment,
                 check=False,
             )
         if done.returncode != 0:

@@ -12,7 +12,9 @@ janitor makes the folder, so that nothing of a lab exists before there is someon
 When standard input ends, however the process that built the lab died, it kills the keeper, and
 with it, by the kernel's own rule, every process of every node; then it removes the cgroups and the
 lab's folder.
-Mounts, links, rules and namespaces die with the processes that held them. If the janitor itself
+Mounts, links, rules and namespaces die with the processes that held them. Nodes that are
+containers are another engine's to remove: the lab has told the janitor whose, by a line
+``containers SOCKET`` on its standard input. If the janitor itself
 is killed, the keeper goes too (parent-death signal) and only files and empty cgroups are left
 for ``swarm-chaos clean``.
 """
@@ -31,6 +33,12 @@ import time
 from pathlib import Path
 
 CGROUP_ROOT = "swarm-chaos"
+
+#: Has the lab's id on each container that is a node.
+LABEL = "swarm-chaos.lab"
+
+#: Seconds for the engine to answer; removing a container whose processes are dead takes tenths.
+_ENGINE_ANSWERS_WITHIN = 30.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -124,6 +132,58 @@ def remove_group(group: Path, seconds: float = 10.0) -> bool:
     return True
 
 
+def ask_engine(socket_path: str, method: str, path: str) -> bytes:
+    """Put one request to an engine and return the body of its answer; ``OSError`` without one."""
+    import http.client  # imported when needed: few labs have containers, and each starts a janitor
+    import socket
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(socket_path)
+
+    connection = Connection("localhost", timeout=_ENGINE_ANSWERS_WITHIN)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().read()
+    except http.client.HTTPException as error:
+        raise OSError(f"the engine at {socket_path} does not speak HTTP: {error}") from error
+    finally:
+        connection.close()
+
+
+def containers(socket_path: str) -> dict[str, str]:
+    """Return the lab of each of an engine's containers that is a node, dead or alive, by its id."""
+    import json
+    from urllib.parse import quote
+
+    wanted = quote(json.dumps({"label": [LABEL]}))
+    found = json.loads(ask_engine(socket_path, "GET", f"/containers/json?all=1&filters={wanted}"))
+    if not isinstance(found, list):
+        raise OSError(f"the engine at {socket_path} lists no containers: {found}")
+    return {each["Id"]: each["Labels"][LABEL] for each in found}
+
+
+def remove_container(socket_path: str, container: str) -> None:
+    """Remove a container, running or not, and its anonymous volumes."""
+    ask_engine(socket_path, "DELETE", f"/containers/{container}?force=1&v=1")
+
+
+def remove_containers(socket_path: str, lab_id: str) -> bool:
+    """Remove a lab's containers from the engine that ran them; return whether none is left."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for container, lab in containers(socket_path).items():
+                if lab == lab_id:
+                    pool.submit(remove_container, socket_path, container)
+        return lab_id not in containers(socket_path).values()
+    except (OSError, ValueError):
+        return False
+
+
 def start_keeper() -> subprocess.Popen[bytes]:
     """Start the lab's process 1: `cat` on our pipe, ignoring SIGCHLD so that orphans are reaped."""
     return subprocess.Popen(
@@ -167,13 +227,16 @@ def main(lab: Path, lab_id: str) -> int:
     groups: list[Path] = []
     keeper = None
     keep = False
+    engine = ""
     try:
         make_folder(lab)
         groups = mount_cgroups(lab, lab_id)
         keeper = start_keeper()
         print(f"ready {child_of(keeper.pid)}", flush=True)
         while line := sys.stdin.buffer.readline():
-            keep = line.strip() == b"keep"
+            word, _, value = line.decode().rstrip("\n").partition(" ")
+            keep = keep or word == "keep"
+            engine = value if word == "containers" else engine
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         with contextlib.suppress(OSError):  # nobody may be listening any more
@@ -185,7 +248,8 @@ def main(lab: Path, lab_id: str) -> int:
             kill_group(group)
         if keeper is not None:
             keeper.wait()
-        left = [group for group in groups if not remove_group(group)]
+        left = [] if not engine or remove_containers(engine, lab_id) else [lab]
+        left += [group for group in groups if not remove_group(group)]
         for group in groups:
             with contextlib.suppress(OSError):  # other labs may be in it
                 group.parent.rmdir()

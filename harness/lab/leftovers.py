@@ -26,7 +26,7 @@ from typing import Literal
 
 from harness.errors import LabError
 from harness.lab import janitor
-from harness.lab.namespaces import labs_folder
+from harness.lab.local_lab import labs_folder
 
 _LAB_ID = re.compile(r"[0-9a-f]{8}")
 

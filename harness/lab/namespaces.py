@@ -2,69 +2,85 @@
 
 ::
 
-    this process -- pipe --> janitor            owns the lab's cgroups and folder
-                               `- keeper        process 1 of the lab's pid namespace;
-                                    |           its network namespace is the fabric
-                                    |- m1 init  process 1 of the node's own pid namespace
-                                    |    |- dockerd, containerd, shims, tasks
-                                    |- w1 init ...
-                                    `- client   a client host: a network namespace on the fabric
+    keeper               process 1 of the lab's pid namespace
+      |- m1 init         process 1 of the node's own pid namespace
+      |    |- dockerd, containerd, shims, tasks
+      |- w1 init ...
+      `- client          a client host: a network namespace on the fabric
 
-When this process ends in any way the pipe ends; the janitor kills the keeper, the kernel kills
-all that was in its pid namespace, and mounts, links, rules and qdiscs die with the namespaces
-that held them. Nothing is ever made in the host's own network or mount namespace.
+The rest is as in every lab on this kernel (:mod:`harness.lab.local_lab`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import secrets
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from harness.engine import Engine, engine_at
-from harness.errors import LabError, MissingError
-from harness.files import untrusted, write_atomically
-from harness.lab.cgroups import NodeGroups
-from harness.lab.client_host import ClientHost
-from harness.lab.keeper import Keeper, start_janitor
-from harness.lab.network import client_host_address, node_address
-from harness.lab.node import Node
-from harness.lab.topology import Topology
+from harness.engine import Engine, EngineFacts, engine_at
+from harness.errors import LabError
+from harness.lab.dockerd import ALLOW_ALL, of_old
+from harness.lab.keeper import Keeper
+from harness.lab.local_lab import LocalLab, new_lab, require_root
+from harness.lab.node import LocalNode
+from harness.lab.topology import Place, Topology
 
-_SCRIPTS = Path(__file__).with_name("scripts")
 PROGRAMS = ("unshare", "nsenter", "mount", "ip", "pivot_root")
 
-#: Unix sockets take 107 bytes of path (unix(7)); what a node adds to the lab's folder is less.
-_LONGEST_FOLDER = 107 - len("/nodes/m100/api/docker.sock") - 1
+
+class NamespaceNode(LocalNode):
+    """A node as a set of namespaces, its root an overlay over the engine's."""
+
+    engine: Engine
+
+    def boot(self) -> None:
+        """Switch the machine on, with the files it had; this does not start its dockerd."""
+        if self.up:
+            raise LabError(f"{self.name} is already switched on")
+        for part in ("upper/etc", "upper/var/lib/docker", "work", "root", "data", "api"):
+            (self.dir / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in ("upper", "upper/etc", "upper/var", "upper/var/lib"):
+            (self.dir / part).chmod(0o755)
+        self._write_identity()
+        (self.dir / "api" / "docker.sock").unlink(missing_ok=True)
+        self._groups.clear()
+        self._groups.make()
+        self._adopt(
+            self._keeper.bring_up_node(
+                self.place, self.address, self.dir, self.engine, self._groups.entry()
+            )
+        )
+        self._groups.settle()
+        self.disks.mount_all()
+
+    def install(self, engine: EngineFacts) -> None:
+        """Make the node boot with this engine from now on, over its files; it must be off."""
+        if not isinstance(engine, Engine):
+            raise LabError(f"engine {engine.version} has no root file system on this machine")
+        super().install(engine)
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what another process needs to attach to this node."""
+        return {
+            "pid": self.pid if self.up else None,
+            "engine": {"name": self.engine.name, "rootfs": str(self.engine.rootfs)},
+        }
+
+    def _write_identity(self) -> None:
+        etc = self.dir / "upper" / "etc"
+        (etc / "hostname").write_text(f"{self.name}\n")
+        for name, text in self._name_files().items():
+            (etc / name).write_text(text)
+        (etc / "machine-id").write_text(self._machine_id)
+        if of_old(self.engine):
+            (etc / Path(ALLOW_ALL).name).write_text('{"defaultAction": "SCMP_ACT_ALLOW"}\n')
 
 
-def labs_folder() -> Path:
-    """Return where labs live while they run: $SWARM_CHAOS_LABS, or root's in /var/tmp."""
-    return Path(os.environ.get("SWARM_CHAOS_LABS", "/var/tmp/swarm-chaos"))
-
-
-class NamespacesLab:
+class NamespacesLab(LocalLab[NamespaceNode]):
     """A lab of nodes on this kernel. Needs root. ``with NamespacesLab.build(...) as lab:``."""
 
-    def __init__(self, topology: Topology, keeper: Keeper, nodes: Mapping[str, Node]) -> None:
-        self.topology = topology
-        self.keeper = keeper
-        self.nodes = dict(nodes)
-        self.client_hosts: dict[str, ClientHost] = {}
-        self.own_kernel = False
-        """Whether no one but the lab lives on this kernel: in a guest, which says so itself."""
-        self._janitor: subprocess.Popen[bytes] | None = None
-
-    # -- coming up -----------------------------------------------------------------------------
+    name = "namespaces"
 
     @classmethod
     def build(
@@ -79,216 +95,20 @@ class NamespacesLab:
         ``engine_for`` gives each node's engine by the node's name. ``seed_for`` may give a folder
         that a node's ``/var/lib/docker`` starts from (see :mod:`harness.lab.image_seed`).
         """
-        _require()
-        lab_id = secrets.token_hex(4)
-        lab_dir = _place_for(lab_id)
-        janitor, keeper = start_janitor(lab_dir, lab_id)
-        places = list(topology.places())
-        nodes = {p.name: Node(p, engine_for(p.name), keeper) for p in places}
+        require_root(cls.name, PROGRAMS)
+        engines = {place: engine_for(place.name) for place in topology.places()}
+        janitor, keeper = new_lab()
+        nodes = {at.name: NamespaceNode(at, engine, keeper) for at, engine in engines.items()}
         lab = cls(topology, keeper, nodes)
-        lab._janitor = janitor
-        try:
-            _copy_scripts(keeper.scripts)
-            lab._cable()
-            lab._each(lambda node: _install_seed(node, seed_for(node.engine)))
-            lab._each(Node.start)
-            lab.describe()
-        except BaseException:
-            lab.close()
-            raise
+        lab._come_up(janitor, lambda node: seed_for(node.engine))
         return lab
 
     @classmethod
     def attach(cls, lab_dir: Path) -> Self:
         """Take over a lab that another process has made and described (a thawed guest)."""
-        try:
-            facts = json.loads((lab_dir / "lab.json").read_text())
-        except (OSError, ValueError) as error:
-            raise LabError(f"there is no lab in {lab_dir}: {error}") from error
-        keeper = Keeper(facts["id"], lab_dir, facts["janitor"], facts["keeper"])
-        topology = Topology(**facts["topology"])
-        nodes = {}
-        for place in topology.places():
-            known = facts["nodes"][place.name]
-            engine = engine_at(Path(known["engine"]["rootfs"]))
-            node = Node(place, replace(engine, name=known["engine"]["name"]), keeper)
-            if known["pid"] is not None:
-                node.attach(known["pid"])
-            nodes[place.name] = node
-        lab = cls(topology, keeper, nodes)
-        lab.own_kernel = facts["own_kernel"]
-        groups = lab._client_host_groups()
-        for name, host in facts["client_hosts"].items():
-            lab.client_hosts[name] = ClientHost(name, host["address"], host["pid"], groups)
-        return lab
-
-    def describe(self) -> Path:
-        """Write ``lab.json``, with which another process can attach; its path."""
-        shape = {
-            "managers": self.topology.managers,
-            "workers": self.topology.workers,
-            "spares": self.topology.spares,
-            "engines": self.topology.engines,
-        }
-        facts = {
-            "id": self.keeper.lab_id,
-            "janitor": self.keeper.janitor,
-            "keeper": self.keeper.keeper,
-            "topology": shape,
-            "own_kernel": self.own_kernel,
-            "nodes": {name: node.facts() for name, node in self.nodes.items()},
-            "client_hosts": {
-                name: {"address": host.address, "pid": host.pid}
-                for name, host in self.client_hosts.items()
-            },
-        }
-        path = self.keeper.lab_dir / "lab.json"
-        write_atomically(path, json.dumps(facts, indent=1))
-        return path
-
-    # -- what is in it -------------------------------------------------------------------------
-
-    def node(self, name: str) -> Node:
-        """Return a node by its name; :class:`LabError` naming those there are."""
-        try:
-            return self.nodes[name]
-        except KeyError:
-            raise LabError(
-                f"there is no node {name!r}; there are {', '.join(self.nodes)}"
-            ) from None
-
-    def client_host(self, name: str = "client") -> ClientHost:
-        """Return the client host of this name, brought up when first asked for."""
-        if name not in self.client_hosts:
-            address = client_host_address(len(self.client_hosts))
-            groups = self._client_host_groups()
-            init = self.keeper.bring_up_client_host(name, address, groups)
-            self.client_hosts[name] = ClientHost(name, address, init, groups)
-            self.describe()
-        return self.client_hosts[name]
-
-    def collect_logs(self, into: Path) -> None:
-        """Copy every dockerd's log to ``into/<node>.log``."""
-        for node in self.nodes.values():
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(node.dir / "dockerd.log", into / f"{node.name}.log")
-
-    # -- going down ----------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def release(self) -> None:
-        """Let go of sockets, threads and descriptors; the lab goes on (it was attached)."""
-        for host in self.client_hosts.values():
-            host.close()
-        for node in self.nodes.values():
-            node.close()
-
-    def close(self, *, keep_files: bool = False) -> None:
-        """End every process of the lab and remove its files; safe to call twice."""
-        self.release()
-        janitor, self._janitor = self._janitor, None
-        if janitor is None or janitor.stdin is None:
-            return
-        with contextlib.suppress(BrokenPipeError):
-            if keep_files:
-                janitor.stdin.write(b"keep\n")
-            janitor.stdin.close()
-        if janitor.stdout is not None:
-            janitor.stdout.close()
-        if janitor.wait() != 0:
-            raise LabError(
-                f"the lab {self.keeper.lab_id} left something behind",
-                hint="`swarm-chaos clean` lists and removes it",
-            )
-
-    # -- within --------------------------------------------------------------------------------
-
-    def _cable(self) -> None:
-        self.keeper.in_fabric(["ip", "link", "add", "fabric", "type", "bridge"])
-        self.keeper.in_fabric(["ip", "link", "set", "fabric", "up"])
-
-    def _each(self, work: Callable[[Node], None]) -> None:
-        """Do something on every node, as many at once as help; the first error is raised."""
-        workers = min(len(self.nodes), 4 * (os.cpu_count() or 1))
-        with ThreadPoolExecutor(workers) as pool:
-            for done in [pool.submit(work, node) for node in self.nodes.values()]:
-                done.result()
-
-    def _client_host_groups(self) -> list[Path]:
-        groups = NodeGroups.under(
-            self.keeper.janitor, self.keeper.lab_dir, self.keeper.lab_id, "client-hosts"
-        )
-        groups.make()
-        return groups.leaves()
+        return cls._attached(lab_dir, _node_of)
 
 
-def _require() -> None:
-    if os.geteuid() != 0:
-        raise MissingError(
-            "the namespaces lab needs root",
-            hint="run as root, or use the microvm lab (--lab microvm), which does not",
-        )
-    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
-        raise MissingError(
-            f"the namespaces lab needs {', '.join(missing)}",
-            hint="apt-get install util-linux mount iproute2",
-        )
-
-
-def _place_for(lab_id: str) -> Path:
-    """Where a lab's folder is to be; the janitor makes it, the one above it is made here."""
-    base = labs_folder()
-    folder = base / lab_id
-    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
-        raise LabError(
-            f"the path {base} is too long for unix sockets below it",
-            hint=f"set SWARM_CHAOS_LABS to a path of at most {_LONGEST_FOLDER - 9} bytes",
-        )
-    try:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trouble = untrusted(base)
-    except OSError as error:
-        raise LabError(
-            f"cannot make a folder for labs at {base}: {error.strerror}",
-            hint="set SWARM_CHAOS_LABS to a folder that you own",
-        ) from error
-    if trouble:
-        raise LabError(
-            f"the folder for labs, {base}, {trouble}",
-            hint="set SWARM_CHAOS_LABS to a folder that you own and nobody else can write to",
-        )
-    return folder
-
-
-def _copy_scripts(folder: Path) -> None:
-    try:
-        folder.mkdir()
-        for script in sorted(_SCRIPTS.iterdir()):
-            (folder / script.name).write_bytes(script.read_bytes())
-    except OSError as error:
-        raise LabError(
-            f"cannot write into the lab's folder {folder.parent}: {error.strerror}",
-            hint="free some space there, or set SWARM_CHAOS_LABS to another folder",
-        ) from error
-
-
-def _install_seed(node: Node, seed: Path | None) -> None:
-    if seed is None:
-        return
-    from harness.lab.image_seed import install_seed
-
-    node.dir.mkdir(mode=0o700, exist_ok=True)
-    install_seed(seed, node.dir / "data")
-
-
-__all__ = ["NamespacesLab", "labs_folder", "node_address"]
+def _node_of(place: Place, keeper: Keeper, known: Mapping[str, Any]) -> NamespaceNode:
+    engine = engine_at(Path(known["engine"]["rootfs"]))
+    return NamespaceNode(place, replace(engine, name=known["engine"]["name"]), keeper)

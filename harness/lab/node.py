@@ -1,31 +1,30 @@
-"""A node: one member machine, with its own files, network, processes and dockerd."""
+"""A node of this kernel: its files, network, processes and dockerd, entered by its pid."""
 
 from __future__ import annotations
 
 import json
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from docker import DockerClient
 from docker.errors import DockerException
 
-from harness.engine import Engine
+from harness.engine import EngineFacts
 from harness.errors import LabError
 from harness.lab.cgroups import NodeGroups
 from harness.lab.client import docker_client
 from harness.lab.disks import Disks
 from harness.lab.dockerd import (
-    ALLOW_ALL,
     METRICS_PORT,
     NAMESPACES,
-    Dockerd,
+    LocalDockerd,
     environment,
-    of_old,
 )
 from harness.lab.dockerd_ends import DockerdEnds
 from harness.lab.network import NetworkDoor, node_address
@@ -42,13 +41,15 @@ if TYPE_CHECKING:
 _GONE_WITHIN = 20.0
 
 
-class Node:
-    """One node of a lab. Its folder holds its files, its API's socket and its dockerd's log.
+class LocalNode(ABC):
+    """A node that shares this kernel, so that it can be entered by the pid of its init.
 
-    ``planned_role`` is what the topology wants it to be; what it is in the swarm, ask the swarm.
+    Its folder holds its files, its API's socket and its dockerd's log. ``planned_role`` is what
+    the topology wants it to be; what it is in the swarm, ask the swarm. What kind of machine it
+    is, and how that is switched on, a lab's own class says.
     """
 
-    def __init__(self, place: Place, engine: Engine, keeper: Keeper) -> None:
+    def __init__(self, place: Place, engine: EngineFacts, keeper: Keeper) -> None:
         self.place = place
         self.name = place.name
         self.planned_role = place.role
@@ -60,12 +61,22 @@ class Node:
         self._keeper = keeper
         self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
         self._init: Process | None = None
-        self._dockerd: Dockerd | None = None
+        self._dockerd: LocalDockerd | None = None
         self._client: DockerClient | None = None
         self._door: NetworkDoor | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.address} engine {self.engine.version}>"
+
+    @property
+    def here(self) -> Self:
+        """Itself: it shares this kernel."""
+        return self
+
+    @property
+    def log(self) -> Path:
+        """The log of its dockerd, over all its lives."""
+        return self.dir / "dockerd.log"
 
     # -- its machine ---------------------------------------------------------------------------
 
@@ -81,27 +92,11 @@ class Node:
             raise LabError(f"{self.name} is switched off")
         return self._init.pid
 
+    @abstractmethod
     def boot(self) -> None:
         """Switch the machine on, with the files it had; this does not start its dockerd."""
-        if self.up:
-            raise LabError(f"{self.name} is already switched on")
-        for part in ("upper/etc", "upper/var/lib/docker", "work", "root", "data", "api"):
-            (self.dir / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in ("upper", "upper/etc", "upper/var", "upper/var/lib"):
-            (self.dir / part).chmod(0o755)
-        self._write_identity()
-        (self.dir / "api" / "docker.sock").unlink(missing_ok=True)
-        self._groups.clear()
-        self._groups.make()
-        self._adopt(
-            self._keeper.bring_up_node(
-                self.place, self.address, self.dir, self.engine, self._groups.entry()
-            )
-        )
-        self._groups.settle()
-        self.disks.mount_all()
 
-    def install(self, engine: Engine) -> None:
+    def install(self, engine: EngineFacts) -> None:
         """Make the node boot with this engine from now on, over its files; it must be off."""
         if self.up:
             raise LabError(f"{self.name} is switched on: its engine cannot be changed")
@@ -130,7 +125,7 @@ class Node:
     # -- its dockerd ---------------------------------------------------------------------------
 
     @property
-    def dockerd(self) -> Dockerd:
+    def dockerd(self) -> LocalDockerd:
         """The node's dockerd, running or not; :class:`LabError` when the node is off."""
         if self._dockerd is None or not self.up:
             raise LabError(f"{self.name} is switched off")
@@ -184,7 +179,7 @@ class Node:
             shown=argv,
             where=self.name,
             stdin=stdin,
-            env=environment(self.engine),
+            env=self.environment,
             timeout=timeout,
         )
         return done.check(self.name) if check else done
@@ -192,7 +187,7 @@ class Node:
     def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
         """Start a program on the node; it dies with the node."""
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            entering(self.pid, NAMESPACES, argv), env=environment(self.engine), **popen
+            entering(self.pid, NAMESPACES, argv), env=self.environment, **popen
         )
 
     @cached_property
@@ -233,16 +228,18 @@ class Node:
 
     # -- within --------------------------------------------------------------------------------
 
+    @abstractmethod
     def facts(self) -> Mapping[str, object]:
         """Return what another process needs to attach to this node."""
-        return {
-            "pid": self.pid if self.up else None,
-            "engine": {"name": self.engine.name, "rootfs": str(self.engine.rootfs)},
-        }
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of everything that runs on it."""
+        return environment(self.engine)
 
     def _adopt(self, init: int) -> None:
         self._init = Process(init, f"init of {self.name}")
-        self._dockerd = Dockerd(
+        self._dockerd = LocalDockerd(
             node=self.name,
             init=init,
             engine=self.engine,
@@ -250,6 +247,7 @@ class Node:
             folder=self.dir,
             groups=self._groups,
             ends=self.dockerd_ends,
+            environment=self.environment,
         )
 
     def _let_go(self) -> None:
@@ -266,14 +264,9 @@ class Node:
             self._init.close()
             self._init = None
 
-    def _write_identity(self) -> None:
-        etc = self.dir / "upper" / "etc"
-        (etc / "hostname").write_text(f"{self.name}\n")
-        for name, text in self._name_files().items():
-            (etc / name).write_text(text)
-        (etc / "machine-id").write_text(f"{self.place.index + 1:032x}\n")
-        if of_old(self.engine):
-            (etc / Path(ALLOW_ALL).name).write_text('{"defaultAction": "SCMP_ACT_ALLOW"}\n')
+    @property
+    def _machine_id(self) -> str:
+        return f"{self.place.index + 1:032x}\n"
 
     def _known(self) -> dict[str, Any]:
         known: dict[str, Any] = {"hosts": {}, "name_server": None}

@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from harness.errors import LabError, UsageError
 from harness.files import write_atomically
 from harness.guest.contract import LAB_LINK
-from harness.lab import NamespacesLab, labs_folder
+from harness.lab import Lab, labs_folder
+from harness.lab.attach import attach
 from harness.lab.leftovers import live_labs
 
 #: In the folder of a lab that `swarm-chaos lab up` keeps open; the other labs belong to trials.
@@ -41,7 +42,7 @@ class OpenLab:
         return self.folder.name
 
     @contextlib.contextmanager
-    def entered(self, patience: float = _FREE_WITHIN) -> Iterator[NamespacesLab]:
+    def entered(self, patience: float = _FREE_WITHIN) -> Iterator[Lab]:
         """Attach to the lab, for this process alone; at the end its state is described.
 
         Raises :class:`LabError` when it is gone, and :class:`BusyError` when another command uses
@@ -50,7 +51,7 @@ class OpenLab:
         try:
             with FileLock(self.folder / "by-hand.lock", timeout=patience):
                 _mark_dead_nodes(self.folder)
-                lab = NamespacesLab.attach(self.folder)
+                lab = attach(self.folder)
                 try:
                     yield lab
                 finally:
@@ -104,9 +105,9 @@ def find(name: str | None) -> OpenLab:
 
 
 @contextlib.contextmanager
-def keep_open(lab: NamespacesLab) -> Iterator[OpenLab]:
+def keep_open(lab: Lab) -> Iterator[OpenLab]:
     """Let other processes enter a lab of this process for as long as the block lasts."""
-    folder = lab.keeper.lab_dir
+    folder = lab.folder
     lab.describe()
     (folder / _MARK).write_text(f"{os.getpid()}\n")
     try:
@@ -115,11 +116,11 @@ def keep_open(lab: NamespacesLab) -> Iterator[OpenLab]:
         (folder / _MARK).unlink(missing_ok=True)
 
 
-def wait_until_ended(lab: NamespacesLab) -> None:
+def wait_until_ended(lab: Lab) -> None:
     """Wait for an interrupt; :class:`LabError` when the lab's keeper ends before."""
-    while Path(f"/proc/{lab.keeper.keeper}").exists():
+    while Path(f"/proc/{lab.here.keeper.keeper}").exists():
         time.sleep(1.0)
-    raise LabError(f"the lab {lab.keeper.lab_id} has ended unexpectedly")
+    raise LabError(f"the lab {lab.here.keeper.lab_id} has ended unexpectedly")
 
 
 def _mark_dead_nodes(folder: Path) -> None:

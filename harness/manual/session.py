@@ -11,7 +11,7 @@ from harness.errors import FaultError, HarnessError, TrialError, UsageError
 from harness.faults import Fault
 from harness.faults.catalogue import kind_of, make, read_parameters
 from harness.faults.targets import Targets
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.manual.injected_store import InjectedFault, InjectedStore, StoreUpdater
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
@@ -28,9 +28,9 @@ class ManualSession:
             session.inject("network-loss", "w1", {"share": "10%"})
     """
 
-    def __init__(self, lab: NamespacesLab, *, seed: int = 1) -> None:
+    def __init__(self, lab: Lab, *, seed: int = 1) -> None:
         self.lab = lab
-        self.store = InjectedStore(lab.keeper.lab_dir)
+        self.store = InjectedStore(lab.folder)
         self.trial = _new_trial(lab, seed)
         self.trial.faults = self.store.last_number()
         self.targets = Targets(lab, Swarm(lab, seed=seed))
@@ -128,7 +128,7 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, HarnessError) else repr(error)
 
 
-def _new_trial(lab: NamespacesLab, seed: int) -> Trial:
+def _new_trial(lab: Lab, seed: int) -> Trial:
     """A trial that records what this process does, in the next free folder below the lab's."""
     engine = next(iter(lab.nodes.values())).engine
     inputs = TrialInputs(
@@ -142,7 +142,7 @@ def _new_trial(lab: NamespacesLab, seed: int) -> Trial:
         clock="real",
         seed=seed,
     )
-    above = lab.keeper.lab_dir / "by-hand"
+    above = lab.folder / "by-hand"
     number = 1 + sum(1 for _ in above.glob("*")) if above.is_dir() else 1
     try:
         return Trial(above / f"{number:04}", inputs)

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.files import human_age
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, Node
 from harness.manual.injected_store import InjectedFault, InjectedStore
 from harness.manual.open_lab import BusyError, OpenLab
 from harness.swarm import Swarm
@@ -70,7 +70,7 @@ def _any_answers(nodes: dict[str, Any]) -> bool:
     return any(node["answers"] for node in nodes.values())
 
 
-def _leader(lab: NamespacesLab) -> str | None:
+def _leader(lab: Lab) -> str | None:
     with suppress(HarnessError):
         return Swarm(lab).leader.name
     return None

@@ -74,7 +74,7 @@ def _runs(node: Node) -> bool:
 
 
 def _log(node: Node) -> Path:
-    return node.dir / "dockerd.log"
+    return node.log
 
 
 def _size(path: Path) -> int:

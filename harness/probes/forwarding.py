@@ -33,7 +33,7 @@ class Forwarding:
 
 def overlay_of(node: Node, network: str) -> Path:
     """Return the namespace in which a node has the bridge and the vxlan of a network (id)."""
-    return Path(f"/proc/{node.pid}/root/run/docker/netns/1-{network[:10]}")
+    return Path(f"/proc/{node.here.pid}/root/run/docker/netns/1-{network[:10]}")
 
 
 def forwarding(node: Node, network: str) -> dict[str, Forwarding]:

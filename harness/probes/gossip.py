@@ -56,7 +56,7 @@ class Gossip:
     def __init__(self, nodes: Iterable[Node], containers: Containers, trial: Trial) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._names = {node.address: node.name for node in self._nodes.values()}
-        self._logs = {n.name: LogTail(n.dir / "dockerd.log", LINE) for n in self._nodes.values()}
+        self._logs = {n.name: LogTail(n.log, LINE) for n in self._nodes.values()}
         self._containers = containers
         self._trial = trial
         self._lock = threading.Lock()
@@ -242,7 +242,7 @@ class Gossip:
     def _ask_networkdb(self, node: Node, path: str) -> Any:
         url = f"http://127.0.0.1:{_DIAGNOSTIC_PORT}{path}"
         try:
-            return node.network.call(lambda: _fetch(url))
+            return node.here.network.call(lambda: _fetch(url))
         except OSError:
             _turn_on(node)
         return wait_for(
@@ -286,7 +286,7 @@ class Gossip:
 
 def _turn_on(node: Node) -> None:
     """Have dockerd start the server: by its configuration file, which it then reads again."""
-    file = Path(f"/proc/{node.pid}/root/etc/docker/daemon.json")
+    file = Path(f"/proc/{node.here.pid}/root/etc/docker/daemon.json")
     try:
         settings = json.loads(file.read_text()) if file.exists() else {}
         file.parent.mkdir(exist_ok=True)
@@ -298,7 +298,7 @@ def _turn_on(node: Node) -> None:
 
 def _or_not_yet(node: Node, url: str) -> Any:
     try:
-        return node.network.call(lambda: _fetch(url))
+        return node.here.network.call(lambda: _fetch(url))
     except OSError as error:
         return NotYet(str(error))
 

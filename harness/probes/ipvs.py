@@ -25,7 +25,7 @@ class Destination:
 
 def load_balancer(node: Node, network: str) -> Path:
     """Return the namespace of a network (id) whose IPVS balances on a node, from 18.09 on."""
-    return Path(f"/proc/{node.pid}/root/run/docker/netns/lb_{network[:9]}")
+    return Path(f"/proc/{node.here.pid}/root/run/docker/netns/lb_{network[:9]}")
 
 
 def destinations_in(table: str) -> list[Destination]:

@@ -79,7 +79,7 @@ class Leadership:
     """
 
     def __init__(self, nodes: Iterable[Node], trial: Trial) -> None:
-        self._logs = [(n.name, LogTail(n.dir / "dockerd.log", LINE)) for n in nodes]
+        self._logs = [(n.name, LogTail(n.log, LINE)) for n in nodes]
         self._trial = trial
 
     def views(self) -> list[View]:

@@ -82,7 +82,7 @@ class DockerdLogs:
     def __init__(
         self, nodes: Iterable[Node], trial: Trial, patterns: Mapping[str, str] = PATTERNS
     ) -> None:
-        logs = {node.name: node.dir / "dockerd.log" for node in nodes}
+        logs = {node.name: node.log for node in nodes}
         self._logs = {name: NewLines(path, read_to=_size(path)) for name, path in logs.items()}
         self._trial = trial
         self._patterns = {name: re.compile(words) for name, words in patterns.items()}

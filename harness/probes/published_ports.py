@@ -34,7 +34,7 @@ def port_taken(node: Node, port: int) -> Iterator[None]:
     Nobody accepts the connections. Raises :class:`LabError` if somebody holds the port already.
     """
     try:
-        holder = node.network.call(lambda: socket.create_server(("0.0.0.0", port)))
+        holder = node.here.network.call(lambda: socket.create_server(("0.0.0.0", port)))
     except OSError as error:
         raise LabError(f"port {port} of {node.name} cannot be taken: {error.strerror}") from error
     with holder:

@@ -443,7 +443,7 @@ def listening(node: Node) -> set[int]:
     ports = set()
     for name in ("tcp", "tcp6"):
         with suppress(OSError):
-            ports |= listeners_in(Path(f"/proc/{node.pid}/net/{name}").read_text())
+            ports |= listeners_in(Path(f"/proc/{node.here.pid}/net/{name}").read_text())
     if not ports and not node.up:
         raise LabError(f"{node.name} is down")
     return ports

@@ -38,7 +38,7 @@ def _containers(node: Node) -> Iterator[str]:
 
 
 def _sandboxes(node: Node) -> Iterator[str]:
-    folder = Path(f"/proc/{node.pid}/root/run/docker/netns")
+    folder = Path(f"/proc/{node.here.pid}/root/run/docker/netns")
     for path in sorted(folder.glob("*")):
         # A sandbox is mounted on its file; a file alone is for libnetwork to sweep once a minute.
         if not _mounted(path, folder):
@@ -57,7 +57,7 @@ def _mounted(path: Path, folder: Path) -> bool:
 
 
 def _interfaces(node: Node) -> Iterator[str]:
-    for _, name in node.network.call(socket.if_nameindex):
+    for _, name in node.here.network.call(socket.if_nameindex):
         yield f"interface {name}"
 
 

@@ -80,7 +80,7 @@ class SharedFile:
         self._trial = trial
         self._file: Path | None = None
         for node in nodes:
-            folder = node.dir / "data" / _FOLDER
+            folder = node.here.dir / "data" / _FOLDER
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 place = folder / _FILE

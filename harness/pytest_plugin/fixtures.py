@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.lab import NamespacesLab, Node, probe_features
+from harness.lab import Lab, Node, probe_features
 from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.probe_bundle import Probes
 from harness.pytest_plugin.trial_setup import setup_of
@@ -52,7 +52,7 @@ def trial(request: pytest.FixtureRequest, point: TrialPoint) -> Trial:  # noqa: 
 def lab(
     request: pytest.FixtureRequest,
     trial: Trial,  # noqa: ARG001 - the record is open before anything happens
-) -> Iterator[NamespacesLab]:
+) -> Iterator[Lab]:
     """The nodes, each with its dockerd answering."""
     setup = setup_of(request)
     with setup.stack:
@@ -60,7 +60,7 @@ def lab(
 
 
 @pytest.fixture
-def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Swarm:
+def swarm(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Swarm:
     """The swarm of the scenario's topology, formed and ready."""
     swarm = setup_of(request).source.swarm(lab, trial)
     trial.journal.write(
@@ -74,7 +74,7 @@ def swarm(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> S
 
 
 @pytest.fixture
-def load(lab: NamespacesLab, trial: Trial) -> Load:
+def load(lab: Lab, trial: Trial) -> Load:
     """Locust, at a place of its own on the fabric."""
     from harness.load import Load
 
@@ -82,7 +82,7 @@ def load(lab: NamespacesLab, trial: Trial) -> Load:
 
 
 @pytest.fixture
-def faults(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Faults:
+def faults(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Faults:
     """Makes faults; what a scenario leaves injected is healed after it."""
     from harness.faults import Faults
 
@@ -108,7 +108,7 @@ def other_engines(request: pytest.FixtureRequest, trial: Trial) -> tuple[str, ..
 
 
 @pytest.fixture
-def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> Services:
+def services(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Services:
     """External services on the fabric: a GELF sink, a registry, a name server."""
     from harness.services.services import ServiceAssets, Services
 
@@ -121,7 +121,7 @@ def services(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -
 @pytest.fixture
 def memory(
     request: pytest.FixtureRequest,
-    lab: NamespacesLab,  # noqa: ARG001 - it is read after the probe has ended
+    lab: Lab,  # noqa: ARG001 - it is read after the probe has ended
     trial: Trial,
 ) -> Memory:
     """What dockerds hold, by time, from ``memory.start(nodes)`` on."""
@@ -178,7 +178,7 @@ def tasks(request: pytest.FixtureRequest, containers: Containers, trial: Trial) 
 
 
 @pytest.fixture
-def dockerd_logs(request: pytest.FixtureRequest, lab: NamespacesLab, trial: Trial) -> DockerdLogs:
+def dockerd_logs(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> DockerdLogs:
     """Lines of interest in dockerd's logs: how many, when, at whom."""
     from harness.probes.logs import DockerdLogs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.engine import EngineFacts
-from harness.lab import NamespacesLab
+from harness.lab import Lab, NamespacesLab
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.swarm import Swarm
 from harness.trial import Trial
@@ -23,11 +23,11 @@ class LabSource(Protocol):
         """Return the engine of its nodes; called first, for its version belongs to the inputs."""
         ...
 
-    def open(self, stack: ExitStack) -> NamespacesLab:
+    def open(self, stack: ExitStack) -> Lab:
         """Return the lab, its nodes up; ``stack`` lets go of it."""
         ...
 
-    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+    def swarm(self, lab: Lab, trial: Trial) -> Swarm:
         """Return the swarm on the lab's nodes, formed and ready."""
         ...
 
@@ -43,7 +43,7 @@ class FreshLab:
         """Provide the engine."""
         return self._engines.engine(self._request.point.engine)
 
-    def open(self, stack: ExitStack) -> NamespacesLab:
+    def open(self, stack: ExitStack) -> Lab:
         """Bring up the nodes."""
         topology = self._request.topology
         names = {place.name: self._request.point.engine for place in topology.places()}
@@ -56,7 +56,7 @@ class FreshLab:
         stack.callback(lab.close)
         return lab
 
-    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+    def swarm(self, lab: Lab, trial: Trial) -> Swarm:
         """Form the swarm."""
         return Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
 
@@ -71,12 +71,12 @@ class ThawedLab:
         """Read the engine that the nodes have."""
         return next(iter(self._lab.nodes.values())).engine
 
-    def open(self, stack: ExitStack) -> NamespacesLab:
+    def open(self, stack: ExitStack) -> Lab:
         """Return the lab as it was thawed."""
         stack.callback(self._lab.release)
         return self._lab
 
-    def swarm(self, lab: NamespacesLab, trial: Trial) -> Swarm:
+    def swarm(self, lab: Lab, trial: Trial) -> Swarm:
         """Return the swarm that was frozen, with what is random in it reseeded."""
         swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
         swarm.reseed()

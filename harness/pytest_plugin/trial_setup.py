@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.guest.contract import CLOCK_VARIABLE, LAB_VARIABLE
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.pytest_plugin.lab_source import FreshLab, LabSource, ThawedLab
 from harness.pytest_plugin.session import Session
 from harness.pytest_plugin.trial_request import TrialRequest
@@ -34,7 +34,7 @@ class TrialSetup:
     session: Session
     source: LabSource
     trial: Trial | None = None
-    lab: NamespacesLab | None = None
+    lab: Lab | None = None
     faults: Faults | None = None
     leadership: Leadership | None = None
     deaths: DockerdDeaths | None = None
@@ -54,7 +54,7 @@ class TrialSetup:
         self.session.progress.watch(self.trial)
         return self.trial
 
-    def open_lab(self) -> NamespacesLab:
+    def open_lab(self) -> Lab:
         """Have the nodes up, and record what they are."""
         self.lab = lab = self.source.open(self.stack)
         assert self.trial is not None
@@ -89,7 +89,7 @@ class TrialSetup:
         self.lab.collect_logs(self.trial.folder / "logs")
 
 
-def _watch_deaths(lab: NamespacesLab, trial: Trial) -> DockerdDeaths:
+def _watch_deaths(lab: Lab, trial: Trial) -> DockerdDeaths:
     from harness.probes.dockerd_deaths import DockerdDeaths
 
     return DockerdDeaths(lab.nodes.values(), trial)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from harness.errors import LabError, UsageError
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.services.server_process import ServerProcess
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class ExternalService:
     #: The longest that one of its answers takes while all is well, in s.
     patience: ClassVar[float] = 2.0
 
-    def __init__(self, lab: NamespacesLab, name: str, settings: dict[str, Any], log: Path) -> None:
+    def __init__(self, lab: Lab, name: str, settings: dict[str, Any], log: Path) -> None:
         self.name = name
         self.hostname = f"{name}.test"
         self.lab = lab

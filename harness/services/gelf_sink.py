@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.errors import LabError, UsageError
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.services.base import ExternalService
 from harness.services.servers.line_account import Account
 from harness.wait import NotYet, time_until
@@ -31,9 +31,7 @@ class GelfSink(ExternalService):
     port: ClassVar = 12201
     program: ClassVar = "harness.services.servers.gelf_sink"
 
-    def __init__(
-        self, lab: NamespacesLab, name: str, *, samples: Path, log: Path, origin: float
-    ) -> None:
+    def __init__(self, lab: Lab, name: str, *, samples: Path, log: Path, origin: float) -> None:
         settings = {"port": self.port, "samples": str(samples.absolute()), "origin": origin}
         super().__init__(lab, name, settings, log)
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 from dnslib import RCODE, DNSError, DNSRecord
 
 from harness.errors import LabError
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.services.base import ExternalService
 
 
@@ -41,9 +41,7 @@ class NameServer(ExternalService):
     port: ClassVar = 53
     program: ClassVar = "harness.services.servers.name_server"
 
-    def __init__(
-        self, lab: NamespacesLab, name: str, *, names: Mapping[str, str], log: Path
-    ) -> None:
+    def __init__(self, lab: Lab, name: str, *, names: Mapping[str, str], log: Path) -> None:
         self.names = dict(names)
         super().__init__(lab, name, {"port": self.port, "names": self.names}, log)
 

@@ -22,7 +22,7 @@ from docker.errors import DockerException
 
 from harness.errors import LabError, UsageError
 from harness.images.registry import RegistryProgram
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, Node
 from harness.services.base import ExternalService
 from harness.services.credentials import Certificate, certificate_for, write_passwords
 from harness.wait import Deadline, NotYet, wait_for
@@ -68,10 +68,8 @@ class Registry(ExternalService):
     port: ClassVar = 5000
     program: ClassVar = "harness.services.servers.registry_proxy"
 
-    def __init__(
-        self, lab: NamespacesLab, name: str, *, program: RegistryProgram, log: Path
-    ) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=lab.keeper.lab_dir))
+    def __init__(self, lab: Lab, name: str, *, program: RegistryProgram, log: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=lab.folder))
         self.user = USER
         self.password = "first password"
         self._keeper = "keeper's password"

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.guest.contract import REGISTRY, WORKLOAD_IMAGES
 from harness.images import WORKLOAD_TAGS, Cache, Say, silent, workload_archive
 from harness.images.registry import RegistryProgram, registry_program
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.services.base import ExternalService
 from harness.services.gelf_sink import GelfSink
 from harness.services.name_server import NameServer
@@ -48,7 +48,7 @@ class Services:
         log = LogDriver("gelf", sink.options())
     """
 
-    def __init__(self, lab: NamespacesLab, trial: Trial, assets: ServiceAssets) -> None:
+    def __init__(self, lab: Lab, trial: Trial, assets: ServiceAssets) -> None:
         self._lab = lab
         self._trial = trial
         self._assets = assets

@@ -14,7 +14,7 @@ from docker import DockerClient
 from docker.errors import APIError, DockerException
 
 from harness.errors import HarnessError, LabError, SwarmError, WaitTimeout
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, Node
 from harness.trial import Journal
 from harness.wait import (
     Elapsed,
@@ -106,9 +106,7 @@ class Member:
 class SwarmClient:
     """A swarm as its managers' APIs show it. Members are given as :class:`~harness.lab.Node`."""
 
-    def __init__(
-        self, lab: NamespacesLab, *, journal: Journal | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, lab: Lab, *, journal: Journal | None = None, seed: int = 0) -> None:
         self.lab = lab
         self.journal = journal
         self.random = random.Random(seed)

@@ -45,7 +45,7 @@ def _load(engine: Engine, archive: Path, seed: Path) -> None:
         node = lab.node("m1")
         load_into(node, archive)
         node.dockerd.stop()
-        capture_seed(node.dir / "data", seed)
+        capture_seed(node.here.dir / "data", seed)
 
 
 def load_into(node: Node, archive: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from docker import DockerClient
 
 from harness.errors import SwarmError, WaitTimeout
-from harness.lab import NamespacesLab, Node
+from harness.lab import Lab, Node
 from harness.swarm.client import NoAnswer, SwarmClient, ask
 from harness.swarm.deployment import Deployment, create, deploy
 from harness.swarm.releases import refuse_too_old
@@ -44,7 +44,7 @@ class Swarm(SwarmClient):
     @classmethod
     def form(
         cls,
-        lab: NamespacesLab,
+        lab: Lab,
         *,
         journal: Journal | None = None,
         seed: int = 0,

@@ -64,7 +64,7 @@ def test_what_only_a_guest_can_do(swarm: Swarm, faults: Faults, measure: Measure
 def busy(node: Node) -> float:
     """CPU seconds by seconds that a busy program among the node's own gets."""
     script = "while :; do :; done & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
-    entered = entering(node.pid, NAMESPACES, ["sh", "-c", script])
-    done = complete(joining(node.groups.leaves(), entered), shown=["sh"], where=node.name)
+    entered = entering(node.here.pid, NAMESPACES, ["sh", "-c", script])
+    done = complete(joining(node.here.groups.leaves(), entered), shown=["sh"], where=node.name)
     stat = done.text.rpartition(") ")[2].split()
     return (int(stat[11]) + int(stat[12])) / 100 / 0.5

@@ -45,7 +45,9 @@ class Receiver:
 
     def __init__(self, place: Node, port: int) -> None:
         self.came: list[Any] = []
-        self._socket = place.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._socket = place.here.network.call(
+            lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        )
         self._socket.bind((place.address, port))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self._socket.settimeout(0.1)
@@ -77,7 +79,7 @@ def send(
 ) -> None:
     """Send numbered datagrams with their times."""
     with closing(
-        source.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        source.here.network.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     ) as outgoing:
         for number in range(count):
             with suppress(OSError):

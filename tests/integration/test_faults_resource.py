@@ -52,9 +52,11 @@ def resource(trial: Trial) -> ResourceFaults:
 
 def among(node: Node, *argv: str) -> Any:
     """Run a program as one of the node's own processes, in its cgroups."""
-    entered = entering(node.pid, NAMESPACES, argv)
+    entered = entering(node.here.pid, NAMESPACES, argv)
     started = time.monotonic()
-    done = complete(joining(node.groups.leaves(), entered), shown=argv, where=node.name, timeout=60)
+    done = complete(
+        joining(node.here.groups.leaves(), entered), shown=argv, where=node.name, timeout=60
+    )
     return done, time.monotonic() - started
 
 
@@ -97,7 +99,7 @@ def test_a_node_with_little_memory_has_its_own_killed_and_no_other(
 
 
 def test_memory_is_held_and_let_go(resource: ResourceFaults, m1: Node) -> None:
-    held = Path(f"/proc/{m1.pid}/root/dev/shm")
+    held = Path(f"/proc/{m1.here.pid}/root/dev/shm")
     with resource.hold_memory(m1, 64 * MIB):
         assert sum(each.stat().st_blocks * 512 for each in held.iterdir()) == 64 * MIB
     assert list(held.iterdir()) == []
@@ -158,7 +160,7 @@ def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(
 ) -> None:
     """One disk for all of it: to move a folder costs two restarts of dockerd."""
     process = Faults(trial).process
-    inside = Path(f"/proc/{m1.pid}/root{SWARM}")
+    inside = Path(f"/proc/{m1.here.pid}/root{SWARM}")
     with resource.own_disk(m1):
         assert (inside / "docker-state.json").exists(), "the folder came along"
         assert inside.stat().st_dev != inside.parent.stat().st_dev
@@ -169,12 +171,12 @@ def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(
         assert m1.dockerd.ping(), "what died on a full disk is started on one with room"
         with process.cut_power(m1):
             assert not m1.up
-        inside = Path(f"/proc/{m1.pid}/root{SWARM}")
+        inside = Path(f"/proc/{m1.here.pid}/root{SWARM}")
         assert not (inside / process.cut_power(m1).MARK).exists()
         assert swarm.time_to_write(within=30).reached, "raft's log survived the power cut"
-    assert m1.disks.of(SWARM) is None
+    assert m1.here.disks.of(SWARM) is None
     assert (inside / "docker-state.json").exists(), "the folder came back"
-    assert not list(m1.dir.glob("disks/*")), "no image is left"
+    assert not list(m1.here.dir.glob("disks/*")), "no image is left"
     assert swarm.time_to_write(within=30).reached
 
 

@@ -26,7 +26,7 @@ from processes import proc_text, state_letter
 from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.faults.catalogue import kind_of
-from harness.lab import NamespacesLab, Topology
+from harness.lab import Lab, NamespacesLab, Topology
 from harness.manual import InjectedStore, ManualSession, keep_open
 from harness.manual.open_lab import OpenLab
 
@@ -68,7 +68,7 @@ def state_of(opened: OpenLab) -> dict[str, Any]:
     """All of a lab that a fault could leave changed."""
     with opened.entered() as lab:
         node = lab.node("m1")
-        fabric = f"--net=/proc/{lab.keeper.keeper}/ns/net"
+        fabric = f"--net=/proc/{lab.here.keeper.keeper}/ns/net"
         rules = node.run(["iptables-save"]).text.splitlines()
         groups = of_groups(lab, "cgroup.procs")
         pids = {int(pid) for procs in groups for pid in procs.read_text().split()}
@@ -89,10 +89,10 @@ def state_of(opened: OpenLab) -> dict[str, Any]:
         }
 
 
-def of_groups(lab: NamespacesLab, name: str) -> list[Any]:
+def of_groups(lab: Lab, name: str) -> list[Any]:
     """Files of this name in all of the node's control groups."""
-    above = Path(f"/proc/{lab.keeper.janitor}/root{lab.keeper.lab_dir}/cgroup")
-    return sorted(above.glob(f"**/swarm-chaos/{lab.keeper.lab_id}/m1/**/{name}"))
+    above = Path(f"/proc/{lab.here.keeper.janitor}/root{lab.here.keeper.lab_dir}/cgroup")
+    return sorted(above.glob(f"**/swarm-chaos/{lab.here.keeper.lab_id}/m1/**/{name}"))
 
 
 def limit_of(pid: Any, name: str) -> Any:

@@ -33,12 +33,12 @@ import sys
 from pathlib import Path
 from harness.engine import engine_at
 from harness.faults import Faults
-from harness.lab import NamespacesLab, Topology, namespaces
+from harness.lab import NamespacesLab, Topology, local_lab
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
 
 rootfs, lab_id, folder = sys.argv[1:]
-namespaces.secrets.token_hex = lambda _: lab_id
+local_lab.secrets.token_hex = lambda _: lab_id
 engine = engine_at(Path(rootfs))
 facts = EngineFacts(name="", version=engine.version, source="", digest="")
 trial = Trial(Path(folder), TrialInputs(

@@ -84,7 +84,7 @@ def names(services: Services) -> NameServer:
 
 def at_once(node: Node, work: Callable[..., socket.socket]) -> Any:
     """Do something with sockets of the node's."""
-    return node.network.call(work)
+    return node.here.network.call(work)
 
 
 # -- GELF ------------------------------------------------------------------------------------------

@@ -277,6 +277,7 @@ class Machine:
     name, up = "m1", True
 
     def __init__(self) -> None:
+        self.here = self
         self.groups = SimpleNamespace(unified=None)
         self.starts = 0
         self.dockerd = SimpleNamespace(alive=True, pings=0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from optionals import not_none
-from stand_ins import UNUSED, stand_in
+from stand_ins import UNUSED, FakeNode, fake_engine, stand_in
 
 from harness.errors import FaultError, UsageError
 from harness.faults.catalogue import kind_of, read_parameters
@@ -37,9 +37,9 @@ from harness.wait import NotYet, wait_for
 @pytest.fixture
 def node(tmp_path: Path) -> SimpleNamespace:
     """A node that is off, with no disks."""
-    engine = SimpleNamespace(rootfs=tmp_path, version="26.1.5")
+    engine = fake_engine(tmp_path)
     groups = SimpleNamespace(unified=None)
-    return SimpleNamespace(name="w1", up=False, engine=engine, disks=[], groups=groups)
+    return FakeNode(name="w1", up=False, engine=engine, disks=[], groups=groups)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_engine_that_lies_beside_the_nodes_own_is_taken(
     monkeypatch.setattr("harness.faults.process.restarts.engine_at", at)
     for name in here:
         (tmp_path / name).mkdir()
-    node: Any = SimpleNamespace(engine=SimpleNamespace(rootfs=tmp_path / "0"))
+    node: Any = FakeNode(engine=fake_engine(tmp_path / "0"))
     assert _engine_for(node, "newest").version == "28.5.2"
     assert _engine_for(node, "28.5.2").rootfs == tmp_path / "1"
     assert _engine_for(node, "stable").version == "26.1.5"
@@ -228,7 +228,7 @@ def test_children_of_every_thread_are_found(child: subprocess.Popen[bytes]) -> N
         state="sleep to run",
         within=10,
     )
-    node: Any = SimpleNamespace(pid=child.pid, name="w1")
+    node: Any = FakeNode(pid=child.pid, name="w1")
     assert list(finding.processes_of(node)) == [child.pid, pid]
     assert finding.host_pid(node, pid) == pid, "without a namespace both sides call it the same"
     with pytest.raises(FaultError, match="no process 1 runs on w1"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from optionals import not_none
-from stand_ins import UNUSED
+from stand_ins import UNUSED, FakeNode
 
 from harness.errors import FaultError, LabError, UsageError
 from harness.faults.catalogue import kind_of, read_parameters
@@ -38,7 +38,7 @@ MIB = 1 << 20
 def node() -> SimpleNamespace:
     groups = SimpleNamespace(unified=None, v1=(), entry=list, leaves=list)
     disks = SimpleNamespace(of=lambda folder: None)
-    return SimpleNamespace(name="w1", up=True, groups=groups, disks=disks)
+    return FakeNode(name="w1", up=True, groups=groups, disks=disks)
 
 
 def swarm_on(*, own_kernel: bool) -> Any:
@@ -132,7 +132,7 @@ def groups_in(
     old = [tmp_path / "v1" / name / "swarm-chaos/id/w1" for name in v1]
     for group in old:
         group.mkdir(parents=True)
-    return SimpleNamespace(name="w1", groups=SimpleNamespace(unified=at, v1=tuple(old)))
+    return FakeNode(name="w1", groups=SimpleNamespace(unified=at, v1=tuple(old)))
 
 
 def test_a_controller_is_found_in_the_hierarchy_that_has_it(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from stand_ins import UNUSED, stand_in
 
-from harness.lab.dockerd import ALLOW_ALL, Dockerd
+from harness.lab.dockerd import ALLOW_ALL, LocalDockerd
 from harness.lab.janitor import hierarchies
 
 
 def command_of(version: str, tmp_path: Path) -> list[str]:
-    return Dockerd(
+    return LocalDockerd(
         node="m1",
         init=1,
         engine=stand_in(SimpleNamespace(version=version)),
@@ -21,6 +21,7 @@ def command_of(version: str, tmp_path: Path) -> list[str]:
         folder=tmp_path,
         groups=UNUSED,
         ends=UNUSED,
+        environment={},
     ).command(["--debug"])
 
 

@@ -16,7 +16,7 @@ import pytest
 from harness.engine import Engine
 from harness.errors import LabError
 from harness.lab.cgroups import NodeGroups
-from harness.lab.dockerd import Dockerd, last_words, panics_in
+from harness.lab.dockerd import LocalDockerd, last_words, panics_in
 from harness.lab.dockerd_ends import DockerdEnds
 
 CRASH = (
@@ -28,7 +28,7 @@ CRASH = (
 )
 
 
-class Pretended(Dockerd):
+class Pretended(LocalDockerd):
     """A program called dockerd that sleeps, a child of this process."""
 
     def __init__(self, folder: Path, ends: DockerdEnds) -> None:
@@ -40,6 +40,7 @@ class Pretended(Dockerd):
             folder=folder,
             groups=cast("NodeGroups", None),
             ends=ends,
+            environment={"PATH": "/bin"},
         )
 
 

@@ -46,6 +46,10 @@ class Pretended:
     dockerd: Dockerd = field(default_factory=Dockerd)
     dockerd_ends: DockerdEnds = field(default_factory=DockerdEnds)
 
+    @property
+    def log(self) -> Path:
+        return self.dir / "dockerd.log"
+
     def says(self, text: str) -> None:
         with (self.dir / "dockerd.log").open("a") as log:
             log.write(text)

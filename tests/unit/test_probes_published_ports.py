@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+from stand_ins import FakeNode
 
 from harness.errors import LabError
 from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
@@ -19,7 +20,7 @@ class Door:
 
 
 def a_node(name: str = "w1") -> Any:
-    return SimpleNamespace(name=name, network=Door())
+    return FakeNode(name=name, network=Door())
 
 
 def a_free_port() -> int:

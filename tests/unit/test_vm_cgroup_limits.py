@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ImageError, LabError, MicrovmError
 from harness.files import untrusted
 from harness.images import Cache
-from harness.lab.namespaces import _place_for
+from harness.lab.local_lab import _place_for
 from harness.vm.cgroup_limits import CgroupLimits, oom_kills
 from harness.vm.pool import Pool
 

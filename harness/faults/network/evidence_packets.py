@@ -16,7 +16,6 @@ from functools import partial
 from harness.errors import LabError
 from harness.faults.links import Links, Place
 from harness.faults.planes import Plane, Ports
-from harness.lab import Node
 
 _IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 _TCP_HEADER = struct.Struct("!HHIIBBHHH")
@@ -64,7 +63,7 @@ def send(probes: Iterable[Probe], plane: Plane, *, times: int = 1, size: int = 0
     for probe in probes:
         packet = build(probe.source.address, probe.destination.address, ports, size)
         try:
-            sent += probe.source.network.call(
+            sent += probe.source.here.network.call(
                 partial(_emit, packet, probe.destination.address, times)
             )
         except (LabError, OSError):
@@ -104,4 +103,4 @@ def _emit(packet: bytes, to: str, times: int) -> int:
 
 def is_up(place: Place) -> bool:
     """Return whether a place is switched on; a client host always is."""
-    return place.up if isinstance(place, Node) else True
+    return place.up

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import FaultError, LabError, MissingError
-from harness.lab import Completed, NamespacesLab
+from harness.lab import Completed, Lab
 from harness.lab.network import NetworkDoor
 from harness.lab.nsenter import complete, entering
 
@@ -23,8 +23,8 @@ _PATIENCE = 30.0
 class Fabric:
     """The fabric of one lab. Errors of the programs come as :class:`FaultError`."""
 
-    def __init__(self, lab: NamespacesLab) -> None:
-        self._keeper = lab.keeper.keeper
+    def __init__(self, lab: Lab) -> None:
+        self._keeper = lab.here.keeper.keeper
 
     def nft(self, script: str) -> None:
         """Apply a script of nft as one transaction: all of it or nothing."""

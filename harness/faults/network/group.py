@@ -34,7 +34,7 @@ from harness.faults.network.queue_faults import (
     NetworkReorder,
 )
 from harness.faults.planes import EVERYTHING, Plane
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 from harness.trial import Trial
 
 P = ParamSpec("P")
@@ -74,7 +74,7 @@ class NetworkFaults:
     """
 
     trial: Trial
-    lab: NamespacesLab | None
+    lab: Lab | None
 
     def links(self, a: Places, b: Places | None = None, *, direction: Direction = "both") -> Links:
         """Return the links between two groups (default: between the first and all other places).
@@ -148,7 +148,7 @@ class NetworkFaults:
     def _shape(self, cut: partition_shapes.Cut, text: str, plane: str | Plane) -> NetworkCut:
         return self.cut(Links.from_pairs(self._the_lab(), cut, text=text), plane=plane)
 
-    def _the_lab(self) -> NamespacesLab:
+    def _the_lab(self) -> Lab:
         if self.lab is None:
             raise UsageError("faults of the network need a lab")
         return self.lab

@@ -16,7 +16,7 @@ _SERVICE = "com.docker.swarm.service.name"
 
 def processes_of(node: Node) -> Iterator[int]:
     """Yield every process of a node, its init first, as pids on this side."""
-    waiting = [node.pid]
+    waiting = [node.here.pid]
     while waiting:
         pid = waiting.pop(0)
         yield pid
@@ -84,7 +84,7 @@ def task_of(node: Node, service: str) -> tuple[str, Process]:
 
 def host_pid(node: Node, inner: int) -> int:
     """Return the pid on this side of the process that the node itself knows as ``inner``."""
-    depth = len(_pids(node.pid)) - 1
+    depth = len(_pids(node.here.pid)) - 1
     for pid in processes_of(node):
         known_as = _pids(pid)
         if len(known_as) > depth and known_as[depth] == inner:

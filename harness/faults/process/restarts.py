@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.engine import KNOWN, Engine, engine_at, provide, resolve, same_release
+from harness.engine import KNOWN, Engine, EngineFacts, engine_at, provide, resolve, same_release
 from harness.errors import FaultError, HarnessError
 from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.faults.parameter import FLAGS, NAME, Named, parameter, state
@@ -99,7 +99,7 @@ class EngineChanged(NodeFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.former = str(self.node.engine.rootfs)
+        self.former = _root_of(self.node)
 
     def describe(self) -> dict[str, Any]:
         """Return the node, its engine and the other one."""
@@ -109,11 +109,16 @@ class EngineChanged(NodeFault):
     def precheck(self) -> None:
         """Require a running dockerd; find the other engine, or build it."""
         self.require_dockerd()
+        if not _root_of(self.node):
+            raise FaultError(
+                f"{self.node.name} runs {self.node.engine.source}: it could not go back to it",
+                hint="take an engine that the harness has built: `swarm-chaos engines` lists them",
+            )
         if isinstance(self.engine, str):
             self.engine = _engine_for(self.node, self.engine)
         if not self.engine.rootfs.is_dir():
             raise FaultError(f"there is no engine in {self.engine.rootfs}")
-        self.former = str(self.node.engine.rootfs)
+        self.former = _root_of(self.node)
 
     def apply(self) -> None:
         """Stop dockerd gracefully, switch the node off, and on again with the other engine."""
@@ -126,7 +131,7 @@ class EngineChanged(NodeFault):
 
     def undo(self) -> None:
         """Go back the same way, unless the node has its former engine already."""
-        if str(self.node.engine.rootfs) != self.former:
+        if _root_of(self.node) != self.former:
             self._change_to(engine_at(Path(self.former)))
         self.restore()
 
@@ -136,7 +141,7 @@ class EngineChanged(NodeFault):
 
     def settle(self) -> None:
         """Keep the other engine, as an upgrade does: the heal will not go back."""
-        self.former = str(self.node.engine.rootfs)
+        self.former = _root_of(self.node)
         self.heal()
 
     def _change_to(self, engine: Engine) -> None:
@@ -147,7 +152,7 @@ class EngineChanged(NodeFault):
         self.node.install(engine)
         self.node.start()
 
-    def _reports(self, engine: Engine) -> str:
+    def _reports(self, engine: EngineFacts) -> str:
         version = ask(self.node, lambda api: api.version())["Version"]
         if not same_release(version, engine.version):
             raise FaultError(f"{self.node.name} reports version {version}, not {engine.version}")
@@ -179,7 +184,7 @@ class PowerCut(NodeFault):
     def precheck(self) -> None:
         """Require that the node is on, and has a disk of its own."""
         self.require_up()
-        self.folders = list(self.node.disks)
+        self.folders = list(self.node.here.disks)
         if not self.folders:
             raise FaultError(
                 f"{self.node.name} has no disk of its own: nothing would be lost",
@@ -190,7 +195,7 @@ class PowerCut(NodeFault):
         """Write something, shut the disks down, kill the node."""
         for folder in self.folders:
             self._file(folder).write_text("this was never synced\n")
-        self.node.disks.shut_down()
+        self.node.here.disks.shut_down()
         for folder in self.folders:
             try:
                 self._file(folder).with_suffix(".late").write_text("")
@@ -212,19 +217,24 @@ class PowerCut(NodeFault):
     def evidence_of_healing(self) -> str:
         """Check that what was not synced is gone, and that the API answers."""
         for folder in self.folders:
-            if folder in self.node.disks and self._file(folder).exists():
+            if folder in self.node.here.disks and self._file(folder).exists():
                 self._file(folder).unlink()
                 raise FaultError(f"{folder} on {self.node.name} has lost nothing")
         return f"what was not synced is lost, {self.answers()}"
 
     def _file(self, folder: str) -> Path:
-        return Path(f"/proc/{self.node.pid}/root{folder}/{self.MARK}")
+        return Path(f"/proc/{self.node.here.pid}/root{folder}/{self.MARK}")
+
+
+def _root_of(node: Node) -> str:
+    """The root file system of the engine that a node has; "" if it came as an image."""
+    return str(node.engine.rootfs) if isinstance(node.engine, Engine) else ""
 
 
 def _engine_for(node: Node, name: str) -> Engine:
     """The engine of this name: next to the node's own (in a guest), from the cache, or built."""
     versions = {known.version for known in KNOWN if name in (known.version, *known.aliases)}
-    for place in sorted(node.engine.rootfs.parent.iterdir()):
+    for place in sorted(Path(_root_of(node)).parent.iterdir()):
         with suppress(HarnessError):
             found = engine_at(place)
             if found.name == name or any(same_release(found.version, v) for v in versions):

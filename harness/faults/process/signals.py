@@ -148,7 +148,7 @@ class NodePaused(NodeFault):
         return self.answers()
 
     def _freeze(self, value: str) -> None:
-        group = self.node.groups.unified
+        group = self.node.here.groups.unified
         assert group is not None
         try:
             (group / "cgroup.freeze").write_text(value)
@@ -156,7 +156,7 @@ class NodePaused(NodeFault):
             raise LabError(f"cannot freeze or thaw {self.node.name}: {error.strerror}") from error
 
     def _events(self) -> Path | None:
-        group = self.node.groups.unified
+        group = self.node.here.groups.unified
         here = group is not None and (group / "cgroup.freeze").exists()
         return group / "cgroup.events" if group is not None and here else None
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.errors import FaultError, LabError
 from harness.lab import Node
-from harness.lab.dockerd import NAMESPACES, environment
+from harness.lab.dockerd import NAMESPACES
 from harness.lab.janitor import inherit_cpuset, remove_group
 from harness.lab.nsenter import entering, joining
 
@@ -65,11 +65,11 @@ def controller(node: Node, name: str) -> Controller:
 
     :class:`FaultError` where the node has none of this name.
     """
-    unified = node.groups.unified
+    unified = node.here.groups.unified
     if unified is not None and name in _split(unified / "cgroup.controllers"):
         return Controller(name, 2, unified)
     wanted = _CALLED_IN_V1.get(name, name)
-    for group in node.groups.v1:
+    for group in node.here.groups.v1:
         if wanted in group.parents[2].name.split(",") and group.is_dir():
             return Controller(name, 1, group)
     raise FaultError(f"the cgroup controller {name} is not available to {node.name}")
@@ -95,7 +95,7 @@ class FaultCgroup:
     @property
     def groups(self) -> list[Path]:
         """Its cgroups, one in each hierarchy; they may not exist."""
-        return [group / self._name for group in self._node.groups.entry()]
+        return [group / self._name for group in self._node.here.groups.entry()]
 
     def make(self) -> None:
         """Make the cgroups."""
@@ -106,11 +106,11 @@ class FaultCgroup:
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a program in it; return the nsenter process (kill the program by :meth:`end`)."""
         return subprocess.Popen(
-            joining(self.groups, entering(self._node.pid, NAMESPACES, argv)),
+            joining(self.groups, entering(self._node.here.pid, NAMESPACES, argv)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment(self._node.engine),
+            env=self._node.here.environment,
         )
 
     def adopt(self, pid: int) -> None:
@@ -120,7 +120,7 @@ class FaultCgroup:
 
     def release(self, pid: int) -> None:
         """Move a process back to the node's own cgroups."""
-        for group in self._node.groups.leaves():
+        for group in self._node.here.groups.leaves():
             _move(pid, group)
 
     def processes(self) -> set[int]:

@@ -60,7 +60,7 @@ class _FolderFault(NodeFault):
 
     def disk(self) -> Disk:
         """Return the folder's own disk; :class:`FaultError` if it has none."""
-        if (disk := self.node.disks.of(self.path)) is None:
+        if (disk := self.node.here.disks.of(self.path)) is None:
             raise FaultError(
                 f"{self.path} on {self.node.name} has no disk of its own: "
                 "its files are on the disk of this machine",
@@ -70,7 +70,7 @@ class _FolderFault(NodeFault):
 
     def inside(self) -> Path:
         """Return the folder's path on this side."""
-        return Path(f"/proc/{self.node.pid}/root{self.path}")
+        return Path(f"/proc/{self.node.here.pid}/root{self.path}")
 
 
 class DiskOwned(_FolderFault):
@@ -91,7 +91,7 @@ class DiskOwned(_FolderFault):
     def precheck(self) -> None:
         """Require a running dockerd, a folder without its own disk, and content that fits."""
         self.require_dockerd()
-        if self.node.disks.of(self.path) is not None:
+        if self.node.here.disks.of(self.path) is not None:
             raise FaultError(f"{self.path} on {self.node.name} has a disk of its own already")
         if (used := self._used()) > 0.9 * self.size:
             raise FaultError(
@@ -102,7 +102,7 @@ class DiskOwned(_FolderFault):
     def apply(self) -> None:
         """Stop dockerd, move the folder, start it again."""
         self.node.dockerd.stop()
-        self.node.disks.create(self.path, int(self.size))
+        self.node.here.disks.create(self.path, int(self.size))
         # What the node had before must survive a power cut.
         self.node.run(["sync", "-f", self.path])
         self.node.start()
@@ -114,17 +114,17 @@ class DiskOwned(_FolderFault):
 
     def undo(self) -> None:
         """Move the folder back, with what is in it now."""
-        if self.path in self.node.disks:
+        if self.path in self.node.here.disks:
             if self.node.up and self.node.dockerd.alive:
                 self.node.dockerd.stop()
             if not self.node.up:
                 self.node.boot()
-            self.node.disks.remove(self.path)
+            self.node.here.disks.remove(self.path)
         self.restore()
 
     def evidence_of_healing(self) -> str:
         """Check that it is not mounted, and that the API answers."""
-        if self.node.disks.of(self.path) is not None:
+        if self.node.here.disks.of(self.path) is not None:
             raise FaultError(f"{self.path} on {self.node.name} still has a disk of its own")
         return f"{self.path} on {self.node.name} has no disk of its own, {self.answers()}"
 
@@ -228,7 +228,7 @@ class DiskSlowed(_FolderFault):
 
     def undo(self) -> None:
         """Remove it; the groups of a node that was switched off went with it."""
-        if self.node.up and self.path in self.node.disks:
+        if self.node.up and self.path in self.node.here.disks:
             _throttle(controller(self.node, "io"), self.device, None)
         self.restore()
 
@@ -248,7 +248,9 @@ class DiskSlowed(_FolderFault):
         ]
         started = time.monotonic()
         complete(
-            joining(self.node.groups.leaves(), entering(self.node.pid, NAMESPACES, script)),
+            joining(
+                self.node.here.groups.leaves(), entering(self.node.here.pid, NAMESPACES, script)
+            ),
             shown=script,
             where=self.node.name,
             env=environment(self.node.engine),

@@ -130,10 +130,10 @@ class ProcessesExhausted(NodeFault):
     def _can_fork(self) -> bool:
         """Whether a member of the node's group can fork: a shell that runs two programs does."""
         script = ["sh", "-c", "/bin/true; /bin/true; exit 0"]
-        entered = entering(self.node.pid, NAMESPACES, script)
+        entered = entering(self.node.here.pid, NAMESPACES, script)
         # Joined inside, for nsenter forks too: it would fail before it is in the node.
         done = complete(
-            joining(self.node.groups.leaves(), entered),
+            joining(self.node.here.groups.leaves(), entered),
             shown=script,
             where=self.node.name,
             env=environment(self.node.engine),

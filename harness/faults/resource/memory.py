@@ -175,8 +175,8 @@ class MemoryHeld(NodeFault):
         script = f'head -c {self.amount} /dev/zero >"{_HELD}"'
         complete(
             joining(
-                self.node.groups.leaves(),
-                entering(self.node.pid, NAMESPACES, ["sh", "-c", script]),
+                self.node.here.groups.leaves(),
+                entering(self.node.here.pid, NAMESPACES, ["sh", "-c", script]),
             ),
             shown=["sh", "-c", script],
             where=self.node.name,
@@ -213,7 +213,7 @@ def _pages(size: float) -> int:
 
 
 def _held_file(node: Node) -> Path:
-    return Path(f"/proc/{node.pid}/root{_HELD}")
+    return Path(f"/proc/{node.here.pid}/root{_HELD}")
 
 
 def _limit(memory: Controller, limit: int | None) -> None:

@@ -7,10 +7,10 @@ nothing but the lab's nodes runs on it.
 from __future__ import annotations
 
 from harness.errors import FaultError
-from harness.lab import NamespacesLab
+from harness.lab import Lab
 
 
-def require_own_kernel(lab: NamespacesLab, why: str) -> None:
+def require_own_kernel(lab: Lab, why: str) -> None:
     """Raise :class:`FaultError` where the kernel is the host's; ``why`` that forbids the fault."""
     if not lab.own_kernel:
         raise FaultError(

@@ -20,7 +20,7 @@ class ProcHandle:
         if pid <= 0:
             raise LabError(f"{pid} is not a process id (on {node.name})")
         self.pid = pid
-        self._home = Path(f"/proc/{node.pid}/root/proc/{pid}")
+        self._home = Path(f"/proc/{node.here.pid}/root/proc/{pid}")
         try:
             self._entry = os.open(self._home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
