@@ -11,9 +11,8 @@ from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.host_protocol import HostProtocol
 from harness.pytest_plugin.markers import chosen_lab
 from harness.pytest_plugin.options import Options
-from harness.pytest_plugin.run_session import RunSession
+from harness.pytest_plugin.run_session import RunSession, progress_line
 from harness.pytest_plugin.session import SESSION, Session
-from harness.pytest_plugin.terminal import terminal_line
 
 
 def register(config: pytest.Config, options: Options) -> None:
@@ -21,7 +20,7 @@ def register(config: pytest.Config, options: Options) -> None:
     signals = ExitStack()
     signals.enter_context(signals_raised())
     config.add_cleanup(signals.close)
-    say = terminal_line(config)
+    say = progress_line(config)
     runs = RunSession(config, options.reports, say)
     config.stash[SESSION] = Session(options, runs, say)
     plugins = config.pluginmanager

@@ -15,12 +15,15 @@ from harness.pytest_plugin.terminal import (
     show_missing,
     skips_for_needs,
     summarize,
+    terminal_line,
     write_page,
 )
+from harness.pytest_plugin.worker_progress import ProgressReceiver, sender
 from harness.results import RunWriter
 from harness.trial import TrialInputs
 
 SHARED_RUN = "swarm_chaos_run"
+PROGRESS = "swarm_chaos_progress"
 JUNIT = "swarm-chaos-junit"
 
 
@@ -37,6 +40,7 @@ class RunSession:
         self._config = config
         self._reports = reports
         self._say = say
+        self._progress: ProgressReceiver | None = None
 
     def new(self, inputs: TrialInputs) -> Path:
         """Return a folder for a trial in the run."""
@@ -91,8 +95,12 @@ class RunSession:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell each worker of pytest-xdist the run that all of them write to."""
+        """Tell each worker of pytest-xdist the run to write to, and where progress is shown."""
         node.workerinput[SHARED_RUN] = str(self.begin().folder)
+        if self._progress is None:
+            self._progress = ProgressReceiver(self._say)
+            self._config.add_cleanup(self._progress.close)
+        node.workerinput[PROGRESS] = self._progress.address
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was measured, and where the page is."""
@@ -123,6 +131,14 @@ def worker_input(config: pytest.Config) -> dict[str, Any]:
     """Return what the controller has sent to this process, if it is a worker of pytest-xdist."""
     given: dict[str, Any] = getattr(config, "workerinput", {})
     return given
+
+
+def progress_line(config: pytest.Config) -> Say:
+    """Return a function that shows a line on the session's terminal, from a worker as well."""
+    given = worker_input(config)
+    if PROGRESS in given:
+        return sender(given[PROGRESS], given["workerid"])
+    return terminal_line(config)
 
 
 def write_junit(config: pytest.Config, path: Path) -> None:
