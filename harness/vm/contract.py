@@ -39,3 +39,9 @@ FREEZING = f"{SAYS}freezing"
 
 RUN_STARTS = f"{SAYS}run starts"
 """A thawed guest has its payload and runs it."""
+
+CHECKPOINT = f"{SAYS}checkpoint "
+"""The machine stops right after it, so that the host can keep it; the checkpoint's name follows."""
+
+WARM = "warm"
+"""The name of the checkpoint behind a guest's warm-up."""

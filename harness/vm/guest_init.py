@@ -3,7 +3,9 @@
 The boot command of a freeze calls :func:`serve` with two functions. ``prepare`` brings the guest
 to the state that is worth keeping. Then the machine is frozen, in the middle of this very
 process, with everything it has imported and holds open; each thaw goes on from there with
-``run``, on the payload that the host laid into the inbox meanwhile.
+``run``, on the payload that the host laid into the inbox meanwhile. A thaw without a payload is
+one to ``warm_up`` and to be kept again, as a checkpoint that many runs are thawed from. A run may
+pass checkpoints of its own.
 
 A small parent process supervises: it gives the virtual time on the console, ends a run that
 is past its deadline, brings the result out and powers the machine off, whatever became of the
@@ -35,6 +37,7 @@ from typing import Any, NoReturn
 from harness.errors import MicrovmError
 from harness.vm import mailbox
 from harness.vm.contract import (
+    CHECKPOINT,
     CONTROL_FILE,
     FREEZING,
     GUEST_HOME,
@@ -47,6 +50,7 @@ from harness.vm.contract import (
     PAYLOAD_FILE,
     RUN_STARTS,
     SAYS,
+    WARM,
 )
 
 _HOME = Path(GUEST_HOME)
@@ -58,6 +62,7 @@ _GRACE = 10.0  # virtual seconds between SIGTERM and SIGKILL of a run past its d
 
 Prepare = Callable[[], None]
 Run = Callable[[Path, dict[str, Any], Path], int]
+WarmUp = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,21 @@ def find_mailboxes(command_line: str, sizes: Mapping[str, int]) -> Mailboxes:
         raise MicrovmError(f"this guest has no inbox or no outbox: {error}") from error
 
 
-def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
+def _no_warm_up(_inputs: dict[str, Any]) -> None:
+    """Leave the machine as it was thawed."""
+
+
+def serve(
+    prepare: Prepare, run: Run, *, warm_up: WarmUp = _no_warm_up, zero_memory: bool = True
+) -> NoReturn:
     """Prepare, freeze, and for each thaw run once, bring out the result and end the machine.
 
     ``run(payload, inputs, out)`` gets the folder of the unpacked payload, the host's inputs, and
     a folder whose contents go back to the host; it returns an exit code. ``prepare`` and ``run``
     happen in one and the same process, so what prepare started is run's own child. A ``run``
-    that raises prints its traceback and counts as exit code 70. Never returns.
+    that raises prints its traceback and counts as exit code 70. ``warm_up(inputs)`` is called in a
+    thaw that brings no payload; it is frozen again behind that, and thawed with what is to be run.
+    Never returns.
 
     With ``zero_memory`` free pages are cleared before the freeze, so that the snapshot does not
     keep what nobody needs.
@@ -107,7 +120,7 @@ def serve(prepare: Prepare, run: Run, *, zero_memory: bool = True) -> NoReturn:
     worker = os.fork()
     if worker == 0:
         os.close(reader)
-        os._exit(_work(prepare, run, writer, zero_memory=zero_memory))
+        os._exit(_work(prepare, warm_up, run, writer, zero_memory=zero_memory))
     os.close(writer)
     _supervise(worker, reader)
 
@@ -125,6 +138,23 @@ def freeze() -> None:
     page.write(code)
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
     ctypes.CFUNCTYPE(None, ctypes.c_uint, ctypes.c_uint)(address)(_PVPANIC_PORT, 1)
+
+
+def checkpoint(name: str) -> dict[str, bytes] | None:
+    """Stop here for the host, which may keep the machine as it is now under ``name``.
+
+    The run and what is thawed from the checkpoint go on behind it with one history: it stops here
+    whether it is kept or not. Return what lies in the inbox if the host has put something else
+    there for a thaw, else None.
+    """
+    inbox = _devices().inbox
+    before = mailbox.read_device_digest(inbox)
+    say(f"{CHECKPOINT}{name}")
+    _drain_console()
+    freeze()
+    if mailbox.read_device_digest(inbox) == before:
+        return None
+    return mailbox.contents(mailbox.read_device(inbox) or b"")
 
 
 def reseed(seed: int) -> None:
@@ -145,7 +175,7 @@ def quiesce(*, zero_memory: bool = True) -> None:
         _clear_free_memory()
 
 
-def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
+def _work(prepare: Prepare, warm_up: WarmUp, run: Run, pipe: int, *, zero_memory: bool) -> int:
     """Prepare, freeze and run; return the worker's exit code."""
     try:
         prepare()
@@ -154,10 +184,13 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         say(FREEZING)
         freeze()
         brought = mailbox.contents(_inbox(devices))
-        control = json.loads(brought[CONTROL_FILE])
-        reseed(int(control["seed"]))
-        os.write(pipe, json.dumps(control).encode() + b"\n")
-        inputs = json.loads(brought[INPUTS_FILE])
+        inputs = _begin(brought, pipe)
+        if PAYLOAD_FILE not in brought:
+            warm_up(inputs)
+            again = checkpoint(WARM)
+            if again is None:
+                return 0
+            brought, inputs = again, _begin(again, pipe)
         payload = Path(PAYLOAD_AT)
         mailbox.unpack(brought.pop(PAYLOAD_FILE), payload)
         out = _HOME / OUT_FOLDER
@@ -174,6 +207,15 @@ def _work(prepare: Prepare, run: Run, pipe: int, *, zero_memory: bool) -> int:
         sys.stderr.flush()
 
 
+def _begin(brought: Mapping[str, bytes], pipe: int) -> dict[str, Any]:
+    """Reseed, have the supervisor count from now, and return the inputs."""
+    control = json.loads(brought[CONTROL_FILE])
+    reseed(int(control["seed"]))
+    os.write(pipe, json.dumps(control).encode() + b"\n")
+    inputs: dict[str, Any] = json.loads(brought[INPUTS_FILE])
+    return inputs
+
+
 def _inbox(devices: Mailboxes) -> bytes:
     body = mailbox.read_device(devices.inbox)
     if body is None:
@@ -184,17 +226,18 @@ def _inbox(devices: Mailboxes) -> bytes:
 def _supervise(worker: int, pipe: int) -> NoReturn:
     """Wait for the worker, bring out what it left and end the machine."""
     Path("/proc/self/oom_score_adj").write_text("-1000")
-    line = b""
-    while not line.endswith(b"\n"):
-        piece = os.read(pipe, 4096)
-        if not piece:  # it ended before it had a trial to run; init says so and ends it
-            status = os.waitpid(worker, 0)[1]
-            sys.exit(os.waitstatus_to_exitcode(status) & 0xFF or 1)
-        line += piece
-    control = json.loads(line)
-    started = time.monotonic()
+    control = _read_control(pipe)
+    if control is None:  # it ended before it had a trial to run; init says so and ends it
+        status = os.waitpid(worker, 0)[1]
+        sys.exit(os.waitstatus_to_exitcode(status) & 0xFF or 1)
     kills = _oom_kills()
-    code, hung = _watch(worker, float(control["virtual_deadline"]), float(control["heartbeat"]))
+    while control is not None:
+        started = time.monotonic()
+        deadline, heartbeat = float(control["virtual_deadline"]), float(control["heartbeat"])
+        ended, hung = _watch(worker, pipe, deadline, heartbeat)
+        # Thawed again, behind its warm-up: the run's time begins now.
+        control = None if ended else _read_control(pipe)
+    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     report = {
         "outcome": _outcome(code, hung=hung, oom=_oom_kills() > kills),
         "exit_code": code,
@@ -207,10 +250,24 @@ def _supervise(worker: int, pipe: int) -> NoReturn:
     end_machine()
 
 
-def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
-    """Return the worker's exit code (negative: a signal), and whether it had to be killed."""
-    ended = select.poll()
-    ended.register(os.pidfd_open(worker), select.POLLIN)
+def _read_control(pipe: int) -> dict[str, Any] | None:
+    """Return what the worker passes on of its next thaw; None if it ended before."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(pipe, 4096)
+        if not piece:
+            return None
+        line += piece
+    control: dict[str, Any] = json.loads(line)
+    return control
+
+
+def _watch(worker: int, pipe: int, deadline: float, heartbeat: float) -> tuple[bool, bool]:
+    """Return whether the worker has ended (else it may begin anew), and whether it was killed."""
+    process = os.pidfd_open(worker)
+    waiting = select.poll()
+    waiting.register(process, select.POLLIN)
+    waiting.register(pipe, select.POLLIN)
     started = time.monotonic()
     beats = 0
     hung = False
@@ -224,12 +281,17 @@ def _watch(worker: int, deadline: float, heartbeat: float) -> tuple[int, bool]:
             hung = True
             continue
         following = min((beats + 1) * heartbeat, due)
-        if ended.poll(max(1.0, 1000 * (following - elapsed))):
+        ready = {number for number, _ in waiting.poll(max(1.0, 1000 * (following - elapsed)))}
+        if process in ready:
             break
+        if ready:
+            os.close(process)
+            return False, hung
         if time.monotonic() - started >= (beats + 1) * heartbeat:
             beats += 1
             say(f"{HEARTBEAT}{beats * heartbeat:g}")
-    return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]), hung
+    os.close(process)
+    return True, hung
 
 
 def _outcome(code: int, *, hung: bool, oom: bool) -> str:
@@ -271,10 +333,16 @@ def end_machine() -> NoReturn:
     A virtual CPU that turns the power off goes on, busy waiting for it, and QEMU's main loop has
     its turn when the virtual CPU stops; that which asks for a restart stops there and then.
     """
-    console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
-    termios.tcdrain(console)
+    _drain_console()
     ctypes.CDLL(None).reboot(ctypes.c_int(_RB_AUTOBOOT))
     raise SystemExit(1)
+
+
+def _drain_console() -> None:
+    """Return when the host has all that was said."""
+    console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
+    termios.tcdrain(console)
+    os.close(console)
 
 
 def _devices() -> Mailboxes:

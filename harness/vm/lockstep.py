@@ -71,9 +71,12 @@ class Lockstep:
         self._library = folder / _LIBRARY
         self._library.symlink_to(library)
 
-    def command(self, qemu: Qemu) -> tuple[str, ...]:
-        """Return the arguments that start a QEMU in lockstep; switches follow."""
-        return ("env", f"{_VARIABLE}={self._counters}", *qemu.preloading(self._library))
+    def command(self, qemu: Qemu, *others: Path) -> tuple[str, ...]:
+        """Return the arguments that start a QEMU in lockstep, ``others`` preloaded too.
+
+        Switches follow.
+        """
+        return ("env", f"{_VARIABLE}={self._counters}", *qemu.preloading(self._library, *others))
 
     def counted(self) -> LockstepCounters:
         """Read the counters."""

@@ -60,10 +60,12 @@ class Machine:
     inbox_mib: int = 128
     outbox_mib: int = 256
     epoch: str = "2026-01-01T00:00:00"
-    cpu: str = "max,-erms,-fsrm,-la57,-smap,-smep,-pku"
+    cpu: str = "max,-erms,-fsrm,-la57,-smap,-smep,-pku,-rdrand,-rdseed"
     """What costs under emulation is left out: string instructions are slow, so there are none; a
     page is found in four steps and not five; and what guards memory that nobody attacks ends a
-    translated block each time it is switched."""
+    translated block each time it is switched. So is the CPU's random generator: where it stands
+    is part of no saved state, and a machine that was frozen in mid-run would go on with other
+    numbers."""
 
     def __post_init__(self) -> None:
         if self.clock is Clock.VIRTUAL and self.accelerator is not Accelerator.TCG:
@@ -121,6 +123,7 @@ class Machine:
         private: bool,
         serial: int | None = None,
         idle_in_real_time: bool = False,
+        goes_on: bool = False,
     ) -> list[str]:
         """Return QEMU's arguments for this machine on ``files``.
 
@@ -129,6 +132,7 @@ class Machine:
         QEMU's, a connected socket, from which the guest's console takes input; without it the
         console only writes. ``idle_in_real_time``: with the virtual clock, idle time is waited
         out and not jumped over; no part of what is frozen, so a thaw may differ in it.
+        ``goes_on``: the console's file holds what the guest has said before its checkpoint.
         """
         share = "off" if private else "on"
         command = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
@@ -154,7 +158,7 @@ class Machine:
         console = _quoted(files.console)
         command += [
             "-chardev",
-            f"file,id=console,path={console}"
+            f"file,id=console,path={console}{',append=on' if goes_on else ''}"
             if serial is None
             else f"socket,id=console,fd={serial},logfile={console}",
         ]

@@ -160,6 +160,14 @@ def read_device(device: str) -> bytes | None:
     return complete
 
 
+def read_device_digest(device: str) -> bytes:
+    """Return the sha256 that a block device's header gives of its body; empty without one."""
+    with _direct(device, os.O_RDONLY) as (fd, buffer):
+        _read_into(fd, buffer, HEADER_SIZE, 0)
+        found = parse_header(buffer[:HEADER_SIZE])
+    return b"" if found is None else found[1]
+
+
 class DeviceWriter(io.RawIOBase):
     """Writes a mailbox's body to a block device of ``size`` bytes, past the page cache.
 

@@ -26,12 +26,13 @@ class Qemu:
     command: tuple[str, ...]
     loader: tuple[str, ...] = ()
 
-    def preloading(self, library: Path) -> tuple[str, ...]:
-        """Return the arguments that start it with ``library`` preloaded."""
+    def preloading(self, *libraries: Path) -> tuple[str, ...]:
+        """Return the arguments that start it with ``libraries`` preloaded."""
+        named = ":".join(str(library) for library in libraries)
         if not self.loader:
-            return ("env", f"LD_PRELOAD={library}", *self.command)
+            return ("env", f"LD_PRELOAD={named}", *self.command)
         rest = self.command[len(self.loader) :]
-        return (*self.loader, "--preload", str(library), *rest)
+        return (*self.loader, "--preload", named, *rest)
 
 
 def provide_qemu(cache: Cache, *, say: Say = silent) -> Qemu:

@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import MicrovmError
 from harness.vm.bound_process import start_bound
 from harness.vm.lockstep import Lockstep
+from harness.vm.overlay import Overlay
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qmp import Qmp
 from harness.wait import NotYet, wait_for
@@ -23,7 +24,8 @@ _ANSWERS_WITHIN = 30.0
 class Emulator:
     """A QEMU process that dies with this process. Paused until :meth:`go`.
 
-    With ``lockstep`` its main loop and its virtual CPU keep it.
+    With ``lockstep`` its main loop and its virtual CPU keep it; with ``overlay`` its memory is a
+    checkpoint's.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Emulator:
         log: Path,
         cpu: int | None,
         lockstep: Lockstep | None = None,
+        overlay: Overlay | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -41,7 +44,7 @@ class Emulator:
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
-        arguments = qemu.command if lockstep is None else lockstep.command(qemu)
+        arguments = _arguments(qemu, lockstep, overlay)
         self._log = log
         self.qmp = Qmp(ours)
         try:
@@ -69,6 +72,13 @@ class Emulator:
                 "system that programs may be run from",
             )
 
+        if overlay is not None:
+            try:
+                overlay.check(self.process.pid)
+            except BaseException:
+                self.close()
+                raise
+
     def complaint(self) -> str:
         """Return the last lines of what QEMU itself said."""
         with contextlib.suppress(OSError):
@@ -86,7 +96,7 @@ class Emulator:
         at once.
         """
         self.qmp.tell("cont")
-        if self.qmp.wait_event({"RESUME"}, _ANSWERS_WITHIN) is None:
+        if self.qmp.take_event({"RESUME"}, _ANSWERS_WITHIN) is None:
             raise MicrovmError(f"QEMU did not start its machine: {self.complaint()}")
 
     def ignore_shared_memory(self) -> None:
@@ -106,6 +116,14 @@ class Emulator:
             return answer.get("status") == "completed" or NotYet(str(answer.get("status")))
 
         wait_for(saved, state="the machine's state on disk", within=60, every=0.01)
+
+    def save_devices(self, path: Path) -> None:
+        """Write devices and registers to ``path``, without any memory.
+
+        Unlike :meth:`save_state` of a machine whose memory is a private copy. It has to be stopped
+        and stays so.
+        """
+        self.qmp.ask("xen-save-devices-state", filename=str(path), live=False)
 
     def load_state(self, path: Path) -> None:
         """Take devices and registers from ``path``; the machine is stopped afterwards."""
@@ -141,6 +159,15 @@ class Emulator:
         """Kill what still runs and let go of the control channel."""
         self.kill()
         self.qmp.close()
+
+
+def _arguments(qemu: Qemu, lockstep: Lockstep | None, overlay: Overlay | None) -> tuple[str, ...]:
+    """Return the arguments that start QEMU with what is preloaded into it; switches follow."""
+    libraries = () if overlay is None else (overlay.library,)
+    variables = () if overlay is None else ("env", overlay.environment)
+    if lockstep is not None:
+        return (*variables, *lockstep.command(qemu, *libraries))
+    return (*variables, *(qemu.preloading(*libraries) if libraries else qemu.command))
 
 
 def _in_quotes(path: Path) -> str:

@@ -77,6 +77,13 @@ class Qmp:
             except TimeoutError:
                 return None
 
+    def take_event(self, names: set[str], within: float) -> dict[str, Any] | None:
+        """As :meth:`wait_event`, and forget the event: the next call returns the next one."""
+        event = self.wait_event(names, within)
+        if event is not None:
+            self.events.remove(event)
+        return event
+
     def close(self) -> None:
         """Let go of the channel."""
         self._channel.close()

@@ -2,7 +2,8 @@
 
 Memory and root file system are copies on write of the snapshot's, so any number of guests share
 what none of them has changed. Nothing reaches a running guest from outside: what it needs lies
-in its inbox before it wakes, what it leaves is read when QEMU has ended.
+in its inbox before it wakes, what it leaves is read when QEMU has ended. A machine that was kept
+in mid-run, a checkpoint, is thawed with something else in its hands, or resumed with the same.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,12 +26,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import MicrovmError, UsageError
-from harness.vm import mailbox
+from harness.vm import mailbox, sparse
 from harness.vm.cgroup_limits import oom_kills
+from harness.vm.checkpoint import Checkpoint, digest_now, keep
 from harness.vm.console import follow, tail
-from harness.vm.contract import CONTROL_FILE, HEARTBEAT, INPUTS_FILE, OUT_FOLDER, PAYLOAD_FILE
+from harness.vm.contract import (
+    CHECKPOINT,
+    CONTROL_FILE,
+    HEARTBEAT,
+    INPUTS_FILE,
+    OUT_FOLDER,
+    PAYLOAD_FILE,
+)
 from harness.vm.lockstep import Lockstep, lockstep_for
 from harness.vm.machine import Clock
+from harness.vm.overlay import Overlay
 from harness.vm.qemu_process import Emulator
 from harness.vm.scratch import Scratch, scratch_root
 from harness.vm.snapshot import Snapshot
@@ -88,13 +99,51 @@ class GuestResult:
         return self.outcome is Outcome.FINISHED and self.exit_code == 0
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A guest that stands at a checkpoint named ``name``; ``number`` counts them from 1."""
+
+    name: str
+    number: int
+    _emulator: Emulator
+    _source: Snapshot | Checkpoint
+    _folder: Path
+
+    def keep(self, facts: Mapping[str, Any], *, note: Mapping[str, str]) -> Checkpoint:
+        """Keep the machine as it is now; see :func:`harness.vm.checkpoint.keep`."""
+        return keep(self._emulator, self._source, self._folder, facts, note=note)
+
+    def digest(self) -> str:
+        """Return the sha256 of the whole machine as it is now."""
+        return digest_now(self._emulator, self._source, self._folder)
+
+
+AtCheckpoint = Callable[[Stopped], bool]
+"""What the host does while a guest stands at a checkpoint; the guest goes on if it returns True,
+and is ended otherwise."""
+
+
+def pass_by(_stopped: Stopped) -> bool:
+    """Have the guest go on."""
+    return True
+
+
 class Guest:
     """A running guest. A context manager: leaving it ends QEMU and removes its scratch files."""
 
     def __init__(
-        self, emulator: Emulator, scratch: Scratch, lockstep: Lockstep | None, called: float
+        self,
+        emulator: Emulator,
+        source: Snapshot | Checkpoint,
+        scratch: Scratch,
+        lockstep: Lockstep | None,
+        called: float,
+        at_checkpoint: AtCheckpoint = pass_by,
     ) -> None:
         self._emulator = emulator
+        self._source = source
+        self._at_checkpoint = at_checkpoint
+        self._trouble: BaseException | None = None
         self._lockstep = lockstep
         self._scratch = scratch.path
         self._own = scratch
@@ -102,6 +151,8 @@ class Guest:
         self._oom_kills = oom_kills()
         self.thaw_seconds = time.monotonic() - called
         """Wall seconds from the call of :func:`thaw` to the guest running."""
+        self._stops = threading.Thread(target=self._pass_checkpoints, daemon=True)
+        self._stops.start()
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +185,29 @@ class Guest:
                 return
             time.sleep(_POLL)
 
+    def _pass_checkpoints(self) -> None:
+        """Let the guest go on each time that it stops, when the host has done what it wants."""
+        number = 0
+        with contextlib.suppress(MicrovmError):  # QEMU is gone: seen by who waits for the guest
+            while self._emulator.ended() is None:
+                # Not at GUEST_PANICKED, which comes before: the machine still runs then.
+                if self._emulator.qmp.take_event({"STOP"}, 1.0) is None:
+                    continue
+                number += 1
+                stopped = Stopped(
+                    _last_checkpoint(self.console), number,
+                    self._emulator, self._source, self._scratch,
+                )  # fmt: skip
+                try:
+                    goes_on = self._at_checkpoint(stopped)
+                except BaseException as error:  # carried to the caller, whose thread it concerns
+                    self._trouble = error
+                    goes_on = False
+                if not goes_on:
+                    self._emulator.kill()
+                    return
+                self._emulator.go()
+
     def wait(
         self, folder: Path, *, wall_deadline: float, virtual_deadline: float | None = None
     ) -> GuestResult:
@@ -161,6 +235,9 @@ class Guest:
             time.sleep(_POLL)
         for line in lines.fresh():
             virtual = max(virtual, seconds_in(line))
+        self._stops.join()
+        if self._trouble is not None:
+            raise self._trouble
         wall = time.monotonic() - self._called
         kept = folder / "console.log"
         shutil.copyfile(self.console, kept)
@@ -202,6 +279,18 @@ class Guest:
         self._own.remove()
 
 
+def _last_checkpoint(console: Path) -> str:
+    """Return the name that the guest gave the checkpoint at which it stands."""
+    found = [
+        line.removeprefix(CHECKPOINT)
+        for line in console.read_text(errors="replace").splitlines()
+        if line.startswith(CHECKPOINT)
+    ]
+    if not found:
+        raise MicrovmError(f"the guest stopped by itself; the end of its console:\n{tail(console)}")
+    return found[-1]
+
+
 def seconds_in(line: str) -> float:
     """Return the virtual seconds in a console line, 0 if there are none (or not a sane number)."""
     _, found, number = line.partition(HEARTBEAT)
@@ -222,8 +311,8 @@ def judge_console(text: str) -> Outcome:
 
 
 def thaw(
-    snapshot: Snapshot,
-    payload: bytes,
+    source: Snapshot | Checkpoint,
+    payload: bytes | None,
     inputs: Mapping[str, Any],
     *,
     seed: int,
@@ -233,8 +322,12 @@ def thaw(
     scratch: Path | None = None,
     serial: socket.socket | None = None,
     idle_in_real_time: bool = False,
+    at_checkpoint: AtCheckpoint = pass_by,
 ) -> Guest:
-    """Wake ``snapshot`` with ``payload`` (a tar) and ``inputs`` (what JSON can say).
+    """Wake ``source`` with ``payload`` (a tar) and ``inputs`` (what JSON can say).
+
+    Without a payload a snapshot warms up by what the inputs say, and stops at the checkpoint
+    behind that. A checkpoint is thawed for something new; :func:`resume` has it go on.
 
     ``virtual_deadline`` and ``heartbeat`` are in guest seconds: when the guest ends its run, and
     how often it tells the time on the console. ``seed`` decides everything random from the thaw
@@ -245,30 +338,74 @@ def thaw(
     ``serial`` is QEMU's end of a pair of sockets: the guest's console is then on it in both
     directions, besides the console's file, and what comes in makes the guest unrepeatable.
     ``idle_in_real_time`` lets idle time pass as on the wall (virtual clock only).
+    ``at_checkpoint`` is called in a thread of its own.
     """
-    called = time.monotonic()
-    machine, qemu = snapshot.machine, snapshot.qemu()
     control = {"seed": seed, "virtual_deadline": virtual_deadline, "heartbeat": heartbeat}
-    body = mailbox.pack(
-        {
-            CONTROL_FILE: json.dumps(control, sort_keys=True).encode(),
-            INPUTS_FILE: json.dumps(dict(inputs), sort_keys=True).encode(),
-            PAYLOAD_FILE: payload,
-        }
+    contents = {
+        CONTROL_FILE: json.dumps(control, sort_keys=True).encode(),
+        INPUTS_FILE: json.dumps(dict(inputs), sort_keys=True).encode(),
+    }
+    body = mailbox.pack(contents if payload is None else {**contents, PAYLOAD_FILE: payload})
+    return _wake(
+        source,
+        body,
+        _Way(seed, cpu, scratch, serial, idle_in_real_time, at_checkpoint),
     )
-    own = Scratch(scratch or scratch_root())
+
+
+def resume(
+    source: Checkpoint,
+    *,
+    seed: int,
+    cpu: int | None = None,
+    scratch: Path | None = None,
+    at_checkpoint: AtCheckpoint = pass_by,
+) -> Guest:
+    """Have a checkpoint go on with what it was doing, as if it had never stopped.
+
+    ``seed`` is the one that it was thawed with; the rest as for :func:`thaw`. The guest's console
+    begins with what was on it.
+    """
+    return _wake(source, None, _Way(seed, cpu, scratch, None, False, at_checkpoint))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a machine is woken; see :func:`thaw`."""
+
+    seed: int
+    cpu: int | None
+    scratch: Path | None
+    serial: socket.socket | None
+    idle_in_real_time: bool
+    at_checkpoint: AtCheckpoint
+
+
+def _wake(source: Snapshot | Checkpoint, body: bytes | None, way: _Way) -> Guest:
+    """Start QEMU with a machine's memory and state; without ``body`` its inbox and console too."""
+    called = time.monotonic()
+    machine, qemu = source.machine, source.qemu()
+    virtual = machine.clock is Clock.VIRTUAL
+    own = Scratch(way.scratch or scratch_root())
     folder = own.path
     try:
-        files = snapshot.files(folder)
-        mailbox.write_file(files.inbox, body, machine.inbox_size)
+        files = source.files(folder)
+        if body is not None:
+            mailbox.write_file(files.inbox, body, machine.inbox_size)
+        elif isinstance(source, Checkpoint):
+            sparse.copy(source.inbox, files.inbox)
+            shutil.copyfile(source.console, files.console)
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
-        virtual = machine.clock is Clock.VIRTUAL
-        lockstep = lockstep_for(machine, snapshot.cache, folder)
-        state = snapshot.state
-        if virtual and idle_in_real_time:
+        lockstep = lockstep_for(machine, source.cache, folder)
+        overlay = None
+        if isinstance(source, Checkpoint):
+            overlay = Overlay(source.folder, source.cache, folder)
+        state = source.state
+        if virtual and way.idle_in_real_time:
             state = folder / "state"
-            state.write_bytes(without_wall_time(snapshot.state.read_bytes()))
+            state.write_bytes(without_wall_time(source.state.read_bytes()))
+        cpu = way.cpu
         if virtual and cpu is None:
             cpu = min(os.sched_getaffinity(0))
         emulator = Emulator(
@@ -276,17 +413,20 @@ def thaw(
             [
                 *machine.switches(
                     files,
-                    seed=seed,
+                    seed=way.seed,
                     private=True,
-                    serial=serial.fileno() if serial else None,
-                    idle_in_real_time=idle_in_real_time,
+                    serial=way.serial.fileno() if way.serial else None,
+                    idle_in_real_time=way.idle_in_real_time,
+                    goes_on=body is None,
                 ),
+                *(overlay.switches if overlay else ()),
                 *("-incoming", "defer"),
             ],
             log=folder / "qemu.log",
             cpu=cpu,
             lockstep=lockstep,
-            pass_fds=[serial.fileno()] if serial else [],
+            overlay=overlay,
+            pass_fds=[way.serial.fileno()] if way.serial else [],
         )
         try:
             emulator.load_state(state)
@@ -297,8 +437,8 @@ def thaw(
     except BaseException:
         own.remove()
         raise
-    snapshot.touch()
-    return Guest(emulator, own, lockstep, called)
+    source.touch()
+    return Guest(emulator, source, own, lockstep, called, way.at_checkpoint)
 
 
 def _told(result: GuestResult, body: bytes) -> GuestResult:

@@ -1,4 +1,6 @@
-"""The one thing a thaw may have to change in a saved machine's device state.
+"""The one thing in a saved machine's device state that is the host's: how long QEMU has run.
+
+A thaw may have to change it, and it tells two machines apart that are the same.
 
 QEMU keeps, besides the guest's clock, for how long it has run on the wall (``cpu_clock_offset`` of
 its section ``timer``). With ``-icount sleep=on`` the first idle moment is counted from 0 on that
@@ -32,3 +34,16 @@ def without_wall_time(state: bytes) -> bytes:
         )
     at = state.index(_TIMERS) + len(_TIMERS) + _BEFORE_OFFSET
     return state[:at] + bytes(8) + state[at + 8 :]
+
+
+def without_host_times(state: bytes) -> bytes:
+    """Return ``state`` without the two times of the host in it (virtual clock only).
+
+    ``cpu_ticks_offset`` and ``cpu_clock_offset``: with ``sleep=off`` the guest never sees them, and
+    of two frozen machines with one history they are all that differs. Raises
+    :class:`MicrovmError` where the section is not found exactly once.
+    """
+    if state.count(_TIMERS) != 1:
+        raise MicrovmError("this QEMU's state does not hold its clock as expected")
+    at = state.index(_TIMERS) + len(_TIMERS)
+    return state[:at] + bytes(_BEFORE_OFFSET + 8) + state[at + _BEFORE_OFFSET + 8 :]

@@ -23,12 +23,13 @@ from harness.images import Cache
 from harness.images.kernel import debian_kernel
 from harness.snapshots.import_graph import ImportGraph
 from harness.vm import content_hash
+from harness.vm.checkpoint import Checkpoint, checkpoints, find, prune_checkpoints
 from harness.vm.guest_image import GuestImage, base_tar
 from harness.vm.machine import Machine
 from harness.vm.mailbox import pack
 from harness.vm.pool import Pool
 from harness.vm.snapshot import FreezeSpec, Snapshot, freeze, snapshots
-from harness.vm.thaw import GuestResult, Outcome, thaw
+from harness.vm.thaw import GuestResult, Outcome, Stopped, resume, thaw
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
@@ -283,3 +284,87 @@ def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec: FreezeS
     # Others may be freezing in the same cache just now.
     consoles = [*(cache.root / "snapshot").rglob("console.log")]
     assert not [path for path in consoles if "so it goes" in path.read_text(errors="replace")]
+
+
+PASSING: dict[str, Any] = {"do": "fingerprint", "seconds": 2, "checkpoints": 2}
+
+
+def facts(snapshot: Snapshot, stopped: Stopped) -> dict[str, str]:
+    return {"base": snapshot.key, "test": "vm_guest", "point": stopped.name}
+
+
+def test_what_goes_on_from_a_checkpoint_is_the_run_that_passed_it(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
+    """A run of which nothing is kept, one that is kept twice, and what is thawed from that."""
+    digests: dict[str, list[str]] = {"point 0": [], "point 1": []}
+    kept: dict[str, Checkpoint] = {}
+
+    def keep(stopped: Stopped) -> bool:
+        kept[stopped.name] = stopped.keep(facts(snapshot, stopped), note={"of": "tests"})
+        digests[stopped.name] += [kept[stopped.name].digest, stopped.digest()]
+        return True
+
+    passed = trial(snapshot, tmp_path / "passed", slot, **PASSING)
+    with thaw(
+        snapshot, WORD, PASSING, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
+    ) as guest:
+        parent = guest.wait(tmp_path / "parent", wall_deadline=60)
+    with resume(kept["point 0"], seed=1, cpu=slot, at_checkpoint=keep) as guest:
+        child = guest.wait(tmp_path / "child", wall_deadline=60)
+    with resume(kept["point 1"], seed=1, cpu=slot) as guest:  # kept of a child: a grandchild
+        grandchild = guest.wait(tmp_path / "grandchild", wall_deadline=60)
+
+    assert len({digest(result) for result in (passed, parent, child, grandchild)}) == 1
+    assert [len(found) for found in digests.values()] == [2, 4]
+    assert [len(set(found)) for found in digests.values()] == [1, 1]
+    assert kept["point 1"].base == snapshot
+    assert kept["point 0"].disk_bytes < snapshot.disk_bytes / 2
+
+
+def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, slot: int) -> None:
+    """Thawed without a payload it warms up; what is thawed from there has its own run and seed."""
+    kept: list[Checkpoint] = []
+
+    def keep(stopped: Stopped) -> bool:
+        kept.append(stopped.keep(facts(snapshot, stopped), note={}))
+        return False
+
+    with thaw(
+        snapshot, None, {"warmth": 7}, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
+    ) as guest:
+        guest.wait(tmp_path / "warm-up", wall_deadline=60)
+    [warm] = kept
+    assert find(Cache(), {"base": snapshot.key, "test": "vm_guest", "point": "warm"}) == warm
+
+    def told(name: str, seed: int) -> str:
+        with thaw(
+            warm, WORD, {"do": "fingerprint", "seconds": 1}, seed=seed, virtual_deadline=60,
+            cpu=slot,
+        ) as guest:  # fmt: skip
+            result = guest.wait(tmp_path / name, wall_deadline=60)
+        assert "warm 7 " in (result.folder / "fingerprint.txt").read_text()
+        assert 1 <= result.virtual_seconds < 3  # its own, without the warm-up's
+        return digest(result)
+
+    assert told("one", 1) == told("other", 1) != told("another", 2)
+
+
+def test_without_its_base_a_checkpoint_is_not_found_and_goes(
+    snapshot: Snapshot, tmp_path: Path, slot: int
+) -> None:
+    orphaned = {"base": "gone", "test": "vm_guest"}
+    kept: list[Checkpoint] = []
+
+    def keep(stopped: Stopped) -> bool:
+        kept.append(stopped.keep(orphaned, note={}))
+        return False
+
+    with thaw(
+        snapshot, WORD, PASSING, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
+    ) as guest:
+        guest.wait(tmp_path, wall_deadline=60)
+    assert find(Cache(), orphaned) is None
+    assert kept[0] not in checkpoints(Cache())
+    assert kept[0].key in prune_checkpoints(Cache(), most_bytes=1 << 50)
+    assert not kept[0].folder.exists()

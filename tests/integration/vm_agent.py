@@ -1,8 +1,10 @@
 """Runs in the guest of the microVM tests: freezes there, then does what its inputs say."""
 
+import contextlib
 import hashlib
 import os
 import signal
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from harness.vm import guest_init
 
-HELD = {"since": 0}
+HELD: dict[str, Any] = {"since": 0}
 
 
 def prepare() -> None:
@@ -18,11 +20,16 @@ def prepare() -> None:
     print("prepared", flush=True)
 
 
+def warm_up(inputs: dict[str, Any]) -> None:
+    Path("/var/lib/warm").write_text(f"{inputs['warmth']} {os.urandom(4).hex()}")
+    HELD["since"] = time.monotonic_ns()
+
+
 def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     print(f"payload says {(payload / 'word').read_text()}", flush=True)
     doing = inputs["do"]
     if doing == "fingerprint":
-        return fingerprint(out, float(inputs["seconds"]))
+        return fingerprint(out, float(inputs["seconds"]), inputs.get("checkpoints", 0))
     if doing == "exit":
         return int(inputs["code"])
     if doing == "raise":
@@ -56,13 +63,30 @@ def run(payload: Path, inputs: dict[str, Any], out: Path) -> int:
     return 0
 
 
-def fingerprint(out: Path, seconds: float) -> int:
+def pass_by(count: int) -> None:
+    """Stop at checkpoints in a thread of its own; memory and files change meanwhile."""
+    for number in range(count):
+        time.sleep(0.2)
+        HELD[f"page {number}"] = bytearray(os.urandom(1 << 20))
+        Path(f"/var/lib/before-{number}").write_bytes(os.urandom(1 << 16))
+        brought = guest_init.checkpoint(f"point {number}")
+        HELD[f"brought {number}"] = sorted(brought or {})
+
+
+def fingerprint(out: Path, seconds: float, checkpoints: int) -> int:
     """Everything that would tell two runs apart: clocks, random numbers, the scheduler."""
     told = [f"frozen at {HELD['since']}"]
+    with contextlib.suppress(FileNotFoundError):
+        told.append(f"warm {Path('/var/lib/warm').read_text()}")
     end = time.monotonic() + seconds
+    threading.Thread(target=pass_by, args=(checkpoints,), daemon=True).start()
     while time.monotonic() < end:
         time.sleep(0.05)
         told.append(f"{time.monotonic_ns()} {time.time_ns()} {time.perf_counter_ns()}")
+    for number in range(checkpoints):
+        told.append(hashlib.sha256(HELD[f"page {number}"]).hexdigest())
+        told.append(hashlib.sha256(Path(f"/var/lib/before-{number}").read_bytes()).hexdigest())
+        told.append(f"brought {HELD[f'brought {number}']}")
     told += [str(uuid.uuid4()), os.urandom(64).hex(), str(os.getpid())]
     for name in ("schedstat", "interrupts", "softirqs", "stat", "meminfo", "vmstat"):
         told.append((Path("/proc") / name).read_text())
@@ -76,4 +100,4 @@ def fingerprint(out: Path, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    guest_init.serve(prepare, run)
+    guest_init.serve(prepare, run, warm_up=warm_up)
