@@ -20,8 +20,10 @@ from harness.swarm import Swarm, balanced_web
 from harness.trial import Expectation, Measures, Observation, Readings
 from harness.wait import Elapsed
 
+WEB = balanced_web(replicas=4)
+
 pytestmark = [
-    pytest.mark.swarm(managers=3, workers=2),
+    pytest.mark.swarm(managers=3, workers=2, serving=WEB),
     pytest.mark.upstream("moby/moby#32841", "moby/moby#31758"),
 ]
 
@@ -54,7 +56,7 @@ def test_leader_killed(
     victim: str, swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """A leader's death costs seconds of control, and next to nothing at the other nodes."""
-    web, leader = swarm.deploy(balanced_web(replicas=4)), swarm.leader
+    web, leader = swarm.serving, swarm.leader
     before = {task.id for task in web.tasks("app")}
     with load.http(web, users=10, per_user=1) as traffic, kill(faults, victim, leader) as outage:
         measure(NEW_LEADER, time_to_elected(leadership, outage, dead=leader))
@@ -129,7 +131,7 @@ def test_follower_killed(
     victim: str, swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """A follower's death costs no election, neither when it goes nor when it is back."""
-    web, follower = swarm.deploy(balanced_web(replicas=4)), swarm.a_follower()
+    web, follower = swarm.serving, swarm.a_follower()
     with load.http(web, users=10, per_user=1) as traffic:
         with kill(faults, victim, follower) as outage:
             measure(WRITE_AT_ONCE, swarm.time_to_write(since=outage, within=WRITE.limit))
@@ -204,7 +206,7 @@ def test_leaders_in_turn(
     measure: Measures,
 ) -> None:
     """One leader after the other dies, each when the last is back: no failover is slower."""
-    web, managers = swarm.deploy(balanced_web(replicas=4)), swarm.managers
+    web, managers = swarm.serving, swarm.managers
     elected, written, returned = [], [], []
     with load.http(web, users=10, per_user=1) as traffic:
         for _ in range(rounds):
@@ -224,12 +226,12 @@ def test_leaders_in_turn(
 
 
 @pytest.mark.thorough
-@pytest.mark.swarm(managers=5, workers=2)
+@pytest.mark.swarm(managers=5, workers=2, serving=WEB)
 def test_two_of_five_killed(
     swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """Of five managers two may be dead at once: the second leader dies before the first is back."""
-    web, first = swarm.deploy(balanced_web(replicas=4)), swarm.leader
+    web, first = swarm.serving, swarm.leader
     with load.http(web, users=14, per_user=1) as traffic, faults.kill_node(first) as one:
         elected = [time_to_next(leadership, first, one)]
         second = swarm.wait_for_leader(other_than=first, within=WRITE.limit)
@@ -247,7 +249,7 @@ def test_control_leader_for_follower(
     swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """A leader's death costs more than a follower's may, and the check says so."""
-    web, leader = swarm.deploy(balanced_web(replicas=4)), swarm.leader
+    web, leader = swarm.serving, swarm.leader
     with load.http(web, users=10, per_user=1) as traffic, faults.kill_node(leader) as outage:
         measure(WRITE_AT_ONCE, swarm.time_to_write(since=outage, within=WRITE.limit))
         outage.hold(OBSERVED)
@@ -260,7 +262,7 @@ def test_control_majority_killed(
     swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """With two of three managers dead nothing can be decided, and the check says so."""
-    web = swarm.deploy(balanced_web(replicas=4))
+    web = swarm.serving
     leader, other = swarm.leader, swarm.a_follower()
     with (
         load.http(web, users=10, per_user=1) as traffic,

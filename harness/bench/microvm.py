@@ -20,6 +20,9 @@ from harness.guest.contract import PYTEST_ENVIRONMENT
 from harness.images import Cache
 from harness.snapshots.payload import packed
 from harness.snapshots.source_bundle import trial_sources
+from harness.snapshots.warm_up import warmed_up
+from harness.swarm.workload import balanced_web, facts_of
+from harness.vm.checkpoint import Checkpoint
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, thaw
@@ -89,14 +92,22 @@ def fingerprint(result: GuestResult) -> str:
 def metrics(
     snapshot: Snapshot, small: Snapshot, body: bytes, *, thaws: int, runs: int
 ) -> Iterator[Metric]:
-    """Measure frozen swarms: ``thaws`` thaws and ``runs`` of each idle run (``small``: 3 nodes)."""
+    """Measure frozen swarms: ``thaws`` thaws and ``runs`` of each idle run (``small``: 3 nodes).
+
+    A branch is the swarm kept in mid-run, with a workload deployed, and a child is thawed from it.
+    """
     yield Metric("microvm.freeze", snapshot.manifest.wall_seconds, "s")
     yield Metric("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
     pool = Pool()
+    serving = facts_of(balanced_web(replicas=4))
+    warm = warmed_up(snapshot, {"seed": 1, "serving": serving}, 1, pool, watch=lambda _: None)
+    yield Metric("microvm.branch", warm.wall_seconds, "s")
+    yield Metric("microvm.branch_disk", round(warm.disk_bytes / MIB, 1), "MiB")
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch:
         folder = Path(scratch)
         with pool.slot() as cpu:
             yield median_of("microvm.thaw", list(_thaws(snapshot, body, cpu, thaws)), "s")
+            yield median_of("microvm.child", list(_thaws(warm, body, cpu, thaws)), "s")
             alone = [
                 idle(snapshot, body, cpu, folder / f"{run}", seconds=IDLE_SECONDS)
                 for run in range(runs)
@@ -114,9 +125,9 @@ def metrics(
             yield median_of("microvm.parallel_speedup", [2 * one / pair for pair in both], "1")
 
 
-def _thaws(snapshot: Snapshot, body: bytes, cpu: int, count: int) -> Iterator[float]:
+def _thaws(source: Snapshot | Checkpoint, body: bytes, cpu: int, count: int) -> Iterator[float]:
     for _ in range(count):
-        with thaw(snapshot, body, {}, seed=1, virtual_deadline=1, cpu=cpu) as guest:
+        with thaw(source, body, {}, seed=1, virtual_deadline=1, cpu=cpu) as guest:
             yield guest.thaw_seconds
 
 

@@ -21,7 +21,7 @@ from harness.errors import (
 )
 
 #: The harness's own options that take no value.
-FLAGS = ("--controls", "--thorough")
+FLAGS = ("--controls", "--thorough", "--reuse")
 
 PACKAGED_OPTION = "--packaged"
 

@@ -45,6 +45,12 @@ _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
     help="A trial's folder: run it again, and stop where its test ended.",
 )
 @click.option(
+    "--at",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="With --after: stop at the last checkpoint before this time of the trial's clock.",
+)
+@click.option(
     "--real-time",
     is_flag=True,
     help="Let idle time pass in real time. Without it idle time is skipped.",
@@ -58,6 +64,7 @@ def shell(
     seed: int,
     node: str | None,
     after: Path | None,
+    at: float | None,
     real_time: bool,
 ) -> None:
     """Open a shell in a frozen swarm, as root of the guest.
@@ -72,11 +79,13 @@ def shell(
 
     Such a script is in the guest from its first moment, so it runs as reproducibly as a trial.
     """
+    if at is not None and after is None:
+        raise UsageError("--at goes with --after", hint="name the trial: --after TRIAL --at 38.9")
     request = _request(node)
     cache = Cache()
     if after is not None:
         _refuse_beside_after(ctx)
-        wanted = after_trial(after, request, cache, say)
+        wanted = after_trial(after, request, cache, say, at=at)
     else:
         swarm = FrozenSwarm(engine, Topology.parse(topology), kernel, Machine())
         wanted = fresh(swarm, request, seed, cache, say, real_time=real_time)

@@ -13,6 +13,8 @@ from harness.cli.output import json_option, say, show, table_of
 from harness.errors import MicrovmError, UsageError
 from harness.files import human_age, human_size
 from harness.images import Cache
+from harness.snapshots.warm_up import MOST_BYTES
+from harness.vm.checkpoint import Checkpoint, checkpoints, prune_checkpoints
 from harness.vm.snapshot import Snapshot, prune
 from harness.vm.snapshot import snapshots as all_snapshots
 
@@ -61,12 +63,40 @@ class Row:
         )
 
 
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A checkpoint as it is listed. ``snapshot`` is the key of what it is the difference to."""
+
+    key: str
+    snapshot: str
+    what: str
+    seed: str
+    bytes: int
+    used_seconds_ago: float
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> CheckpointRow:
+        """Return the row of a checkpoint, from the manifest that was written with it."""
+        note = checkpoint.note
+        return cls(
+            key=checkpoint.key,
+            snapshot=checkpoint.base.key,
+            what=note.get("what", ""),
+            seed=note.get("seed", ""),
+            bytes=checkpoint.disk_bytes,
+            used_seconds_ago=round(time.time() - checkpoint.used_at, 1),
+        )
+
+
 @click.command()
 @json_option
 @click.option("--prune", "remove", is_flag=True, help="Remove all but the most recently used.")
 @click.option("--keep", type=click.IntRange(0), help="With --prune: how many to keep.")
 def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
     """List frozen swarms: what they hold, their size and age, and when they were last used.
+
+    And their checkpoints: machines that were kept in mid-run, each the difference to its snapshot.
+    They go with it, and the longest unused go by themselves when they take more than 8 GiB.
 
     An outdated one is never used by mistake; it only takes up space. A guest that runs from a
     snapshot goes on when the snapshot is removed. A damaged one is frozen again when it is needed;
@@ -78,15 +108,22 @@ def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
         )
     cache = Cache()
     if keep is not None:
-        for key in prune(cache, keep=keep):
+        removed = prune(cache, keep=keep)
+        # A checkpoint is of no use without its snapshot.
+        removed += prune_checkpoints(cache, most_bytes=MOST_BYTES)
+        for key in removed:
             say(f"removed {key}")
     rows = [Row.of(snapshot) for snapshot in all_snapshots(cache)]
+    kept = [CheckpointRow.of(checkpoint) for checkpoint in checkpoints(cache)]
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        listed = [*(asdict(row) for row in rows), *(asdict(row) for row in kept)]
+        click.echo(json.dumps(listed, indent=2))
     elif rows:
         show(table(rows))
     else:
         click.echo("there are no snapshots")
+    if kept and not as_json:
+        show(checkpoint_table(kept))
 
 
 def table(rows: list[Row]) -> Table:
@@ -104,6 +141,23 @@ def table(rows: list[Row]) -> Table:
             str(row.cpus or "-"),
             human_size(row.bytes),
             human_age(row.age_seconds),
+            f"{human_age(row.used_seconds_ago)} ago",
+        )
+    return made
+
+
+def checkpoint_table(rows: list[CheckpointRow]) -> Table:
+    """Return the rows as a table."""
+    made = table_of(
+        "checkpoint", "of snapshot", "what", "seed", "size", "last used", right=("size",)
+    )
+    for row in rows:
+        made.add_row(
+            row.key,
+            row.snapshot,
+            row.what,
+            row.seed,
+            human_size(row.bytes),
             f"{human_age(row.used_seconds_ago)} ago",
         )
     return made

@@ -1,4 +1,4 @@
-"""The guest's program: form the swarm, be frozen, and run each trial that thaws it.
+"""The guest's program: form the swarm, be frozen, warm up, and run each trial that thaws it.
 
 Started once by the freeze, as ``python3 -m harness.guest.agent``. What a trial needs of third
 parties is imported before the freeze. What this program imports of the harness is in the
@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from harness.engine import Engine, engine_at
+from harness.errors import HarnessError
 from harness.guest.contract import (
     ARCHIVE,
     FREEZE_PROGRESS,
@@ -29,6 +30,7 @@ from harness.lab.image_seed import capture_seed
 from harness.lab.warm_process import keep_warm
 from harness.swarm import Swarm
 from harness.swarm.image_seed import load_into
+from harness.swarm.workload import workload_from
 from harness.vm.guest_init import say, serve
 
 _SEEDS = Path("/var/lib/swarm-chaos/seeds")
@@ -105,6 +107,24 @@ def prepare() -> None:
     _report("formed")
 
 
+def warm_up(inputs: dict[str, Any]) -> None:
+    """Bring a thawed swarm to where trials begin: reseeded, and serving a workload if one is named.
+
+    ``inputs``: ``seed``, and ``serving``, a workload's facts or None.
+    """
+    lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
+    swarm = Swarm(lab, seed=int(inputs["seed"]))
+    try:
+        swarm.reseed()
+        if inputs["serving"] is not None:
+            swarm.deploy(workload_from(inputs["serving"]))
+    except HarnessError as error:
+        _report(error.what)
+        raise
+    lab.describe()
+    lab.release()
+
+
 def _report(line: str) -> None:
     say(f"{FREEZE_PROGRESS}{line}")
 
@@ -173,8 +193,8 @@ def _harness_modules() -> dict[str, ModuleType]:
 
 
 def main() -> NoReturn:
-    """Prepare, freeze, and serve every thaw."""
-    serve(prepare, run)
+    """Prepare, freeze, warm up, and serve every thaw."""
+    serve(prepare, run, warm_up=warm_up)
 
 
 if __name__ == "__main__":

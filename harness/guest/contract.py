@@ -43,8 +43,16 @@ HOLD_VARIABLE = "SWARM_CHAOS_HOLD"
 """``1``: a trial does not end with its body but hands its guest over to a person. Otherwise
 ``0``: of the same length, so a trial that is held takes the course of the one that was not."""
 
+WARM_VARIABLE = "SWARM_CHAOS_WARM"
+"""``1``: the guest was warmed up, so its swarm is reseeded and serves what the scenario asks for.
+Otherwise the trial does both."""
+
 PYTEST_ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """The plugins that scenarios use are named; looking for more is slow under emulation."""
+
+CHECKPOINTS = ("load.start", "fault.inject", "fault.healed", "load.stop")
+"""Entries of a trial's journal behind which its guest stops, so that it can be kept there. The
+checkpoint is named by the entry: its time in seconds, a space, its kind."""
 
 # -- lines on the console ------------------------------------------------------------------------
 

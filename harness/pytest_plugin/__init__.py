@@ -88,7 +88,8 @@ __all__ = [
 ]
 
 MARKERS = (
-    "swarm(managers=1, workers=0, spares=0): the topology a scenario asks for",
+    "swarm(managers=1, workers=0, spares=0, serving=None): the topology a scenario asks for, and "
+    "the workload that serves when it begins",
     "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
     "control: a swarm broken on purpose; it must break the expectations that name it",
     "known_bug(*threads, engines='<28.0', measures=()): engines known to fail, and by what",

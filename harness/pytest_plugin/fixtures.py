@@ -61,8 +61,9 @@ def lab(
 
 @pytest.fixture
 def swarm(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Swarm:
-    """The swarm of the scenario's topology, formed and ready."""
-    swarm = setup_of(request).source.swarm(lab, trial)
+    """The swarm of the scenario's topology, formed and ready, and serving what its mark names."""
+    setup = setup_of(request)
+    swarm = setup.source.swarm(lab, trial)
     trial.journal.write(
         "swarm.formed",
         leader=swarm.leader.name,
@@ -70,6 +71,8 @@ def swarm(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Swarm:
         workers=[node.name for node in swarm.workers],
         mesh=probe_features().mesh,
     )
+    if setup.request.serving is not None:
+        setup.source.serve(swarm, setup.request.serving)
     return swarm
 
 

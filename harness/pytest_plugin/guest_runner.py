@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import builtins
 import os
+import random
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.guest.contract import (
     LAB_VARIABLE,
     PYTEST_ENVIRONMENT,
     REPORTS,
+    WARM_VARIABLE,
 )
 from harness.images import Cache, Say
 from harness.images.kernel import debian_kernel
@@ -33,9 +35,13 @@ from harness.lab import Topology
 from harness.pytest_plugin.markers import deadline_of
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter
+from harness.snapshots.byte_diff import compare
 from harness.snapshots.job import GuestJob, JobRecord, JobResult, send
+from harness.snapshots.kept_results import KeptResults
 from harness.snapshots.payload import trial_payload
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
+from harness.swarm.swarm import RESEEDED
+from harness.swarm.workload import facts_of
 from harness.trial import TrialInputs, TrialRecord, read_lines, write_record
 from harness.vm.kernels import kernel_suite
 from harness.vm.kvm import kvm_boots
@@ -50,6 +56,15 @@ CONSOLE = "console.log"
 _PATIENCE = 12.0
 
 
+@dataclass(frozen=True)
+class Reuse:
+    """Whether results of trials that were run before are taken, and which share is run again."""
+
+    results: KeptResults
+    wanted: bool = False
+    audit: float = 0.0
+
+
 @dataclass
 class Guests:
     """Runs scenarios in guests; keeps what they share over a session."""
@@ -60,6 +75,7 @@ class Guests:
     kernel: str
     clock: Clock
     cpus: int | None = None
+    reuse: Reuse | None = None
     _frozen: dict[tuple[str, ...], tuple[Snapshot, Engine]] = field(default_factory=dict)
     _payloads: dict[Path, bytes] = field(default_factory=dict)
     _pool: Pool | None = None
@@ -159,6 +175,7 @@ def run_in_guest(
     folder = run.trial_folder(inputs)
     incoming = folder.with_name(f".{folder.name}.incoming")
     deadline = deadline_of(assignment.item)
+    warm_up = warm_up_of(request, guests.clock)
     job = GuestJob(
         trial=folder.name,
         args=assignment.args(),
@@ -168,26 +185,81 @@ def run_in_guest(
             CLOCK_VARIABLE: inputs.clock,
             LAB_VARIABLE: inputs.lab,
             HOLD_VARIABLE: "0",
+            WARM_VARIABLE: "0" if warm_up is None else "1",
             **PYTEST_ENVIRONMENT,
         },
         virtual_deadline=deadline,
         wall_deadline=deadline * _PATIENCE,
+        warm_up=warm_up,
     )
     say(f"trial {folder.name}")
     try:
-        sent = send(job, snapshot, guests.pool(), incoming, watch=say)
+        sent, reused, differs = _send_or_reuse(job, snapshot, guests, incoming, say)
         if sent.result.exit_code is None and guests.frozen_again(snapshot):
             shutil.rmtree(incoming)
             snapshot, _ = guests.frozen(request.point.engine, request.topology, request.others)
-            sent = send(job, snapshot, guests.pool(), incoming, watch=say)
+            sent, reused, differs = _send_or_reuse(job, snapshot, guests, incoming, say)
         reports = _take_in(assignment, inputs, sent, folder)
+        if differs is not None:
+            reports = [unknown_report(assignment.item, folder.name, differs)]
         if (folder / "trial.json").exists():
-            JobRecord.of(job, snapshot).save(folder)
+            replace(JobRecord.of(job, snapshot), reused=reused).save(folder)
         else:  # the scenario skipped itself and has nothing to say
             run.drop(folder.name)
         yield from reports
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _send_or_reuse(
+    job: GuestJob, snapshot: Snapshot, guests: Guests, into: Path, say: Say
+) -> tuple[JobResult, bool, str | None]:
+    """Return the job's result, whether it is a kept one, and how an audit of that came out.
+
+    The latter is None unless the trial was run again and is not byte-identical.
+    """
+    reuse = guests.reuse
+    if reuse is None or guests.clock is not Clock.VIRTUAL:
+        return send(job, snapshot, guests.pool(), into, watch=say), False, None
+    key = reuse.results.key(job, snapshot)
+    kept = reuse.results.take(key, job, into) if reuse.wanted else None
+    if kept is None:
+        sent = send(job, snapshot, guests.pool(), into, watch=say)
+        reuse.results.keep(key, sent)
+        return sent, False, None
+    audited = random.random() < reuse.audit
+    say(f"reused: run before with the same inputs{', to be run again' if audited else ''}")
+    if not audited:
+        return kept, True, None
+    again = into.with_name(f"{into.name}.again")
+    try:
+        sent = send(job, snapshot, guests.pool(), again, watch=say)
+        return kept, True, _audited(kept, sent)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+
+
+def _audited(kept: JobResult, again: JobResult) -> str | None:
+    """Return how a reused trial differs from what was run again; None if it is byte-identical."""
+    if again.folder is None or kept.folder is None:
+        return f"run again, the reused trial did not finish: {again.result.detail}"
+    of_trial = compare(kept.folder, again.folder)
+    difference = of_trial or compare(kept.result.folder, again.result.folder)
+    if difference is None:
+        return None
+    return f"run again, the reused trial is not byte-identical: {difference}"
+
+
+def warm_up_of(request: TrialRequest, clock: Clock) -> dict[str, Any] | None:
+    """Return what a trial's swarm is brought to before it is thawed; None if that is not worth it.
+
+    In real time a guest is not the same twice, so it does all of it itself.
+    """
+    serving = request.serving
+    if clock is not Clock.VIRTUAL or (serving is None and request.topology.managers < RESEEDED):
+        return None
+    seed = request.point.seed
+    return {"seed": seed, "serving": None if serving is None else facts_of(serving)}
 
 
 def _take_in(

@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.pytest_plugin.guest_runner import (
     Assignment,
     Guests,
+    Reuse,
     closing_report,
     run_in_guest,
     unknown_report,
@@ -18,6 +19,7 @@ from harness.pytest_plugin.markers import is_scenario
 from harness.pytest_plugin.run_session import RunSession
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.trial_request import TrialRequest
+from harness.snapshots.kept_results import KeptResults
 
 
 class HostProtocol:
@@ -41,6 +43,7 @@ class HostProtocol:
             asked.kernel,
             asked.clock,
             asked.cpus,
+            Reuse(KeptResults(session.cache), asked.reuse, asked.audit),
         )
 
     @pytest.hookimpl(tryfirst=True)

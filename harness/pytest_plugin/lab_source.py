@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.engine import EngineFacts
+from harness.guest.contract import WARM_VARIABLE
 from harness.lab import Lab, NamespacesLab
 from harness.pytest_plugin.trial_request import TrialRequest
-from harness.swarm import Swarm
+from harness.swarm import Swarm, Workload
 from harness.trial import Trial
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ class LabSource(Protocol):
 
     def swarm(self, lab: Lab, trial: Trial) -> Swarm:
         """Return the swarm on the lab's nodes, formed and ready."""
+        ...
+
+    def serve(self, swarm: Swarm, workload: Workload) -> None:
+        """Have the swarm serve a workload before the scenario begins."""
         ...
 
 
@@ -60,12 +66,17 @@ class FreshLab:
         """Form the swarm."""
         return Swarm.form(lab, journal=trial.journal, seed=trial.inputs.seed)
 
+    def serve(self, swarm: Swarm, workload: Workload) -> None:
+        """Deploy it."""
+        swarm.serve(workload, deployed=False)
+
 
 class ThawedLab:
     """The lab that this guest was frozen with, in the folder ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._lab = NamespacesLab.attach(folder.resolve())
+        self._warm = os.environ.get(WARM_VARIABLE) == "1"
 
     def engine(self) -> EngineFacts:
         """Read the engine that the nodes have."""
@@ -79,5 +90,10 @@ class ThawedLab:
     def swarm(self, lab: Lab, trial: Trial) -> Swarm:
         """Return the swarm that was frozen, with what is random in it reseeded."""
         swarm = Swarm(lab, journal=trial.journal, seed=trial.inputs.seed)
-        swarm.reseed()
+        if not self._warm:
+            swarm.reseed()
         return swarm
+
+    def serve(self, swarm: Swarm, workload: Workload) -> None:
+        """Find what was deployed before this trial was thawed, else deploy it."""
+        swarm.serve(workload, deployed=self._warm)

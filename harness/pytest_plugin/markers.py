@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,14 @@ from harness.engine import KNOWN, release_in, release_key, resolve
 from harness.lab import Topology
 from harness.pytest_plugin.options import Options
 
+if TYPE_CHECKING:
+    from harness.swarm import Workload
+
 #: Seconds on its own clock that a trial may take unless its marker ``deadline`` says otherwise.
 DEADLINE = 900.0
+
+#: The keyword of the mark ``swarm`` that is no part of the topology.
+SERVING = "serving"
 
 #: The property of a skip's report that names what the kernel lacks.
 MISSING = "missing"
@@ -72,8 +78,19 @@ def about_of(item: pytest.Item) -> str:
 def topology_of(item: pytest.Item, options: Options) -> Topology:
     """Return the topology asked for on the command line, else by the scenario's marker."""
     mark = item.get_closest_marker("swarm")
-    own = Topology(**mark.kwargs) if mark else Topology()
+    own = topology_in(mark) if mark else Topology()
     return (options.topology or own).with_engines(options.role_engines)
+
+
+def topology_in(mark: pytest.Mark) -> Topology:
+    """Return the topology that a mark ``swarm`` asks for."""
+    return Topology(**{name: value for name, value in mark.kwargs.items() if name != SERVING})
+
+
+def serving_of(item: pytest.Item) -> Workload | None:
+    """Return the workload that a scenario's swarm is to serve when it begins, if any."""
+    mark = item.get_closest_marker("swarm")
+    return mark.kwargs.get(SERVING) if mark else None
 
 
 def deadline_of(item: pytest.Item) -> float:

@@ -11,7 +11,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.lab import FEATURES, Topology
-from harness.pytest_plugin.markers import is_scenario
+from harness.pytest_plugin.markers import SERVING, is_scenario, topology_in
+from harness.swarm import Workload
 
 _NODES = ("managers", "workers", "spares")
 
@@ -30,12 +31,17 @@ def check_marks(items: Iterable[pytest.Item]) -> None:
 
 
 def _check_swarm(mark: pytest.Mark, where: str) -> None:
-    accepted = [each.name for each in fields(Topology)]
+    accepted = [*(each.name for each in fields(Topology)), SERVING]
     if mark.args or (set(mark.kwargs) - set(accepted)):
         unknown = [*map(repr, mark.args), *sorted(set(mark.kwargs) - set(accepted))]
         raise UsageError(
             f"{where}: the mark swarm does not take {', '.join(unknown)}",
             hint=f"it takes the keywords {', '.join(accepted)}",
+        )
+    if not isinstance(serving := mark.kwargs.get(SERVING), Workload | None):
+        raise UsageError(
+            f"{where}: {serving!r} is not a valid value of the mark swarm's {SERVING}",
+            hint="give a workload, like balanced_web(replicas=4)",
         )
     for name in _NODES:
         _check_count(name, mark.kwargs.get(name, 1), where)
@@ -48,7 +54,7 @@ def _check_swarm(mark: pytest.Mark, where: str) -> None:
             hint='give names of engines by node: {"w1": "20.10.24"}',
         )
     try:
-        Topology(**mark.kwargs)
+        topology_in(mark)
     except UsageError as error:
         raise UsageError(f"{where}: {error.what}", hint=error.hint) from None
 

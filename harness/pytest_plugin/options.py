@@ -37,6 +37,8 @@ class Options:
     kernel: str
     clock: Clock
     cpus: int | None
+    reuse: bool = False
+    audit: float = 0.0
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -103,6 +105,18 @@ def declare(parser: pytest.Parser) -> None:
         help=f"a guest's CPUs, up to {MOST_CPUS} (default: 1 in virtual time, else the host's; "
         "microvm lab)",
     )
+    group.addoption(
+        "--reuse",
+        action="store_true",
+        help="take the results of trials that were run before with the same inputs, in virtual "
+        "time (microvm lab)",
+    )
+    group.addoption(
+        "--audit",
+        metavar="SHARE",
+        help="with --reuse: run this share of the reused trials again, from 0 to 1; one that is "
+        "not byte-identical is unknown (default: 0)",
+    )
     # How the host's pytest calls the one in a guest; nothing for people.
     group.addoption("--lab-attach", metavar="DIR", help="(internal)")
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
@@ -159,6 +173,8 @@ def read(config: pytest.Config) -> Options:
         kernel=_kernel(config.getoption("--kernel")),
         clock=_clock(config.getoption("--clock")),
         cpus=_cpus(config.getoption("--cpus")),
+        reuse=config.getoption("--reuse"),
+        audit=_audit(config.getoption("--audit"), reuse=config.getoption("--reuse")),
     )
 
 
@@ -182,6 +198,20 @@ def _cpus(written: str | None) -> int | None:
     if number > MOST_CPUS:
         raise UsageError(f"--cpus {number} is too much", hint=f"at most {MOST_CPUS}")
     return number
+
+
+def _audit(written: str | None, *, reuse: bool) -> float:
+    if written is None:
+        return 0.0
+    try:
+        share = float(written)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--audit: {written!r} is not a valid share", hint="give 0 to 1")
+    if not reuse:
+        raise UsageError("--audit needs --reuse", hint="without it every trial is run anyway")
+    return share
 
 
 def _whole(option: str, written: str, *, least: int) -> int:

@@ -185,9 +185,7 @@ def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) 
     """Wind the trial down, judge it and write its record."""
     assert setup.trial is not None
     if os.environ.get(HOLD_VARIABLE) == "1" and setup.lab is not None:
-        from harness.guest.shell import hand_over  # seldom: a guest takes time to import it
-
-        hand_over(setup.lab, setup.trial.folder)
+        setup.hand_over()
     try:
         setup.wind_down()
     except (HarnessError, OSError) as trouble:

@@ -13,6 +13,7 @@ from harness.pytest_plugin.markers import (
     other_engines_of,
     point_of,
     scenario_id,
+    serving_of,
     topology_of,
 )
 from harness.pytest_plugin.options import Options
@@ -20,6 +21,7 @@ from harness.trial import EngineFacts, TrialInputs
 
 if TYPE_CHECKING:
     from harness.engine import EngineFacts as Engine
+    from harness.swarm import Workload
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class TrialRequest:
     """One trial to be run; the same on the host that sends it and in the guest that runs it.
 
     ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` is
-    None unless a number was asked for.
+    None unless a number was asked for. ``serving`` is the workload that the swarm serves when the
+    scenario begins.
     """
 
     scenario: str
@@ -36,6 +39,7 @@ class TrialRequest:
     control: bool = False
     others: tuple[str, ...] = ()
     cpus: int | None = None
+    serving: Workload | None = None
 
     @classmethod
     def of(cls, item: pytest.Item, options: Options) -> TrialRequest:
@@ -48,6 +52,7 @@ class TrialRequest:
             control=item.get_closest_marker("control") is not None,
             others=other_engines_of(item, point.engine) or (),
             cpus=options.cpus,
+            serving=serving_of(item),
         )
 
     @property

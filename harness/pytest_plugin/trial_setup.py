@@ -13,6 +13,7 @@ import pytest
 
 from harness.guest.contract import CLOCK_VARIABLE, LAB_VARIABLE
 from harness.lab import Lab
+from harness.pytest_plugin.checkpoints import has_checkpoints, pass_checkpoints
 from harness.pytest_plugin.lab_source import FreshLab, LabSource, ThawedLab
 from harness.pytest_plugin.session import Session
 from harness.pytest_plugin.trial_request import TrialRequest
@@ -52,7 +53,17 @@ class TrialSetup:
         )
         self.trial = Trial(self.session.folders.new(inputs), inputs)
         self.session.progress.watch(self.trial)
+        if self.session.options.attach is not None and has_checkpoints():
+            self.trial.journal.listen(pass_checkpoints(self.hand_over))
         return self.trial
+
+    def hand_over(self) -> None:
+        """Give the guest to a person in the state it is in, and end it after that."""
+        from harness.guest.shell import hand_over  # seldom: a guest takes time to import it
+
+        assert self.trial is not None
+        assert self.lab is not None
+        hand_over(self.lab, self.trial.folder)
 
     def open_lab(self) -> Lab:
         """Have the nodes up, and record what they are."""

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import TrialError
 from harness.files import write_atomically
 from harness.guest.contract import PROGRESS
+from harness.snapshots.warm_up import warmed_up
+from harness.vm.checkpoint import Checkpoint
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
-from harness.vm.thaw import GuestResult, thaw
+from harness.vm.thaw import AtCheckpoint, GuestResult, pass_by, thaw
 
 JOB_RECORD_FILE = "job.json"
 PAYLOADS = "payloads"
@@ -22,7 +25,11 @@ PAYLOADS = "payloads"
 
 @dataclass(frozen=True)
 class GuestJob:
-    """What a guest is woken for. ``args`` are pytest's; deadlines are in seconds."""
+    """What a guest is woken for. ``args`` are pytest's; deadlines are in seconds.
+
+    ``warm_up``: what its swarm was brought to before (:mod:`harness.snapshots.warm_up`); None for
+    a guest that is thawed as it was frozen.
+    """
 
     trial: str
     args: tuple[str, ...]
@@ -31,6 +38,12 @@ class GuestJob:
     environment: dict[str, str] = field(default_factory=dict)
     virtual_deadline: float = 900.0
     wall_deadline: float = 3600.0
+    warm_up: dict[str, Any] | None = None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the guest's run is called with."""
+        return {"trial": self.trial, "args": list(self.args), "environment": self.environment}
 
 
 @dataclass(frozen=True)
@@ -38,17 +51,19 @@ class JobRecord:
     """``job.json`` in a trial's folder: with it the very same guest can be run again.
 
     ``snapshot`` is the frozen swarm's key, ``payload`` the sha256 of the code that was brought,
-    kept in the run's folder ``payloads``.
+    kept in the run's folder ``payloads``. ``reused``: no guest ran for it, the result was kept from
+    one that did.
     """
 
     snapshot: str
     payload: str
     job: GuestJob
+    reused: bool = False
 
     @classmethod
     def of(cls, job: GuestJob, snapshot: Snapshot) -> JobRecord:
         """Record a job that is about to be sent."""
-        return cls(snapshot.key, hashlib.sha256(job.payload).hexdigest(), job)
+        return cls(snapshot.key, sha256_of(job.payload), job)
 
     def save(self, trial: Path) -> None:
         """Write it into a trial's folder, and the payload into the run (once)."""
@@ -61,6 +76,8 @@ class JobRecord:
             "seed": self.job.seed,
             "virtual_deadline": self.job.virtual_deadline,
             "wall_deadline": self.job.wall_deadline,
+            "warm_up": self.job.warm_up,
+            "reused": self.reused,
         }
         (trial / JOB_RECORD_FILE).write_text(json.dumps(facts, indent=1) + "\n")
         kept = _payload_file(trial, self.payload)
@@ -82,17 +99,25 @@ class JobRecord:
                 environment=dict(facts["environment"]),
                 virtual_deadline=float(facts["virtual_deadline"]),
                 wall_deadline=float(facts["wall_deadline"]),
+                warm_up=facts.get("warm_up"),  # older recordings have none
             )
-            job_record = cls(str(facts["snapshot"]), str(facts["payload"]), job)
+            job_record = cls(
+                str(facts["snapshot"]), str(facts["payload"]), job, bool(facts.get("reused"))
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrialError(
                 f"{trial} cannot be run again: {error}",
                 hint=f"a trial of the microvm lab has {JOB_RECORD_FILE}, and its code in the run's "
                 f"folder {PAYLOADS}",
             ) from error
-        if hashlib.sha256(payload).hexdigest() != job_record.payload:
+        if sha256_of(payload) != job_record.payload:
             raise TrialError(f"the code kept for {trial} is not the code it was recorded with")
         return job_record
+
+
+def sha256_of(payload: bytes) -> str:
+    """Return a payload's sha256, hexadecimal."""
+    return hashlib.sha256(payload).hexdigest()
 
 
 def _payload_file(trial: Path, digest: str) -> Path:
@@ -115,26 +140,24 @@ def send(
     into: Path,
     *,
     watch: Callable[[str], None] = lambda _: None,
+    at_checkpoint: AtCheckpoint = pass_by,
 ) -> JobResult:
     """Thaw a guest on a CPU of its own, let it run the job, and take in what it leaves.
 
     ``into`` gets everything the guest brought out and ``console.log``. ``watch`` gets the lines
-    of progress while it runs. Ctrl-C ends the guest.
+    of progress while it runs, ``at_checkpoint`` each checkpoint that it passes. Ctrl-C ends it.
     """
-    inputs = {
-        "trial": job.trial,
-        "args": list(job.args),
-        "environment": job.environment,
-    }
+    source = source_of(job, snapshot, pool, watch=watch)
     with (
         pool.slot(say=watch) as cpu,
         thaw(
-            snapshot,
+            source,
             job.payload,
-            inputs,
+            job.inputs,
             seed=job.seed,
             virtual_deadline=job.virtual_deadline,
             cpu=cpu,
+            at_checkpoint=at_checkpoint,
         ) as guest,
     ):
         follower = threading.Thread(target=_watch, args=(guest.console_lines(), watch), daemon=True)
@@ -147,6 +170,15 @@ def send(
         follower.join(5.0)
     folder = into / job.trial
     return JobResult(result, folder if folder.is_dir() else None, guest.thaw_seconds)
+
+
+def source_of(
+    job: GuestJob, snapshot: Snapshot, pool: Pool, *, watch: Callable[[str], None]
+) -> Snapshot | Checkpoint:
+    """Return what a job is thawed from: the snapshot, or its checkpoint behind the warm-up."""
+    if job.warm_up is None:
+        return snapshot
+    return warmed_up(snapshot, job.warm_up, job.seed, pool, watch=watch)
 
 
 def _watch(lines: Iterable[str], watch: Callable[[str], None]) -> None:

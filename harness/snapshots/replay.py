@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, zip_longest
 from pathlib import Path
 
 from harness.errors import TrialError
@@ -23,7 +23,7 @@ from harness.snapshots.lookup import snapshot_of
 from harness.trial import read_record
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
-from harness.vm.thaw import Outcome
+from harness.vm.thaw import Outcome, Stopped
 
 CONSOLE = "console.log"
 
@@ -35,6 +35,10 @@ class Replayed:
     difference: Difference | None
     trouble: str
     wall_seconds: float
+    out_of_step: int = 0
+    """How often QEMU's main loop went out of turn; above 0 it may differ for that alone."""
+    digests: tuple[tuple[str, str], ...] = ()
+    """The digest of the whole machine by checkpoint, if they were asked for."""
 
     @property
     def identical(self) -> bool:
@@ -50,13 +54,15 @@ def replay(
     at_once: int = 1,
     stressed: bool = False,
     keep: Path | None = None,
+    digests: bool = False,
     say: Say = silent,
 ) -> Iterator[Replayed]:
     """Run the trial recorded in a folder again, ``times`` times, and compare each to the byte.
 
     ``at_once`` guests run side by side; more than there are CPUs share them. ``stressed`` keeps
     the host busy meanwhile: a loop per CPU, and writes that are synced. A replay that differs
-    is kept in ``keep``, if that is given. Raises :class:`TrialError` for a trial that cannot be
+    is kept in ``keep``, if that is given. With ``digests`` the whole machine is digested at each of
+    its checkpoints. Raises :class:`TrialError` for a trial that cannot be
     sent again.
     """
     record = read_record(trial)
@@ -70,7 +76,8 @@ def replay(
     with _stress(stressed), ThreadPoolExecutor(at_once) as workers:
         crowd = _Crowd(at_once)
         runs = [
-            workers.submit(_once, trial, job_record, snapshot, crowd, keep) for _ in range(times)
+            workers.submit(_once, trial, job_record, snapshot, crowd, keep, digests=digests)
+            for _ in range(times)
         ]
         for run in as_completed(runs):
             yield run.result()
@@ -95,11 +102,24 @@ class _Crowd(Pool):
 
 
 def _once(
-    trial: Path, job_record: JobRecord, snapshot: Snapshot, pool: Pool, keep: Path | None
+    trial: Path,
+    job_record: JobRecord,
+    snapshot: Snapshot,
+    pool: Pool,
+    keep: Path | None,
+    *,
+    digests: bool,
 ) -> Replayed:
     began = time.monotonic()
+    passed: list[tuple[str, str]] = []
+
+    def look(stopped: Stopped) -> bool:
+        if digests:
+            passed.append((stopped.name, stopped.digest()))
+        return True
+
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-replay-") as folder:
-        sent = send(job_record.job, snapshot, pool, Path(folder))
+        sent = send(job_record.job, snapshot, pool, Path(folder), at_checkpoint=look)
         wall = time.monotonic() - began
         if sent.result.outcome is not Outcome.FINISHED or sent.folder is None:
             return Replayed(None, sent.result.detail or "the guest left no trial", wall)
@@ -108,7 +128,22 @@ def _once(
         if difference is not None and keep is not None:
             target = keep / f"{trial.name}.{time.monotonic_ns()}"
             shutil.copytree(sent.folder, target)
-        return Replayed(difference, "", wall)
+        return Replayed(difference, "", wall, sent.result.out_of_step, tuple(passed))
+
+
+def first_parting(replays: Sequence[Replayed]) -> tuple[str, str] | None:
+    """Return between which two checkpoints replays become different machines; None if nowhere.
+
+    The first is the last at which all are one, ``the thaw`` if there is none; the second is where
+    they differ, ``the end`` if one has passed more checkpoints than the other.
+    """
+    before = "the thaw"
+    for points in zip_longest(*(replay.digests for replay in replays)):
+        if len(set(points)) > 1:
+            names = {point[0] for point in points if point is not None}
+            return before, " / ".join(sorted(names)) if None not in points else "the end"
+        before = points[0][0]
+    return None
 
 
 _BUSY = "while True: pass"

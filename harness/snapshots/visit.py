@@ -25,8 +25,10 @@ from harness.guest.contract import (
     SHELL_STDOUT,
     SHELL_TROUBLE,
 )
-from harness.snapshots.job import GuestJob
+from harness.snapshots.branching import branch
+from harness.snapshots.job import GuestJob, source_of
 from harness.snapshots.terminal import Terminal, pump, raw, write_all
+from harness.vm.checkpoint import Checkpoint
 from harness.vm.pool import Pool
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import thaw
@@ -62,13 +64,15 @@ class Visit:
     """A guest to be visited.
 
     ``inputs`` are what it is thawed with. ``recorded``: the journal of the trial that it runs
-    first, held against what the guest then has. ``idle_in_real_time``: see :func:`thaw`.
+    first, held against what the guest then has; ``at`` is the checkpoint up to which it does, None
+    for the end of its body. ``idle_in_real_time``: see :func:`thaw`.
     """
 
     snapshot: Snapshot
     job: GuestJob
     inputs: dict[str, Any]
     recorded: Path | None = None
+    at: str | None = None
     idle_in_real_time: bool = False
 
 
@@ -80,6 +84,13 @@ def visit(
     None: the person ended the guest by Ctrl-]. Raises :class:`MicrovmError` for a guest that
     ends by itself before its shell does, :class:`LabError` for a node that cannot be entered.
     """
+    job, snapshot = wanted.job, wanted.snapshot
+    if wanted.at is not None and wanted.recorded is not None:
+        source: Snapshot | Checkpoint = branch(
+            job, snapshot, wanted.at, wanted.recorded.parent, pool, say
+        )
+    else:
+        source = source_of(job, snapshot, pool, watch=say)
     ours, theirs = socket.socketpair()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
     with (
@@ -88,8 +99,8 @@ def visit(
         tempfile.TemporaryDirectory(prefix="swarm-chaos-shell-") as folder,
         _cpu(pool, say) as cpu,
         thaw(
-            wanted.snapshot,
-            wanted.job.payload,
+            source,
+            None if wanted.at is not None else wanted.job.payload,
             wanted.inputs,
             seed=wanted.job.seed,
             virtual_deadline=wanted.job.virtual_deadline,
@@ -99,7 +110,8 @@ def visit(
         ) as guest,
     ):
         theirs.close()  # so that the guest's end is the end of the line
-        if not Conversation(ours, say, wanted.recorded).carry_out(request):
+        conversation = Conversation(ours, say, wanted.recorded, wanted.at or "the end of its body")
+        if not conversation.carry_out(request):
             return None
         result = guest.wait(Path(folder), wall_deadline=math.inf)
     if result.exit_code is None:
@@ -123,8 +135,13 @@ class Conversation:
     """The host's side of what ``harness.guest.shell`` says; see there."""
 
     def __init__(
-        self, line: socket.socket, say: Callable[[str], None], recorded: Path | None = None
+        self,
+        line: socket.socket,
+        say: Callable[[str], None],
+        recorded: Path | None = None,
+        where: str = "",
     ) -> None:
+        self._where = where
         self._line = line
         self._say = say
         self._recorded = recorded
@@ -154,7 +171,8 @@ class Conversation:
 
     def _answer(self, facts: dict[str, Any], request: ShellRequest) -> None:
         if self._recorded is not None:
-            self._say(judge(self._recorded, int(facts["bytes"]), str(facts["sha256"])))
+            length, sha256 = int(facts["bytes"]), str(facts["sha256"])
+            self._say(judge(self._recorded, length, sha256, self._where))
         self._line.sendall(encode(request))
 
     def _next(self) -> str | None:
@@ -179,11 +197,11 @@ def encode(request: ShellRequest) -> bytes:
     return line
 
 
-def judge(recorded: Path, length: int, sha256: str) -> str:
+def judge(recorded: Path, length: int, sha256: str, where: str = "the end of its body") -> str:
     """Return whether a guest whose journal has this length and digest is in the recorded trial."""
     same = hashlib.sha256(recorded.read_bytes()[:length]).hexdigest() == sha256
     if same:
-        return f"the trial is at the end of its body; its journal is byte-identical to {recorded}"
+        return f"the trial is at {where}; its journal is byte-identical to {recorded}"
     return f"beware: the trial took another course than {recorded}"
 
 

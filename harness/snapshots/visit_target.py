@@ -11,6 +11,7 @@ from harness.errors import TrialError, UsageError
 from harness.guest.contract import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
+from harness.snapshots.branching import point_before
 from harness.snapshots.job import GuestJob, JobRecord
 from harness.snapshots.lookup import snapshot_of
 from harness.snapshots.payload import trial_payload
@@ -54,8 +55,12 @@ def fresh(
     return Visit(snapshot, job, inputs, idle_in_real_time=real_time)
 
 
-def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
+def after(
+    trial: Path, request: ShellRequest, cache: Cache, say: Say, *, at: float | None = None
+) -> Visit:
     """Return the guest of a recorded trial, which it runs again up to the end of its body.
+
+    With ``at`` up to its last checkpoint before that time, in seconds of its clock.
 
     Raises :class:`TrialError` for a trial that cannot be had again.
     """
@@ -69,16 +74,17 @@ def after(trial: Path, request: ShellRequest, cache: Cache, say: Say) -> Visit:
     check_node(request.node, Topology.parse(record.inputs.topology))
     job_record = JobRecord.load(trial)
     job = job_record.job
-    inputs = {
-        "trial": job.trial,
-        "args": list(job.args),
-        "environment": held(job.environment, trial),
-    }
+    point = None if at is None else point_before(trial, at)
+    if point is None:
+        inputs = {**job.inputs, "environment": held(job.environment, trial)}
+    else:  # the trial goes on with what it had; that there is something new hands it over
+        inputs = {"do": "shell"}
     return Visit(
         snapshot_of(record, job_record, cache, say=say),
         job,
         inputs,
         recorded=trial / "journal.jsonl",
+        at=point,
     )
 
 

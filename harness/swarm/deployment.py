@@ -352,17 +352,52 @@ def deploy(swarm: SwarmClient, workload: Workload, *, within: float) -> Deployme
         made.wait_running(deadline.remaining)
         if workload.entry is not None:
             made.wait_serving(swarm.lab.client_host(), deadline.remaining)
-        wanted = {service.name: made.wanted(service.name) for service in workload.services}
+        _note(made)
     except (NoAnswer, WaitTimeout) as error:
         raise SwarmError(f"the workload {workload.name} did not come to serve: {error}") from error
-    swarm.note(
+    return made
+
+
+def find(swarm: SwarmClient, workload: Workload) -> Deployment:
+    """Return a workload that is on the swarm already, by the names of what it consists of.
+
+    Raise :class:`SwarmError` for what is not there.
+    """
+    made = Deployment(swarm, workload, mesh=probe_features().mesh)
+    try:
+        networks = {each["Name"]: each["Id"] for each in swarm.ask(lambda api: api.api.networks())}
+        made.ids.networks.update((each.name, networks[each.name]) for each in workload.overlays)
+        names = [service.name for service in workload.services]
+        for ids, listing, wanted in (
+            (made.services, "services", names),
+            (made.ids.configs, "configs", workload.configs),
+            (made.ids.secrets, "secrets", workload.secrets),
+        ):
+            if wanted:
+                ids.update(_ids_of(swarm, listing, wanted))
+        _note(made)
+    except KeyError as error:
+        raise SwarmError(f"the swarm has no {error} of the workload {workload.name}") from error
+    except NoAnswer as error:
+        raise SwarmError(f"the workload {workload.name} cannot be found: {error}") from error
+    return made
+
+
+def _ids_of(swarm: SwarmClient, listing: str, names: Iterable[str]) -> dict[str, str]:
+    listed = swarm.ask(lambda api: getattr(api.api, listing)())
+    ids = {each["Spec"]["Name"]: str(each["ID"]) for each in listed}
+    return {name: ids[name] for name in names}
+
+
+def _note(made: Deployment) -> None:
+    """Record that a workload serves."""
+    made.swarm.note(
         "workload.deployed",
-        workload=workload.name,
-        services=wanted,
+        workload=made.workload.name,
+        services={service.name: made.wanted(service.name) for service in made.workload.services},
         entries=dict(made.entries),
         mesh=made.mesh,
     )
-    return made
 
 
 def _created(swarm: SwarmClient, request: str, *args: Any, **kwargs: Any) -> str:

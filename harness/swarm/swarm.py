@@ -14,13 +14,16 @@ from docker import DockerClient
 from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Lab, Node
 from harness.swarm.client import NoAnswer, SwarmClient, ask
-from harness.swarm.deployment import Deployment, create, deploy
+from harness.swarm.deployment import Deployment, create, deploy, find
 from harness.swarm.releases import refuse_too_old
 from harness.swarm.settings import SwarmPools, SwarmSettings
 from harness.swarm.workload import Workload
 from harness.trial import Journal
 
 _CLUSTER_PORT = 2377
+
+RESEEDED = 3
+"""Managers from which on there is an election whose dice are reseeded."""
 
 #: Seconds for all joins; one gives up after 20 (moby daemon/cluster, swarmConnectTimeout).
 _FORMED_WITHIN = 60.0
@@ -38,6 +41,9 @@ class Swarm(SwarmClient):
         web = swarm.deploy(balanced_web(replicas=4))
         swarm.set_availability(swarm.a_worker(), "drain")
     """
+
+    #: What the scenario's mark has it serve from the beginning.
+    _serving: Deployment | None = None
 
     # -- forming it ----------------------------------------------------------------------------
 
@@ -95,7 +101,7 @@ class Swarm(SwarmClient):
         """
         managers, everybody = self.managers, self.all_but()
         time.sleep(self.random.uniform(0.0, 1.0))
-        if len(managers) < 3:
+        if len(managers) < RESEEDED:
             return
         leader = self.leader
         followers = [node for node in managers if node is not leader]
@@ -212,6 +218,20 @@ class Swarm(SwarmClient):
         Raise :class:`SwarmError` with what was missing when it does not.
         """
         return deploy(self, workload, within=within)
+
+    def serve(self, workload: Workload, *, deployed: bool) -> None:
+        """Have the swarm serve a workload from the beginning: deploy it, or find it deployed."""
+        self._serving = find(self, workload) if deployed else self.deploy(workload)
+
+    @property
+    def serving(self) -> Deployment:
+        """The workload that the scenario's mark names: ``swarm(..., serving=balanced_web())``."""
+        if self._serving is None:
+            raise SwarmError(
+                "this swarm serves nothing yet",
+                hint="name a workload in the scenario's mark, swarm(serving=...), or deploy one",
+            )
+        return self._serving
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from harness.engine.versions import release_key
 from harness.errors import UsageError
@@ -245,6 +247,17 @@ class Workload:
         """Return the workload with another description of the service of that name."""
         others = (service if each.name == service.name else each for each in self.services)
         return replace(self, services=tuple(others))
+
+
+def workload_from(facts: Mapping[str, Any]) -> Workload:
+    """Return the workload with these facts, which :func:`facts_of` gave."""
+    return msgspec.convert(facts, Workload)
+
+
+def facts_of(workload: Workload) -> dict[str, Any]:
+    """Return a workload as JSON can say it."""
+    facts: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(workload))
+    return facts
 
 
 def balanced_web(

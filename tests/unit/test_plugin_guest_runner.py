@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.engine import EngineFacts
+from harness.guest.contract import WARM_VARIABLE
 from harness.images import Cache
 from harness.lab import Topology
 from harness.pytest_plugin import guest_runner
-from harness.pytest_plugin.guest_runner import Assignment, Guests, run_in_guest
+from harness.pytest_plugin.guest_runner import Assignment, Guests, Reuse, run_in_guest, warm_up_of
 from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.results import RunWriter, read_run
 from harness.snapshots.job import GuestJob, JobResult
+from harness.snapshots.kept_results import KeptResults
+from harness.swarm import Workload, balanced_web
+from harness.swarm.workload import facts_of
 from harness.vm.machine import Clock
 from harness.vm.seal import seal
 from harness.vm.snapshot import Snapshot
@@ -55,7 +60,7 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guests:
     return guests
 
 
-def assignment(item: pytest.Function, **changes: bool) -> Assignment:
+def assignment(item: pytest.Function, **changes: Any) -> Assignment:
     given = changes.pop("topology_given", False)
     facts: Any = {
         "scenario": "scenarios/test_x.py::test_x",
@@ -204,3 +209,71 @@ def test_what_the_guest_is_called_with_follows_from_the_assignment(item: pytest.
 
     assert "--controls" not in plain
     assert {"--controls", "--topology=3m2w"} <= set(given)
+
+
+def whole(trial_id: str = "{trial}") -> dict[str, str]:
+    reports = "\n".join(report(when) for when in ("setup", "call", "teardown"))
+    return {
+        "reports.jsonl": f"{reports}\n",
+        f"{trial_id}/journal.jsonl": "one\n",
+        f"{trial_id}/trial.json": "{}",
+    }
+
+
+def reusing(guests: Guests, tmp_path: Path, *, audit: float = 0.0) -> Guests:
+    results = KeptResults(Cache(tmp_path / "cache"))
+    return replace(guests, reuse=Reuse(results, wanted=True, audit=audit))
+
+
+def test_a_trial_that_was_run_before_is_reused_and_its_record_says_so(
+    item: pytest.Function, guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = guest_that(monkeypatch, files=whole())
+    said: list[str] = []
+    for name in ("first", "second"):
+        run = RunWriter.create(tmp_path / name, command=["pytest"], harness="1")
+        list(run_in_guest(assignment(item), reusing(guests, tmp_path), run, said.append))
+    assert len(jobs) == 1
+    [record] = (tmp_path / "second").rglob("job.json")
+    assert json.loads(record.read_text())["reused"] is True
+    assert (record.parent / "journal.jsonl").read_text() == "one\n"
+    assert [line for line in said if line.startswith("reused")]
+
+
+def test_an_audit_that_differs_is_unknown_and_says_where(
+    item: pytest.Function, guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest_that(monkeypatch, files=whole())
+    run = RunWriter.create(tmp_path / "first", command=["pytest"], harness="1")
+    list(run_in_guest(assignment(item), reusing(guests, tmp_path), run, print))
+    for text, expected in (("one\n", "passed"), ("two\n", "failed")):
+        guest_that(monkeypatch, files={**whole(), "{trial}/journal.jsonl": text})
+        run = RunWriter.create(tmp_path / expected, command=["pytest"], harness="1")
+        auditing = reusing(guests, tmp_path, audit=1.0)
+        last = list(run_in_guest(assignment(item), auditing, run, print))[-1]
+        assert last.outcome == expected
+    assert "first difference in journal.jsonl, line 1" in str(last.longrepr)
+    assert ("outcome", "unknown") in last.user_properties
+
+
+def test_a_warm_up_is_for_virtual_time_and_where_it_is_worth_it() -> None:
+    def asked(topology: Topology, serving: Workload | None, clock: Clock) -> Any:
+        point = TrialPoint("stable", 7)
+        return warm_up_of(TrialRequest("x", point, topology, serving=serving), clock)
+
+    web = balanced_web()
+    assert asked(Topology(3, 2), None, Clock.VIRTUAL) == {"seed": 7, "serving": None}
+    assert asked(Topology(1, 2), web, Clock.VIRTUAL) == {"seed": 7, "serving": facts_of(web)}
+    assert asked(Topology(1, 2), None, Clock.VIRTUAL) is None
+    assert asked(Topology(3, 2), web, Clock.REAL) is None
+
+
+def test_the_guest_is_told_whether_it_was_warmed_up(
+    item: pytest.Function, guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = guest_that(monkeypatch, files=whole())
+    for number, topology in enumerate((Topology(3, 2), Topology(1, 1))):
+        run = RunWriter.create(tmp_path / str(number), command=["pytest"], harness="1")
+        list(run_in_guest(assignment(item, topology=topology), guests, run, print))
+    assert [job.environment[WARM_VARIABLE] for job in jobs] == ["1", "0"]
+    assert [job.warm_up is None for job in jobs] == [False, True]

@@ -108,3 +108,12 @@ def test_cpus_are_refused_where_there_are_no_guests(read: Callable[..., options.
         collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces"))
     collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=microvm"))
     collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces", "--lab-attach=/x"))
+
+
+@pytest.mark.parametrize("share", ["2", "-0.1", "all"])
+def test_an_audit_is_a_share_and_needs_reuse(
+    read: Callable[..., options.Options], share: str
+) -> None:
+    assert read("--reuse", "--audit=0.02").audit == 0.02
+    assert "not a valid share" in refused(read, "--reuse", f"--audit={share}")
+    assert "--audit needs --reuse" in refused(read, "--audit=0.5")

@@ -109,6 +109,7 @@ def test_a_skip_for_a_missing_need_is_named_and_can_be_refused(
         ("swarm(managers='3')", "'3' is not a valid value of the mark swarm's managers"),
         ("swarm(workers=True)", "True is not a valid value of the mark swarm's workers"),
         ("swarm(engines='20')", "'20' is not a valid value of the mark swarm's engines"),
+        ("swarm(serving='web')", "'web' is not a valid value of the mark swarm's serving"),
         ("swarm(managers=0)", "a swarm cannot have 0 managers"),
         ("deadline('15')", "deadline('15') is not a valid deadline"),
         ("deadline(0)", "deadline(0) is not a valid deadline"),

@@ -12,7 +12,7 @@ import requests
 from docker.errors import APIError
 
 from harness.errors import SwarmError, UsageError, WaitTimeout
-from harness.swarm import Deployment, Job, NoAnswer, Service, SwarmClient, Workload
+from harness.swarm import Deployment, Job, NoAnswer, Service, SwarmClient, Workload, deployment
 
 ROLES = {"m1": "manager", "w1": "worker", "w2": "worker"}
 
@@ -27,6 +27,7 @@ class Api:
         self.status: dict[str, str] = {}
         self.refusals: list[tuple[int, str]] = []
         self.updates = 0
+        self.listed_networks: list[dict[str, Any]] = []
 
     @property
     def api(self) -> Api:
@@ -37,6 +38,12 @@ class Api:
 
     def tasks(self) -> list[dict[str, Any]]:
         return self.listed
+
+    def networks(self) -> list[dict[str, Any]]:
+        return self.listed_networks
+
+    def services(self) -> list[dict[str, Any]]:
+        return [{"ID": id_, "Spec": spec} for id_, spec in self.specs.items()]
 
     def inspect_service(self, id_: str) -> dict[str, Any]:
         found = copy.deepcopy(self.specs[id_])
@@ -303,3 +310,16 @@ def test_a_job_is_not_scaled_and_a_service_never_completed(client: SwarmClient) 
         deployed(client, job=Job()).scale("app", 2)
     with pytest.raises(UsageError, match="app is no job"):
         deployed(client).completed("app")
+
+
+def test_a_workload_that_is_there_is_found_and_one_that_is_not_is_named(
+    api: Api, client: SwarmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "probe_features", lambda: SimpleNamespace(mesh=True))
+    api.listed_networks = [{"Name": "net", "Id": "n1"}, {"Name": "other", "Id": "n2"}]
+    workload = deployed(client).workload
+    found = deployment.find(client, workload)
+    assert (found.networks, found.services) == ({"net": "n1"}, {"app": "id-app"})
+    api.specs = {}
+    with pytest.raises(SwarmError, match="has no 'app' of the workload"):
+        deployment.find(client, workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.swarm import (
     FileFrom,
     HealthCheck,
     Job,
+    LogDriver,
     Mount,
     Network,
     Port,
@@ -22,7 +24,7 @@ from harness.swarm import (
     Workload,
     balanced_web,
 )
-from harness.swarm.workload import identity
+from harness.swarm.workload import facts_of, identity, workload_from
 
 
 def service(name: str = "app", **facts: Any) -> Service:
@@ -125,3 +127,17 @@ def test_a_task_is_told_its_node_as_the_oldest_engine_can(
 
 def test_one_port_can_be_published_for_two_protocols() -> None:
     workload(service(ports=(Port(53, 53), Port(53, 53, "udp"))))
+
+
+def test_a_workload_comes_back_from_its_facts_as_it_was() -> None:
+    full = workload(
+        service(
+            port=80, published=8080, publish_mode="host", env={"A": "b"}, role="worker",
+            constraints=("node.labels.disk==ssd",), log=LogDriver("gelf", {"gelf-address": "udp"}),
+            command=("run", "--fast"), replicas=None,
+        ),
+        networks=(Network("net", subnet="10.77.0.0/26"),), entry="app", path="/x",
+        configs={"c": b"\x00x"},
+    )  # fmt: skip
+    assert workload_from(json.loads(json.dumps(facts_of(full)))) == full
+    assert workload_from(facts_of(balanced_web())) == balanced_web()
