@@ -7,6 +7,7 @@ machine, 64 wrong command line, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -143,7 +144,7 @@ def call(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
+        _complain(f"{where}{error.strerror or error}{_way_out(error)}")
         return EXIT_TROUBLE
     except Exception as error:
         _complain(
@@ -153,6 +154,13 @@ def call(argv: Sequence[str] | None = None) -> int:
         return EXIT_TROUBLE
     # click hands back the code of ctx.exit() as the result.
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _way_out(error: OSError) -> str:
+    """Return what to do about an error of the system, where that is not plain from its words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "\n  -> free some space; --reports, SWARM_CHAOS_CACHE and TMPDIR name other places"
+    return ""
 
 
 def _complain(sentence: str) -> None:

@@ -117,7 +117,7 @@ def names_a_scenario(arg: str, before: str) -> bool:
 
     The value of an option ``before`` it, as in ``--reports FOLDER``, is not.
     """
-    if arg.startswith("-") or before in PATHS:
+    if not arg or arg.startswith("-") or before in PATHS:
         return False
     return Path(arg.partition("::")[0]).exists()
 

@@ -18,6 +18,11 @@ from harness.vm.machine import MOST_CPUS, Clock
 LABS = ("auto", "microvm", "namespaces")
 DEFAULT_KERNEL = "6.12"
 
+MOST_TRIALS = 10_000
+"""Of one scenario in one run: at a minute each, a week of them."""
+
+_LONGEST_NAME = 4096  # PATH_MAX: an engine can be a path
+
 
 @dataclass(frozen=True)
 class Options:
@@ -124,6 +129,9 @@ def declare(parser: pytest.Parser) -> None:
 
 def _engines(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the engines that trials are multiplied by, and those of roles in each of them."""
+    for name in names:
+        if len(name) > _LONGEST_NAME:
+            raise UsageError(f"--engine {name[:40]}…: no engine has a name this long")
     split = [name.rpartition(":") for name in names]
     by_role = {role: engine for engine, _, role in split if role in ROLES and engine}
     for name in by_role.values() or names:
@@ -155,7 +163,7 @@ def read(config: pytest.Config) -> Options:
     if lab not in LABS:
         raise UsageError(f"there is no lab {lab!r}", hint=f"labs are: {', '.join(LABS)}")
     first = _whole("--seed", config.getoption("--seed"), least=0)
-    trials = _whole("--trials", config.getoption("--trials"), least=1)
+    trials = _whole("--trials", config.getoption("--trials"), least=1, most=MOST_TRIALS)
     topology = config.getoption("--topology")
     attach = config.getoption("--lab-attach")
     into = config.getoption("--trial-into")
@@ -214,11 +222,13 @@ def _audit(written: str | None, *, reuse: bool) -> float:
     return share
 
 
-def _whole(option: str, written: str, *, least: int) -> int:
+def _whole(option: str, written: str, *, least: int, most: int | None = None) -> int:
     try:
         number = int(written)
     except ValueError:
-        raise UsageError(f"{option}: {written!r} is not a whole number") from None
+        raise UsageError(f"{option}: {written[:40]!r} is not a whole number") from None
     if number < least:
         raise UsageError(f"{option} {number} is too small", hint=f"at least {least}")
+    if most is not None and number > most:
+        raise UsageError(f"{option} {number} is too many", hint=f"at most {most}")
     return number

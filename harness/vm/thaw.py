@@ -434,6 +434,12 @@ def _wake(source: Snapshot | Checkpoint, body: bytes | None, way: _Way) -> Guest
         except BaseException:
             emulator.close()
             raise
+    except OSError as error:
+        own.remove()
+        raise MicrovmError(
+            f"a guest cannot be thawed into {folder.parent}: {error.strerror or error}",
+            hint="it needs some 100 MiB there; /dev/shm of a container can be made larger",
+        ) from error
     except BaseException:
         own.remove()
         raise

@@ -258,6 +258,7 @@ def test_a_folder_for_reports_that_is_there_already_is_not_where_scenarios_are(
 ) -> None:
     assert not names_a_scenario(str(tmp_path), "--reports")
     assert names_a_scenario(str(tmp_path), "--controls")
+    assert not names_a_scenario("", "--topology"), "and not the folder that this is"
     ran = subprocess.run(
         [sys.executable, "-m", "harness.cli.main", "run", "--reports", str(tmp_path), "--co", "-q"],
         cwd=Path(__file__).parents[2],

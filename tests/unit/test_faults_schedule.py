@@ -18,7 +18,7 @@ from optionals import not_none
 from harness.errors import FaultError, UsageError
 from harness.faults import Faults, catalogue
 from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
-from harness.faults.schedule.plan import contradict
+from harness.faults.schedule.plan import ByTarget, contradict
 from harness.trial import Trial, read_lines
 
 
@@ -144,6 +144,34 @@ def test_any_plan_comes_back_from_its_file(
     assert [(o.at, o.lasts) for o in again] == [(o.at, o.lasts) for o in plan]
 
 
+@given(
+    st.lists(
+        st.builds(
+            Injection,
+            at=st.integers(0, 20).map(float),
+            fault=st.sampled_from(["filled", "shaped", "delayed"]),
+            target=st.sampled_from(["m1", "w1"]),
+            lasts=st.none() | st.integers(1, 9).map(float),
+        ),
+        max_size=12,
+    )
+)
+def test_one_that_contradicts_is_found_as_by_looking_at_all(injections: list[Injection]) -> None:
+    before = ByTarget()
+    for number, injection in enumerate(injections):
+        found = before.contradicting(injection)
+        brute = [other for other in injections[:number] if contradict(other, injection)]
+        assert (found in brute) if brute else found is None
+        before.add(injection)
+
+
+def test_ten_thousand_injections_are_a_plan_at_once(read: Callable[..., Plan]) -> None:
+    began = time.process_time()
+    plan = read(FAULT + 'every = "10s"\ntimes = 10000\nfor = "5s"')
+    assert len(plan) == 10_000
+    assert time.process_time() - began < 5  # each held against each other one took 25 s
+
+
 FAULT = '[[fault]]\nat = "1s"\nfault = "shaped"\ntarget = "m1"\n'
 RANDOM = (
     '[[random]]\nuntil = "1m"\nevery = "1s"\nchoose = [{fault = "filled", target = "m1", for = '
@@ -179,7 +207,11 @@ RANDOM = (
         (FAULT + FAULT.replace('"1s"', '"5s"'), "fault 2.*contradicts.*fault 1.*not healed"),
         (FAULT + FAULT.replace("shaped", "delayed"), "contradicts"),
         (RANDOM + '["5s", "1s"]}]', "random 1 .*choose 1: for: .*shortest, the longest"),
-        (RANDOM + '["1s", "1s"], weight = -1}]', "weight: -1 is below 0"),
+        (RANDOM + '["1s", "1s"], weight = -1}]', "weight: -1 is not 0 or more"),
+        (RANDOM + '["1s", "1s"], weight = inf}]', "weight: inf is not 0 or more and finite"),
+        (RANDOM + '["1s", "1s"], weight = nan}]', "weight: nan is not 0 or more and finite"),
+        (RANDOM.replace('"1s"', '"1e300s"') + '["1s", "1s"]}]', "every: 1e300s is "),
+        (RANDOM + '["1s", "1s"]}]\nat_once = 1000000', "at_once: give 1 to 100"),
         (RANDOM + '["1s", "1s"], weight = 0}]', "every weight is 0"),
         (RANDOM.replace("1s", "0s") + '["1s", "1s"]}]', "makes more than"),
         (RANDOM.replace("1m", "0s") + '["1s", "1s"]}]', "until must be after from"),

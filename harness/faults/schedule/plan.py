@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +71,16 @@ class Plan:
                 read_parameters(kind_of(injection.fault), injection.parameters)
             except HarnessError as error:
                 raise UsageError(f"{injection.source}: {error.what}", hint=error.hint) from None
-        for first, second in combinations(plan, 2):
-            if contradict(first, second):
+        before = ByTarget()
+        for second in plan:
+            if (first := before.contradicting(second)) is not None:
                 raise UsageError(
                     f"{second.source}: {second} at {format_duration(second.at)} contradicts "
                     f"{first.source}: {first} at {format_duration(first.at)}, "
                     "which is not healed by then",
                     hint="end the first one before, or use another target",
                 )
+            before.add(second)
         return plan
 
     def __iter__(self) -> Iterator[Injection]:
@@ -116,6 +120,43 @@ class Plan:
         """Write it as a schedule in JSON that gives this same plan, whatever the seed."""
         text = msgspec.json.format(msgspec.json.encode({"fault": self.facts()}), indent=2)
         write_atomically(path, text + b"\n")
+
+
+class ByTarget:
+    """Injections by their targets, to find one that another contradicts among thousands.
+
+    Those of one target are kept in the order of their times. None begins before ``_longest``
+    ahead of what it overlaps, so only as many have to be looked at.
+    """
+
+    def __init__(self) -> None:
+        self._by_target: dict[str, list[Injection]] = {}
+        self._longest: dict[str, float] = {}
+
+    def add(self, injection: Injection) -> None:
+        """Take one more."""
+        target = injection.target
+        insort(self._by_target.setdefault(target, []), injection, key=_begins)
+        lasts = math.inf if injection.lasts is None else injection.lasts
+        self._longest[target] = max(self._longest.get(target, 0.0), lasts)
+
+    def contradicting(self, injection: Injection) -> Injection | None:
+        """Return the first of them that contradicts an injection."""
+        same = self._by_target.get(injection.target, [])
+        ends = math.inf if injection.until is None else injection.until
+        begin = bisect_left(
+            same, injection.at - self._longest.get(injection.target, 0.0), key=_begins
+        )
+        for other in islice(same, begin, None):
+            if other.at > ends:
+                return None
+            if contradict(other, injection):
+                return other
+        return None
+
+
+def _begins(injection: Injection) -> float:
+    return injection.at
 
 
 def contradict(first: Injection, second: Injection) -> bool:

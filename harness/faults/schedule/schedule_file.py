@@ -24,6 +24,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import tomllib
@@ -36,10 +37,12 @@ import msgspec
 from harness.errors import UsageError
 from harness.faults.catalogue import kind_of, read_parameters
 from harness.faults.parameter import duration
-from harness.faults.schedule.plan import Injection, Plan, contradict
+from harness.faults.schedule.plan import ByTarget, Injection, Plan
 
 #: A mistyped unit must not make a plan of millions.
 _MOST = 10_000
+_MOST_AT_ONCE = 100
+_LONGEST = 365 * 86400.0  # seconds
 
 
 class Entry(
@@ -98,13 +101,17 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             for number, entry in enumerate(self.fault)
             for injection in _repeated(entry, where("fault", number))
         ]
+        taken = ByTarget()
+        for injection in fixed:
+            taken.add(injection)
         drawn: list[Injection] = []
         for number, chance in enumerate(self.random):
             source = where("random", number)
             # Each block has its own random numbers: editing one does not change the others.
             numbers = random.Random(f"{seed}/{number}")
             for injection in _drawn(chance, numbers, source):
-                if not any(contradict(injection, other) for other in [*fixed, *drawn]):
+                if taken.contradicting(injection) is None:
+                    taken.add(injection)
                     drawn.append(injection)
         if not fixed and not drawn:
             raise UsageError(f"{name} has no fault in it")
@@ -201,14 +208,14 @@ def _drawn(chance: Chance, numbers: random.Random, source: str) -> Iterator[Inje
         raise UsageError(f"{source}: every: {chance.every} makes more than {_MOST} faults")
     if not chance.choose:
         raise UsageError(f"{source}: choose: give at least one fault to choose from")
-    if chance.at_once < 1:
-        raise UsageError(f"{source}: at_once: give 1 or more")
+    if not 1 <= chance.at_once <= _MOST_AT_ONCE:
+        raise UsageError(f"{source}: at_once: give 1 to {_MOST_AT_ONCE}")
     spans = []
     for number, choice in enumerate(chance.choose, start=1):
         which = f"{source}, choose {number}"
         _check(choice.fault, choice.with_, which)
-        if choice.weight < 0:
-            raise UsageError(f"{which}: weight: {choice.weight:g} is below 0")
+        if not 0 <= choice.weight < math.inf:
+            raise UsageError(f"{which}: weight: {choice.weight:g} is not 0 or more and finite")
         shortest, longest = (_seconds(text, "for", which) for text in choice.lasts)
         if not 0 < shortest <= longest:
             raise UsageError(
@@ -248,9 +255,12 @@ def _check(fault: str, texts: dict[str, str], source: str) -> None:
 
 def _seconds(text: str, key: str, source: str) -> float:
     try:
-        return duration(text)
+        seconds = duration(text)
     except UsageError as error:
         raise UsageError(f"{source}: {key}: {error.what}", hint=error.hint) from None
+    if seconds > _LONGEST:
+        raise UsageError(f"{source}: {key}: {text} is longer than a year")
+    return seconds
 
 
 __all__ = ["Chance", "Choice", "Entry", "Schedule", "read_schedule"]
