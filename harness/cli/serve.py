@@ -19,11 +19,14 @@ from harness.cli.output import reports_option
     help="Port on 127.0.0.1; 0 picks a free one.",
 )
 def serve(reports: Path, port: int) -> None:
-    """Show the runs in a browser, running ones live. Stop with Ctrl-C."""
-    from harness.report.serve import HOST, server_of
+    """Show the runs in a browser, running ones live. Stop with Ctrl-C.
+
+    The address that is printed has a token: other users of this machine cannot read the runs.
+    """
+    from harness.report.serve import server_of
 
     with server_of(reports, port) as server:
-        click.echo(f"http://{HOST}:{server.server_port}/ shows the runs in {reports}")
+        click.echo(f"{server.address} shows the runs in {reports}")
         click.echo("Press Ctrl-C to stop.")
         try:
             server.serve_forever()

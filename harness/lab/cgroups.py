@@ -11,6 +11,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.lab.cgroup_filter import filter_group
 from harness.lab.janitor import CGROUP_ROOT, delegate, inherit_cpuset, remove_group
 
 
@@ -39,6 +40,7 @@ class NodeGroups:
         """Make the groups, filled so that they take processes."""
         if self.unified is not None:
             (self.unified / "init").mkdir(parents=True, exist_ok=True)
+            filter_group(self.unified)
         for group in self.v1:
             group.mkdir(parents=True, exist_ok=True)
             inherit_cpuset(group)

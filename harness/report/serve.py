@@ -7,11 +7,15 @@
     /runs/<id>/pages/live.html     the running trials
     /runs/<id>+<id>/…              several runs together
 
-Pages are rendered on request, from the folders as they are then.
+Pages are rendered on request, from the folders as they are then. Who asks must have the token of
+the address that was printed: in the query once, which leaves a cookie. Other users of the machine
+can connect to a port of the loopback address, too.
 """
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -38,6 +42,7 @@ _PLAIN = "text/plain; charset=utf-8"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _LIVE, _LIVE_PART = "live.html", "live-part.html"
 _FILES = ("trials",)
+_NO_TOKEN = "open the address that `swarm-chaos serve` has printed: it has a token\n"
 _CHUNK = 1 << 16
 
 
@@ -65,7 +70,10 @@ class Pages:
 
         Raises :class:`PageNotFoundError`.
         """
-        path = urlsplit(target).path
+        try:
+            path = urlsplit(target).path
+        except ValueError:  # an address in it that is none, like http://[::1
+            raise PageNotFoundError from None
         parts = [unquote(part) for part in path.split("/")[1:]]
         if any(part in {".", ".."} or "/" in part or "\0" in part for part in parts):
             raise PageNotFoundError
@@ -84,7 +92,10 @@ class Pages:
 
     def redirection(self, target: str) -> str | None:
         """Return where to go from the form that chooses runs, and from a folder (its index)."""
-        split = urlsplit(target)
+        try:
+            split = urlsplit(target)
+        except ValueError:
+            return None
         if split.path == "/together":
             chosen = parse_qs(split.query).get("run", [])
             # The list begins with the newest run; the baseline is the oldest.
@@ -184,10 +195,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self, *, body: bool) -> None:
         # A page elsewhere could have its own name lead here: only ours are answered.
-        assert isinstance(self.server, ThreadingHTTPServer)
+        assert isinstance(self.server, Server)
         port = self.server.server_port
-        if self.headers.get("Host") not in {f"{HOST}:{port}", f"localhost:{port}"}:
+        ours = {f"{HOST}:{port}", f"localhost:{port}", *((HOST, "localhost") if port == 80 else ())}
+        if self.headers.get_all("Host", []) not in [[name] for name in ours]:
             self._send(HTTPStatus.FORBIDDEN, Answer("this host name is not served here\n", _PLAIN))
+            return
+        if (given := self._token_in_query()) and self.server.knows(given):
+            cookie = f"{self._cookie}={given}; Path=/; HttpOnly; SameSite=Strict"
+            path = urlsplit(self.path).path
+            self._send(HTTPStatus.SEE_OTHER, Answer("", _PLAIN), location=path, cookie=cookie)
+            return
+        if not self.server.knows(self._token_in_cookie()):
+            self._send(HTTPStatus.FORBIDDEN, Answer(_NO_TOKEN, _PLAIN), body=body)
             return
         if (location := self.pages.redirection(self.path)) is not None:
             self._send(HTTPStatus.SEE_OTHER, Answer("", _PLAIN), location=location)
@@ -203,8 +223,34 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the browser went on to another page
 
+    @property
+    def _cookie(self) -> str:
+        # Cookies are a host's, whatever the port: two servers must not overwrite each other's.
+        assert isinstance(self.server, Server)
+        return f"swarm-chaos-{self.server.server_port}"
+
+    def _token_in_query(self) -> str:
+        try:
+            split = urlsplit(self.path)
+            return parse_qs(split.query).get("token", [""])[0] if split.path[:2] != "//" else ""
+        except ValueError:
+            return ""
+
+    def _token_in_cookie(self) -> str:
+        for word in self.headers.get("Cookie", "").split(";"):
+            name, _, value = word.strip().partition("=")
+            if name == self._cookie:
+                return value
+        return ""
+
     def _send(
-        self, status: HTTPStatus, answer: Answer, *, location: str = "", body: bool = True
+        self,
+        status: HTTPStatus,
+        answer: Answer,
+        *,
+        location: str = "",
+        cookie: str = "",
+        body: bool = True,
     ) -> None:
         size = answer.body.stat().st_size if isinstance(answer.body, Path) else len(answer.body)
         self.send_response(status)
@@ -215,6 +261,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "max-age=31536000" if answer.keep else "no-store")
         if location:
             self.send_header("Location", location)
+        if cookie:
+            self.send_header("Set-Cookie", cookie)
         self.end_headers()
         if not body:
             return
@@ -229,7 +277,26 @@ class _Handler(BaseHTTPRequestHandler):
                 left -= len(chunk)
 
 
-def server_of(reports: Path, port: int) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """The server, with a token that is its own."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, handler: type[_Handler]) -> None:
+        super().__init__((HOST, port), handler)
+        self.token = secrets.token_urlsafe(24)
+
+    @property
+    def address(self) -> str:
+        """The address to open in a browser, with the token."""
+        return f"http://{HOST}:{self.server_port}/?token={self.token}"
+
+    def knows(self, token: str) -> bool:
+        """Return whether a token is this server's."""
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+
+def server_of(reports: Path, port: int) -> Server:
     """Return a server of the runs under ``reports`` on 127.0.0.1; ``port`` 0 picks a free one.
 
     Raises :class:`~harness.errors.UsageError` if the folder does not exist or the port is not
@@ -242,11 +309,9 @@ def server_of(reports: Path, port: int) -> ThreadingHTTPServer:
         )
     handler = type("Handler", (_Handler,), {"pages": Pages(reports)})
     try:
-        server = ThreadingHTTPServer((HOST, port), handler)
+        return Server(port, handler)
     except OSError as error:
         raise UsageError(
             f"cannot listen on port {port} of {HOST}: {error.strerror}",
             hint="name another with --port, or 0 for any",
         ) from error
-    server.daemon_threads = True
-    return server

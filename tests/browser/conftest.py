@@ -14,7 +14,7 @@ import pytest
 from synthetic_runs import many_trials, nightly_runs, synthetic_run
 
 from harness.report import write_report, write_site
-from harness.report.serve import HOST, server_of
+from harness.report.serve import server_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -97,7 +97,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Serve the runs in a folder; gives the server's address."""
+    """Serve the runs in a folder; gives the server's address, with its token."""
     with ExitStack() as stack:
 
         def start(reports: Any) -> str:
@@ -107,6 +107,6 @@ def serve() -> Iterator[Callable[..., str]]:
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.shutdown)
-            return f"http://{HOST}:{server.server_port}"
+            return server.address
 
         yield start

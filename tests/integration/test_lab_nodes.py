@@ -23,6 +23,7 @@ from optionals import not_none
 
 from harness.engine import Engine
 from harness.errors import LabError
+from harness.images.workload_images import WORKLOAD_TAGS
 from harness.lab import NamespacesLab, Topology, labs_folder
 from harness.lab.warm_process import keep_warm
 from harness.swarm import Swarm
@@ -292,6 +293,60 @@ def test_a_container_runs_on_cgroup_v1(stable: Engine, seed_of: Callable[..., Pa
             remove=True,
         )
     assert b"devices:/" in output
+
+
+TAKING = """
+import json, os, stat
+took = {}
+def take(what, act):
+    try:
+        act()
+        took[what] = "taken"
+    except OSError as error:
+        took[what] = error.strerror
+def device(name, kind, number):
+    os.mknod(name, kind | 0o600, number)
+    os.close(os.open(name, os.O_RDWR))
+def sysctl(name):
+    with open(f"/proc/sys/{name}") as file:
+        value = file.read()
+    with open(f"/proc/sys/{name}", "w") as file:
+        file.write(value)
+block = stat.S_IFBLK
+for major, name in ((7, "loop"), (8, "sda"), (254, "vda"), (259, "nvme")):
+    take(name, lambda: device(f"/tmp/{name}", block, os.makedev(major, 0)))
+for minor in (1, 2, 4, 11):
+    take(f"memory {minor}", lambda: device(f"/tmp/m{minor}", stat.S_IFCHR, os.makedev(1, minor)))
+take("loop-control", lambda: device("/tmp/lc", stat.S_IFCHR, os.makedev(10, 237)))
+take("fuse", lambda: device("/tmp/fuse", stat.S_IFCHR, os.makedev(10, 229)))
+for name in ("kernel/core_pattern", "kernel/printk", "vm/swappiness", "fs/file-max"):
+    take(name, lambda: sysctl(name))
+mine = ("net/ipv4/ip_forward", "kernel/shmmax", "kernel/hostname")
+for name in mine:
+    take(name, lambda: sysctl(name))
+take("null", lambda: device("/tmp/null", stat.S_IFCHR, os.makedev(1, 3)))
+print(json.dumps(took))
+"""
+OWN = {"net/ipv4/ip_forward", "kernel/shmmax", "kernel/hostname", "null"}
+
+
+def test_a_privileged_container_has_neither_the_hosts_devices_nor_its_sysctls(
+    stable: Engine, seed_of: Callable[..., Path | None]
+) -> None:
+    with NamespacesLab.build(Topology(1), lambda _: stable, seed_for=seed_of) as lab:
+        output = lab.node("m1").docker.containers.run(
+            WORKLOAD_TAGS["app"],
+            ["-c", TAKING],
+            entrypoint="/usr/bin/python3",
+            privileged=True,
+            network_mode="none",
+            tmpfs={"/tmp": "dev,exec"},
+            remove=True,
+        )
+    took = json.loads(output)
+    assert {what for what, said in took.items() if said == "taken"} == OWN, took
+    refused = {said for what, said in took.items() if what not in OWN}
+    assert refused == {"Operation not permitted"}, took
 
 
 def test_no_room_for_a_lab_is_a_sentence_and_leaves_nothing(stable: Engine) -> None:

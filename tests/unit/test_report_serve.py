@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import synthetic_runs
@@ -15,7 +17,7 @@ from click.testing import CliRunner
 from harness.cli.serve import serve
 from harness.errors import UsageError
 from harness.report.live import IDLE_LIMIT, running_trials
-from harness.report.serve import HOST, PageNotFoundError, Pages, server_of
+from harness.report.serve import HOST, PageNotFoundError, Pages, Server, _Handler, server_of
 from harness.results import RunWriter, read_run
 from harness.trial import Trial
 
@@ -31,22 +33,25 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(reports: Path) -> Iterator[int]:
+def server(reports: Path) -> Iterator[Server]:
     with server_of(reports, 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield server.server_port
+        yield server
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
-def ask(port: int) -> Callable[..., tuple[int, str, http.client.HTTPMessage]]:
+def ask(server: Server) -> Callable[..., tuple[int, str, http.client.HTTPMessage]]:
     def one(
-        path: str, *, method: str = "GET", host: str | None = None
+        path: str, *, method: str = "GET", host: str | None = None, cookie: str | None = None
     ) -> tuple[int, str, http.client.HTTPMessage]:
+        port = server.server_port
         connection = http.client.HTTPConnection(HOST, port, timeout=20)
-        connection.request(method, path, headers={"Host": host or f"{HOST}:{port}"})
+        cookie = f"a=b; swarm-chaos-{port}={server.token}" if cookie is None else cookie
+        headers = {"Host": host or f"{HOST}:{port}", "Cookie": cookie}
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         body = answer.read().decode()
         connection.close()
@@ -106,7 +111,7 @@ def test_folders_lead_to_their_index_and_chosen_runs_to_their_site(
     f"{RUN}/trials/..%2f..%2f..%2fsecret", f"{RUN}/run.json", "/runs/../secret",
     "/runs/..+../index.html",
     f"{RUN}/{TRIAL}", f"{RUN}/pages/assets/../../run.json",
-    "/runs/%00/index.html", "/assets/x",
+    "/runs/%00/index.html", "/assets/x", "http://[::1", "//[::1/?token=x",
 ])  # fmt: skip
 def test_nothing_else_is_served(
     ask: Callable[..., tuple[int, str, http.client.HTTPMessage]], path: str
@@ -129,6 +134,46 @@ def test_other_names_for_this_server_are_refused(
     ask: Callable[..., tuple[int, str, http.client.HTTPMessage]], host: str
 ) -> None:
     assert ask("/", host=host)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/", f"{RUN}/index.html", f"{RUN}/{TRIAL}/journal.jsonl"])
+@pytest.mark.parametrize("token", ["", "wrong", "é"])
+def test_other_users_of_this_machine_are_refused(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]],
+    server: Server,
+    path: str,
+    token: str,
+) -> None:
+    port = server.server_port
+    cookie = f"swarm-chaos-{port}={token}".encode().decode("latin-1")
+    assert ask(path, cookie=cookie)[0] == 403
+    assert ask(f"{path}?token={quote(token)}", cookie="")[0] == 403
+
+
+def test_the_printed_address_leaves_a_cookie_and_no_token_in_the_history(
+    ask: Callable[..., tuple[int, str, http.client.HTTPMessage]], server: Server
+) -> None:
+    path = server.address.partition(str(server.server_port))[2]
+    status, _, headers = ask(path, cookie="")
+    assert (status, headers["Location"]) == (303, "/")
+    given, *attributes = headers["Set-Cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Strict"} <= set(attributes)
+    assert ask("/", cookie=given)[0] == 200
+
+
+def test_browsers_leave_the_port_out_where_it_is_80(reports: Path) -> None:
+    handler = type("Handler", (_Handler,), {"pages": Pages(reports)})
+    served = Server(0, handler)
+    with served:
+        served.server_port = 80
+        for host, status in (("localhost", 200), ("evil.example", 403), ("127.0.0.1", 200)):
+            ours, theirs = socket.socketpair()
+            head = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+            ours.sendall(f"{head}Cookie: swarm-chaos-80={served.token}\r\n\r\n".encode())
+            handler(theirs, ("local", 0), served)
+            theirs.close()
+            assert int(ours.recv(99).split()[1]) == status
+            ours.close()
 
 
 def test_it_listens_on_this_machine_alone(reports: Path) -> None:

@@ -32,13 +32,15 @@ mount -t overlay overlay -o "lowerdir=$rootfs,upperdir=$dir/upper,workdir=$dir/w
 mount --bind "$dir/data" "$root/var/lib/docker"
 
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+# Of a node's own these are only for the way of a program that does not look: root can undo it.
+mount --bind /dev/null "$root/proc/sysrq-trigger" 2>/dev/null || true
 mount -t sysfs -o nosuid,nodev,noexec sysfs "$root/sys"
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$root/run"
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$root/tmp"
 
 mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
 mkdir "$root/dev/pts" "$root/dev/shm" "$root/dev/mqueue" "$root/dev/net"
-for device in null zero full random urandom tty net/tun fuse kmsg; do
+for device in null zero full random urandom tty net/tun; do
     [ -e "/dev/$device" ] || continue
     : >"$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
