@@ -115,12 +115,12 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_debugger(config, options)
         refuse_unknown_qemu(options)
         refuse_cpus_without_guests(options)
+        if options.into is not None:
+            _register_in_guest(config, options, options.into)
+        else:
+            import_module(f"{__name__}.host").register(config, options)
     except UsageError as error:
         pytest.exit(str(error), returncode=EXIT_USAGE)
-    if options.into is not None:
-        _register_in_guest(config, options, options.into)
-    else:
-        import_module(f"{__name__}.host").register(config, options)
 
 
 def _register_in_guest(config: pytest.Config, options: Options, into: Path) -> None:

@@ -13,6 +13,7 @@ from harness.pytest_plugin.markers import chosen_lab
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.run_session import RunSession, progress_line
 from harness.pytest_plugin.session import SESSION, Session
+from harness.pytest_plugin.shards import shard_filter
 
 
 def register(config: pytest.Config, options: Options) -> None:
@@ -24,6 +25,8 @@ def register(config: pytest.Config, options: Options) -> None:
     runs = RunSession(config, options.reports, say)
     config.stash[SESSION] = Session(options, runs, say)
     plugins = config.pluginmanager
+    if (shards := shard_filter(config)) is not None:
+        plugins.register(shards, "swarm-chaos-shards")
     plugins.register(runs, "swarm-chaos-run")
     if chosen_lab(options) == "microvm":
         plugins.register(HostProtocol(config, runs), "swarm-chaos-host")

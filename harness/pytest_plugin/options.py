@@ -89,6 +89,16 @@ def declare(parser: pytest.Parser) -> None:
         help="exit with 2 if a scenario was skipped because the kernel lacks what it needs",
     )
     group.addoption(
+        "--shard",
+        metavar="N/M",
+        help="run the N-th of M parts: each of M machines runs one, with the same other options",
+    )
+    group.addoption(
+        "--shard-times",
+        metavar="RUN",
+        help="a stored run, the same on all machines: its trials' times balance the parts",
+    )
+    group.addoption(
         "--reports", metavar="DIR", default="reports", help="where runs land (default: reports)"
     )
     group.addoption(
