@@ -135,7 +135,7 @@ def scenario_path(scenario: str) -> str:
             f"{scenario!r} is not a single scenario",
             hint="write FILE::TEST, as `swarm-chaos scenarios` shows them",
         )
-    for path in (Path(file), scenarios_folder() / file):
+    for path in (Path(file), *(scenarios_folder(packaged=each) / file for each in (False, True))):
         if path.is_file():
             return f"{path}::{test}"
     raise UsageError(f"there is no file {file}, neither here nor among the scenarios")

@@ -58,26 +58,33 @@ def repro(
     run: inputs, journal, samples and each node's log. With --digest the exit code is 1 unless the
     trials are byte-identical to those that had that digest (in virtual time).
     """
-    by_thread = threads(collect(scenarios_folder()))
+    folders = {folder: threads(collect(folder)) for folder in _folders()}
+    known = {name: each for found in reversed(folders.values()) for name, each in found.items()}
     if only_list:
-        _list(by_thread)
+        _list(dict(sorted(known.items())))
         return
     if thread is None:
         raise UsageError("which thread?", hint="swarm-chaos repro --list shows those known")
-    name = thread_of(thread, by_thread)
-    if all(scenario.thorough for scenario in by_thread[name] if not scenario.is_control):
+    name = thread_of(thread, known)
+    folder = next(folder for folder, found in folders.items() if name in found)
+    if all(scenario.thorough for scenario in known[name] if not scenario.is_control):
         thorough = True
     bundle = into or Path("repro-" + re.sub(r"\W+", "-", name))
     if bundle.exists():
         raise UsageError(f"{bundle} exists already", hint="move it away, or name another --into")
     flags = {"--thorough": thorough, "--controls": controls}
     asked = [f"--engine={engine}", f"--seed={seed}", *(each for each, on in flags.items() if on)]
-    code = _run(name, [*asked, f"--lab={lab}"], bundle)
+    code = _run(name, folder, [*asked, f"--lab={lab}"], bundle)
     again = ["swarm-chaos", "repro", name, *asked]
     run = _summarize(bundle, name, again)
     if run is not None and digest is not None and code == EXIT_OK:
         code = _held_against(run, digest)
     ctx.exit(code)
+
+
+def _folders() -> list[Path]:
+    """Return the folders of scenarios: one's own, and those that came with the harness."""
+    return list(dict.fromkeys([scenarios_folder(), scenarios_folder(packaged=True)]))
 
 
 def threads(scenarios: list[Scenario]) -> dict[str, list[Scenario]]:
@@ -137,12 +144,12 @@ class OfThread:
         items[:] = [item for item in items if item not in others]
 
 
-def _run(thread: str, options: list[str], bundle: Path) -> int:
+def _run(thread: str, folder: Path, options: list[str], bundle: Path) -> int:
     import pytest
 
     from harness.pytest_plugin.foreign_plugins import CALLED_WITH
 
-    arguments = [*CALLED_WITH, "-p", "no:cacheprovider", str(scenarios_folder()), *options]
+    arguments = [*CALLED_WITH, "-p", "no:cacheprovider", str(folder), *options]
     reports = bundle / "reports"
     code = pytest.main([*arguments, f"--reports={reports}"], plugins=[OfThread(thread)])
     return exit_code_of(int(code))

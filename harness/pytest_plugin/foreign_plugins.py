@@ -10,9 +10,11 @@ from harness.errors import UsageError
 
 LOCUST = "locust"
 
-#: How a program that has imported the harness calls pytest: without those plugins (Locust's makes
-#: greenlets of threads), and without a warning that the harness's asserts are plain ones.
+#: How a program that has imported the harness calls pytest: with this plugin even where no entry
+#: point names it, without those others (Locust's makes greenlets of threads), and without a warning
+#: that the harness's asserts are plain ones.
 CALLED_WITH = (
+    *("-p", "harness.pytest_plugin"),
     *("-p", f"no:{LOCUST}", "-p", "no:testinfra"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )

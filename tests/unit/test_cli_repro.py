@@ -50,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.chdir(tmp_path)
     called: list[list[str]] = []
 
-    def pretend(_thread: str, options: list[str], bundle: Path) -> int:
+    def pretend(_thread: str, _folder: Path, options: list[str], bundle: Path) -> int:
         called.append(options)
         synthetic_run(bundle / "reports")
         return 1
@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(run: list[list[str]], tmp_path: Path) -> None:
 def test_without_a_trial_no_bundle_is_left(
     run: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(_thread: str, _options: list[str], bundle: Path) -> int:
+    def nothing(_thread: str, _folder: Path, _options: list[str], bundle: Path) -> int:
         (bundle / "reports").mkdir(parents=True)
         return 2
 
@@ -96,7 +96,7 @@ def test_a_digest_proves_a_repetition(
 ) -> None:
     synthetic_run(tmp_path / "before")
 
-    def repeat(_thread: str, _options: list[str], bundle: Path) -> int:
+    def repeat(_thread: str, _folder: Path, _options: list[str], bundle: Path) -> int:
         shutil.copytree(tmp_path / "before", bundle / "reports")
         return 0
 
