@@ -13,6 +13,8 @@ import click
 from harness.errors import EXIT_TROUBLE, HarnessError
 from harness.images import Cache
 from harness.lab.leftovers import Leftover, of_labs, of_temporary_files
+from harness.vm.checkpoint import discard as discard_checkpoint
+from harness.vm.checkpoint import half_kept, useless
 from harness.vm.scratch import abandoned, scratch_root
 from harness.vm.snapshot import discard, half_frozen, set_aside, snapshots, sweep
 
@@ -43,6 +45,16 @@ def of_snapshots(cache: Cache, *, contents: bool) -> Iterator[Leftover]:
     for snapshot in snapshots(cache):
         if snapshot.damage(contents=contents):
             yield Leftover("damaged snapshot", str(snapshot.folder), partial(discard, snapshot))
+
+
+def of_checkpoints(cache: Cache) -> Iterator[Leftover]:
+    """Yield checkpoints that are damaged or whose snapshot is gone, and half-kept ones."""
+    for folder in half_kept(cache):
+        yield Leftover("half-kept checkpoint", str(folder), partial(shutil.rmtree, folder))
+    for checkpoint in useless(cache):
+        yield Leftover(
+            "useless checkpoint", str(checkpoint.folder), partial(discard_checkpoint, checkpoint)
+        )
 
 
 def of_scratch(listed: Iterable[Leftover]) -> Iterator[Leftover]:
@@ -76,6 +88,7 @@ def clean(dry_run: bool, damaged: bool) -> int:
             *of_scratch(temporary),
             *of_cache(cache, damaged=damaged),
             *of_snapshots(cache, contents=damaged),
+            *of_checkpoints(cache),
         ]
         failed = _remove(found, dry_run=dry_run)
     if not found:

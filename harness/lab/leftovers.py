@@ -62,6 +62,8 @@ class Leftover:
         "half-built cache entry",
         "cache entry",
         "half-frozen snapshot",
+        "half-kept checkpoint",
+        "useless checkpoint",
         "damaged snapshot",
     ]
     where: str

@@ -43,6 +43,7 @@ _FORMAT = 1  # raise when the same inputs give another checkpoint
 _TOOK = "took"  # seconds; not sealed
 _KEEPING = ".keeping-"
 _NEEDED_FREE = 1 << 30
+_LONGEST = 3600.0  # seconds that nobody takes to keep a checkpoint
 
 
 @dataclass(frozen=True)
@@ -251,30 +252,37 @@ def _write(
     return digest.hexdigest()
 
 
+def useless(cache: Cache) -> list[Checkpoint]:
+    """Return the checkpoints that are damaged, or whose snapshot is gone."""
+    return [checkpoint for checkpoint in _all(cache) if not checkpoint.whole]
+
+
+def half_kept(cache: Cache) -> list[Path]:
+    """Return the folders of checkpoints that were not kept to the end, an hour old or more."""
+    found = store_of(cache).glob(f"{_KEEPING}*")
+    return [folder for folder in found if time.time() - folder.stat().st_mtime > _LONGEST]
+
+
+def discard(checkpoint: Checkpoint) -> None:
+    """Remove a checkpoint; guests that run from it go on."""
+    (checkpoint.folder / seal.MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint.folder, ignore_errors=True)
+
+
 def prune_checkpoints(cache: Cache, *, most_bytes: int) -> list[str]:
-    """Remove checkpoints that are damaged or have no base, and the longest unused.
+    """Remove the checkpoints that are of no use, and the longest unused.
 
     Of the latter as many as it takes until the rest has no more than ``most_bytes``. What a killed
     process left behind goes too. Return the keys removed.
     """
-    whole = checkpoints(cache)
-    removed = []
-    for checkpoint in _all(cache):
-        if checkpoint not in whole:
-            _remove(checkpoint)
-            removed.append(checkpoint.key)
     used = 0
-    for checkpoint in whole:
+    removed = useless(cache)
+    for checkpoint in checkpoints(cache):
         used += checkpoint.disk_bytes
         if used > most_bytes:
-            _remove(checkpoint)
-            removed.append(checkpoint.key)
-    for leftover in store_of(cache).glob(f"{_KEEPING}*"):
-        if time.time() - leftover.stat().st_mtime > 3600:
-            shutil.rmtree(leftover, ignore_errors=True)
-    return removed
-
-
-def _remove(checkpoint: Checkpoint) -> None:
-    (checkpoint.folder / seal.MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint.folder, ignore_errors=True)
+            removed.append(checkpoint)
+    for checkpoint in removed:
+        discard(checkpoint)
+    for folder in half_kept(cache):
+        shutil.rmtree(folder, ignore_errors=True)
+    return [checkpoint.key for checkpoint in removed]
