@@ -19,6 +19,7 @@ GUESTS = frozenset({
     "test_images_debian_qemu",
     "test_vm_guest",
     "test_vm_lockstep",
+    "test_vm_overlay",
     "test_vm_without_root",
     "test_snapshots_visit",
 })  # fmt: skip
