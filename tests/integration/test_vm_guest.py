@@ -23,7 +23,7 @@ from harness.images import Cache
 from harness.images.kernel import debian_kernel
 from harness.snapshots.import_graph import ImportGraph
 from harness.vm import content_hash
-from harness.vm.checkpoint import Checkpoint, checkpoints, find, prune_checkpoints
+from harness.vm.checkpoint import Checkpoint, checkpoints, discard, find, prune_checkpoints
 from harness.vm.guest_image import GuestImage, base_tar
 from harness.vm.machine import Machine
 from harness.vm.mailbox import pack
@@ -320,6 +320,8 @@ def test_what_goes_on_from_a_checkpoint_is_the_run_that_passed_it(
     assert [len(set(found)) for found in digests.values()] == [1, 1]
     assert kept["point 1"].base == snapshot
     assert kept["point 0"].disk_bytes < snapshot.disk_bytes / 2
+    for checkpoint in kept.values():
+        discard(checkpoint)
 
 
 def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, slot: int) -> None:
@@ -348,6 +350,7 @@ def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, sl
         return digest(result)
 
     assert told("one", 1) == told("other", 1) != told("another", 2)
+    discard(warm)
 
 
 def test_without_its_base_a_checkpoint_is_not_found_and_goes(
