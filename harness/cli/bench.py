@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.cli.output import json_option, reports_option, say, show, table_of
+from harness.errors import EXIT_EXPECTATION, EXIT_OK
 
 if TYPE_CHECKING:
     from harness.bench import Metric
@@ -123,6 +124,59 @@ def faults(as_json: bool, engine: str, runs: int) -> None:
 
     provided = provide(resolve(engine), Cache(say=say), say=say)
     _print(metrics(provided, runs=runs), as_json=as_json)
+
+
+@bench.command()
+@json_option
+@click.option(
+    "--tries", default=200, show_default=True, type=click.IntRange(min=1), help="Attempts at most."
+)
+@click.option(
+    "--seconds",
+    default=86400.0,
+    type=click.FloatRange(min=1),
+    help="No attempt begins after as many seconds (default: a day).",
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of everything that is random.")
+@click.option(
+    "--keep",
+    default=Path("build/survival"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where what was printed by a command that did not survive is kept.",
+)
+def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -> int:
+    """Strike commands down at random moments, and look for what is left, and wrong. Needs root.
+
+    Killed, ended by a signal, stopped, with a full disk, out of memory, with a bit of the cache
+    flipped. Exits with 1 if a command hung, left something that `clean` does not find, ended in
+    a traceback, or gave a wrong verdict.
+    """
+    from harness.bench.survival import Survival
+    from harness.images import Cache
+
+    made = list(Survival(seed, Cache(say=say), say, keep).attempts(tries, seconds))
+    failed = [attempt for attempt in made if not attempt.survived]
+    counts = {
+        "seed": seed,
+        "tried": len(made),
+        "survived": len(made) - len(failed),
+        "left over": sum(len(attempt.left) for attempt in made),
+        "wrong verdicts": sum(len(attempt.wrong) for attempt in made),
+        "hung or in a traceback": sum(bool(attempt.trouble) for attempt in made),
+    }
+    if as_json:
+        attempts = [dataclasses.asdict(attempt) for attempt in made]
+        click.echo(json.dumps({**counts, "attempts": attempts}, indent=2))
+    else:
+        for attempt in failed:
+            why = "; ".join(filter(None, [attempt.trouble, *attempt.left, *attempt.wrong]))
+            click.echo(
+                f"attempt {attempt.number}: {attempt.command}, {attempt.strike} at "
+                f"{attempt.seconds:.1f} s: {why} {attempt.log}".rstrip()
+            )
+        click.echo(", ".join(f"{name} {number}" for name, number in counts.items()))
+    return EXIT_EXPECTATION if failed else EXIT_OK
 
 
 def _print(metrics: Iterable[Metric], *, as_json: bool) -> None:

@@ -36,6 +36,6 @@ def snapshot_of(
     if found.key != job_record.snapshot:
         say(
             f"the snapshot frozen here has the key {found.key}, not {job_record.snapshot}: engine, "
-            "QEMU or the harness differ, so results may differ"
+            "QEMU, Debian's packages or the harness differ, so results may differ"
         )
     return found

@@ -49,6 +49,10 @@ BASE_PACKAGES = (
 )
 """What a guest needs of Debian besides the essential packages."""
 
+FORGET_BYTE_CODE = 'rm -rf "$1/usr/share/python3/debpython/__pycache__"'
+"""What py3compile leaves of itself while packages are installed is not the same for every user who
+builds, and nothing in a guest uses it. All other byte code is py3compile's and repeats."""
+
 _EPOCH = 1_767_225_600  # 2026-01-01, where the guest's clock starts
 _NEED = 3 << 30  # bytes: tree and image side by side
 _UUID = "6d766d00-0000-4000-8000-000000000001"
@@ -62,7 +66,7 @@ def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
 
     As root, or as a user with a subordinate id range; errors as in :mod:`harness.images.debian`.
     """
-    recipe = DebianRecipe(suite, BASE_PACKAGES)
+    recipe = DebianRecipe(suite, BASE_PACKAGES, hooks=(FORGET_BYTE_CODE,))
     note: dict[str, object] = {}
 
     def make(work: Path) -> None:

@@ -316,3 +316,11 @@ def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path: Pat
     assert not (tmp_path / "bin").exists()
     assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
     guest_image._drop_commands(tmp_path)  # packages without commands are as well
+
+
+def test_byte_code_that_no_two_builds_share_is_forgotten(tmp_path: Path) -> None:
+    for name in ("usr/share/python3/debpython", "usr/lib/python3.13"):
+        (tmp_path / name / "__pycache__").mkdir(parents=True)
+    subprocess.run(["sh", "-c", guest_image.FORGET_BYTE_CODE, "sh", str(tmp_path)], check=True)
+    kept = sorted(path.parent.name for path in tmp_path.rglob("__pycache__"))
+    assert kept == ["python3.13"]
