@@ -10,6 +10,7 @@ from _pytest.junitxml import LogXML
 
 from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EndedBySignal
+from harness.files import replacing
 from harness.images import Say
 from harness.pytest_plugin.terminal import (
     show_missing,
@@ -117,6 +118,9 @@ class RunSession:
         if self.interrupted:
             session.exitstatus = self.interrupted
             return
+        junit = session.config.pluginmanager.get_plugin(JUNIT)
+        if isinstance(junit, RunJunit) and junit.trouble and exitstatus == 0:
+            session.exitstatus = EXIT_TROUBLE
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or exitstatus not in (0, 1):
             return
@@ -141,8 +145,42 @@ def progress_line(config: pytest.Config) -> Say:
     return terminal_line(config)
 
 
+class RunJunit(LogXML):
+    """pytest's JUnit XML of a run: written completely, or not at all and said."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), None, suite_name="swarm-chaos")
+        self.trouble = ""
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file."""
+        path = self.logfile
+        try:
+            with replacing(Path(path)) as draft:
+                self.logfile = str(draft)
+                super().pytest_sessionfinish()
+        except OSError as error:
+            self.trouble = (
+                f"{path} could not be written: {error.strerror or error}\n"
+                "  -> free some space there, or name another place with --reports"
+            )
+        finally:
+            self.logfile = path
+
+    def pytest_terminal_summary(
+        self,
+        terminalreporter: pytest.TerminalReporter,
+        config: pytest.Config | None = None,  # noqa: ARG002 - the base has it
+    ) -> None:
+        """Say where it is, or why it is not."""
+        if self.trouble:
+            terminalreporter.write_line(self.trouble, red=True)
+        else:
+            terminalreporter.write_sep("-", f"generated xml file: {self.logfile}")
+
+
 def write_junit(config: pytest.Config, path: Path) -> None:
     """Have pytest write its JUnit XML next to the run's page, whatever else was asked for."""
-    junit = LogXML(str(path), None, suite_name="swarm-chaos")
+    junit = RunJunit(path)
     junit.pytest_sessionstart()
     config.pluginmanager.register(junit, JUNIT)

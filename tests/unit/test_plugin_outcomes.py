@@ -6,7 +6,10 @@ Real pytest runs in folders of their own, with the plugin and a lab that is only
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -518,3 +521,31 @@ def test_a_qemu_that_is_not_there_is_refused_before_anything_runs(
     assert ran.code == 64
     assert "SWARM_CHAOS_QEMU is '/no/such/qemu'" in ran.out + ran.err
     assert not ran.run.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted by root")
+@pytest.mark.parametrize("kib", [4, 16])
+def test_a_full_disk_is_said_with_its_place_and_leaves_no_half_of_a_file(
+    scenario: Callable[..., Any], tmp_path: Path, kib: int
+) -> None:
+    ran = scenario("def test_x(lab, measure):\n    measure(KEPT, 1)\n")
+    assert ran.code == 0
+    mount = 'mkdir full && mount -t tmpfs -o "size=$1" none full && shift && "$@"; code=$?'
+    listed = "find full -type f -size 0 -name '*.xml' -o -name '*.part'; exit $code"
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-c", f"{mount}; {listed}", "sh", f"{kib}k"),
+            *(sys.executable, "-m", "pytest", "--lab=namespaces", "--reports=full"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "SWARM_CHAOS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "junit.xml could not be written: No space left on device" in said
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    assert not done.stdout.rstrip().endswith((".xml", ".part")), said
