@@ -41,6 +41,11 @@ DEADLY = ("TERM", "INT", "QUIT", "ABRT", "SEGV", "KILL")
 
 _ENDING = {int(signal.Signals[f"SIG{name}"]) for name in DEADLY}
 
+DEFAULTS = "/etc/default/docker"
+"""Where a node has variables for its dockerd, as Debian's unit reads them (EnvironmentFile)."""
+
+_START = f'set -a; [ ! -r {DEFAULTS} ] || . {DEFAULTS}; set +a; "$@" </dev/null & '
+
 #: moby's own tests give a daemon 60 s to answer (internal/testutil/daemon).
 READY_WITHIN = 60.0
 
@@ -52,6 +57,7 @@ def environment(engine: EngineFacts) -> dict[str, str]:
         "HOME": "/root",
         "LANG": "C.UTF-8",
         # Images are loaded, no registry is there: a task must not first wait for a failed pull.
+        # Where there is one: harness.load.pulling.
         "DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1",
     }
 
@@ -154,7 +160,7 @@ class LocalDockerd:
         if self.alive:
             raise LabError(f"dockerd is already running on {self.node}")
         self._ends.found_dead()
-        inside = ["/bin/sh", "-c", '"$@" </dev/null & ', "sh", *self.command(extra)]
+        inside = ["/bin/sh", "-c", _START, "sh", *self.command(extra)]
         argv = joining(self._groups.leaves(), entering(self._init, NAMESPACES, inside))
         with self.log.open("ab") as log:
             self._log_began = log.tell()

@@ -1,7 +1,12 @@
-"""Load: Locust in a process of its own, each request recorded, its own failures kept apart."""
+"""Using a swarm: load by Locust in a process of its own, and the docker command of an operator.
 
+Each of Locust's requests is recorded, and its own failures are kept apart.
+"""
+
+from harness.load.docker_cli import adopt, docker, log_in
 from harness.load.load import HttpTarget, Load, Place, Traffic
 from harness.load.outcome import CONNECTION_ERRORS, OUTCOMES, Outcome
+from harness.load.pulling import have_tasks_pull
 from harness.load.timetable import Stage, Timetable
 from harness.load.traffic import Account, Request, Requests
 
@@ -18,4 +23,8 @@ __all__ = [
     "Stage",
     "Timetable",
     "Traffic",
+    "adopt",
+    "docker",
+    "have_tasks_pull",
+    "log_in",
 ]

@@ -91,7 +91,12 @@ class Registry(ExternalService):
 
     def reference(self, repository: str, tag: str) -> str:
         """Return an image's full name, as nodes ask for it."""
-        return f"{self.hostname}:{self.port}/{repository}:{tag}"
+        return f"{self.authority}/{repository}:{tag}"
+
+    @property
+    def authority(self) -> str:
+        """Its name and port, as ``docker login`` takes them."""
+        return f"{self.hostname}:{self.port}"
 
     @property
     def auth(self) -> dict[str, str]:
@@ -184,7 +189,7 @@ class Registry(ExternalService):
         )
 
     def _be_trusted(self) -> None:
-        place = f"/etc/docker/certs.d/{self.hostname}:{self.port}"
+        place = f"/etc/docker/certs.d/{self.authority}"
         certificate = self._certificate.certificate.read_bytes()
         for node in self.lab.nodes.values():
             if node.up:
@@ -206,7 +211,7 @@ class Registry(ExternalService):
     def _lets_in(self, node: Node) -> bool | NotYet:
         client = node.client(timeout=10)
         try:
-            client.login(self.user, self.password, registry=f"{self.hostname}:{self.port}")
+            client.login(self.user, self.password, registry=self.authority)
         except (DockerException, requests.exceptions.RequestException) as error:
             return NotYet(str(getattr(error, "explanation", error)))
         finally:

@@ -90,10 +90,14 @@ class Services:
                 log=self._trial.folder / "logs" / f"{name}.log",
             )
             for workload, tag in images.items():
-                made.publish(self._assets.images(), WORKLOAD_TAGS[workload], workload, tag)
+                self.publish(made, workload, workload, tag)
             return made
 
         return self._one(name, Registry, start)
+
+    def publish(self, registry: Registry, workload: str, repository: str, tag: str) -> str:
+        """Put a workload's image into a registry, under any name; return its digest."""
+        return registry.publish(self._assets.images(), WORKLOAD_TAGS[workload], repository, tag)
 
     def close(self) -> None:
         """Stop them all."""
