@@ -25,6 +25,9 @@ SERVING = "serving"
 #: The property of a skip's report that names what the kernel lacks.
 MISSING = "missing"
 
+#: What only a guest has: a kernel of its own, whose wall clock faults may set.
+SETTABLE_CLOCK = "settable_clock"
+
 
 @dataclass(frozen=True)
 class TrialPoint:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.lab import FEATURES, Topology
-from harness.pytest_plugin.markers import SERVING, is_scenario, topology_in
+from harness.pytest_plugin.markers import SERVING, SETTABLE_CLOCK, is_scenario, topology_in
 from harness.swarm import Workload
 
 _NODES = ("managers", "workers", "spares")
@@ -81,15 +81,16 @@ def _check_deadline(mark: pytest.Mark, where: str) -> None:
 
 
 def _check_needs(mark: pytest.Mark, where: str) -> None:
-    unknown = [name for name in mark.args if name not in FEATURES]
+    known = (*FEATURES, SETTABLE_CLOCK)
+    unknown = [name for name in mark.args if name not in known]
     if not unknown and not mark.kwargs:
         return
     from difflib import get_close_matches  # seldom: a guest takes time to import it
 
     named = ", ".join([*map(str, unknown), *mark.kwargs])
-    near = get_close_matches(named, FEATURES, n=1)
+    near = get_close_matches(named, known, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
         f"{where}: the mark needs does not know {named}",
-        hint=f"{meant}known are: {', '.join(FEATURES)}",
+        hint=f"{meant}known are: {', '.join(known)}",
     )

@@ -100,6 +100,14 @@ def test_a_skip_for_a_missing_need_is_named_and_can_be_refused(
     assert "  test_it.py::test_x[stable-s1]: netem" in ran.out
 
 
+def test_a_scenario_that_sets_the_clock_is_skipped_where_the_kernel_is_the_host_s(
+    scenario: Scenario,
+) -> None:
+    ran = scenario(NEEDS.replace("netem", "settable_clock"))
+    assert ran.counted() == {"skipped": 1}, ran.out
+    assert "  test_it.py::test_x[stable-s1]: settable_clock" in ran.out
+
+
 @pytest.mark.parametrize(
     ("mark", "why"),
     [
