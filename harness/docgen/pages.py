@@ -8,6 +8,7 @@ from pathlib import Path
 import harness
 from harness.docgen.collection import collect
 from harness.docgen.faults_page import faults_page
+from harness.docgen.scenario_schema import scenario_schema
 from harness.docgen.scenarios_page import scenarios_page
 
 _HOME = Path(harness.__file__).parent.parent
@@ -20,6 +21,7 @@ def scenarios_folder() -> Path:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/faults.md": faults_page,
+    "docs/schema/scenario.schema.json": scenario_schema,
     "docs/scenarios.md": lambda: scenarios_page(collect(scenarios_folder())),
 }
 """Each page's path in the project, and the function that generates it."""

@@ -24,6 +24,7 @@ from harness.guest.contract import REPORTS
 from harness.guest.report_log import ReportLog, console_line
 from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.collection import (
+    pytest_collect_file,
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_generate_tests,
@@ -76,6 +77,7 @@ __all__ = [
     "other_engines",
     "point",
     "probes",
+    "pytest_collect_file",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_generate_tests",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,16 @@ from harness.pytest_plugin.marks_check import check_marks
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.session import SESSION
 from harness.vm.machine import Clock
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Collect scenarios without Python, ``*.chaos.toml``."""
+    if not file_path.name.endswith(".chaos.toml"):
+        return None
+    from harness.pytest_plugin.toml_scenario import TomlFile  # seldom: it brings all faults
+
+    made: TomlFile = TomlFile.from_parent(parent, path=file_path)
+    return made
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
