@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from harness.cli.output import json_option, reports_option, show
-from harness.errors import EXIT_TROUBLE
+from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE
 from harness.results.find_run import find_run
 from harness.results.run import Run, list_runs, read_run
 from harness.results.scenario_names import short_name
@@ -91,6 +91,38 @@ def check(runs: tuple[Path, ...], reports: Path) -> None:
         found = found or bool(damage)
     if found:
         click.get_current_context().exit(EXIT_TROUBLE)
+
+
+@results.command()
+@click.argument("runs", nargs=-1, type=_RUN)
+@reports_option
+def rejudge(runs: tuple[Path, ...], reports: Path) -> None:
+    """Judge the trials of RUNS (default: the latest) again, by today's expectations.
+
+    Nothing is written. Exit code 1 if a trial that was as expected would not be today.
+    """
+    from harness.cli.run import scenarios_folder
+    from harness.docgen.collection import expectations
+    from harness.results.rejudge import rejudged
+    from harness.trial import as_expected
+
+    known = expectations(scenarios_folder())
+    count = changed = worse = 0
+    for run in (read_run(find_run(name, reports)) for name in runs or (None,)):
+        for trial in run.trials:
+            file = trial.record.inputs.scenario.partition("::")[0].rpartition("/")[2]
+            again = rejudged(trial, known.get(file, {}))
+            count += 1
+            if not again.changes:
+                continue
+            changed += 1
+            worse += as_expected(trial.record) is True and as_expected(again.today) is not True
+            click.echo(f"{trial.id}: {trial.record.verdict}, today {again.today.verdict}")
+            for before, after in again.changes:
+                click.echo(f"  was    {before}\n  today  {after}")
+    click.echo(f"{_counted(count, 'trial')} judged again: {changed} differently, {worse} for worse")
+    if worse:
+        click.get_current_context().exit(EXIT_EXPECTATION)
 
 
 @results.command()

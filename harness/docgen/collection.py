@@ -11,10 +11,12 @@ import pytest
 
 from harness.docgen.scenario import Scenario
 from harness.errors import UsageError
+from harness.pytest_plugin.expectations import stated_in
 from harness.pytest_plugin.foreign_plugins import CALLED_WITH
 from harness.pytest_plugin.markers import is_scenario, scenario_id, topology_of
 from harness.pytest_plugin.options import Options
 from harness.pytest_plugin.session import SESSION
+from harness.trial import Expectation
 
 _AS = (
     *("--collect-only", "-q", "--controls", "--thorough", "-p", "no:cacheprovider"),
@@ -45,6 +47,25 @@ def collect(folder: Path) -> list[Scenario]:
 
     Raises :class:`UsageError` with pytest's own message when they cannot be read.
     """
+    return list(_scenarios(_collected(folder)).values())
+
+
+def expectations(folder: Path) -> dict[str, dict[str, Expectation]]:
+    """Return the expectations of each file of scenarios below a folder, by name.
+
+    Raises :class:`UsageError` as :func:`collect` does.
+    """
+    return {
+        item.path.name: {
+            stated.name: stated
+            for stated in stated_in(item.module)
+            if isinstance(stated, Expectation)
+        }
+        for item in _collected(folder).items
+    }
+
+
+def _collected(folder: Path) -> _Collector:
     collector = _Collector()
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -54,7 +75,7 @@ def collect(folder: Path) -> list[Scenario]:
         )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise UsageError(f"the scenarios in {folder} cannot be read:\n{output.getvalue().strip()}")
-    return list(_scenarios(collector).values())
+    return collector
 
 
 def _scenarios(collector: _Collector) -> dict[tuple[str, str], Scenario]:
