@@ -128,7 +128,7 @@ def test_majority_lost(
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, lost, first)
-    with load.http(web, users=2, per_user=1) as traffic, api.watch():
+    with load.http(web, users=2, connections="kept") as traffic, api.watch():
         with ExitStack() as outages:
             for node in victims:
                 outage = outages.enter_context(faults.kill_dockerd(node))
@@ -187,7 +187,7 @@ def test_force_new_cluster(swarm: Swarm, load: Load, faults: Faults, measure: Me
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before, workers = running(web), swarm.workers
     victims, [survivor] = choose(swarm, 2, "leader")
-    with load.http(web, users=2, per_user=1) as traffic:
+    with load.http(web, users=2, connections="kept") as traffic:
         outages = [faults.kill_node(node).inject() for node in victims]
         recovering = time.monotonic()
         swarm.force_new_cluster(survivor)
@@ -269,7 +269,7 @@ def test_deaf_manager(
     before = running(web)
     victim = swarm.leader if deaf == "leader" else swarm.a_follower()
     others = [node for node in swarm.managers if node.name != victim.name]
-    with load.http(web, users=2, per_user=1) as traffic, api.watch():
+    with load.http(web, users=2, connections="kept") as traffic, api.watch():
         with cut_off(faults, [victim]) as cut:
             measure(OTHERS, time_to_all(api, since=cut, managers=others))
             cut.hold(OTHERS.limit + SETTLED)
@@ -306,7 +306,11 @@ def test_control_nobody_answers(
     web = swarm.deploy(balanced_web(replicas=2, role="worker"))
     before = running(web)
     victims, survivors = choose(swarm, 2, "leader")
-    with load.http(web, users=2, per_user=1) as traffic, api.watch(), ExitStack() as outages:
+    with (
+        load.http(web, users=2, connections="kept") as traffic,
+        api.watch(),
+        ExitStack() as outages,
+    ):
         for node in victims:
             outage = outages.enter_context(faults.kill_dockerd(node))
         outages.enter_context(faults.process.pause_dockerd(survivors[0]))

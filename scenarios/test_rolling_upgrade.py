@@ -119,7 +119,7 @@ def test_rolling_upgrade(
     """Node by node to the next engine: requests at the others are served, the API is there."""
     web = swarm.deploy(on_every_worker())
     [engine], former = other_engines, swarm.leader.engine.version
-    with load.http(web, users=4, per_user=1) as traffic:
+    with load.http(web, users=4, connections="kept") as traffic:
         upgrades = upgrade_all(swarm, web, order, engine, faults, trial)
         if again:
             upgrades += upgrade_all(swarm, web, order, former, faults, trial)
@@ -147,7 +147,7 @@ def test_control_both_drained(
     web = swarm.deploy(on_every_worker())
     [engine] = other_engines
     one, other = swarm.workers
-    with load.http(web, users=4, per_user=1) as traffic:
+    with load.http(web, users=4, connections="kept") as traffic:
         swarm.set_availability(other, "drain")
         upgraded = upgrade(swarm, web, one, engine, faults, trial)
         swarm.set_availability(other, "active")

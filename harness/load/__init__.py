@@ -8,12 +8,14 @@ from harness.load.load import HttpTarget, Load, Place, Traffic
 from harness.load.outcome import CONNECTION_ERRORS, OUTCOMES, Outcome
 from harness.load.pulling import have_tasks_pull
 from harness.load.timetable import Stage, Timetable
-from harness.load.traffic import Account, Request, Requests
+from harness.load.traffic import LOSSES, Account, Connections, Request, Requests, Unasked
 
 __all__ = [
     "CONNECTION_ERRORS",
+    "LOSSES",
     "OUTCOMES",
     "Account",
+    "Connections",
     "HttpTarget",
     "Load",
     "Outcome",
@@ -23,6 +25,7 @@ __all__ = [
     "Stage",
     "Timetable",
     "Traffic",
+    "Unasked",
     "adopt",
     "docker",
     "have_tasks_pull",

@@ -9,6 +9,9 @@ response parser is taken from there. What this does about connections:
   the server's right (RFC 9112, section 9.3) and no error;
 * after any error it is closed; the next request makes a new one;
 * nothing is ever repeated, no redirect is followed, no cookie is kept.
+
+A user may instead take a new connection for each request, and says so to the server
+(``Connection: close``): only such users notice where a balancer in the kernel sends newcomers.
 """
 
 from __future__ import annotations
@@ -22,17 +25,23 @@ import gevent
 import gevent.socket
 from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 
+CLOSE = "Connection: close\r\n"
+
 
 class BrokenAnswer(ConnectionError):
     """The connection ended before the answer did, or what came was no HTTP."""
 
 
 class Answer(NamedTuple):
-    """Status code, and who says to have answered (``X-Task``, ``X-Node``; "" if nobody does)."""
+    """Status code, and who says to have answered (``X-Task``, ``X-Node``; "" if nobody does).
+
+    ``unresolved``: it is a balancer's own error, and the balancer had no address to ask.
+    """
 
     code: int
     task: str
     node: str
+    unresolved: bool
 
 
 class Endpoint(NamedTuple):
@@ -43,8 +52,10 @@ class Endpoint(NamedTuple):
     request: bytes
 
 
-def endpoint(url: str, path: str) -> Endpoint:
+def endpoint(url: str, path: str, *, keep: bool = True) -> Endpoint:
     """Look a base URL's host up, once: no name is asked for in the middle of an outage.
+
+    ``keep``: whether the connection is to be used again.
 
     Raises ``OSError`` if the name is not known.
     """
@@ -53,7 +64,7 @@ def endpoint(url: str, path: str) -> Endpoint:
     found = plain_socket.getaddrinfo(host, port, type=plain_socket.SOCK_STREAM)
     request = (
         f"GET {parts.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        "User-Agent: swarm-chaos\r\nAccept: */*\r\n\r\n"
+        f"User-Agent: swarm-chaos\r\nAccept: */*\r\n{'' if keep else CLOSE}\r\n"
     )
     return Endpoint(found[0][0], found[0][4], request.encode("ascii"))
 
@@ -82,7 +93,11 @@ class Connection:
             raise
         if response.should_close():
             self.close()
-        return Answer(response.get_code(), _header(response, "X-Task"), _header(response, "X-Node"))
+        code = response.get_code()
+        # The balancer names itself and, if it found one, the address that it asked.
+        unresolved = code >= 500 and bool(_header(response, "X-Balancer"))
+        unresolved = unresolved and not _header(response, "X-Upstream")
+        return Answer(code, _header(response, "X-Task"), _header(response, "X-Node"), unresolved)
 
     def close(self) -> None:
         """Close the connection, if there is one; the next request makes a new one."""

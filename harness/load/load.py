@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,7 +19,7 @@ from harness.errors import LoadError, UsageError, WaitTimeout
 from harness.load.outcome import Outcome
 from harness.load.plan import PLAN_VARIABLE, Event, Plan
 from harness.load.timetable import Stage, Timetable
-from harness.load.traffic import Account, Request, Requests, account
+from harness.load.traffic import Account, Connections, Request, Requests, Unasked, account, fates
 from harness.trial import Trial, read_lines
 from harness.wait import NotYet, wait_for
 
@@ -32,6 +32,9 @@ of some hundred MIPS with a swarm next to it needs many times that."""
 
 STOP_WITHIN = 15.0
 """Seconds, beyond the requests' own timeout, that Locust gets to stop before it is killed."""
+
+USERS_PER_KIND = 2
+"""Users of each entry and kind of connections, if nothing else is said."""
 
 T = TypeVar("T", Request, Event)
 
@@ -71,9 +74,9 @@ class Load:
 
     ::
 
-        with load.http(web, users=10) as traffic:
+        with load.http(web) as traffic:
             ...
-        measure(SHARE_OF_50X, traffic.share_of_50x)
+        measure(LOST, traffic.share_lost)
     """
 
     def __init__(self, place: Place, trial: Trial) -> None:
@@ -84,31 +87,46 @@ class Load:
         self,
         target: HttpTarget,
         *,
-        users: int = 10,
+        users: int | None = None,
         per_user: float = 1.0,
         shape: Sequence[tuple[float, int]] | None = None,
         timeout: float = 10.0,
         path: str | None = None,
+        connections: Connections | Literal["both"] = "both",
     ) -> Traffic:
         """Make HTTP traffic for as long as the ``with`` block lasts.
 
         ``users`` each ask ``per_user`` times a second, spread evenly, each of one entry node for
-        good (round robin). ``shape`` sets the number of users by (seconds, users) instead; its
-        last stage lasts until the end. ``timeout``, in seconds, is for an entire request,
-        connecting included. Raises :class:`UsageError` for what cannot be meant.
+        good (round robin); None is two users for each entry and kind of connections. ``shape``
+        sets the number of users by (seconds, users) instead; its last stage lasts until the end.
+        ``timeout``, in seconds, is for an entire request, connecting included. Raises
+        :class:`UsageError` for what cannot be meant.
+
+        Half the users of each entry keep their connections, half take a new one for every request
+        (``Requests.over("new")``); ``connections`` has all of them do one or the other. Where a
+        swarm sends new connections is not seen by users who have one, and the other way round.
+
+        The rate decides what can be seen: a gap at an entry is known to within the time between
+        two requests of one kind there (:attr:`Traffic.resolution`). Two users once a second, the
+        default, see nothing below 0.5 s; ``per_user=10`` sees 0.05 s. A share is a multiple of one
+        request: at that rate a minute's requests to one entry of one kind know it to 1 in 120.
         """
+        entries = dict(target.entries)
+        asked = target.path if path is None else path
+        kinds = _kinds(connections)
+        if users is None:
+            users = USERS_PER_KIND * len(entries) * len(kinds)
         stages = tuple(
             Stage(float(seconds), count)
             for seconds, count in (shape if shape is not None else ((1.0, users),))
         )
-        entries = dict(target.entries)
-        asked = target.path if path is None else path
-        _check(stages, per_user, timeout, entries, asked)
+        _check(stages, per_user, timeout, entries, asked, kinds)
         plan = Plan(
             load=_next_number(self._trial),
             origin=self._trial.clock.origin,
             timetable=Timetable(stages, float(per_user)),
             entries=tuple(entries.items()),
+            connections=kinds,
             path=asked,
             timeout=float(timeout),
             requests=str(self._trial.samples("requests").absolute()),
@@ -150,6 +168,8 @@ class Traffic:
                 per_user=self._plan.timetable.per_user,
                 shape=[[s.seconds, s.users] for s in self._plan.timetable.stages],
                 users_per_entry=self._plan.users_per_entry(),
+                connections=self._plan.connections,
+                resolution=self.resolution,
                 entries=dict(self._plan.entries),
                 path=self._plan.path,
                 timeout=self._plan.timeout,
@@ -190,6 +210,14 @@ class Traffic:
         return self._account
 
     @property
+    def resolution(self) -> float:
+        """Seconds between two requests of one kind at one entry, at worst: no gap is known better.
+
+        Of the plan; also in the journal's ``load.start``.
+        """
+        return round(self._plan.resolution(), 6)
+
+    @property
     def unsent(self) -> int:
         """How many requests the generator itself failed to send, or failed in by itself."""
         return self.account.unsent + self.account.client
@@ -209,6 +237,21 @@ class Traffic:
         return self.snapshot().share(*outcomes)
 
     @property
+    def share_lost(self) -> float | None:
+        """See :attr:`Requests.share_lost`."""
+        return self.snapshot().share_lost
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """See :attr:`Requests.losses`."""
+        return self.snapshot().losses
+
+    @property
+    def share_unserved(self) -> float | None:
+        """See :attr:`Requests.share_unserved`."""
+        return self.snapshot().share_unserved
+
+    @property
     def share_of_50x(self) -> float | None:
         """See :attr:`Requests.share_of_50x`."""
         return self.snapshot().share_of_50x
@@ -225,6 +268,10 @@ class Traffic:
     def of_entry(self, entry: str) -> Requests:
         """See :meth:`Requests.of_entry`."""
         return self.snapshot().of_entry(entry)
+
+    def over(self, connections: Connections) -> Requests:
+        """See :meth:`Requests.over`."""
+        return self.snapshot().over(connections)
 
     def elsewhere(self, entry: str) -> Requests:
         """See :meth:`Requests.elsewhere`."""
@@ -335,14 +382,25 @@ class Traffic:
         last = max((r.done for r in requests.all), default=0.0)
         begun = times.get("begun")
         stopped = times.get("stopping", last)
+        held = {"begun": stopped if begun is None else begun, "stopped": stopped}
         self._account = account(
             requests.all,
             self._plan.timetable,
-            begun=stopped if begun is None else begun,
-            stopped=stopped,
+            **held,
             stalls=[event.seconds for event in events if event.kind == "stall"],
         )
-        self._final = requests
+        slots = fates(requests.all, self._plan.timetable, **held)
+        unasked = [
+            Unasked(
+                t=due,
+                entry=self._plan.entry_of(user)[0],
+                user=user,
+                connection=self._plan.connections_of(user),
+            )
+            for user, due, fate in slots
+            if fate == "blocked"
+        ]
+        self._final = Requests(requests.all, unasked)
         ended = [event for event in events if event.kind == "ended"]
         if ended and ended[0].requests != requests.count:
             doubts.append(
@@ -356,6 +414,7 @@ class Traffic:
                 load=self._plan.load,
                 stopped=stopped,
                 cpu=ended[0].cpu if ended else None,
+                locust=ended[0].locust if ended else None,
                 **msgspec.structs.asdict(self._account),
             )
             doubts += self._account.doubts()
@@ -403,6 +462,20 @@ class Traffic:
         return (errors or lines or ["(nothing)"])[-1]
 
 
+def _kinds(connections: str) -> tuple[Connections, ...]:
+    """Return the kinds of connections that users take; :class:`UsageError` if they are unknown."""
+    kinds: dict[str, tuple[Connections, ...]] = {
+        "both": ("kept", "new"),
+        "kept": ("kept",),
+        "new": ("new",),
+    }
+    if connections not in kinds:
+        raise UsageError(
+            f"{connections!r} is not a way to connect", hint=f"give one of {', '.join(kinds)}"
+        )
+    return kinds[connections]
+
+
 def _next_number(trial: Trial) -> int:
     trial.loads += 1
     return trial.loads
@@ -436,8 +509,11 @@ def _check(
     timeout: float,
     entries: Mapping[str, str],
     path: str,
+    kinds: Sequence[Connections],
 ) -> None:
     """Raise :class:`UsageError` for a load that cannot be meant."""
+    if not entries:
+        raise UsageError("the target of a load has no entry node to ask")
     if not stages or any(s.users < 0 or not 0 < s.seconds < math.inf for s in stages):
         said = [(stage.seconds, stage.users) for stage in stages]
         raise UsageError(
@@ -454,12 +530,12 @@ def _check(
         )
     if not 0 < timeout < math.inf:
         raise UsageError(f"{timeout:g} is not a valid timeout: give a number of seconds above 0")
-    if not entries:
-        raise UsageError("the target of a load has no entry node to ask")
-    if most < len(entries):
+    if most < (needed := len(entries) * len(kinds)):
+        ways = " over both kinds of connections" if len(kinds) > 1 else ""
+        other = ', or have all connect in one way: connections="kept"' if len(kinds) > 1 else ""
         raise UsageError(
-            f"{most} users cannot ask {len(entries)} entry nodes",
-            hint="each user asks one node: use at least as many users as there are entries",
+            f"{most} users cannot ask {len(entries)} entry nodes{ways}",
+            hint=f"each user asks one node in one way: use at least {needed} users{other}",
         )
     for name, url in entries.items():
         if not _is_base_url(url):

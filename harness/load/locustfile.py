@@ -19,6 +19,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 
 os.environ.setdefault("LOCUST_SKIP_MONKEY_PATCH", "1")
 
@@ -29,12 +30,12 @@ import locust
 import locust.log
 import msgspec
 from locust.env import Environment
-from locust.exception import StopUser
-from locust.stats import RequestStats
+from locust.exception import CatchResponseError, StopUser
+from locust.stats import RequestStats, StatsEntry
 
 from harness.load.connection import Answer, Connection, endpoint
 from harness.load.outcome import Outcome, outcome_of_code, outcome_of_error
-from harness.load.plan import PLAN_VARIABLE, Event, Plan
+from harness.load.plan import PLAN_VARIABLE, Event, LocustFigures, Plan
 from harness.load.traffic import Request
 
 PULSE = 0.1
@@ -46,7 +47,10 @@ STALL = 0.25
 FLUSH_EVERY = 3
 """Pulses between two writes to disk."""
 
-NOBODY = Answer(0, "", "")
+PRIORITY = -10
+"""The generator's niceness, where it may have it."""
+
+NOBODY = Answer(0, "", "", unresolved=False)
 
 
 class Lines:
@@ -82,7 +86,11 @@ class Generator:
         self.begun = gevent.event.AsyncResult()
         self.stopping = gevent.event.Event()
         self.numbers = itertools.count()
-        self.endpoints = {name: endpoint(url, plan.path) for name, url in plan.entries}
+        self.endpoints = {
+            (name, kind): endpoint(url, plan.path, keep=kind == "kept")
+            for name, url in plan.entries
+            for kind in plan.connections
+        }
 
     def now(self) -> float:
         """Trial time in seconds, to the microsecond."""
@@ -119,6 +127,7 @@ class Generator:
                 load=self.plan.load,
                 requests=environment.stats.total.num_requests,
                 cpu=round(_processor_seconds() - used, 6),
+                locust=figures(environment.stats.total),
             )
         )
         self.requests.flush()
@@ -160,7 +169,9 @@ def user_class(generator: Generator) -> type[locust.User]:
             super().__init__(environment)
             self.number = next(generator.numbers)
             self.entry, _ = plan.entry_of(self.number)
-            self.connection = Connection(generator.endpoints[self.entry], plan.timeout)
+            self.kind = plan.connections_of(self.number)
+            where = generator.endpoints[self.entry, self.kind]
+            self.connection = Connection(where, plan.timeout)
             self.slot: float | None = None
 
         def wait_time(self) -> float:
@@ -183,12 +194,15 @@ def user_class(generator: Generator) -> type[locust.User]:
             # request and die in it, and it would not be recorded.
             if generator.stopping.is_set():
                 return
-            answer, error = NOBODY, None
+            answer = NOBODY
+            error: Exception | None = None
             outcome: Outcome
             started = generator.now()
             try:
                 answer = self.connection.get()
                 outcome = outcome_of_code(answer.code)
+                if outcome != "ok":  # for Locust's own figures
+                    error = CatchResponseError(f"status {answer.code}")
             except OSError as trouble:
                 error, outcome = trouble, outcome_of_error(trouble)
             took = round(generator.now() - started, 6)
@@ -199,6 +213,8 @@ def user_class(generator: Generator) -> type[locust.User]:
                     code=answer.code,
                     outcome=outcome,
                     entry=self.entry,
+                    connection=self.kind,
+                    unresolved=answer.unresolved,
                     task=answer.task,
                     node=answer.node,
                     due=round(generator.begun.get() + self.slot, 6),
@@ -222,6 +238,23 @@ def user_class(generator: Generator) -> type[locust.User]:
     return Visitor
 
 
+def figures(total: StatsEntry) -> LocustFigures:
+    """Return what Locust's statistics say, in seconds."""
+    p50, p95, p99 = (
+        total.get_response_time_percentile(share) / 1000 for share in (0.5, 0.95, 0.99)
+    )
+    return LocustFigures(
+        requests=total.num_requests,
+        failures=total.num_failures,
+        per_second=round(total.total_rps, 3),
+        average=round(total.avg_response_time / 1000, 6),
+        median=p50,
+        p95=p95,
+        p99=p99,
+        longest=round(total.max_response_time / 1000, 6),
+    )
+
+
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
@@ -230,6 +263,10 @@ def _processor_seconds() -> float:
 def main() -> int:
     """Run the plan in the environment."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # Users stand outside of the swarm and have processors of their own. Here they share the
+    # nodes', so they go first: under load it is to be the swarm that falls behind.
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     plan = msgspec.json.decode(os.environ[PLAN_VARIABLE], type=Plan)
     return Generator(plan).run()
 

@@ -15,6 +15,7 @@ from harness.results.versions import by_version
 
 #: Outcomes of samples/requests.jsonl; "client" is a failure of the load generator itself.
 KINDS = {
+    "lost": frozenset({"5xx", "4xx", "refused", "reset", "timeout", "unreachable"}),
     "50x": frozenset({"5xx"}),
     "connection errors": frozenset({"refused", "reset", "timeout", "unreachable"}),
 }

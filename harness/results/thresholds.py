@@ -12,7 +12,7 @@
     absolute = 1.0
     better = "lower"                    # or "higher", "none"
 
-    [measure."longest gap at *"]
+    [measure."longest gap *"]
     ignore = true
 
 A measure's table overrides its unit's, key by key; the larger of the two floors applies. If

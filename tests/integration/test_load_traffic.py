@@ -82,10 +82,14 @@ class Server:
                     self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nbut")
                     self.close_connection = True
                     return
-                code = {"500": 500, "404": 404, "302": 302}.get(outer.mood, 200)
+                codes = {"500": 500, "404": 404, "302": 302, "no-address": 502}
+                code = codes.get(outer.mood, 200)
                 self.send_response(code)
                 self.send_header("X-Task", "web.1")
                 self.send_header("X-Node", "w2")
+                self.send_header("X-Balancer", "m1")
+                if outer.mood != "no-address":
+                    self.send_header("X-Upstream", "10.0.1.2:8000")
                 if code == 302:
                     self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", "2")
@@ -179,12 +183,18 @@ def test_a_healthy_server_gets_all_that_is_due_and_every_answer_is_on_record(
     first = traffic.requests[0]
     assert (first.code, first.task, first.node) == (200, "web.1", "w2")
     assert all(0 <= r.t - r.due < 1 for r in traffic.requests)
-    assert server.connections == 10  # kept alive, one a user
+    kept, new = traffic.over("kept"), traffic.over("new")
+    assert (len({r.user for r in kept.all}), len({r.user for r in new.all})) == (6, 4)
+    assert server.connections == 6 + new.count  # one a user, or one a request
+    assert traffic.resolution == pytest.approx(0.12)
     (start,) = entries_of(trial, "load.start")
     (stop,) = entries_of(trial, "load.stop")
     assert start["users_per_entry"] == {"m1": 5, "m2": 5}
     assert stop["requests"] == traffic.count
     assert stop["outcomes"] == {"ok": traffic.count}
+    locust = stop["locust"]
+    assert (locust["requests"], locust["failures"]) == (traffic.count, 0)
+    assert 0 < locust["median"] <= locust["p99"] <= locust["longest"] < 1
     # 50 requests a second: anything above 20 ms each would have it fall behind.
     assert stop["cpu"] / traffic.count < 0.01
     gap = traffic.longest_gap()
@@ -196,6 +206,7 @@ def test_a_healthy_server_gets_all_that_is_due_and_every_answer_is_on_record(
     ("mood", "outcome", "code"),
     [
         ("500", "5xx", 500),
+        ("no-address", "5xx", 502),
         ("404", "4xx", 404),
         ("302", "ok", 302),
         ("reset", "reset", 0),
@@ -212,6 +223,10 @@ def test_each_misbehaviour_has_its_name(
     assert {(r.outcome, r.code) for r in it.requests} == {(outcome, code)}
     assert it.share_of_50x == (1.0 if outcome == "5xx" else 0.0)
     assert it.share_of_errors == (1.0 if code == 0 else 0.0)
+    assert it.share_lost == (0.0 if outcome == "ok" else 1.0)
+    assert it.losses["name not found"] == (1.0 if mood == "no-address" else 0.0)
+    (stop,) = entries_of(trial, "load.stop")
+    assert stop["locust"]["failures"] == (0 if outcome == "ok" else it.count)
     assert it.count == server.asked  # nothing is repeated behind our back, nothing followed
     assert it.account.unsent == 0
     assert trial.doubts == []
@@ -236,6 +251,9 @@ def test_what_a_hanging_server_was_not_asked_is_its_own_doing(server: Server, tr
         since = trial.clock.now()
         until(lambda: it.window(since, since + 60).share("ok") == 1.0, "answers again")
     assert it.account.blocked >= 10
+    lost = it.snapshot().share_unserved
+    assert lost is not None
+    assert lost > (it.share_lost or 0) > 0
     assert it.account.unsent == 0
     assert trial.doubts == []
     gap = it.longest_gap()
@@ -345,7 +363,7 @@ def test_a_disk_that_is_full_ends_the_generator_and_is_a_doubt(
 
 def test_a_locust_that_cannot_start_says_why_in_its_own_words(trial: Trial) -> None:
     target = Target(m1="http://no-such-host.invalid:80")
-    with pytest.raises(LoadError) as caught, Load(Here(), trial).http(target, users=1):
+    with pytest.raises(LoadError) as caught, Load(Here(), trial).http(target, users=2):
         pass
     assert "exit code" in str(caught.value)
     assert "gaierror" in str(caught.value)
@@ -355,11 +373,11 @@ def test_a_locust_that_cannot_start_says_why_in_its_own_words(trial: Trial) -> N
 def test_a_place_that_cannot_start_anything_is_a_load_error(trial: Trial) -> None:
     place = Here("/does/not/exist")
     with pytest.raises(LoadError, match="cannot start Locust"):
-        Load(place, trial).http(Target(m1="http://127.0.0.1:1"), users=1).__enter__()
+        Load(place, trial).http(Target(m1="http://127.0.0.1:1")).__enter__()
 
 
 def test_a_load_runs_once(server: Server, trial: Trial) -> None:
-    traffic = Load(Here(), trial).http(Target(m1=server.url), users=1, per_user=5)
+    traffic = Load(Here(), trial).http(Target(m1=server.url), users=2, per_user=5)
     with traffic:
         pass
     with pytest.raises(UsageError), traffic:
@@ -383,7 +401,7 @@ class Target:
 engine = EngineFacts(name="none", version="0", source="", digest="")
 inputs = TrialInputs(scenario="s", engine=engine, topology="", lab="", kernel="", clock="real",
                      seed=1)
-with Load(Here(), Trial(Path(sys.argv[1]), inputs)).http(Target(), users=1, per_user=5):
+with Load(Here(), Trial(Path(sys.argv[1]), inputs)).http(Target(), users=2, per_user=5):
     print("running", flush=True)
     sys.stdin.read()
 """

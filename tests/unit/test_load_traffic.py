@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UsageError
-from harness.load import OUTCOMES, Account, Request, Requests, Stage, Timetable
+from harness.errors import LoadError, UsageError
+from harness.load import LOSSES, OUTCOMES, Account, Request, Requests, Stage, Timetable, Unasked
 from harness.load.traffic import account
 
 
@@ -48,6 +48,63 @@ def test_shares_leave_out_what_the_swarm_never_saw() -> None:
     assert seen.share("ok") == 0.4
     assert seen.share("ok", "5xx") == 0.6
     assert seen.outcomes == {"5xx": 1, "client": 2, "ok": 2, "refused": 1, "timeout": 1}
+
+
+def test_what_users_lost_is_one_share_and_its_kinds_are_its_parts() -> None:
+    kinds: list[Any] = ["5xx", "refused", "reset", "timeout", "unreachable", "4xx"]
+    made = [request(t, kind) for t, kind in enumerate(kinds)]
+    made += [request(7, "5xx", unresolved=True), request(8, "client"), request(9), request(10)]
+    seen = Requests(made)
+    assert seen.share_lost == pytest.approx(7 / 9)
+    assert seen.losses == pytest.approx(dict.fromkeys(LOSSES, 1 / 9))
+
+
+def test_a_fifth_refused_or_timed_out_is_lost_although_nothing_is_50x() -> None:
+    seen = Requests(request(t, "ok" if t % 5 else "refused") for t in range(100))
+    assert seen.share_of_50x == 0
+    assert seen.share_lost == 0.2
+
+
+@given(REQUESTS)
+def test_every_loss_is_of_exactly_one_kind(made: list[Request]) -> None:
+    lost = [r for r in made if r.outcome not in ("ok", "client")]
+    assert all(sum(is_of_kind(r) for is_of_kind in LOSSES.values()) == 1 for r in lost)
+    assert sum(Requests(made).losses.values()) == pytest.approx(Requests(made).share_lost or 0)
+
+
+def slots(*unasked: float, entry: str = "m1") -> list[Unasked]:
+    return [Unasked(t=t, entry=entry, user=0) for t in unasked]
+
+
+def test_a_user_that_hangs_for_ten_seconds_lost_ten_seconds_and_one_request() -> None:
+    hung = [request(t) for t in range(10)] + [request(10, "timeout", took=10.0)]
+    seen = Requests(hung + [request(t) for t in range(20, 30)], slots(*range(11, 20)))
+    assert seen.share_lost == pytest.approx(1 / 21)
+    assert seen.share_unserved == pytest.approx(10 / 30)
+
+
+def test_time_not_served_is_of_each_entry() -> None:
+    well = [request(t, entry="m1") for t in range(10)]
+    seen = Requests([*well, request(0, "timeout", entry="m2")], slots(*range(1, 10), entry="m2"))
+    assert seen.unserved_by_entry() == {"m1": 0, "m2": 1}
+    assert seen.window(5, 10).unserved_by_entry() == {"m1": 0, "m2": 1}
+    assert seen.window(5, 10).gaps_by_entry() == {"m1": pytest.approx(1), "m2": 4}
+
+
+def test_time_not_served_is_not_known_while_the_load_runs() -> None:
+    with pytest.raises(LoadError, match="still running"):
+        _ = Requests([request(0)]).share_unserved
+    assert Requests([], []).share_unserved is None
+
+
+def test_kinds_of_connections_are_told_apart() -> None:
+    seen = Requests(
+        [request(0), request(1, "refused", connection="new")],
+        [Unasked(t=2, entry="m1", user=1, connection="new")],
+    )
+    assert (seen.over("kept").share_lost, seen.over("new").share_lost) == (0, 1)
+    assert (seen.over("kept").share_unserved, seen.over("new").share_unserved) == (0, 1)
+    assert seen.over("new").count == 1
 
 
 @pytest.mark.parametrize("none", [[], [request(1, "client")]])

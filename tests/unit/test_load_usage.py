@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from harness.errors import LoadError, UsageError
-from harness.load import Load
+from harness.load import Connections, Load
 from harness.load.plan import Plan
 from harness.load.timetable import Stage, Timetable
 from harness.trial import EngineFacts, Trial, TrialInputs
@@ -73,7 +75,6 @@ def test_what_cannot_be_meant_is_refused(trial: Trial, asked: dict[str, Any]) ->
         {"m1": "http://198.18.0.11:99999"},
         {"m1": "http://[::1"},
         {"m1": "http://198.18.0.11/?a=b"},
-        {f"m{n}": f"http://198.18.0.{n}" for n in range(11)},  # more than there are users
     ],
 )
 def test_a_target_that_cannot_be_asked_is_refused(trial: Trial, entries: dict[str, str]) -> None:
@@ -102,16 +103,61 @@ def test_an_unknown_entry_is_a_mistake_and_not_a_short_gap(trial: Trial) -> None
         traffic.longest_gap("m7")
 
 
-def test_users_are_given_to_entries_in_turn() -> None:
-    plan = Plan(
+def plan_of(
+    users: int, *, per_user: float = 1.0, connections: tuple[Connections, ...] = ("kept", "new")
+) -> Plan:
+    return Plan(
         load=1,
         origin=0,
-        timetable=Timetable((Stage(1, 5),), 1),
+        timetable=Timetable((Stage(1, users),), per_user),
         entries=(("m1", "http://a"), ("w1", "http://b")),
+        connections=connections,
         path="/",
         timeout=1,
         requests="",
         events="",
     )
+
+
+def test_users_are_given_to_entries_in_turn() -> None:
+    plan = plan_of(5, connections=("kept",))
     assert [plan.entry_of(user)[0] for user in range(4)] == ["m1", "w1", "m1", "w1"]
     assert plan.users_per_entry() == {"m1": 3, "w1": 2}
+    assert {plan.connections_of(user) for user in range(5)} == {"kept"}
+
+
+def test_each_entry_is_asked_over_both_kinds_of_connections_as_often() -> None:
+    plan = plan_of(8)
+    asked = Counter((plan.entry_of(user)[0], plan.connections_of(user)) for user in range(8))
+    assert asked == dict.fromkeys(product(("m1", "w1"), ("kept", "new")), 2)
+
+
+@pytest.mark.parametrize(
+    ("users", "per_user", "resolution"),
+    [(4, 1.0, 1.0), (8, 1.0, 0.5), (8, 4.0, 0.125), (16, 0.5, 0.5), (6, 1.0, 1.0)],
+)
+def test_the_resolution_is_the_time_between_two_requests_of_a_kind_at_an_entry(
+    users: int, per_user: float, resolution: float
+) -> None:
+    assert plan_of(users, per_user=per_user).resolution() == pytest.approx(resolution)
+
+
+@pytest.mark.parametrize("connections", ["both", "new", "kept"])
+def test_users_are_enough_for_every_entry_and_kind(trial: Trial, connections: Any) -> None:
+    target = Target({"m1": "http://198.18.0.11", "m2": "http://198.18.0.12"})
+    needed = 4 if connections == "both" else 2
+    load = Load(Nowhere(), trial)
+    load.http(target, users=needed, connections=connections)
+    with pytest.raises(UsageError, match="cannot ask 2 entry nodes") as refused:
+        load.http(target, users=needed - 1, connections=connections)
+    assert f"at least {needed} users" in str(refused.value.hint)
+
+
+def test_two_users_of_each_kind_ask_each_entry_unless_others_are_said(trial: Trial) -> None:
+    traffic = Load(Nowhere(), trial).http(Target({f"m{n}": f"http://h{n}" for n in range(7)}))
+    assert traffic.resolution == 0.5
+
+
+def test_an_unknown_way_to_connect_is_refused(trial: Trial) -> None:
+    with pytest.raises(UsageError, match="'keep' is not a way to connect"):
+        Load(Nowhere(), trial).http(Target(), connections="keep")  # type: ignore[arg-type]
