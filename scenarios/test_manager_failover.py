@@ -39,8 +39,9 @@ NEW_LEADER = Expectation(
 WRITE = Expectation(
     "time until the API accepts a write",
     unit="s",
-    at_most=60,
-    source="moby: a request waits for a leader up to 20 s; swarmkit: after its election",
+    at_most=NEW_LEADER.limit + 5,
+    source="swarmkit: after its election; what is refused meanwhile is asked again every half "
+    "second, and took 0.6 s more at most in 20 trials of four engines (docs/samples/engines.csv)",
     control="test_control_majority_killed",
 )
 COMPLETE = Expectation(
@@ -89,7 +90,7 @@ LOST = Expectation(
     unit="1",
     at_most=0.05,
     source=GOSSIP,
-    control="test_control_quarter_fails",
+    control="test_control_task_fails",
 )
 UNSERVED = Expectation(
     "share of time not served over {connections} connections",
@@ -281,15 +282,15 @@ def test_control_majority_killed(
 
 
 @pytest.mark.control
-def test_control_quarter_fails(swarm: Swarm, load: Load, tasks: Tasks, measure: Measures) -> None:
-    """One task of four that answers every request with an error costs shares and no gap."""
-    web, since = swarm.deploy(balanced_web(replicas=4)), time.monotonic()
+def test_control_task_fails(swarm: Swarm, load: Load, tasks: Tasks, measure: Measures) -> None:
+    """One task of eight that answers every request with an error costs a share and no gap."""
+    web, since = swarm.deploy(balanced_web(replicas=8)), time.monotonic()
     tasks.running("app")
     web.change("app", one_task_fails)
     failing = tasks.time_to_running("app", 1, since=since, within=COMPLETE.limit, fresh=True)
     assert failing.reached, failing.last
     with load.http(web, timeout=TIMEOUT) as traffic:
-        swarm.observe(20.0, "a quarter of the requests is answered with an error")
+        swarm.observe(30.0, "an eighth of the requests is answered with an error")
     measure.each(at_living_nodes(traffic.snapshot()))
 
 

@@ -151,6 +151,7 @@ class Traffic:
         self._process: subprocess.Popen[bytes] | None = None
         self._final: Requests | None = None
         self._account: Account | None = None
+        self._overload = math.inf  # from when on more was asked than can be expected
         self._log = trial.folder / "logs" / "locust.log"
         self._log_from = 0
 
@@ -199,14 +200,33 @@ class Traffic:
         """The requests, in the order of their start."""
         return self.snapshot().all
 
+    def stage(self, number: int) -> Requests:
+        """Return the requests that were due in a stage of the load's shape, from 0.
+
+        Raises :class:`UsageError` for a stage that the shape does not have.
+        """
+        return self.snapshot().due_in(*self._span(number))
+
+    def account_of(self, number: int) -> Account:
+        """Return the account of one stage of the load's shape, from 0; after the end only."""
+        if self._final is None:
+            raise self._still_running()
+        since, until = self._span(number)
+        return self._account_between(since, until)
+
+    def overload_from(self, number: int) -> None:
+        """Say that the load was meant to be too much from a stage on: no doubt arises from it.
+
+        A generator that shares its processors with what it asks falls behind when these are at
+        their limit. Called before the load ends; whose limit it was, :meth:`account_of` says.
+        """
+        self._overload = self._span(number)[0]
+
     @property
     def account(self) -> Account:
         """Where the requests of the timetable went. Raise :class:`LoadError` before the end."""
         if self._account is None:
-            raise LoadError(
-                "the load is still running: what it did not send is only known at its end",
-                hint="ask after the with block",
-            )
+            raise self._still_running()
         return self._account
 
     @property
@@ -379,17 +399,15 @@ class Traffic:
         requests = self.snapshot()
         events = self._events()
         times = {event.kind: event.t for event in events}
-        last = max((r.done for r in requests.all), default=0.0)
         begun = times.get("begun")
-        stopped = times.get("stopping", last)
-        held = {"begun": stopped if begun is None else begun, "stopped": stopped}
-        self._account = account(
+        self._account = self._account_between(-math.inf, math.inf)
+        stopped = times.get("stopping", max((r.done for r in requests.all), default=0.0))
+        slots = fates(
             requests.all,
             self._plan.timetable,
-            **held,
-            stalls=[event.seconds for event in events if event.kind == "stall"],
+            begun=stopped if begun is None else begun,
+            stopped=stopped,
         )
-        slots = fates(requests.all, self._plan.timetable, **held)
         unasked = [
             Unasked(
                 t=due,
@@ -417,7 +435,7 @@ class Traffic:
                 locust=ended[0].locust if ended else None,
                 **msgspec.structs.asdict(self._account),
             )
-            doubts += self._account.doubts()
+            doubts += self._account_between(-math.inf, self._overload).doubts()
         for doubt in doubts:
             self._trial.doubt(doubt)
 
@@ -444,6 +462,39 @@ class Traffic:
         if not doubts and "Traceback (most recent call last)" in self._said():
             doubts.append(f"an exception was raised inside Locust: {self._log_tail()}")
         return doubts
+
+    def _still_running(self) -> LoadError:
+        return LoadError(
+            "the load is still running: what it did not send is only known at its end",
+            hint="ask after the with block",
+        )
+
+    def _span(self, number: int) -> tuple[float, float]:
+        """Trial times between which a stage's slots are due."""
+        stages = self._plan.timetable.stages
+        if not 0 <= number < len(stages):
+            raise UsageError(
+                f"{number} is not a stage of this load", hint=f"it has {len(stages)}, from 0"
+            )
+        begun = next((event.t for event in self._events() if event.kind == "begun"), math.inf)
+        since = begun + sum(stage.seconds for stage in stages[:number])
+        last = number == len(stages) - 1
+        return since, math.inf if last else since + stages[number].seconds
+
+    def _account_between(self, since: float, until: float) -> Account:
+        """Return the account of what was due then; that the load has ended is given."""
+        requests, events = self.snapshot().all, self._events()
+        times = {event.kind: event.t for event in events}
+        stopped = times.get("stopping", max((r.done for r in requests), default=0.0))
+        return account(
+            requests,
+            self._plan.timetable,
+            begun=times.get("begun", stopped),
+            stopped=stopped,
+            stalls=[e.seconds for e in events if e.kind == "stall" and since <= e.t < until],
+            since=since,
+            until=until,
+        )
 
     def _events(self) -> list[Event]:
         return _read(Path(self._plan.events), Event, self._plan.load)

@@ -21,6 +21,9 @@ from harness.load.timetable import Timetable
 Connections = Literal["kept", "new"]
 """What a user does with its connection: it keeps it, or takes a new one for each request."""
 
+DUE_GRAIN = 1e-5
+"""Seconds by which a slot, rounded for the record, may lie before the stage it belongs to."""
+
 LATE = 0.05
 """Seconds within which a user that is free and has a slot is expected to send."""
 
@@ -61,6 +64,11 @@ class Unasked(msgspec.Struct, frozen=True, kw_only=True):
     entry: str
     user: int
     connection: Connections = "kept"
+
+    @property
+    def due(self) -> float:
+        """When it was due, which is all that is known of it."""
+        return self.t
 
 
 class Requests:
@@ -150,6 +158,13 @@ class Requests:
     def window(self, t0: float, t1: float) -> Requests:
         """Return the requests started at ``t0`` (trial seconds) or later and before ``t1``."""
         return self._where(lambda each: t0 <= each.t < t1)
+
+    def due_in(self, t0: float, t1: float) -> Requests:
+        """Return the requests that were due at ``t0`` (trial seconds) or later and before ``t1``.
+
+        However late they were sent, they belong to the load of that time.
+        """
+        return self._where(lambda each: t0 <= each.due + DUE_GRAIN < t1)
 
     def of_entry(self, entry: str) -> Requests:
         """Return the requests sent to the node ``entry``."""
@@ -296,13 +311,17 @@ def account(
     begun: float,
     stopped: float,
     stalls: Iterable[float] = (),
+    since: float = -math.inf,
+    until: float = math.inf,
 ) -> Account:
     """Compare what was sent with the timetable; see :func:`fates`.
 
-    ``stalls`` are the event loop's stalls, in seconds.
+    ``stalls`` are the event loop's stalls, in seconds. Only what was due at ``since`` (trial
+    seconds) or later and before ``until`` is counted.
     """
     slots = fates(requests, timetable, begun=begun, stopped=stopped)
-    counts = Counter(fate for _, _, fate in slots)
+    counts = Counter(fate for _, due, fate in slots if since <= due + DUE_GRAIN < until)
+    requests = [r for r in requests if since <= r.due + DUE_GRAIN < until]
     return Account(
         scheduled=counts.total(),
         sent=counts["sent"],

@@ -65,6 +65,12 @@ class GelfSink(ExternalService):
             for task, account in answer.items()
         }
 
+    def receives(self, seconds: float) -> float:
+        """Return the bytes/s that it reads of all its senders, measured over ``seconds``."""
+        before, began = self.state()["received"], time.monotonic()
+        time.sleep(seconds)
+        return float((self.state()["received"] - before) / (time.monotonic() - began))
+
     def taken_in(self, seconds: float) -> float:
         """Return the bytes/s that it takes from one sender at full speed, once buffers are full.
 

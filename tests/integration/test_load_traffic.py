@@ -304,7 +304,10 @@ def test_a_shape_sets_how_many_users_ask_when(server: Server, trial: Trial) -> N
     with Load(Here(), trial).http(Target(m1=server.url), shape=shape, per_user=4) as traffic:
         begun = entries_of(trial, "load.start")[0]["begun"]
         until(lambda: trial.clock.now() > begun + 3.2, "the last stage to last on")
-    counts = [traffic.window(begun + s, begun + s + 1) for s in (0, 1, 2)]
+    counts = [traffic.stage(number) for number in (0, 1, 2)]
+    accounts = [traffic.account_of(number) for number in (0, 1, 2)]
+    assert [found.sent for found in accounts] == [stage.count for stage in counts]
+    assert [found.scheduled for found in accounts[:2]] == [4, 16]
     asked = [len({r.user for r in w.all}) for w in counts]
     assert asked[0] == 1
     assert asked[1] == 4
@@ -325,6 +328,24 @@ def test_a_stopped_generator_is_in_doubt_and_not_the_server(server: Server, tria
     assert traffic.unsent >= 4 * 5
     assert len(trial.doubts) == 2
     assert "stalled" in trial.doubts[0]
+
+
+def test_a_generator_that_falls_behind_where_it_was_meant_to_is_not_in_doubt(
+    server: Server, trial: Trial
+) -> None:
+    place, shape = Here(), [(1.0, 2), (1.0, 4)]
+    with Load(place, trial).http(Target(m1=server.url), shape=shape, per_user=5) as traffic:
+        until(lambda: traffic.stage(1).count > 4, "the second stage")
+        (child,) = place.started
+        child.send_signal(signal.SIGSTOP)
+        resume = trial.clock.now() + 1.6
+        until(lambda: trial.clock.now() >= resume, "1.6 s to pass")
+        child.send_signal(signal.SIGCONT)
+        traffic.overload_from(1)
+    assert traffic.account_of(1).unsent > 0 == traffic.account_of(0).unsent
+    assert trial.doubts == []
+    with pytest.raises(UsageError, match="2 is not a stage"):
+        traffic.stage(2)
 
 
 def test_a_generator_that_dies_is_a_doubt_and_its_requests_are_kept(

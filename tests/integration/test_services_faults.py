@@ -7,6 +7,7 @@ a container that logs, and sockets of the test's own.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -146,6 +147,30 @@ def test_a_slow_sink_is_slower_than_a_well_one(
         assert before["mode"] == "slow"
         assert fault.active
     assert sink.counts_a_message()
+
+
+def test_a_sink_that_reads_all_that_it_is_sent_is_not_slow(
+    node: Node, sink: GelfSink, faults: ServiceFaults
+) -> None:
+    ended = threading.Event()
+    with connected(node, sink) as connection:
+
+        def send() -> None:
+            while not ended.wait(0.05):
+                connection.sendall(bytes(500))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            with pytest.raises(FaultError, match="is not slow for its senders"):
+                faults.gelf_slow(sink, rate=1 << 20).inject()
+            assert sink.state()["mode"] == "serve"
+            with faults.gelf_slow(sink, rate=1000) as fault:
+                assert fault.measured["bytes a second read"] < 2000
+                assert fault.measured["bytes a second sent before"] > 5000
+        finally:
+            ended.set()
+            sender.join()
 
 
 def test_a_sink_that_resets_does_so_to_old_connections_and_new(

@@ -236,6 +236,17 @@ def test_a_slot_at_the_very_end_is_nobodys_fault() -> None:
     assert (late.scheduled, late.sent) == (2, 2)
 
 
+def test_an_account_may_be_of_a_part_of_the_load() -> None:
+    sent = [request(t) for t in range(5)] + [request(9.9, due=5.0), request(10, "client")]
+    whole = account(sent, ONE, begun=0, stopped=11, stalls=[3.0])
+    assert (whole.scheduled, whole.unsent, whole.client) == (11, 4, 1)
+    well = account(sent, ONE, begun=0, stopped=11, until=5)
+    assert (well.scheduled, well.sent, well.unsent, well.client, well.latest) == (5, 5, 0, 0, 0)
+    assert well.doubts() == []
+    rest = account(sent, ONE, begun=0, stopped=11, since=5)
+    assert (rest.scheduled, rest.unsent, rest.client) == (6, 4, 1)
+
+
 def test_begun_moves_the_timetable() -> None:
     told = account([request(7.25 + t) for t in range(3)], ONE, begun=7.25, stopped=10.2)
     assert (told.sent, told.unsent) == (3, 0)

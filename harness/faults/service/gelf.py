@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.errors import FaultError
-from harness.faults.parameter import SIZE, parameter
+from harness.faults.parameter import SIZE, parameter, state
 from harness.faults.service.service_fault import SEEN_WITHIN, ServiceFault
 from harness.services.gelf_sink import GelfSink
 
@@ -57,24 +57,46 @@ class GelfSlow(_GelfFault):
 
     name = "gelf-slow"
     summary = "A GELF sink reads a given number of bytes a second from all its senders together."
-    proof = "no more than that is read from a sender elsewhere; healed: a message is counted"
+    proof = (
+        "it read more than that before, if anybody sent; no more is read of all senders, one "
+        "elsewhere that sends all it can among them; healed: a message is counted"
+    )
 
     rate: float = parameter(
         replace(SIZE.between("1B"), unit="bytes/s"), "what it reads in a second", default="20KiB"
     )
+
+    sent: float = state(0.0)
+    """Bytes/s that its senders sent before."""
+
+    def precheck(self) -> None:
+        """Require that its senders, if it has any, send more than it is going to read."""
+        super().precheck()
+        self.sent = self.service.receives(_WATCHED)
+        if 0 < self.sent <= self.rate:
+            raise FaultError(
+                f"{self.service.name} is sent {self.sent:.0f} bytes a second: a sink that reads "
+                f"{self.rate:g} is not slow for its senders",
+                hint="give a smaller rate, or have more sent to it",
+            )
 
     def apply(self) -> None:
         """Read slowly."""
         self.service.behave("slow", rate=self.rate)
 
     def evidence(self) -> str:
-        """Check that no more than that is read from a sender that sends all it can."""
+        """Check that no more is read, of a sender that sends all it can and of all together."""
         taken = self.service.taken_in(_WATCHED)
-        if taken > self.rate * 1.5 + _SLACK:
+        read = self.service.receives(_WATCHED)
+        self.measured = {"bytes a second sent before": self.sent, "bytes a second read": read}
+        # One second's worth may have been saved up, and a reading may end just after a helping.
+        if taken > self.rate * 1.5 + _SLACK or read > self.rate * (1.5 + 1 / _WATCHED):
+            most = max(taken, read)
             raise FaultError(
-                f"{self.service.name} reads {taken:.0f} bytes a second, not {self.rate:g}"
+                f"{self.service.name} reads {most:.0f} bytes a second, not {self.rate:g}"
             )
-        return f"{self.service.name} reads at most {taken:.0f} bytes a second of a sender"
+        before = f"{self.sent:.0f} before" if self.sent else "nobody sent to it before"
+        return f"{self.service.name} reads {read:.0f} bytes a second of its senders, {before}"
 
 
 class GelfReset(_GelfFault):

@@ -73,6 +73,8 @@ class Sink:
         """Messages without a numbered line."""
         self.errors: dict[str, int] = {}
         self.accepted = 0
+        self.received = 0
+        """Bytes read, of all senders."""
         self._address = (host, port)
         self._write_row = write_row
         self._origin = origin
@@ -112,6 +114,7 @@ class Sink:
             "mode": self.mode,
             "connections": len(self._connections),
             "accepted": self.accepted,
+            "received": self.received,
             "arrived": sum(lines.arrived for lines in self.by_task.values()),
             "foreign": self.foreign,
             "errors": self.errors,
@@ -271,6 +274,7 @@ class Sink:
 
     def _taken(self, length: int) -> None:
         self._second.bytes += length
+        self.received += length
         if self.mode == "slow":
             self._helping -= length
             self._watch()
