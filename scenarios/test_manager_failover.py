@@ -143,7 +143,7 @@ def test_follower_killed(
     victim: str, swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """A follower's death costs no election, neither when it goes nor when it is back."""
-    web, follower = swarm.deploy(balanced_web(replicas=4)), swarm.a_follower()
+    web, follower = swarm.serving, swarm.a_follower()
     with load.http(web) as traffic:
         with kill(faults, victim, follower) as outage:
             measure(WRITE_AT_ONCE, swarm.time_to_write(since=outage, within=WRITE.limit))
@@ -241,7 +241,7 @@ def test_two_of_five_killed(
     swarm: Swarm, load: Load, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
     """Of five managers two may be dead at once: the second leader dies before the first is back."""
-    web, first = swarm.deploy(balanced_web(replicas=4)), swarm.leader
+    web, first = swarm.serving, swarm.leader
     with load.http(web) as traffic:
         with faults.kill_node(first) as one:
             elected = [time_to_next(leadership, first, one)]
@@ -284,8 +284,12 @@ def test_control_majority_killed(
 @pytest.mark.control
 def test_control_task_fails(swarm: Swarm, load: Load, tasks: Tasks, measure: Measures) -> None:
     """One task of eight that answers every request with an error costs a share and no gap."""
-    web, since = swarm.deploy(balanced_web(replicas=8)), time.monotonic()
+    web = swarm.serving
+    web.scale("app", 8)
+    complete = web.time_to_running("app", within=COMPLETE.limit)
+    assert complete.reached, complete.last
     tasks.running("app")
+    since = time.monotonic()
     web.change("app", one_task_fails)
     failing = tasks.time_to_running("app", 1, since=since, within=COMPLETE.limit, fresh=True)
     assert failing.reached, failing.last
@@ -297,7 +301,7 @@ def test_control_task_fails(swarm: Swarm, load: Load, tasks: Tasks, measure: Mea
 @pytest.mark.control
 def test_control_entry_away(swarm: Swarm, load: Load, faults: Faults, measure: Measures) -> None:
     """A node that takes no requests for long is a gap, although few requests are lost."""
-    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     with load.http(web, timeout=TIMEOUT) as traffic:
         with port_vanished(faults, worker) as away:
             away.hold(LONGEST_GAP.limit + 2)
@@ -308,7 +312,7 @@ def test_control_entry_away(swarm: Swarm, load: Load, faults: Faults, measure: M
 @pytest.mark.control
 def test_control_entry_flaps(swarm: Swarm, load: Load, faults: Faults, measure: Measures) -> None:
     """A node that takes no requests again and again is away for long, without a long gap."""
-    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     with load.http(web, timeout=TIMEOUT) as traffic:
         cuts = []
         for _ in range(3):

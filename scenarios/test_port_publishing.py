@@ -17,7 +17,16 @@ from harness.faults import Faults
 from harness.probes.logs import DockerdLogs
 from harness.probes.published_ports import announced_ports, nodes_not_listening, port_taken
 from harness.probes.reachability import Reachability, listening
-from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Task, Workload
+from harness.swarm import (
+    APP_IMAGE,
+    APP_PORT,
+    Deployment,
+    RestartPolicy,
+    Service,
+    Swarm,
+    Task,
+    Workload,
+)
 from harness.trial import Expectation, Measures, Observation, Readings
 from harness.wait import Elapsed, NotYet, expect_state, time_until
 
