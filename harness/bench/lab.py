@@ -1,4 +1,4 @@
-"""How fast nodes of the namespaces lab come up, and how much memory they take.
+"""How fast labs of nodes on this kernel come up, and how much memory their nodes take.
 
 Ready means: every dockerd answers, the swarm is formed, and every member is listed as ready. The
 cache is warmed before anything is timed.
@@ -8,36 +8,46 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from harness.bench.metric import Metric, median_of
-from harness.engine import Engine
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import Node, Topology
 from harness.swarm import Swarm
+from harness.swarm.lab_makers import LabMaker
 
 MIB = 1 << 20
 
-SHAPES = {"3m": Topology(3, 0), "20n": Topology(3, 17)}
+SHAPES = {"3m": Topology(3, 0), "3m2w": Topology(3, 2), "20n": Topology(3, 17)}
 """Short name and topology of each lab that is timed."""
 
 
-def metrics(engine: Engine, seeds: Path | None, *, runs: int) -> Iterator[Metric]:
-    """Time each topology ``runs`` times; of the largest also measure the memory."""
-    for name, topology in SHAPES.items():
-        seconds: list[float] = []
-        memory: list[float] = []
+def metrics(
+    makers: Mapping[str, LabMaker], engine: str, *, runs: int, shapes: Collection[str] = SHAPES
+) -> Iterator[Metric]:
+    """Time each topology ``runs`` times in each lab, the labs in turn; of 20 nodes also memory."""
+    for name in shapes:
+        seconds: dict[str, list[float]] = {lab: [] for lab in makers}
+        memory: dict[str, list[float]] = {lab: [] for lab in makers}
         for _ in range(runs):
-            began = time.monotonic()
-            with NamespacesLab.build(
-                topology, lambda _node: engine, seed_for=lambda _engine: seeds
-            ) as lab:
-                Swarm.form(lab)
-                seconds.append(time.monotonic() - began)
-                memory.append(memory_of(lab.nodes.values()) / MIB)
-        yield median_of(f"namespaces.{name}.ready", seconds, "s")
-        if name == "20n":
-            yield median_of(f"namespaces.{name}.memory", memory, "MiB")
+            for lab, maker in makers.items():
+                began = time.monotonic()
+                with closing(maker.make(SHAPES[name], engine)) as made:
+                    Swarm.form(made)
+                    seconds[lab].append(time.monotonic() - began)
+                    memory[lab].append(memory_of(made.nodes.values()) / MIB)
+        for lab in makers:
+            yield median_of(f"{lab}.{name}.ready", seconds[lab], "s")
+            if name == "20n":
+                yield median_of(f"{lab}.{name}.memory", memory[lab], "MiB")
+
+
+def warm(makers: Iterable[LabMaker], engine: str) -> None:
+    """Fill caches before anything is timed: the engine, its image, what its nodes start with."""
+    for maker in makers:
+        maker.require()
+        maker.make(Topology(), engine).close()
 
 
 def memory_of(nodes: Iterable[Node]) -> int:

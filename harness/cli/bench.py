@@ -99,17 +99,34 @@ def report(run: Path | None, as_json: bool, times: int, reports: Path) -> None:
 @json_option
 @_engine
 @_repeated("--runs", 5)
-def lab(as_json: bool, engine: str, runs: int) -> None:
-    """Measure how fast nodes of the namespaces lab come up, and their memory. Needs root."""
-    from harness.bench.lab import metrics
-    from harness.engine import provide, resolve
+@click.option(
+    "--lab",
+    "labs",
+    multiple=True,
+    default=("namespaces",),
+    show_default=True,
+    type=click.Choice(["namespaces", "dind"]),
+    help="Which labs; several are measured in turn.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Choice(["3m", "3m2w", "20n"]),
+    help="Which topologies (default: all).",
+)
+def lab(
+    as_json: bool, engine: str, runs: int, labs: tuple[str, ...], shapes: tuple[str, ...]
+) -> None:
+    """Measure how fast labs on this kernel come up, and their nodes' memory. Needs root."""
+    from harness.bench.lab import SHAPES, metrics, warm
     from harness.images import Cache
-    from harness.swarm import seed_for
+    from harness.swarm.lab_makers import MAKERS
 
     cache = Cache(say=say)
-    provided = provide(resolve(engine), cache, say=say)
-    seeds = seed_for(cache, say=say)(provided)
-    _print(metrics(provided, seeds, runs=runs), as_json=as_json)
+    makers = {name: MAKERS[name](cache, say) for name in labs}
+    warm(makers.values(), engine)
+    _print(metrics(makers, engine, runs=runs, shapes=shapes or SHAPES), as_json=as_json)
 
 
 @bench.command()

@@ -12,7 +12,7 @@ import click
 
 from harness.errors import EXIT_TROUBLE, HarnessError
 from harness.images import Cache
-from harness.lab.leftovers import Leftover, of_labs, of_temporary_files
+from harness.lab.leftovers import Leftover, of_engine, of_labs, of_temporary_files
 from harness.vm.checkpoint import discard as discard_checkpoint
 from harness.vm.checkpoint import half_kept, useless
 from harness.vm.scratch import abandoned, scratch_root
@@ -76,6 +76,8 @@ def of_scratch(listed: Iterable[Leftover]) -> Iterator[Leftover]:
 def clean(dry_run: bool, damaged: bool) -> int:
     """Remove what a kill or a power cut could leave behind: files, cgroups, half of a build.
 
+    In the engine that DOCKER_HOST names, or this machine's own: containers that were nodes.
+
     Never touches a lab that is running. Labs and cgroups belong to root; without root only this
     user's own cache and temporary files are cleaned.
     """
@@ -83,6 +85,7 @@ def clean(dry_run: bool, damaged: bool) -> int:
     cache = Cache(say=click.echo)
     with ExitStack() as stack:
         found = [
+            *(of_engine() if root else ()),
             *(stack.enter_context(of_labs()) if root else ()),
             *(temporary := of_temporary_files()),
             *of_scratch(temporary),

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
 
 from harness.cli.output import lab_option, say, seed_option
-from harness.engine import Engine, provide, resolve
+from harness.engine import provide, resolve
+from harness.errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from harness.images import Cache
-from harness.lab import KernelFeatures, NamespacesLab, Topology, probe_features
+from harness.lab import KernelFeatures, Topology, probe_features
 from harness.lab.dockerd import NAMESPACES, SOCKET
 from harness.lab.nsenter import entering
+from harness.lab.own_engine import own_engine
 from harness.manual.open_lab import find, keep_open, wait_until_ended
-from harness.swarm import Swarm, balanced_web, seed_for
+from harness.swarm import Swarm, balanced_web
+from harness.swarm.lab_makers import MAKERS
 
 
 @click.group()
 def lab() -> None:
-    """Keep a namespaces lab open on this machine (needs root), and run commands on its nodes."""
+    """Keep a lab open on this machine (needs root), and run commands on its nodes."""
 
 
 @lab.command()
@@ -30,38 +35,39 @@ def lab() -> None:
 @click.option(
     "--engine", metavar="NAME", default="stable", show_default=True, help="Docker Engine."
 )
+@click.option(
+    "--lab",
+    "kind",
+    type=click.Choice(list(MAKERS)),
+    default="namespaces",
+    show_default=True,
+    help="What nodes are: namespaces, or containers of the engine that DOCKER_HOST names.",
+)
 @click.option("--bare", is_flag=True, help="Start the nodes, but form no swarm.")
 @click.option("--web", is_flag=True, help="Deploy a balancer and an app behind it.")
 @seed_option
-def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
+def up(topology: str, engine: str, kind: str, bare: bool, web: bool, seed: int) -> None:
     """Start a swarm and keep it until Ctrl-C; inject and heal from other terminals.
 
     When this command ends, in whatever way, the lab ends, and with it everything injected.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first
         signal.signal(number, signal.default_int_handler)
-    cache = Cache(say=say)
     shape = Topology.parse(topology)
-    engines: dict[str, Engine] = {}
-
-    def engine_for(node: str) -> Engine:
-        name = shape.engines.get(node, engine)
-        if name not in engines:
-            engines[name] = provide(resolve(name), cache, say=say)
-        return engines[name]
-
-    for place in shape.places():
-        engine_for(place.name)
+    maker = MAKERS[kind](Cache(say=say), say)
+    maker.require()
+    for name in sorted({engine, *shape.engines.values()}):
+        maker.engine(name)
     if warning := without_mesh(probe_features()):
         say(warning)
-    with NamespacesLab.build(shape, engine_for, seed_for=seed_for(cache, say=say)) as made:
+    with closing(maker.make(shape, engine)) as made:
         made.client_host("client")
         swarm = None if bare else Swarm.form(made, seed=seed)
         if swarm is not None and web:
             served = swarm.deploy(balanced_web())
             say(f"inside the lab it is served at {', '.join(served.entries.values())}")
         with keep_open(made) as opened:
-            click.echo(f"lab {opened.name}: {shape}, engine {engines[engine].version}")
+            click.echo(f"lab {opened.name}: {shape}, engine {maker.engine(engine).version}")
             click.echo(
                 "In other terminals: swarm-chaos status; swarm-chaos inject FAULT TARGET;\n"
                 f"swarm-chaos heal; swarm-chaos lab enter {next(iter(made.nodes))}. "
@@ -71,6 +77,41 @@ def up(topology: str, engine: str, bare: bool, web: bool, seed: int) -> None:
                 wait_until_ended(made)
             except KeyboardInterrupt:
                 say("ending the lab")
+
+
+@lab.command(
+    name="engine",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option(
+    "--engine", metavar="NAME", default="stable", show_default=True, help="Docker Engine."
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def engine_for_dind(engine: str, command: tuple[str, ...]) -> int:
+    """Run an engine for --lab dind on a machine without Docker, for COMMAND or until Ctrl-C.
+
+    COMMAND finds it by DOCKER_HOST. It has a root file system, a network and data of its own,
+    and when this command ends, in whatever way, all of it ends.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    provided = provide(resolve(engine), Cache(say=say), say=say)
+    with own_engine(provided) as socket:
+        host = f"unix://{socket}"
+        if command:
+            try:
+                return subprocess.run(
+                    command, env={**os.environ, "DOCKER_HOST": host}, check=False
+                ).returncode
+            except OSError as error:
+                raise UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+            except KeyboardInterrupt:
+                return EXIT_INTERRUPTED
+        click.echo(f"engine {provided.version}; in other terminals: export DOCKER_HOST={host}")
+        click.echo("Ctrl-C ends it, and every lab that runs on it.")
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+    return EXIT_OK
 
 
 @lab.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -97,7 +97,9 @@ def selects(args: Sequence[str]) -> bool:
         *("--markers", "--fixtures", "-p"),
     )
     short = tuple(word for word in choosing if len(word) == len("-k"))
-    return "namespaces" in " ".join(args) or any(  # nodes that share one kernel: one at a time
+    # Nodes that share one kernel: one at a time.
+    one_kernel = any(arg.removeprefix("--lab=") in ("namespaces", "dind") for arg in args)
+    return one_kernel or any(
         arg.partition("=")[0] in choosing or arg.startswith(short) or is_path(arg, before)
         for before, arg in pairwise(("", *args))
     )

@@ -26,6 +26,14 @@ NEEDS: Mapping[LabName, Sequence[str]] = {
         "disk for the cache",
         "disk for labs",
     ),
+    "dind": (
+        "user",
+        "Docker Engine",
+        *NEEDED_BY_NAMESPACES,
+        *("unshare", "nsenter", "mount", "ip"),
+        "disk for the cache",
+        "disk for labs",
+    ),
 }
 """The checks that each lab depends on, for the labs of this version."""
 
@@ -35,7 +43,6 @@ ONLY_ORDINARY_USERS: Mapping[LabName, Sequence[str]] = {
 """What a lab needs besides when the user is not root."""
 
 NOT_BUILT: Mapping[LabName, str] = {
-    "dind": "not in this version",
     "vagrant": "not a lab of its own in this version: vagrant/ starts a machine for the namespaces "
     "and microVM labs",
 }

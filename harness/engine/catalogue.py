@@ -23,6 +23,8 @@ class EngineSpec:
     """The release that must be found, when it was asked for by version."""
     folder: Path | None = None
     """Folder laid out as Docker's static archives are."""
+    image: str | None = None
+    """An image that holds an engine, for the dind lab: a tag or a digest."""
     archive: str | None = None
     """Release of one of Docker's static archives, or what its number begins with: ``26.1``,
     ``27.*`` mean the newest of those."""
@@ -48,6 +50,7 @@ from the binary, and an engine asked for by version is refused when it has becom
 
 _PREFIX = "dir:"
 _ARCHIVE_PREFIX = "archive:"
+_IMAGE_PREFIX = "image:"
 _NUMBERS = re.compile(r"\d+(\.\d+)?(\.\*)?")
 _FIRST_ARCHIVE = "17.03.0"
 
@@ -57,8 +60,9 @@ def resolve(name: str) -> EngineSpec:
 
     An alias takes what its suite serves, a version insists. A release that Debian does not
     serve comes from Docker's static archives, and with ``archive:`` before it any does;
-    ``26.1`` and ``27.*`` mean the newest archive of those. :class:`UsageError` for a name that
-    means nothing, with the known ones and what may have been meant.
+    ``26.1`` and ``27.*`` mean the newest archive of those.
+    ``image:REF`` is an image that holds an engine, for the dind lab. :class:`UsageError` for a name
+    that means nothing, with the known ones and what may have been meant.
     """
     asked = name.strip()
     if asked.startswith(_PREFIX):
@@ -66,6 +70,12 @@ def resolve(name: str) -> EngineSpec:
         if not path:
             raise UsageError("engine 'dir:' names no folder", hint="write dir:/folder/with/dockerd")
         return EngineSpec(name=asked, folder=Path(path).expanduser().absolute())
+    if asked.startswith(_IMAGE_PREFIX):
+        if not (image := asked.removeprefix(_IMAGE_PREFIX)):
+            raise UsageError(
+                "engine 'image:' names no image", hint="write image:docker:27.3.1-dind"
+            )
+        return EngineSpec(name=asked, image=image)
     number = None if asked.startswith(_ARCHIVE_PREFIX) else release_in(asked)
     for known in KNOWN:
         if asked in known.aliases:

@@ -25,7 +25,7 @@ import msgspec
 from harness.engine.catalogue import EngineSpec
 from harness.engine.static import StaticArchive, open_static
 from harness.engine.versions import release_in, release_key, same_release
-from harness.errors import EngineError, MissingError
+from harness.errors import EngineError, MissingError, UsageError
 from harness.images import (
     Cache,
     DebianBuild,
@@ -218,6 +218,11 @@ def _forms(key: str, cache: Cache) -> list[Entry]:
 
 def _archive_of(spec: EngineSpec, cache: Cache, say: Say) -> StaticArchive | None:
     """The binaries of an engine that is not Debian's; fetched if they must be."""
+    if spec.image is not None:
+        raise UsageError(
+            f"engine {spec.name} is an image, and only nodes of the dind lab are made of images",
+            hint="take --lab dind, or an engine that `swarm-chaos engines` lists",
+        )
     if spec.folder is not None:
         return open_static(spec.folder)
     if spec.archive is None:

@@ -22,4 +22,10 @@ def attach(folder: Path) -> Lab:
     return _LABS[name](folder)
 
 
-_LABS: Mapping[str, Callable[[Path], Lab]] = {"namespaces": NamespacesLab.attach}
+def _dind(folder: Path) -> Lab:
+    from harness.lab.dind import DindLab  # in a guest there is none, and imports are slow
+
+    return DindLab.attach(folder)
+
+
+_LABS: Mapping[str, Callable[[Path], Lab]] = {"namespaces": NamespacesLab.attach, "dind": _dind}

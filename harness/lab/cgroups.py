@@ -37,10 +37,15 @@ class NodeGroups:
         )
 
     def make(self) -> None:
-        """Make the groups, filled so that they take processes."""
+        """Make the groups, filled so that they take processes, which the filter then holds."""
+        self.make_unfiltered()
+        if self.unified is not None:
+            filter_group(self.unified)
+
+    def make_unfiltered(self) -> None:
+        """Make the groups for processes that may open any device: containers that are nodes."""
         if self.unified is not None:
             (self.unified / "init").mkdir(parents=True, exist_ok=True)
-            filter_group(self.unified)
         for group in self.v1:
             group.mkdir(parents=True, exist_ok=True)
             inherit_cpuset(group)

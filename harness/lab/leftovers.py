@@ -55,6 +55,7 @@ class Leftover:
     """
 
     what: Literal[
+        "container",
         "lab",
         "cgroup",
         "mount",
@@ -91,6 +92,23 @@ def of_labs() -> Iterator[list[Leftover]]:
             *(_mount(at) for folder in dead for at in _mounts_below(folder)),
             *(Leftover("lab", str(f), partial(shutil.rmtree, f)) for f in dead),
         ]
+
+
+def of_engine() -> list[Leftover]:
+    """Return containers that dead labs left in the engine that ``DOCKER_HOST`` names, if any."""
+    from harness.lab.outer_engine import OuterEngine  # the SDK takes its time
+
+    socket = str(OuterEngine.from_environment().socket)
+    try:
+        found = janitor.containers(socket)
+    except (OSError, ValueError):
+        return []  # no engine, or nobody answers there: nothing of ours is known to be left
+    alive = live_labs() | {folder.name for folder in _folders() if _locked(folder)}
+    return [
+        Leftover("container", container[:12], partial(janitor.remove_container, socket, container))
+        for container, lab in found.items()
+        if lab not in alive
+    ]
 
 
 def of_temporary_files() -> list[Leftover]:

@@ -184,6 +184,13 @@ class LocalNode(ABC):
         )
         return done.check(self.name) if check else done
 
+    def network_tool(self, argv: Sequence[str]) -> Completed:
+        """Run a program that looks at, or changes, the network of this node; LabError if it fails.
+
+        It need not be a program of the node's.
+        """
+        return self.run(argv)
+
     def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
         """Start a program on the node; it dies with the node."""
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]

@@ -137,7 +137,7 @@ def _new_trial(lab: Lab, seed: int) -> Trial:
             name=engine.name, version=engine.version, source=engine.source, digest=engine.digest
         ),
         topology=str(lab.topology),
-        lab="namespaces",
+        lab=lab.name,
         kernel=platform.release(),
         clock="real",
         seed=seed,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from harness.errors import MissingError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.pytest_plugin.expectations import check_controls
 from harness.pytest_plugin.foreign_plugins import refuse_replaced_threads
 from harness.pytest_plugin.known_bugs import check
@@ -24,7 +23,7 @@ from harness.pytest_plugin.markers import (
 )
 from harness.pytest_plugin.marks_check import check_marks
 from harness.pytest_plugin.options import Options
-from harness.pytest_plugin.session import SESSION
+from harness.pytest_plugin.session import SESSION, Session
 from harness.vm.machine import Clock
 
 
@@ -103,15 +102,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_controls(session.items)
     except UsageError as error:
         pytest.exit(str(error), returncode=error.exit_code)
-    chosen = chosen_lab(session.config.stash[SESSION].options)
-    if chosen != "namespaces" or os.geteuid() == 0 or session.config.option.collectonly:
+    if scenarios and not session.config.option.collectonly:
+        _require_lab(session.config.stash[SESSION])
+
+
+def _require_lab(session: Session) -> None:
+    """Refuse a lab that cannot be made here, before any trial has begun."""
+    options = session.options
+    if options.attach is not None or chosen_lab(options) == "microvm":
         return
-    if scenarios:
-        missing = MissingError(
-            "the namespaces lab needs root",
-            hint="run as root, or take --lab microvm, which needs none",
-        )
-        pytest.exit(str(missing), returncode=missing.exit_code)
+    try:
+        session.maker.require(options.engines)
+    except HarnessError as error:
+        pytest.exit(str(error), returncode=error.exit_code)
 
 
 def refuse_unknown_qemu(options: Options) -> None:
@@ -127,7 +130,7 @@ def refuse_cpus_without_guests(options: Options) -> None:
     in_a_guest = options.attach is not None
     if options.cpus is not None and not in_a_guest and chosen_lab(options) != "microvm":
         raise UsageError(
-            "--cpus is for guests, and the namespaces lab has none",
+            f"--cpus is for guests, and the {chosen_lab(options)} lab has none",
             hint="leave it away there: nodes have this machine's CPUs",
         )
 

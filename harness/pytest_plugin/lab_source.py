@@ -15,7 +15,7 @@ from harness.swarm import Swarm, Workload
 from harness.trial import Trial
 
 if TYPE_CHECKING:
-    from harness.pytest_plugin.engine_provider import EngineProvider
+    from harness.swarm.lab_makers import LabMaker
 
 
 class LabSource(Protocol):
@@ -41,24 +41,17 @@ class LabSource(Protocol):
 class FreshLab:
     """A lab that is built for one trial, on this kernel."""
 
-    def __init__(self, request: TrialRequest, engines: EngineProvider) -> None:
+    def __init__(self, request: TrialRequest, maker: LabMaker) -> None:
         self._request = request
-        self._engines = engines
+        self._maker = maker
 
     def engine(self) -> EngineFacts:
         """Provide the engine."""
-        return self._engines.engine(self._request.point.engine)
+        return self._maker.engine(self._request.point.engine)
 
     def open(self, stack: ExitStack) -> Lab:
         """Bring up the nodes."""
-        topology = self._request.topology
-        names = {place.name: self._request.point.engine for place in topology.places()}
-        names.update(topology.engines)
-        lab = NamespacesLab.build(
-            topology,
-            lambda node: self._engines.engine(names[node]),
-            seed_for=self._engines.seed,
-        )
+        lab = self._maker.make(self._request.topology, self._request.point.engine)
         stack.callback(lab.close)
         return lab
 

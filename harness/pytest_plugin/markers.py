@@ -147,7 +147,9 @@ def upgradable(engine: str) -> str:
 
 def _named_release(engine: str) -> str | None:
     named = next((k.version for k in KNOWN if engine in (k.version, *k.aliases)), engine)
-    return None if named.startswith("dir:") else release_in(named.removeprefix("archive:"))
+    return (
+        None if named.startswith(("dir:", "image:")) else release_in(named.removeprefix("archive:"))
+    )
 
 
 def chosen_lab(options: Options) -> str:

@@ -15,7 +15,7 @@ from harness.lab.topology import ROLES
 from harness.vm.kernels import KERNELS, kernel_suite
 from harness.vm.machine import MOST_CPUS, Clock
 
-LABS = ("auto", "microvm", "namespaces")
+LABS = ("auto", "microvm", "namespaces", "dind")
 DEFAULT_KERNEL = "6.12"
 
 MOST_TRIALS = 10_000

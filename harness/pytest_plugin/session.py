@@ -14,7 +14,7 @@ from harness.pytest_plugin.progress import Progress
 from harness.trial import TrialInputs
 
 if TYPE_CHECKING:
-    from harness.pytest_plugin.engine_provider import EngineProvider
+    from harness.swarm.lab_makers import LabMaker
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -55,8 +55,12 @@ class Session:
         self.cache = Cache()
 
     @cached_property
-    def engines(self) -> EngineProvider:
-        """Engines for nodes on this kernel; a guest has its own, and need not import this."""
-        from harness.pytest_plugin.engine_provider import EngineProvider
+    def maker(self) -> LabMaker:
+        """Makes the labs of trials on this kernel; a guest has its own, and need not import this.
 
-        return EngineProvider(self.cache, self.progress.say)
+        :class:`UsageError` where the environment names what cannot be meant.
+        """
+        from harness.pytest_plugin.markers import chosen_lab
+        from harness.swarm.lab_makers import MAKERS
+
+        return MAKERS[chosen_lab(self.options)](self.cache, self.progress.say)

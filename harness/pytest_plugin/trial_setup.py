@@ -15,6 +15,7 @@ from harness.guest.contract import CLOCK_VARIABLE, LAB_VARIABLE
 from harness.lab import Lab
 from harness.pytest_plugin.checkpoints import has_checkpoints, pass_checkpoints
 from harness.pytest_plugin.lab_source import FreshLab, LabSource, ThawedLab
+from harness.pytest_plugin.markers import chosen_lab
 from harness.pytest_plugin.session import Session
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.trial import Trial
@@ -47,7 +48,7 @@ class TrialSetup:
         """Open the record; the engine is provided first, for its version belongs to the inputs."""
         inputs = self.request.inputs(
             self.source.engine(),
-            lab=os.environ.get(LAB_VARIABLE, "namespaces"),
+            lab=os.environ.get(LAB_VARIABLE) or chosen_lab(self.session.options),
             kernel=platform.release(),
             clock=os.environ.get(CLOCK_VARIABLE, "real"),
         )
@@ -110,7 +111,7 @@ def prepare_setup(item: pytest.Item, session: Session) -> TrialSetup:
     """Set up the trial of a scenario; nothing has been opened yet."""
     request = TrialRequest.of(item, session.options)
     attach = session.options.attach
-    source: LabSource = FreshLab(request, session.engines) if attach is None else ThawedLab(attach)
+    source: LabSource = FreshLab(request, session.maker) if attach is None else ThawedLab(attach)
     return TrialSetup(request, session, source)
 
 

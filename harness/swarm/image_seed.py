@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from harness.engine import Engine
+from harness.engine import Engine, EngineFacts
 from harness.errors import SwarmError
 from harness.images import Cache, Say, silent, workload_archive
-from harness.lab import NamespacesLab, Node, Topology
+from harness.lab import Lab, NamespacesLab, Node, Topology
 from harness.lab.image_seed import capture_seed
 
 KIND = "graph-seed"
@@ -17,19 +18,27 @@ KIND = "graph-seed"
 _NEED = 600 << 20  # bytes: the archive, loaded, and the room to copy it
 
 
-def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | None]:
+def _bare(engine: EngineFacts) -> Lab:
+    assert isinstance(engine, Engine)
+    return NamespacesLab.build(Topology(), lambda _: engine)
+
+
+def seed_for(
+    cache: Cache, *, say: Say = silent, bare: Callable[[EngineFacts], Lab] = _bare
+) -> Callable[[EngineFacts], Path | None]:
     """Return a function from an engine to the seed of its nodes' ``/var/lib/docker``.
 
     A seed is made once per engine and set of images: a node of its own loads the images with
-    ``docker load``, is stopped, and its data are kept.
+    ``docker load``, is stopped, and its data are kept. ``bare`` gives a lab of such a node.
     """
     archive = workload_archive(cache, say=say)
     images = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
 
-    def seed(engine: Engine) -> Path:
+    def seed(engine: EngineFacts) -> Path:
         def recipe(folder: Path) -> None:
             say(f"loading the workload images into engine {engine.version} (once)")
-            _load(engine, archive, folder / "seed")
+            with closing(bare(engine)) as lab:
+                _load(lab.node("m1"), archive, folder / "seed")
 
         key = f"{engine.version}-{engine.digest[:16]}-{images}"
         return (
@@ -40,12 +49,10 @@ def seed_for(cache: Cache, *, say: Say = silent) -> Callable[[Engine], Path | No
     return seed
 
 
-def _load(engine: Engine, archive: Path, seed: Path) -> None:
-    with NamespacesLab.build(Topology(), lambda _: engine) as lab:
-        node = lab.node("m1")
-        load_into(node, archive)
-        node.dockerd.stop()
-        capture_seed(node.here.dir / "data", seed)
+def _load(node: Node, archive: Path, seed: Path) -> None:
+    load_into(node, archive)
+    node.dockerd.stop()
+    capture_seed(node.here.dir / "data", seed)
 
 
 def load_into(node: Node, archive: Path) -> None:

@@ -72,12 +72,13 @@ def engine(provider, name):
 
 def pytest_configure():
     from harness.lab.features import KernelFeatures, Tried
-    from harness.pytest_plugin import engine_provider, trial_protocol, trial_setup
+    from harness.pytest_plugin import trial_protocol, trial_setup
+    from harness.swarm import lab_makers
 
     trial_protocol.probe_features = lambda: KernelFeatures({"netem": Tried(False)})
 
     trial_setup.TrialSetup.open_lab = open_lab
-    engine_provider.EngineProvider.engine = engine
+    lab_makers.NamespacesMaker.engine = engine
 '''
 
 #: Without hypothesis: importing it is a third of what such a run costs.

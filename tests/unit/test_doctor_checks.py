@@ -224,19 +224,20 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(
     assert fine.state == "ok"
 
 
-def test_a_healthy_machine_has_both_labs_and_auto_takes_the_first() -> None:
+def test_a_healthy_machine_has_all_labs_and_auto_takes_the_first() -> None:
     diagnosis = diagnose(healthy(), root=True)
-    assert works(diagnosis) == {"microvm", "namespaces"}
+    assert works(diagnosis) == {"microvm", "namespaces", "dind"}
     assert diagnosis.auto == AUTO[0]
 
 
 @pytest.mark.parametrize(
     ("name", "left"),
     [
-        ("QEMU", {"namespaces"}),
+        ("QEMU", {"namespaces", "dind"}),
         ("veth", {"microvm"}),
-        ("mmdebstrap", set()),
-        ("netem", {"microvm", "namespaces"}),
+        ("mmdebstrap", {"dind"}),
+        ("Docker Engine", {"microvm", "namespaces"}),
+        ("netem", {"microvm", "namespaces", "dind"}),
     ],
 )
 def test_what_is_missing_takes_the_labs_that_stand_on_it(name: str, left: set[str]) -> None:
@@ -250,7 +251,7 @@ def test_what_is_missing_takes_the_labs_that_stand_on_it(name: str, left: set[st
 
 
 def test_degraded_is_enough_to_run_on_but_an_ordinary_user_is_no_root() -> None:
-    assert works(diagnose(with_state("memory", "degraded"), root=True)) == {"microvm", "namespaces"}
+    assert "microvm" in works(diagnose(with_state("memory", "degraded"), root=True))
     assert works(diagnose(with_state("user", "degraded"), root=False)) == {"microvm"}
 
 

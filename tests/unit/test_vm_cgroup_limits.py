@@ -146,7 +146,7 @@ def test_folders_of_others_are_refused_with_a_sentence(
         with pytest.raises(MicrovmError, match=f"locks.*{why}"):
             Pool(guest_mib=1, runtime=folder)
         monkeypatch.setenv("SWARM_CHAOS_LABS", str(folder))
-        monkeypatch.setattr("harness.lab.namespaces._LONGEST_FOLDER", 1000)
+        monkeypatch.setattr("harness.lab.local_lab._LONGEST_FOLDER", 1000)
         with pytest.raises(LabError, match=f"labs.*{why}"):
             _place_for("0a1b2c3d")
         if why != "is a link":

@@ -60,7 +60,7 @@ class ConnectionsReset(NodeFault):
 
     def apply(self) -> None:
         """Have the kernel destroy the sockets."""
-        self.node.run(["ss", "--kill", *self._query()])
+        self.node.here.network_tool(["ss", "--kill", *self._query()])
 
     def evidence(self) -> str:
         """Check that none of those that there were is left."""
@@ -89,7 +89,7 @@ class ConnectionsReset(NodeFault):
         return ["--no-header", "--tcp", "--numeric", "state", "established", *chosen]
 
     def _connections(self) -> set[str]:
-        said = self.node.run(["ss", *self._query()]).text
+        said = self.node.here.network_tool(["ss", *self._query()]).text
         return {" ".join(line.split()[2:4]) for line in said.splitlines()}
 
 
