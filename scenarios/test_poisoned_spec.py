@@ -5,6 +5,10 @@ no command. The node that gets the task then looks for what is not there, in a g
 nothing guards, and dockerd ends with all that it was doing for others; swarm starts the task on the
 next node. Refusing such a spec is right, and so is failing the task. A spec must never end a
 daemon.
+
+An update that leaves out the object that holds a service's constraints means that it has none any
+more. The leader compares the two and reads through a pointer that is nil; so does the next leader,
+for the update is in raft's log.
 """
 
 from __future__ import annotations
@@ -37,6 +41,13 @@ ANSWERING = Expectation(
     source="there is one, and nobody ended it",
     control="test_control_dockerd_killed",
 )
+MANAGERS = Expectation(
+    "managers whose dockerd answers after the update",
+    unit="1",
+    exactly=3,
+    source="there are three, and nobody ended one",
+    control="test_control_leader_killed",
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +68,30 @@ def test_health_check(check: list[str], swarm: Swarm, measure: Measures) -> None
     give_health_check(swarm, check)
     swarm.observe(WATCHED, "whether the worker's dockerd lives")
     measure(ANSWERING, answering(swarm))
+
+
+@pytest.mark.swarm(managers=3)
+@pytest.mark.upstream("moby/swarmkit#2947", "moby/moby#37883")
+@pytest.mark.known_bug("moby/swarmkit#2947", engines="<29.7", measures=[MANAGERS, DIED, PANICKED])
+@pytest.mark.thorough
+def test_update_without_placement(swarm: Swarm, measure: Measures) -> None:
+    """An update that leaves the placement out takes the constraints away, and no manager."""
+    app = Service("app", APP_IMAGE, replicas=1, role="manager")
+    deployment = swarm.deploy(Workload("app", (), (app,)))
+    deployment.redeploy("app")  # else more than the placement differs
+    deployment.time_to_updated("app", within=60)
+    with suppress(SwarmError):
+        deployment.change("app", lambda spec: spec["TaskTemplate"].pop("Placement"))
+    swarm.observe(WATCHED, "whether the managers' dockerds live")
+    measure(MANAGERS, managers_answering(swarm))
+
+
+@pytest.mark.control
+@pytest.mark.swarm(managers=3)
+def test_control_leader_killed(swarm: Swarm, faults: Faults, measure: Measures) -> None:
+    """A leader whose dockerd was killed does not answer."""
+    with faults.kill_dockerd(swarm.leader):
+        measure(MANAGERS, managers_answering(swarm))
 
 
 @pytest.mark.control
@@ -87,3 +122,9 @@ def give_health_check(swarm: Swarm, check: list[str]) -> None:
 def answering(swarm: Swarm) -> int:
     """Return how many workers' APIs answer."""
     return sum(node.dockerd.ping() for node in swarm.workers)
+
+
+def managers_answering(swarm: Swarm) -> int:
+    """Return how many planned managers answer: without a majority nobody can list them."""
+    planned = [node for node in swarm.lab.nodes.values() if node.planned_role == "manager"]
+    return sum(node.dockerd.ping() for node in planned)
