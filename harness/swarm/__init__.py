@@ -16,6 +16,7 @@ from harness.swarm.service_parts import (
     UpdateConfig,
 )
 from harness.swarm.settings import SwarmPools, SwarmSettings
+from harness.swarm.stacks import Stack, as_stack, stack
 from harness.swarm.swarm import Swarm
 from harness.swarm.task import Task
 from harness.swarm.workload import (
@@ -52,6 +53,7 @@ __all__ = [
     "Resources",
     "RestartPolicy",
     "Service",
+    "Stack",
     "Swarm",
     "SwarmClient",
     "SwarmPools",
@@ -59,7 +61,9 @@ __all__ = [
     "Task",
     "UpdateConfig",
     "Workload",
+    "as_stack",
     "ask",
     "balanced_web",
     "seed_for",
+    "stack",
 ]

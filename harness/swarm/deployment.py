@@ -17,7 +17,7 @@ from harness.swarm.releases import require
 from harness.swarm.service_spec import Edit, Ids
 from harness.swarm.spec_reader import read_service
 from harness.swarm.task import Task, why_not_running
-from harness.swarm.workload import Service, Workload
+from harness.swarm.workload import Network, Service, Workload
 from harness.wait import Deadline, Elapsed, Moment, NotYet, expect_state, time_until
 
 
@@ -290,6 +290,11 @@ class Deployment:
         found = self.swarm.ask(lambda api: api.api.inspect_service(id_))
         return read_service(found["Spec"], {id_: name for name, id_ in self.networks.items()})
 
+    def read_network(self, name: str) -> Network:
+        """Return a network's description as the API has it now, the subnet it was given too."""
+        id_ = self.networks[name]
+        return network_spec.described(self.swarm.ask(lambda api: api.api.inspect_network(id_)))
+
     # -- within --------------------------------------------------------------------------------
 
     def _update(self, id_: str, version: int, spec: Mapping[str, Any]) -> None:
@@ -341,21 +346,24 @@ def create(swarm: SwarmClient, workload: Workload) -> Deployment:
     return made
 
 
-def deploy(swarm: SwarmClient, workload: Workload, *, within: float) -> Deployment:
-    """Create networks and services, wait until all tasks run and every entry answers.
+def serve(made: Deployment, *, within: float) -> None:
+    """Wait ``within`` seconds until all tasks run and every entry answers.
 
-    Raise :class:`SwarmError` with what was missing after ``within`` seconds.
+    Raise :class:`SwarmError` with what was missing.
     """
-    deadline = Deadline(within)
+    deadline, workload = Deadline(within), made.workload
     try:
-        made = create(swarm, workload)
         made.wait_running(deadline.remaining)
         if workload.entry is not None:
-            made.wait_serving(swarm.lab.client_host(), deadline.remaining)
+            made.wait_serving(made.swarm.lab.client_host(), deadline.remaining)
         _note(made)
     except (NoAnswer, WaitTimeout) as error:
-        raise SwarmError(f"the workload {workload.name} did not come to serve: {error}") from error
-    return made
+        raise did_not_serve(workload, error) from error
+
+
+def did_not_serve(workload: Workload, error: Exception) -> SwarmError:
+    """Return the error of a workload that was not accepted, or did not come to serve."""
+    return SwarmError(f"the workload {workload.name} did not come to serve: {error}")
 
 
 def find(swarm: SwarmClient, workload: Workload) -> Deployment:

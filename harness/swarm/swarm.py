@@ -13,12 +13,15 @@ from docker import DockerClient
 
 from harness.errors import SwarmError, WaitTimeout
 from harness.lab import Lab, Node
+from harness.swarm import deployment, stacks
 from harness.swarm.client import NoAnswer, SwarmClient, ask
-from harness.swarm.deployment import Deployment, create, deploy, find
+from harness.swarm.deployment import Deployment
 from harness.swarm.releases import refuse_too_old
 from harness.swarm.settings import SwarmPools, SwarmSettings
+from harness.swarm.stacks import Stack
 from harness.swarm.workload import Workload
 from harness.trial import Journal
+from harness.wait import Deadline
 
 _CLUSTER_PORT = 2377
 
@@ -205,23 +208,33 @@ class Swarm(SwarmClient):
 
     # -- using it ------------------------------------------------------------------------------
 
-    def create(self, workload: Workload) -> Deployment:
+    def create(self, workload: Workload | Stack) -> Deployment:
         """Create a workload's networks and services, and return at once.
 
-        Raise :class:`NoAnswer` if one is refused.
+        Raise :class:`NoAnswer` if one is refused; of a stack, which Docker's command line deploys,
+        :class:`SwarmError` with its words.
         """
-        return create(self, workload)
+        if isinstance(workload, Stack):
+            return stacks.create(self, workload)
+        return deployment.create(self, workload)
 
-    def deploy(self, workload: Workload, *, within: float = 120.0) -> Deployment:
+    def deploy(self, workload: Workload | Stack, *, within: float = 120.0) -> Deployment:
         """Create a workload's networks and services and wait ``within`` seconds until it serves.
 
         Raise :class:`SwarmError` with what was missing when it does not.
         """
-        return deploy(self, workload, within=within)
+        deadline = Deadline(within)
+        try:
+            made = self.create(workload)
+        except NoAnswer as error:
+            described = workload.workload if isinstance(workload, Stack) else workload
+            raise deployment.did_not_serve(described, error) from error
+        deployment.serve(made, within=deadline.remaining)
+        return made
 
     def serve(self, workload: Workload, *, deployed: bool) -> None:
         """Have the swarm serve a workload from the beginning: deploy it, or find it deployed."""
-        self._serving = find(self, workload) if deployed else self.deploy(workload)
+        self._serving = deployment.find(self, workload) if deployed else self.deploy(workload)
 
     @property
     def serving(self) -> Deployment:

@@ -20,6 +20,7 @@ from harness.swarm import (
     Service,
     UpdateConfig,
 )
+from harness.swarm.service_spec import Ids, creation
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 WORDS = st.text("abcXYZ019 =:.,/-_#'\"", min_size=1, max_size=12)
@@ -169,3 +170,23 @@ def networks() -> st.SearchStrategy[Network]:
         labels=TEXTS,
         options=TEXTS,
     )
+
+
+def spec_of(service: Service, *, mesh: bool = True) -> dict[str, Any]:
+    """The spec that the API has of a service, its networks, configs and secrets called id-NAME."""
+    ids = Ids(
+        {name: f"id-{name}" for name in service.networks},
+        {each.name: f"id-{each.name}" for each in service.configs},
+        {each.name: f"id-{each.name}" for each in service.secrets},
+    )
+    arguments = creation(service, ids, mesh=mesh, engines=("26.1.5",))
+    named = {
+        "task_template": "TaskTemplate",
+        "name": "Name",
+        "labels": "Labels",
+        "mode": "Mode",
+        "update_config": "UpdateConfig",
+        "rollback_config": "RollbackConfig",
+        "endpoint_spec": "EndpointSpec",
+    }
+    return {named[key]: value for key, value in arguments.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.engine import Engine
+from harness.errors import SwarmError
 from harness.lab import NamespacesLab, Topology
 from harness.swarm import (
     APP_IMAGE,
@@ -29,6 +30,7 @@ from harness.swarm import (
     SwarmSettings,
     UpdateConfig,
     Workload,
+    stack,
 )
 
 pytestmark = pytest.mark.integration
@@ -164,3 +166,21 @@ def test_a_swarm_is_set_and_locked(swarm: Swarm) -> None:
     assert manager.docker.info()["Swarm"]["LocalNodeState"] == "locked"
     swarm.unlock(manager, key)
     swarm.wait_for_ready([manager])
+
+
+def test_seven_services_of_a_compose_file_by_the_command_line(swarm: Swarm) -> None:
+    for node in (swarm.leader, *swarm.workers):
+        swarm.set_labels(node, {"rack": "a"})
+    file = stack(Path(__file__).parent / "seven_services" / "compose.yml", name="seven")
+    made = swarm.deploy(file, within=90)
+    made.wait_completed("once", 60)
+    made.wait_completed("once-each", 60)
+    described = {service.name: service for service in file.workload.services}
+    assert {name: made.read_back(name) for name in made.services} == described
+    wide, narrow = file.workload.overlays
+    assert made.read_network("wide") == wide
+    assert made.read_network("narrow") == narrow
+    made.scale("front", 1)
+    made.wait_running(60)
+    with pytest.raises(SwarmError, match=r"the stack seven was not deployed: .*unknown flag"):
+        swarm.create(replace(file, options=("--no-such-flag",)))

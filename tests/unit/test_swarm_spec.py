@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workloads import networks, services
+from workloads import networks, services, spec_of
 
 from harness.errors import UsageError
 from harness.swarm import (
@@ -23,31 +23,10 @@ from harness.swarm import (
     network_spec,
 )
 from harness.swarm.releases import refuse_too_old, require
-from harness.swarm.service_spec import Ids, creation, described, published
+from harness.swarm.service_spec import described, published
 from harness.swarm.spec_reader import read_service
 
 VXLAN_IDS = "com.docker.network.driver.overlay.vxlanid_list"
-ENGINES = ("26.1.5",)
-
-
-def spec_of(service: Service, *, mesh: bool = True) -> dict[str, Any]:
-    """The spec that the API has of a service, its networks, configs and secrets called id-NAME."""
-    ids = Ids(
-        {name: f"id-{name}" for name in service.networks},
-        {each.name: f"id-{each.name}" for each in service.configs},
-        {each.name: f"id-{each.name}" for each in service.secrets},
-    )
-    arguments = creation(service, ids, mesh=mesh, engines=ENGINES)
-    named = {
-        "task_template": "TaskTemplate",
-        "name": "Name",
-        "labels": "Labels",
-        "mode": "Mode",
-        "update_config": "UpdateConfig",
-        "rollback_config": "RollbackConfig",
-        "endpoint_spec": "EndpointSpec",
-    }
-    return {named[key]: value for key, value in arguments.items()}
 
 
 @settings(max_examples=40)
