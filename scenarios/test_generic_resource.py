@@ -18,6 +18,9 @@ pytestmark = [
     pytest.mark.thorough,
 ]
 
+#: What tells a worker's dockerd that the node has one GPU.
+GPU = "--node-generic-resource=gpu=1"
+
 LOOKS = 3
 
 #: Seconds between two changes of the node: a task that is thrown off comes back after its restart
@@ -54,7 +57,7 @@ def test_control_redeployed(swarm: Swarm, faults: Faults, measure: Measures) -> 
 
 def deploy_on_gpu(swarm: Swarm, faults: Faults) -> Deployment:
     """Give the worker a GPU, and deploy a service that takes it."""
-    faults.process.restart_dockerd(swarm.workers[0], "--node-generic-resource=gpu=1").inject()
+    faults.process.restart_dockerd(swarm.workers[0], [GPU]).inject()
     swarm.wait_for_ready(swarm.workers)
     app = Service("app", APP_IMAGE, reserve=Resources(generic={"gpu": 1}))
     return swarm.deploy(Workload("app", (), (app,)))
