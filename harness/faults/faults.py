@@ -18,6 +18,7 @@ from harness.swarm import Swarm
 from harness.trial import Trial
 
 if TYPE_CHECKING:
+    from harness.faults.host import HostFaults
     from harness.faults.network import NetworkFaults
     from harness.faults.process import ProcessFaults
     from harness.faults.resource import ResourceFaults
@@ -44,6 +45,13 @@ class Faults:
         from harness.faults.network import NetworkFaults
 
         return NetworkFaults(self.trial, self._lab)
+
+    @cached_property
+    def host(self) -> HostFaults:
+        """What a host does around dockerd: restart it, shut down, reboot, lose days of its disk."""
+        from harness.faults.host import HostFaults
+
+        return HostFaults(self.trial)
 
     @cached_property
     def process(self) -> ProcessFaults:
