@@ -48,6 +48,14 @@ MANAGERS = Expectation(
     source="there are three, and nobody ended one",
     control="test_control_leader_killed",
 )
+RESTARTED = Expectation(
+    "times that the worker's host started dockerd again",
+    unit="1",
+    exactly=0,
+    source="a unit starts what died, and a spec must never end a daemon",
+    no_control="a host starts only what died unasked, and no fault is unasked; an integration test "
+    "kills one behind the harness's back",
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,16 @@ def test_health_check(check: list[str], swarm: Swarm, measure: Measures) -> None
     give_health_check(swarm, check)
     swarm.observe(WATCHED, "whether the worker's dockerd lives")
     measure(ANSWERING, answering(swarm))
+
+
+@pytest.mark.known_bug("moby/moby#52330", engines="<29.5", measures=[RESTARTED, DIED, PANICKED])
+@pytest.mark.thorough
+def test_crash_loop(swarm: Swarm, faults: Faults, measure: Measures) -> None:
+    """On a host that restarts dockerd, the spec ends it again and again."""
+    with faults.host.supervise(swarm.workers) as host:
+        give_health_check(swarm, ["CMD"])
+        swarm.observe(2 * WATCHED, "how often the worker's host starts dockerd again")
+    measure(RESTARTED, host.restarts())
 
 
 @pytest.mark.swarm(managers=3)

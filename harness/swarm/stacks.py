@@ -15,11 +15,15 @@ from harness.swarm.client import SwarmClient
 from harness.swarm.compose_reader import read_workload
 from harness.swarm.compose_writer import compose_text
 from harness.swarm.deployment import Deployment
-from harness.swarm.releases import require
+from harness.swarm.releases import refuse_too_old, require
 from harness.swarm.workload import Network, Service, Workload
 
 _NAMESPACE = "com.docker.stack.namespace"
 _COMPOSE = "compose.yml"
+
+#: The engine of 20.10 has jobs; its command line refuses a stack that has them (tried: 20.10.24;
+#: 26.1.5 takes it).
+_JOBS = ("a job in a compose file", "23.0.0")
 
 #: Seconds for the command line to hand everything over; it waits for no task.
 _DEPLOYED_WITHIN = 120.0
@@ -130,6 +134,9 @@ def create(swarm: SwarmClient, stack: Stack) -> StackDeployment:
     for service in stack.workload.services:
         require(service, engines)
     [manager, *_] = swarm.managers
+    if any(service.job for service in stack.workload.services):
+        mine = {manager.name: engines[manager.name]}
+        refuse_too_old(f"the stack {stack.name}", [_JOBS], mine)
     folder = f"/tmp/stack-{stack.name}"
     unpack = f'mkdir -p "{folder}" && tar -x -C "{folder}"'
     manager.run(["/bin/sh", "-c", unpack], stdin=_tar(stack))

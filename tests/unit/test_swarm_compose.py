@@ -122,7 +122,7 @@ def test_seven_services_with_every_key() -> None:
     assert made.service("once").job == Job(2, 2)
     assert (made.service("once-each").job, made.service("once-each").replicas) == (Job(), None)
     assert made.overlays[0] == Network(
-        "wide", subnet="10.91.0.0/24", mtu=1300, attachable=True, labels={"a": "b"}
+        "wide", subnet="10.93.0.0/24", mtu=1300, attachable=True, labels={"a": "b"}
     )
 
 
