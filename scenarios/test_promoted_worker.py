@@ -14,6 +14,7 @@ from harness.faults import Faults
 from harness.lab import Node
 from harness.swarm import Swarm
 from harness.trial import Expectation, Measures
+from harness.wait import Elapsed
 
 pytestmark = [
     pytest.mark.swarm(managers=3, workers=1),
@@ -52,7 +53,7 @@ def test_join_address(first: str, swarm: Swarm, faults: Faults, measure: Measure
         swarm.set_role(manager, "worker")
         swarm.wait_for_leader(other_than=manager, within=60)
         swarm.wait_for_ready([manager], within=60)
-    promote(swarm, worker, measure)
+    measure(PROMOTED, time_to_promoted(swarm, worker))
 
 
 @pytest.mark.control
@@ -60,7 +61,7 @@ def test_control_worker_cut_off(swarm: Swarm, faults: Faults, measure: Measures)
     """A worker that no manager can talk to hears nothing of its promotion."""
     worker = swarm.workers[0]
     with faults.network.isolate(worker, plane="control"):
-        promote(swarm, worker, measure)
+        measure(PROMOTED, time_to_promoted(swarm, worker))
 
 
 def joined_by(swarm: Swarm) -> Node:
@@ -68,8 +69,8 @@ def joined_by(swarm: Swarm) -> Node:
     return swarm.lab.node("m1")
 
 
-def promote(swarm: Swarm, worker: Node, measure: Measures) -> None:
-    """Promote a worker, and measure how long it takes until it manages."""
+def time_to_promoted(swarm: Swarm, worker: Node) -> Elapsed:
+    """Promote a worker, and return how long it takes until it manages."""
     since = time.monotonic()
     swarm.set_role(worker, "manager")
-    measure(PROMOTED, swarm.time_to_ready([worker], within=60, since=since))
+    return swarm.time_to_ready([worker], within=60, since=since)

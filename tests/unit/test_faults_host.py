@@ -111,19 +111,17 @@ def test_parameters_that_cannot_be_are_refused(trial: Trial) -> None:
 def test_the_log_has_to_say_what_happened(trial: Trial, tmp_path: Path) -> None:
     log = tmp_path / "dockerd.log"
     log.write_text("msg=\"Processing signal 'terminated'\"\nSIGABRT: abort\n")
-    made = SimpleNamespace(
-        name="w1", up=False, dir=tmp_path, dockerd=SimpleNamespace(log=log, alive=True, pid=8)
-    )
-    off: Any = HostShutDown(trial, made)  # type: ignore[arg-type]
+    made = SimpleNamespace(name="w1", up=False, log=log, dockerd=SimpleNamespace(alive=True, pid=8))
+    off: Any = HostShutDown(trial, made)
     off.stopped_after = 1.25
     assert off.evidence() == "dockerd was told to end and ended after 1.2 s, no process is left"
     off._log_began = log.stat().st_size
     with pytest.raises(FaultError, match="does not say that dockerd was told"):
         off.evidence()
-    crash: Any = DockerdCrashed(trial, made, times=2)  # type: ignore[arg-type]
+    crash: Any = DockerdCrashed(trial, made, times=2)
     with pytest.raises(FaultError, match="1 aborts of 2"):
         crash.evidence()
-    crash = DockerdCrashed(trial, made)  # type: ignore[arg-type]
+    crash = DockerdCrashed(trial, made)
     crash._before = 7
     assert crash.evidence() == "1 aborts in the log, pid 8 runs in place of 7"
     crash._before = 8

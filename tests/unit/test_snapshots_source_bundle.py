@@ -70,7 +70,7 @@ def test_a_payload_holds_what_the_python_path_lets_be_imported(home: Path, tmp_p
 
 
 #: As many files may key a snapshot: a change in one of them freezes every swarm anew.
-MOST_FROZEN_FILES = 71
+MOST_FROZEN_FILES = 75
 
 HOSTS_ROOMS = ("bench", "cli", "docgen", "doctor", "manual", "report", "results", "snapshots")
 TRIALS_ROOMS = ("faults", "load", "probes", "pytest_plugin", "services")

@@ -58,7 +58,7 @@ class DiskRolledBack(NodeFault):
                 f"no state of {self.node.name} was kept: there is nothing to roll back to",
                 hint="call faults.host.keep_disk(node) earlier in the scenario",
             )
-        if list(self.node.disks):
+        if list(self.node.here.disks):
             raise FaultError(f"{self.node.name} has a disk of its own, which is not rolled back")
 
     def apply(self) -> None:
@@ -99,15 +99,15 @@ class DiskRolledBack(NodeFault):
 
 
 def _state(node: Node) -> Path:
-    return node.dir / "data" / STATE
+    return node.here.dir / "data" / STATE
 
 
 def _kept(node: Node) -> Path:
-    return node.dir / "kept-state"
+    return node.here.dir / "kept-state"
 
 
 def _today(node: Node) -> Path:
-    return node.dir / "todays-state"
+    return node.here.dir / "todays-state"
 
 
 def _copy(source: Path, target: Path) -> None:

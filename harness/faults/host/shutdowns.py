@@ -39,7 +39,7 @@ class DockerdCrashed(NodeFault):
         """Require a running dockerd."""
         self.require_dockerd()
         self._before = self.node.dockerd.pid
-        self._log_began = self.node.dockerd.log.stat().st_size
+        self._log_began = self.node.log.stat().st_size
 
     def apply(self) -> None:
         """Abort it, and start it again as the unit would, as often as asked for."""
@@ -54,7 +54,7 @@ class DockerdCrashed(NodeFault):
 
     def evidence(self) -> str:
         """Check that it aborted, and that it runs again or was given up."""
-        aborts = _log_since(self.node.dockerd.log, self._log_began).count(_ABORTED)
+        aborts = _log_since(self.node.log, self._log_began).count(_ABORTED)
         wanted = min(self.times, STARTS + 1)
         if aborts < wanted:
             raise FaultError(f"the log of {self.node.name} has {aborts} aborts of {wanted}")
@@ -97,7 +97,7 @@ class HostShutDown(NodeFault):
     def precheck(self) -> None:
         """Require a running dockerd."""
         self.require_dockerd()
-        self._log_began = self.node.dockerd.log.stat().st_size
+        self._log_began = self.node.log.stat().st_size
 
     def apply(self) -> None:
         """End dockerd as its unit does, then switch the machine off."""
@@ -123,7 +123,7 @@ class HostShutDown(NodeFault):
     def was_told(self) -> str:
         """Return how dockerd ended; :class:`FaultError` if its log has no word of it."""
         self.measured["stopped_after"] = self.stopped_after
-        if _TOLD not in _log_since(self.node.dir / "dockerd.log", self._log_began):
+        if _TOLD not in _log_since(self.node.log, self._log_began):
             raise FaultError(f"the log of {self.node.name} does not say that dockerd was told")
         how = "was killed" if self.killed else "ended"
         return f"dockerd was told to end and {how} after {self.stopped_after:.1f} s"
@@ -149,14 +149,14 @@ class HostRebooted(HostShutDown):
 
     def apply(self) -> None:
         """Shut it down, wait, and switch it on."""
-        self._init = self.node.pid
+        self._init = self.node.here.pid
         self.shut_down()
         time.sleep(self.off)
         self.node.start()
 
     def evidence(self) -> str:
         """Check that another init runs, and that the API answers."""
-        if self.node.pid == self._init:
+        if self.node.here.pid == self._init:
             raise FaultError(f"{self.node.name} was not rebooted: init {self._init} goes on")
         return f"{self.was_told()}, then another init runs, {self.answers()}"
 
