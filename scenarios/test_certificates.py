@@ -133,7 +133,6 @@ def test_control_role_changes(swarm: Swarm, measure: Measures) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.swarm(managers=1, workers=2)
 def test_promoted_again_at_once(swarm: Swarm, measure: Measures) -> None:
     """A worker that is demoted and promoted again before it knows becomes a manager again."""
     worker = swarm.a_worker()
