@@ -113,7 +113,6 @@ OF_THE_HARNESS_ITSELF = {
     "SWARM_CHAOS_LAB",
     "SWARM_CHAOS_LOAD",
     "SWARM_CHAOS_LOCKSTEP",
-    "SWARM_CHAOS_SURVIVAL",
 }
 """How the harness hands its own children what they need; nobody else sets them."""
 
