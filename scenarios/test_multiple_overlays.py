@@ -70,14 +70,15 @@ ATTACHED = Expectation(
     unit="s",
     at_most=60,
     source=BY_BULK_SYNC,
-    no_control="the same check as after leaving a network, whose control it shares",
+    control="test_control_gossip_cut",
 )
 CORRECT_AFTER_RESTART = Expectation(
     "time to correct names after all managers restarted",
     unit="s",
     at_most=60,
     source=BY_BULK_SYNC,
-    no_control="the same check as after leaving a network, whose control it shares",
+    no_control="names are held against the tasks as after joining, which has a control; here a "
+    "cut would keep the managers from restarting at all",
 )
 READY_AFTER_RESTART = Expectation(
     "time until all managers are ready again",
@@ -85,7 +86,7 @@ READY_AFTER_RESTART = Expectation(
     at_most=60,
     source="swarmkit: an election (10 to 20 ticks of 1 s, or a second round), then the agents' "
     "sessions (a back-off of at most 8 s), which a new leader needs to know nodes",
-    no_control="managers that stay away are not ready by the swarm's own word",
+    control="test_control_manager_stays_away",
 )
 ANSWERS = Expectation(
     "time until tasks answer on both networks at the end",
@@ -107,14 +108,15 @@ ALLOCATED_TWICE = Expectation(
     unit="1",
     exactly=0,
     source="swarmkit#1773, swarmkit#2571: nothing that is in use is handed out again",
-    no_control="no fault makes an allocator err; the check has unit tests of its own",
+    no_control="an allocator refuses an id, a subnet and a port that are taken, whoever asks; "
+    "tests/integration/test_probes_oracles.py breaks the check by two swarms taken for one",
 )
 REALLOCATED = Expectation(
     "networks and services with another allocation than before",
     unit="1",
     exactly=0,
     source="swarmkit#2571: what was allocated is restored before anything new is",
-    no_control="no fault makes an allocator err",
+    control="test_control_removed",
 )
 FAILOVER = Observation("time to a new leader", unit="s")
 
@@ -128,8 +130,8 @@ def test_a_network_is_left_and_joined_through_a_failover(
     with watched(web, probes):
         attach(web, ["north"], discovery)
         measure(DETACHED, discovery.time_to_converged(within=DETACHED.limit))
-        twice = allocated_twice(swarm)
-        measure(ALLOCATED_TWICE, len(twice), note="; ".join(twice), when="while it is on one")
+        shared = allocated_twice(swarm)
+        measure(ALLOCATED_TWICE, len(shared), note="; ".join(shared), when="while it is on one")
         with faults.kill_dockerd(leader) as outage:
             failover = probes.leadership.time_to_new_leader(
                 other_than=leader, since=outage, within=ELECTION
@@ -139,8 +141,8 @@ def test_a_network_is_left_and_joined_through_a_failover(
         measure(ANSWERS, time_to_answers(web, probes))
         measure(ON_ONE_NETWORK, longest_on_one_network(probes.reachability, "both"))
     measure(FAILOVER, failover)
-    twice = allocated_twice(swarm)
-    measure(ALLOCATED_TWICE, len(twice), note="; ".join(twice), when="at the end")
+    shared = allocated_twice(swarm)
+    measure(ALLOCATED_TWICE, len(shared), note="; ".join(shared), when="at the end")
 
 
 @pytest.mark.thorough
@@ -160,15 +162,15 @@ def test_all_managers_restart(swarm: Swarm, probes: Probes, measure: Measures) -
         measure(ANSWERS, time_to_answers(web, probes))
         measure(ON_ONE_NETWORK, longest_on_one_network(probes.reachability, "both"))
     measure(REALLOCATED, len(before - allocated(swarm)))
-    twice = allocated_twice(swarm)
-    measure(ALLOCATED_TWICE, len(twice), note="; ".join(twice), when="at the end")
+    shared = allocated_twice(swarm)
+    measure(ALLOCATED_TWICE, len(shared), note="; ".join(shared), when="at the end")
 
 
 @pytest.mark.control
 def test_control_gossip_cut(
     swarm: Swarm, faults: Faults, discovery: Discovery, measure: Measures
 ) -> None:
-    """A worker that hears no gossip does not learn that a service has left a network."""
+    """A worker that hears no gossip never learns that a service left a network, or is back."""
     web = swarm.deploy(on_two_networks())
     worker = swarm.a_worker()
     with (
@@ -177,6 +179,26 @@ def test_control_gossip_cut(
     ):
         attach(web, ["north"], discovery)
         measure(DETACHED, discovery.time_to_converged(within=DETACHED.limit))
+        attach(web, ["north", "south"], discovery)
+        measure(ATTACHED, discovery.time_to_converged(within=ATTACHED.limit))
+
+
+@pytest.mark.control
+def test_control_manager_stays_away(swarm: Swarm, faults: Faults, measure: Measures) -> None:
+    """A manager that is not started again is not ready, and the check says so."""
+    managers = swarm.managers
+    with faults.kill_dockerd(swarm.a_follower()):
+        ready = swarm.time_to_ready(managers, within=READY_AFTER_RESTART.limit)
+    measure(READY_AFTER_RESTART, ready)
+
+
+@pytest.mark.control
+def test_control_removed(swarm: Swarm, measure: Measures) -> None:
+    """A service that is removed has no allocation any more, and the check says so."""
+    web = swarm.deploy(on_two_networks())
+    before = allocated(swarm)
+    web.remove("first")
+    measure(REALLOCATED, len(before - allocated(swarm)))
 
 
 @pytest.mark.control

@@ -49,7 +49,7 @@ REFUSED = Expectation(
     at_most=32,
     source="swarmkit#2128: a leader misses its majority after one to two election timeouts of "
     "10 s; swarmkit#2129: after 10 more without a leader a manager refuses at once",
-    no_control="no scenario keeps a manager from noticing that it has no leader yet",
+    control="test_control_nobody_answers",
 )
 UNCLEAR = Observation("requests that failed without a clear reason", unit="requests")
 CLEAR = Expectation(
@@ -57,7 +57,7 @@ CLEAR = Expectation(
     unit="1",
     at_least=1,
     source="swarmkit#2129: the swarm does not have a leader, too few managers are online",
-    no_control="no scenario makes a manager refuse for another reason yet",
+    control="test_control_nobody_answers",
 )
 LEADER = Expectation(
     "time to a leader after the heal",
@@ -154,7 +154,7 @@ WORKERS_READY = Expectation(
     unit="s",
     at_most=45,
     source="swarmkit agent/session: sessions are opened again with a back-off of at most 8 s",
-    no_control="no scenario keeps workers from their manager yet",
+    control="test_control_not_forced",
 )
 SERVICES_LOST = Expectation(
     "services lost",
@@ -168,7 +168,7 @@ SCALED = Expectation(
     unit="s",
     at_most=45,
     source="swarmkit: a manager alone decides as soon as it leads",
-    no_control="test_control_not_forced breaks the bound of the write that comes before it",
+    control="test_control_not_forced",
 )
 REJOINED = Expectation(
     "time until the lost managers have rejoined",
@@ -176,7 +176,7 @@ REJOINED = Expectation(
     at_most=90,
     source="moby: each comes up without a swarm to connect to, for swarmConnectTimeout 20 s, then "
     "a join",
-    no_control="no scenario keeps a manager from joining yet",
+    control="test_control_not_forced",
 )
 
 
@@ -207,10 +207,16 @@ def test_force_new_cluster(swarm: Swarm, load: Load, faults: Faults, measure: Me
 
 @pytest.mark.control
 def test_control_not_forced(swarm: Swarm, faults: Faults, measure: Measures) -> None:
-    """The survivor of three does not become a swarm by itself."""
-    victims, _ = choose(swarm, 2, "leader")
+    """The survivor of three does not become a swarm by itself, and nobody is ready in it."""
+    web, workers = swarm.deploy(balanced_web(replicas=2, role="worker")), swarm.workers
+    victims, [survivor] = choose(swarm, 2, "leader")
     with faults.kill_node(victims[0]), faults.kill_node(victims[1]) as outage:
         measure(SURVIVES, swarm.time_to_write(since=outage, within=SURVIVES.limit))
+        ready = swarm.time_to_ready(workers, since=outage, within=WORKERS_READY.limit)
+        measure(WORKERS_READY, ready)
+        measure(SCALED, web.time_to_running("app", since=outage, within=SCALED.limit))
+        everybody = [survivor, *victims]
+        measure(REJOINED, swarm.time_to_ready(everybody, since=outage, within=REJOINED.limit))
 
 
 # For so long it is looked whether the others go on, once they must have begun.

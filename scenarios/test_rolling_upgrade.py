@@ -30,8 +30,6 @@ pytestmark = [
 
 SETTLED = 5.0  # seconds until gossip and IPVS know the tasks that moved
 
-BY_THE_SWARM = "the swarm's own word: a step that does not end is recorded as longer than that"
-
 LOST = Expectation(
     "share of requests lost at other nodes",
     unit="1",
@@ -45,7 +43,7 @@ DRAIN = Expectation(
     unit="s",
     at_most=60,
     source="moby: 2 s for gossip, then the service's grace of 3 s; on a slow machine",
-    no_control=BY_THE_SWARM,
+    control="test_control_node_cut_off",
 )
 READY = Expectation(
     "slowest change of engine until ready",
@@ -53,21 +51,22 @@ READY = Expectation(
     at_most=90,
     source="dockerd stops in order, the other one starts and migrates what it finds; swarmkit's "
     "agent opens its session with a back-off of up to 8 s",
-    no_control=BY_THE_SWARM,
+    control="test_control_node_cut_off",
 )
 WRITE = Expectation(
     "slowest change of engine until a write",
     unit="s",
     at_most=60,
     source="swarmkit: the others campaign after 10 to 20 ticks of 1 s, or a second round",
-    no_control=BY_THE_SWARM,
+    no_control="one node at a time leaves a majority, whatever becomes of it; test_quorum_lost.py "
+    "has the control of the same wait",
 )
 BALANCER = Expectation(
     "slowest return of a balancer",
     unit="s",
     at_most=60,
     source="swarmkit: a global service runs on a node as soon as it is active",
-    no_control=BY_THE_SWARM,
+    control="test_control_node_cut_off",
 )
 NOT_UPGRADED = Expectation(
     "nodes without the engine they should have",
@@ -81,7 +80,7 @@ INCOMPLETE = Expectation(
     unit="services",
     exactly=0,
     source="what was asked for before is asked for still",
-    no_control=BY_THE_SWARM,
+    control="test_control_node_cut_off",
 )
 
 STEPS = (DRAIN, READY, WRITE, BALANCER)
@@ -156,6 +155,25 @@ def test_control_both_drained(
     measure(LOST, lost / asked if asked else None, note=f"{lost} of {asked}")
     others = nodes_without(swarm, engine)
     measure(NOT_UPGRADED, len(others), note=", ".join(others))
+
+
+@pytest.mark.control
+@pytest.mark.deadline(1800)
+def test_control_node_cut_off(
+    swarm: Swarm,
+    faults: Faults,
+    other_engines: tuple[str, ...],
+    trial: Trial,
+    measure: Measures,
+) -> None:
+    """A worker cut off from the managers is not drained, not ready, and has no balancer."""
+    web, worker = swarm.deploy(on_every_worker()), swarm.a_worker()
+    [engine] = other_engines
+    with faults.network.isolate(worker, plane="control"):
+        upgraded = upgrade(swarm, web, worker, engine, faults, trial)
+        measure(INCOMPLETE, sum(web.running(service) is not True for service in web.services))
+    for step in (DRAIN, READY, BALANCER):
+        measure(step, upgraded.steps[step])
 
 
 def on_every_worker() -> Workload:

@@ -36,14 +36,14 @@ LOGGED = Expectation(
     unit="lines",
     at_least=1,
     source="swarmkit allocator: task allocation failure",
-    no_control="no scenario keeps the allocator from logging yet",
+    control="test_control_room_left",
 )
 BESIDE = Expectation(
     "time until a service on another network runs",
     unit="s",
     at_most=60,
     source="swarmkit allocator: each network has its own addresses",
-    no_control="no scenario lets one full network hold up another yet",
+    control="test_control_both_full",
 )
 ASSIGNED = Expectation(
     "addresses assigned from a /26",
@@ -104,8 +104,17 @@ def test_control_nothing_freed(swarm: Swarm, measure: Measures) -> None:
 
 @pytest.mark.control
 def test_control_room_left(swarm: Swarm, measure: Measures) -> None:
-    """A /26 that is not full is not taken for a full one."""
+    """A /26 that is not full is not taken for a full one, and nobody logs that it is."""
     measure(ASSIGNED, len(addresses(fill(swarm, tasks=IN_A_26 - 10))))
+    measure(LOGGED, lines_about_it(swarm))
+
+
+@pytest.mark.control
+def test_control_both_full(swarm: Swarm, measure: Measures) -> None:
+    """Where the other network is as narrow, its service does not run, and the check says so."""
+    swarm.create(network_of("narrow", "10.77.0.0/30", app("lost", "narrow", 2)))
+    wide = swarm.create(network_of("wide", "10.79.0.0/30", app("found", "wide", 2)))
+    measure(BESIDE, wide.time_to_running("found", within=BESIDE.limit))
 
 
 def app(name: str, network: str, replicas: int, *, constraints: tuple[str, ...] = ()) -> Service:

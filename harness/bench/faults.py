@@ -16,11 +16,11 @@ from itertools import chain
 from pathlib import Path
 
 from harness.bench.metric import Metric, median_of
+from harness.bench.trials import open_trial
 from harness.engine import Engine
 from harness.errors import LabError
 from harness.faults import Fault, Faults
 from harness.lab import ClientHost, NamespacesLab, Node, Topology
-from harness.trial import EngineFacts, Trial, TrialInputs
 from harness.wait import NotYet, wait_for
 
 _PORT = 9999
@@ -67,7 +67,7 @@ def metrics(engine: Engine, *, runs: int) -> Iterator[Metric]:
         tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch,
         NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab,
     ):
-        trial = Trial(Path(scratch, "trial"), _inputs(engine))
+        trial = open_trial(Path(scratch, "trial"), engine)
         effects: dict[str, list[float]] = {}
         injections: dict[str, list[float]] = {}
         for _ in range(runs):
@@ -135,18 +135,3 @@ def _nothing() -> None:
 
 def _datagrams() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-
-def _inputs(engine: Engine) -> TrialInputs:
-    facts = EngineFacts(
-        name=engine.name, version=engine.version, source=engine.source, digest=engine.digest
-    )
-    return TrialInputs(
-        scenario="bench",
-        engine=facts,
-        topology="1m1w",
-        lab="namespaces",
-        kernel="",
-        clock="real",
-        seed=1,
-    )

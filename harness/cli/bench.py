@@ -196,6 +196,45 @@ def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -
     return EXIT_EXPECTATION if failed else EXIT_OK
 
 
+@bench.command()
+@json_option
+@_engine
+@click.option(
+    "--trials", default=50, show_default=True, type=click.IntRange(min=1), help="Trials to run."
+)
+def oracles(as_json: bool, engine: str, trials: int) -> None:
+    """Count false alarms of what is held against every trial, without any fault. Needs root.
+
+    Each alarm is told on standard error.
+    """
+    from harness.bench.oracles import metrics
+    from harness.engine import provide, resolve
+    from harness.images import Cache
+    from harness.swarm import seed_for
+
+    cache = Cache(say=say)
+    provided = provide(resolve(engine), cache, say=say)
+    seeds = seed_for(cache, say=say)(provided)
+    _print(metrics(provided, seeds, trials=trials, say=say), as_json=as_json)
+
+
+@bench.command()
+@json_option
+def lies(as_json: bool) -> None:
+    """Plant lies into the instrument, and count those that no verdict falls for.
+
+    A probe that repeats itself, a fault that does nothing, a clock that runs fast. Exit code 1 if
+    one is believed.
+    """
+    from harness.bench.lies import metrics
+
+    found = list(metrics())
+    _print(found, as_json=as_json)
+    by_name = {metric.name: metric.value for metric in found}
+    if by_name["lies.caught"] < by_name["lies.planted"]:
+        raise SystemExit(1)
+
+
 def _print(metrics: Iterable[Metric], *, as_json: bool) -> None:
     found = list(metrics)
     if as_json:

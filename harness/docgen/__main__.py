@@ -1,10 +1,14 @@
-"""``python -m harness.docgen``: write the pages; ``--check`` only lists those that are stale."""
+"""``python -m harness.docgen``: write the pages; ``--check`` only lists those that are stale.
+
+``--seen RUN…`` first adds runs, by their folders, to the track record.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from harness.docgen.pages import stale, write
+from harness.docgen.pages import add_runs, stale, write
 from harness.errors import HarnessError
 
 
@@ -15,6 +19,8 @@ def main(argv: list[str]) -> int:
             for name in (found := stale()):
                 print(f"{name} is stale: `make reference` writes it")
             return 1 if found else 0
+        if argv[:1] == ["--seen"]:
+            add_runs(map(Path, argv[1:]))
         for name in write():
             print(f"wrote {name}")
     except HarnessError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.docgen.scenario import Scenario
+from harness.docgen.scenario import Case, Scenario
 from harness.errors import UsageError
 from harness.pytest_plugin.expectations import stated_in
 from harness.pytest_plugin.foreign_plugins import CALLED_WITH
@@ -65,6 +66,17 @@ def expectations(folder: Path) -> dict[str, dict[str, Expectation]]:
     }
 
 
+def collect_cases(folder: Path) -> list[Case]:
+    """Return all cases of the scenarios below a folder but the controls, in order.
+
+    Raises :class:`UsageError` with pytest's own message when they cannot be read.
+    """
+    items = _collected(folder).items
+    cases = [Case.of(item) for item in items if item.get_closest_marker("control") is None]
+    return list({case.id: case for case in cases}.values())
+
+
+@cache
 def _collected(folder: Path) -> _Collector:
     collector = _Collector()
     output = io.StringIO()

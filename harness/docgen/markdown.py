@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jinja2
 
 _TEMPLATES = jinja2.Environment(
@@ -12,6 +14,9 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+_THREAD = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 
 
 def filled(template: str, **values: object) -> str:
@@ -27,3 +32,8 @@ def plain(text: str) -> str:
 def cell(text: str) -> str:
     """Return text for a cell of a table."""
     return plain(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def linked(text: str) -> str:
+    """Return a text with its threads as links."""
+    return _THREAD.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)

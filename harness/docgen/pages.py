@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import harness
-from harness.docgen.collection import collect
+from harness.docgen.collection import collect, collect_cases
 from harness.docgen.faults_page import faults_page
 from harness.docgen.scenario_schema import scenario_schema
 from harness.docgen.scenarios_page import scenarios_page
+from harness.docgen.track_record import read_seen, track_record_page, with_runs
+from harness.results import read_run
 
 _HOME = Path(harness.__file__).parent.parent
+_SEEN = _HOME / "docs" / "samples" / "track-record.csv"
 
 
 def scenarios_folder() -> Path:
@@ -23,8 +26,19 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/faults.md": faults_page,
     "docs/schema/scenario.schema.json": scenario_schema,
     "docs/scenarios.md": lambda: scenarios_page(collect(scenarios_folder())),
+    "docs/track-record.md": lambda: track_record_page(
+        collect_cases(scenarios_folder()), read_seen(_SEEN)
+    ),
 }
 """Each page's path in the project, and the function that generates it."""
+
+
+def add_runs(folders: Iterable[Path]) -> None:
+    """Add the trials of runs to what the track record is made from.
+
+    Raises :class:`~harness.errors.HarnessError` for a folder that is not a run.
+    """
+    _SEEN.write_text(with_runs(read_seen(_SEEN), map(read_run, folders)))
 
 
 def stale() -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from harness.pytest_plugin.expectations import broken_by, stated_in
+from harness.pytest_plugin.known_bugs import KnownBug, bugs_of
+from harness.pytest_plugin.markers import scenario_id
 from harness.trial import Expectation, Observation
 
 
@@ -91,6 +93,37 @@ class Scenario:
     def facts(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a scenario, whatever engine and seed: its id, its threads, its known bugs.
+
+    ``keyword`` chooses it with pytest's ``-k``.
+    """
+
+    id: str
+    name: str
+    keyword: str
+    threads: tuple[str, ...]
+    bugs: tuple[KnownBug, ...]
+    thorough: bool
+
+    @classmethod
+    def of(cls, item: pytest.Function) -> Case:
+        """Return the case of an item."""
+        id_ = scenario_id(item)
+        name = id_.rpartition("::")[2].removeprefix("test_")
+        function, _, parameters = name.partition("[")
+        words = [function, *parameters.removesuffix("]").split("-")] if parameters else [function]
+        return cls(
+            id=id_,
+            name=name,
+            keyword=" and ".join(words),
+            threads=tuple(dict.fromkeys([*_args(item, "known_bug"), *_args(item, "upstream")])),
+            bugs=tuple(bugs_of(item)),
+            thorough=item.get_closest_marker("thorough") is not None,
+        )
 
 
 def _args(item: pytest.Function, marker: str) -> list[str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from harness.docgen.markdown import cell, filled, plain
+from harness.docgen.markdown import cell, filled, linked, plain
 from harness.docgen.scenario import Scenario, StatedMeasure
-
-_THREAD = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 
 
 def scenarios_page(scenarios: Iterable[Scenario]) -> str:
@@ -34,7 +31,7 @@ def _section(file: str, scenarios: list[Scenario]) -> Iterator[str]:
     if topology := _shared(each.topology for each in scenarios):
         yield f"- on {topology}"
     if threads := _shared(", ".join(each.threads) for each in scenarios):
-        yield f"- upstream: {_linked(threads)}"
+        yield f"- upstream: {linked(threads)}"
     if needs := _shared(", ".join(each.needs) for each in scenarios):
         yield f"- needs {needs}"
     yield ""
@@ -72,9 +69,9 @@ def _row(scenario: Scenario, *, own: bool, threads: bool, needs: bool) -> str:
     if needs and scenario.needs:
         shows.append(f"Needs {', '.join(scenario.needs)}.")
     if scenario.known_bugs:
-        shows.append(f"Known bug: {_linked('; '.join(scenario.known_bugs))}.")
+        shows.append(f"Known bug: {linked('; '.join(scenario.known_bugs))}.")
     if threads and scenario.threads:
-        shows.append(f"Upstream: {_linked(', '.join(scenario.threads))}.")
+        shows.append(f"Upstream: {linked(', '.join(scenario.threads))}.")
     return f"| {name} | {' '.join(shows)} |"
 
 
@@ -83,20 +80,15 @@ def _measure_row(measure: StatedMeasure) -> str:
         cell(measure.name),
         measure.unit,
         measure.expected or "recorded only",
-        _linked(cell(measure.source)),
+        linked(cell(measure.source)),
         ", ".join(f"`{name}`" for name in measure.controls) or _reason(measure),
     )
     return f"| {' | '.join(cells)} |"
 
 
 def _reason(measure: StatedMeasure) -> str:
-    return f"no control: {_linked(cell(measure.no_control))}" if measure.no_control else ""
+    return f"no control: {linked(cell(measure.no_control))}" if measure.no_control else ""
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"“{cell(name)}”" for name in names)
-
-
-def _linked(text: str) -> str:
-    """Return a text with its threads as links."""
-    return _THREAD.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)

@@ -17,6 +17,11 @@ class DockerdEnds:
         """When an unasked end was found, by the monotonic clock: the end itself was before."""
         self._should_run = False
 
+    @property
+    def to_run(self) -> bool:
+        """Whether it was started, and no end was asked for since."""
+        return self._should_run
+
     def started(self) -> None:
         """Count it as running from now on."""
         self._should_run = True

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.lab.client import UnixConnection
+from harness.probes.sampling.threads import doubt_ended
 from harness.trial import Trial
 from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
@@ -120,6 +121,7 @@ class Api:
         """Stop, remove secrets left behind, and write ``samples/api.jsonl``."""
         if not self._threads:
             return
+        doubt_ended("api", self._threads, self._trial)
         self._stop.set()
         with self._lock:
             for connection in self._connections.values():
@@ -170,14 +172,15 @@ class Api:
     ) -> Elapsed:
         """Return the longest time that a request took, whatever its outcome.
 
-        ``reached`` False: it was given up unanswered, or still waits. Nothing asked: 0.
+        ``reached`` False: it was given up unanswered, or still waits; or nothing was asked, of
+        which nothing is known.
         """
         asked = [
             *self.asked(op, since=since, until=until),
             *self._waiting(op, trial_moment(since), until),
         ]
         if not asked:
-            return Elapsed(0.0, reached=True)
+            return Elapsed(0.0, reached=False, last="nothing was asked")
         worst = max(asked, key=lambda each: each.took)
         words = f"{worst.op} at {worst.by}: {worst.outcome}"
         return Elapsed(worst.took, reached=worst.outcome not in _UNANSWERED, last=words)

@@ -22,6 +22,7 @@ from harness.lab import Node
 from harness.lab.client import UnixConnection
 from harness.probes.sampling.heartbeat import Cadence
 from harness.probes.sampling.proc_handle import ProcHandle
+from harness.probes.sampling.threads import doubt_ended
 from harness.probes.sampling.timestamps import epoch_seconds, to_trial_time
 from harness.trial import Trial
 
@@ -45,7 +46,8 @@ class Life:
 
     ``addresses``: by network name. ``serving``: when it was to be found by others: from its start,
     or from when its health check first held (None: not yet). ``leaving``: when swarm began to
-    take it out of service on purpose, which comes before its end. ``ended`` None: it runs.
+    take it out of service on purpose, which comes before its end; a dockerd that is told to end
+    kills its containers without that. ``ended`` None: it runs.
     """
 
     container: str
@@ -82,6 +84,7 @@ class Containers:
         self._threads: list[threading.Thread] = []
         self._cadence: Cadence | None = None
         self._streams: dict[str, socket.socket] = {}
+        self._read_once: set[str] = set()
 
     @property
     def running(self) -> bool:
@@ -111,6 +114,8 @@ class Containers:
         """Stop watching and write ``samples/containers.jsonl``."""
         if not self._threads:
             return
+        doubt_ended("containers", self._threads, self._trial)
+        self._doubt_unread()
         self._stop.set()
         with self._lock:
             for stream in self._streams.values():
@@ -140,6 +145,12 @@ class Containers:
         return [life for life in self.lives(service) if life.ended is None]
 
     # -- within --------------------------------------------------------------------------------
+
+    def _doubt_unread(self) -> None:
+        """A node that was up all the time and of which nothing could be read was not seen."""
+        for node in self._nodes:
+            if node.name not in self._read_once and node.up and node.dockerd.alive:
+                self._trial.doubt(f"the containers probe could never read those of {node.name}")
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for life in self.lives():
@@ -191,6 +202,7 @@ class Containers:
                 self._streams[node.name] = connection.sock
             # what runs already; what starts meanwhile waits in the stream
             self._read_running(node)
+            self._read_once.add(node.name)
             if read is not None:
                 with suppress(threading.BrokenBarrierError):
                     read.wait(timeout=30.0)
@@ -219,7 +231,7 @@ class Containers:
         at = self._time_of(event)
         if action == "start":
             self._began(node, container, at)
-        elif action == "kill":
+        elif action == "kill" and node.dockerd_ends.to_run:
             self._changed(container, "leaving", round(at - PRE_STOP, 6))
         elif action == "die":
             self._ended(container, at)
@@ -239,6 +251,8 @@ class Containers:
             process = ProcHandle(node, int(found["State"].get("Pid") or 0))
         if process is None and life.ended is None:
             life = replace(life, ended=self._trial.clock.now())
+        if life.ended is not None and life.ended < life.started:
+            life = replace(life, ended=life.started)  # it was over before dockerd told of it
         with self._lock:
             self._lives[container] = life
             before = self._processes.pop(container, None)

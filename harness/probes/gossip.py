@@ -24,6 +24,7 @@ from harness.probes.containers import Containers
 from harness.probes.forwarding import Forwarding, forwarding, wrong_forwarding
 from harness.probes.gossip_log import LINE, Change, Kind, changes_of
 from harness.probes.sampling.log_tail import LogTail
+from harness.probes.sampling.threads import doubt_ended
 from harness.probes.sampling.timestamps import to_trial_time
 from harness.swarm import Deployment
 from harness.trial import Trial
@@ -133,6 +134,7 @@ class Gossip:
     def close(self) -> None:
         """Stop reading the peers."""
         if self._thread is not None:
+            doubt_ended("gossip", [self._thread], self._trial)
             self._stop.set()
             self._thread.join(timeout=60.0)
             self._thread = None

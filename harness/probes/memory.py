@@ -20,6 +20,7 @@ from pathlib import Path
 from harness.errors import LabError, UsageError
 from harness.lab import Node
 from harness.probes.sampling.robust_slope import Trend, trend_of
+from harness.probes.sampling.threads import doubt_ended
 from harness.trial import Trial
 from harness.wait import Moment, trial_moment
 
@@ -91,6 +92,7 @@ class Memory:
     def save(self) -> None:
         """Stop sampling and write the samples; write nothing if it never started."""
         if self._thread is not None:
+            doubt_ended("memory", [self._thread], self._trial)
             self._stop.set()
             self._thread.join(timeout=30.0)
             self._thread = None

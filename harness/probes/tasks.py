@@ -57,7 +57,7 @@ class Twins:
 
 
 class Tasks:
-    """The probe: containers are watched from the start, the managers' list during :meth:`watch`.
+    """The probe: containers are watched from when it is made, the managers' list by :meth:`watch`.
 
     ::
 
@@ -73,6 +73,7 @@ class Tasks:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        containers.start()  # what ran before the first question would else never be known
 
     # -- what truly runs -----------------------------------------------------------------------
 
@@ -82,12 +83,10 @@ class Tasks:
 
     def running(self, service: str) -> list[Life]:
         """Return the containers of a service that run now."""
-        self._containers.start()
         return self._containers.running_now(service)
 
     def lives(self, service: str | None = None) -> list[Life]:
         """Return all containers seen so far, by their start."""
-        self._containers.start()
         return self._containers.lives(service)
 
     def time_to_running(
@@ -106,7 +105,6 @@ class Tasks:
         ``since``. By the containers' own times: no manager is asked, and the looking costs no
         precision.
         """
-        self._containers.start()
         start = self._trial.clock.at(monotonic_moment(since))
         away = avoiding.name if avoiding is not None else ""
         seen = time_until(
@@ -153,7 +151,6 @@ class Tasks:
         """Start reading the managers' list."""
         if self._thread is not None:
             raise UsageError("tasks are already being watched")
-        self._containers.start()
         self._stop.clear()
         self._thread = threading.Thread(
             target=self._sample, args=(deployments, every), name="tasks", daemon=True

@@ -95,6 +95,7 @@ MARKERS = (
     "upstream(*threads): the upstream issues it is about, like moby/moby#32841",
     "control: a swarm broken on purpose; it must break the expectations that name it",
     "known_bug(*threads, engines='<28.0', measures=()): engines known to fail, and by what",
+    "without_oracle(oracle, reason=...): what is held against every trial but this, and why",
     "other_engines(*names): engines that it installs; `next` is the release after its own",
     "thorough: a case beyond the default set; it runs with --thorough",
     "deadline(seconds): how long a trial may take on its own clock (default: 900 s)",

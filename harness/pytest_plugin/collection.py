@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HarnessError, UsageError
-from harness.pytest_plugin.expectations import check_controls
+from harness.pytest_plugin.expectations import check_controls, controls_of
 from harness.pytest_plugin.foreign_plugins import refuse_replaced_threads
 from harness.pytest_plugin.known_bugs import check
 from harness.pytest_plugin.markers import (
@@ -48,7 +49,43 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("point", points, ids=str)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Choose the items; what ``-k NAME`` chooses comes with its controls if these are asked for."""
+    leave_out(config, items)
+    collected = list(items)
+    yield
+    if config.stash[SESSION].options.controls and config.getoption("keyword"):
+        bring_controls(config, items, collected)
+
+
+def bring_controls(
+    config: pytest.Config, items: list[pytest.Item], collected: Iterable[pytest.Item]
+) -> None:
+    """Add the controls of the scenarios that were chosen, at the same engines and seeds."""
+    wanted = {
+        (item.path, name, str(point_of(item)))
+        for item in items
+        if is_scenario(item)
+        for name in controls_of(item)
+    }
+    chosen = set(items)
+    brought = [
+        item
+        for item in collected
+        if item not in chosen
+        and is_scenario(item)
+        and (item.path, getattr(item, "originalname", ""), str(point_of(item))) in wanted
+    ]
+    items += brought
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    left_out = reporter.stats.get("deselected", []) if reporter is not None else []
+    left_out[:] = [item for item in left_out if item not in brought]
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave controls and the long tail of cases out unless they are asked for.
 
     What installs the release after its own is skipped where there is none.
@@ -93,7 +130,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     And those whose marks cannot be meant.
     """
-    scenarios = any(is_scenario(item) for item in session.items)
+    scenarios = [item for item in session.items if is_scenario(item)]
     try:
         if scenarios and not session.config.option.collectonly:
             refuse_replaced_threads()
@@ -102,6 +139,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_controls(session.items)
     except UsageError as error:
         pytest.exit(str(error), returncode=error.exit_code)
+    chosen = session.config.stash[SESSION]
+    if chosen.options.controls and scenarios and not any(map(_is_control, scenarios)):
+        chosen.progress.say(
+            "--controls: none of what was chosen is a control; name the file, or use -k"
+        )
     if scenarios and not session.config.option.collectonly:
         _require_lab(session.config.stash[SESSION])
 
@@ -115,6 +157,10 @@ def _require_lab(session: Session) -> None:
         session.maker.require(options.engines)
     except HarnessError as error:
         pytest.exit(str(error), returncode=error.exit_code)
+
+
+def _is_control(item: pytest.Item) -> bool:
+    return item.get_closest_marker("control") is not None
 
 
 def refuse_unknown_qemu(options: Options) -> None:

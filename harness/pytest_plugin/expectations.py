@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -20,12 +20,7 @@ def stated_in(module: ModuleType) -> tuple[Expectation | Observation, ...]:
     """
     found: dict[int, Expectation | Observation] = {}
     for value in vars(module).values():
-        members: Iterable[Any] = (value,)
-        if isinstance(value, dict):
-            members = value.values()
-        elif isinstance(value, (tuple, list)):
-            members = value
-        for each in members:
+        for each in _members(value):
             if isinstance(each, (Expectation, Observation)):
                 found[id(each)] = each
     return tuple(found.values())
@@ -44,6 +39,36 @@ def broken_by(item: pytest.Item) -> list[str]:
         if isinstance(stated, Expectation) and item.originalname in stated.controls
     )
     return list(dict.fromkeys(naming))
+
+
+def controls_of(item: pytest.Item) -> set[str]:
+    """Return the controls, by name, of the expectations that a scenario's own code names.
+
+    Its code is the function's and that of the functions of its file that it names, in turn.
+    """
+    if not isinstance(item, pytest.Function):
+        return set()
+    module = vars(item.module)
+    codes, seen, found = [item.function.__code__], set(), set()
+    while codes:
+        code = codes.pop()
+        if code in seen:
+            continue
+        seen.add(code)
+        codes += [const for const in code.co_consts if isinstance(const, CodeType)]
+        for value in (module.get(name) for name in code.co_names):
+            if isinstance(value, FunctionType) and value.__module__ == item.module.__name__:
+                codes.append(value.__code__)
+            for stated in _members(value):
+                found |= set(stated.controls) if isinstance(stated, Expectation) else set()
+    return found
+
+
+def _members(value: Any) -> Iterable[Any]:
+    """What a module-level name holds: itself, or the members of a tuple, list or dict."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 def check_controls(items: Iterable[pytest.Item]) -> None:

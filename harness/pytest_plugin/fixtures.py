@@ -63,7 +63,7 @@ def lab(
 def swarm(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Swarm:
     """The swarm of the scenario's topology, formed and ready, and serving what its mark names."""
     setup = setup_of(request)
-    swarm = setup.source.swarm(lab, trial)
+    setup.swarm = swarm = setup.source.swarm(lab, trial)
     trial.journal.write(
         "swarm.formed",
         leader=swarm.leader.name,

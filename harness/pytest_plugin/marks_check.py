@@ -12,17 +12,23 @@ import pytest
 from harness.errors import UsageError
 from harness.lab import FEATURES, Topology
 from harness.pytest_plugin.markers import SERVING, SETTABLE_CLOCK, is_scenario, topology_in
+from harness.pytest_plugin.oracles_off import read_mark
 from harness.swarm import Workload
 
 _NODES = ("managers", "workers", "spares")
 
 
 def check_marks(items: Iterable[pytest.Item]) -> None:
-    """Read the marks ``swarm``, ``deadline`` and ``needs`` of all scenarios.
+    """Read the marks that say how a scenario is to be run, of all scenarios.
 
     Raises :class:`UsageError` that names the scenario.
     """
-    checks = {"swarm": _check_swarm, "deadline": _check_deadline, "needs": _check_needs}
+    checks = {
+        "swarm": _check_swarm,
+        "deadline": _check_deadline,
+        "needs": _check_needs,
+        "without_oracle": read_mark,
+    }
     for item in items:
         if is_scenario(item):
             for mark in item.iter_markers():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.trial import Trial
+from harness.trial import Trial, oracles
 
 #: Journal entries that people want to see as they happen, and how they read.
 _SHOWN = {
@@ -18,6 +18,7 @@ _SHOWN = {
     "fault.healed": "healed: {proof}",
     "leader": "{leader} leads now",
     "note": "note: {text}",
+    "oracle.off": "not asked: {oracle} ({reason})",
     "doubt": "doubt: {reason}",
     "measure": "measured {name}: {measured}",
 }
@@ -35,12 +36,17 @@ class Progress:
 
     def _entry(self, entry: dict[str, Any]) -> None:
         template = _SHOWN.get(entry["kind"])
-        if template is None:
+        if template is None or _kept_oracle(entry):
             return
         facts = {**entry, "target": entry.get("target", ""), "measured": _measured(entry)}
         if isinstance(facts.get("nodes"), dict):
             facts["nodes"] = ", ".join(facts["nodes"])
         self.say(f"{entry['t']:8.2f} s  {template.format(**facts)}")
+
+
+def _kept_oracle(entry: dict[str, Any]) -> bool:
+    """Whether an entry is one of the many lines that all is as it must be in every trial."""
+    return entry.get("name") in oracles.NAMES and entry.get("value") == 0
 
 
 def _measured(entry: dict[str, Any]) -> str:

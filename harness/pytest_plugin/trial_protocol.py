@@ -30,6 +30,7 @@ from harness.pytest_plugin.markers import (
     is_scenario,
     title_of,
 )
+from harness.pytest_plugin.oracles_off import oracles_off
 from harness.pytest_plugin.session import SESSION
 from harness.pytest_plugin.thread_errors import threads_reported
 from harness.pytest_plugin.trial_setup import SETUP, TrialSetup, prepare_setup
@@ -188,18 +189,19 @@ def conclude(item: pytest.Item, setup: TrialSetup, error: BaseException | None) 
     assert setup.trial is not None
     if os.environ.get(HOLD_VARIABLE) == "1" and setup.lab is not None:
         setup.hand_over()
+    threads, broken = expected_of(bugs_of(item), setup.trial.inputs.engine.version)
+    must_break = [*broken_by(item), *broken]
     try:
-        setup.wind_down()
+        setup.wind_down(oracles_off(item, must_break, error))
     except (HarnessError, OSError) as trouble:
         setup.trial.doubt(f"the trial could not be wound down: {trouble}")
-    threads, broken = expected_of(bugs_of(item), setup.trial.inputs.engine.version)
     record = setup.trial.finish(
         error,
         title=title_of(item),
         about=about_of(item),
         upstream=[thread for mark in item.iter_markers("upstream") for thread in mark.args],
         nodes=[place.name for place in setup.request.topology.places()],
-        must_break=[*broken_by(item), *broken],
+        must_break=must_break,
         known_bugs=threads,
     )
     item.stash[RECORD] = record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ from harness.trial import Trial
 
 if TYPE_CHECKING:
     from harness.faults import Faults
-    from harness.probes.dockerd_deaths import DockerdDeaths
     from harness.probes.leadership import Leadership
+    from harness.probes.oracles.standing import StandingOracles
+    from harness.swarm import Swarm
 
 SETUP = pytest.StashKey["TrialSetup"]()
 
@@ -39,7 +40,8 @@ class TrialSetup:
     lab: Lab | None = None
     faults: Faults | None = None
     leadership: Leadership | None = None
-    deaths: DockerdDeaths | None = None
+    swarm: Swarm | None = None
+    oracles: StandingOracles | None = None
     closing: list[Callable[[], None]] = field(default_factory=list)
     """What ends, or is written, when faults are healed and before the trial is judged."""
     stack: ExitStack = field(default_factory=ExitStack)
@@ -83,11 +85,14 @@ class TrialSetup:
         )
         for warning in self.request.topology.warnings():
             self.trial.journal.write("note", text=warning)
-        self.deaths = _watch_deaths(lab, self.trial)
+        self.oracles = _standing_oracles(lab, self.trial)
         return lab
 
-    def wind_down(self) -> None:
-        """Heal what is still injected and collect what the trial leaves, before it is judged."""
+    def wind_down(self, oracles_off: Mapping[str, str] | None = None) -> None:
+        """Heal what is still injected and collect what the trial leaves, before it is judged.
+
+        The oracles are asked, but those that are off (name -> reason); None: none is asked.
+        """
         if self.faults is not None:
             self.faults.heal_all()
         if self.trial is None or self.lab is None:
@@ -96,15 +101,21 @@ class TrialSetup:
             self.leadership.save()
         for close in reversed(self.closing):
             close()
-        if self.deaths is not None:
-            self.deaths.record()
+        if self.oracles is not None and oracles_off is not None:
+            self._ask_oracles(self.oracles, self.trial, oracles_off)
         self.lab.collect_logs(self.trial.folder / "logs")
 
+    def _ask_oracles(self, oracles: StandingOracles, trial: Trial, off: Mapping[str, str]) -> None:
+        try:
+            oracles.record(self.swarm, off)
+        except Exception as error:
+            trial.doubt(f"the oracles could not be asked: {type(error).__name__}: {error}")
 
-def _watch_deaths(lab: Lab, trial: Trial) -> DockerdDeaths:
-    from harness.probes.dockerd_deaths import DockerdDeaths
 
-    return DockerdDeaths(lab.nodes.values(), trial)
+def _standing_oracles(lab: Lab, trial: Trial) -> StandingOracles:
+    from harness.probes.oracles.standing import StandingOracles
+
+    return StandingOracles(lab.nodes.values(), trial)
 
 
 def prepare_setup(item: pytest.Item, session: Session) -> TrialSetup:

@@ -14,6 +14,7 @@ from harness.report.sanitize import plain
 from harness.results import Run, StoredTrial
 from harness.results.scenario_names import short_name
 from harness.trial import Measure
+from harness.trial.oracles import of_every_trial, of_the_scenario
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow"}
 _STANDING = {"holds": "✓", "broken": "✗", "no bound": "", "undecided": "?", "not measured": "?"}
@@ -56,14 +57,14 @@ def _add_trial(table: Table, trial: StoredTrial) -> None:
     head.append(plain(short_name(given.scenario)).removeprefix("test_"))
     control = ", control" if given.control else ""
     head.append(f"\n{given.engine.version}, {given.topology}, seed {given.seed}{control}", "dim")
-    measures = trial.record.measures
+    measures, kept = _to_show(trial.record.measures)
     if not measures:
         table.add_row(head, Text("nothing measured", style="dim"), "", "", "", end_section=True)
         return
     # The trial's lines and its measures run side by side; the last row takes what lines are left.
     lines = list(head.split("\n"))
     for number, measure in enumerate(measures):
-        last = number == len(measures) - 1
+        last = not kept and number == len(measures) - 1
         table.add_row(
             Text("\n").join(lines[number:] if last else lines[number : number + 1]),
             *(_cell(measure, text) for text in (plain(measure.name), value_of(measure))),
@@ -71,6 +72,16 @@ def _add_trial(table: Table, trial: StoredTrial) -> None:
             _cell(measure, _STANDING[standing_of(measure)]),
             end_section=last,
         )
+    if kept:
+        held = Text(f"held in every trial: {kept} checks", style="dim")
+        table.add_row(Text("\n").join(lines[len(measures) :]), held, "", "", "✓", end_section=True)
+
+
+def _to_show(measures: tuple[Measure, ...]) -> tuple[list[Measure], int]:
+    """Return what has a row of its own, and how many oracles hold, which have one together."""
+    oracles = of_every_trial(measures)
+    kept = [oracle for oracle in oracles if standing_of(oracle) == "holds"]
+    return [*of_the_scenario(measures), *(o for o in oracles if o not in kept)], len(kept)
 
 
 def _cell(measure: Measure, text: str) -> Text:

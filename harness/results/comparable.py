@@ -11,6 +11,7 @@ from harness.results.run import StoredTrial
 from harness.results.scenario_names import short_name
 from harness.results.usable import is_usable
 from harness.trial import Measure, TrialInputs
+from harness.trial.oracles import of_the_scenario
 
 FAILED = "trials that fail"
 """A measure of every trial that has a verdict: 1 if it failed, 0 if it passed."""
@@ -44,7 +45,8 @@ class Group:
         self.trials.append(trial)
         verdict = trial.record.verdict
         failed = [Measure(FAILED, float(verdict == "fail"), "1")] if verdict != "unknown" else []
-        for measure in (*failed, *trial.record.measures):
+        # a broken oracle is a trial that fails; the others are 0, and would dilute the family
+        for measure in (*failed, *of_the_scenario(trial.record.measures)):
             self.measures.setdefault(measure.name, []).append(measure)
 
     @property

@@ -27,6 +27,7 @@ from harness.results.comparable import (
 )
 from harness.results.comparison_sides import Side
 from harness.results.scenario_names import short_name
+from harness.results.seed_variation import hardly_varies
 from harness.results.statistics import (
     LEVEL,
     ComparisonOutcome,
@@ -94,7 +95,8 @@ class Pairing(msgspec.Struct, frozen=True, kw_only=True):
     """One side against the baseline.
 
     ``unknown`` counts the candidate's trials without a verdict, damaged ones included.
-    ``left_out`` has a sentence for everything that was not compared.
+    ``left_out`` has a sentence for everything that was not compared, and for trials that are
+    copies of each other.
     """
 
     candidate: str
@@ -191,6 +193,12 @@ def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pa
     by_engine = by == "run" and several_engines((baseline, candidate))
     groups = [group_trials(side, left_out, by_engine=by_engine) for side in (baseline, candidate)]
     left_out += unmatched(baseline.name, candidate.name, *groups)
+    left_out += [
+        f"{short_name(setting.scenario)}: {why} ({side.name})"
+        for side, found in zip((baseline, candidate), groups, strict=True)
+        for setting, group in found.items()
+        if (why := hardly_varies(group))
+    ]
     shared = [
         item
         for setting in groups[0]

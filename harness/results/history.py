@@ -14,6 +14,7 @@ from harness.results.statistics.changes import changes as find_changes
 from harness.results.thresholds import Thresholds, rule_for
 from harness.results.usable import is_usable
 from harness.trial import Direction, Measure
+from harness.trial.oracles import of_the_scenario
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ def _of_run(run: Run) -> dict[_Key, list[tuple[StoredTrial, Measure]]]:
         if given.control or not is_usable(trial.record):
             continue
         options = tuple(sorted(given.options.items()))
-        for measure in trial.record.measures:
+        for measure in of_the_scenario(trial.record.measures):
             if measure.value is not None:
                 key = _Key(
                     given.scenario,

@@ -1,5 +1,6 @@
 """One execution of a scenario: clock, journal, measures, verdict, and the folder it leaves."""
 
+from harness.trial import oracles
 from harness.trial.bound import Bound, Direction
 from harness.trial.clock import TrialClock
 from harness.trial.expectation import Expectation, Observation
@@ -47,6 +48,7 @@ __all__ = [
     "judge",
     "limit_text",
     "number_text",
+    "oracles",
     "quantity_text",
     "read_lines",
     "read_record",

@@ -62,7 +62,8 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     docstring of the scenario's file, then its own. ``known_bugs`` are threads upstream: this engine
     is known to have them, so the scenario must fail, too, by the expectations in ``must_break`` and
     no others. ``incomplete`` says which questions were left without an answer: what the body
-    raised, measures that could not be held against their bounds.
+    raised, measures that could not be held against their bounds. ``oracles_off`` are oracles that
+    were not held against it (name -> reason); see :mod:`harness.trial.oracles`.
     """
 
     schema: int = SCHEMA
@@ -79,6 +80,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...] = ()
     must_break: tuple[str, ...] = ()
     known_bugs: tuple[str, ...] = ()
+    oracles_off: dict[str, str] = {}
     files: dict[str, str] = {}
     digest: str = ""
 

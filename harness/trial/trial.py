@@ -23,6 +23,12 @@ from harness.trial.record import (
 )
 from harness.trial.verdict import judge, unanswered
 
+#: The share by which the trial's clock may be off the kernel's raw one; NTP slews by 0.0005.
+_CLOCK_OFF = 0.01
+
+#: Seconds below which the two are not compared: reading them takes time, too.
+_COMPARED_FROM = 1.0
+
 
 class Trial:
     """An open trial::
@@ -42,6 +48,7 @@ class Trial:
         self.folder = folder
         self.inputs = inputs
         self.clock = clock or TrialClock()
+        self._began = self.clock.now(), _raw()
         try:
             (folder / "samples").mkdir(parents=True)
             (folder / "logs").mkdir()
@@ -50,6 +57,7 @@ class Trial:
         self.journal = Journal(folder / "journal.jsonl", self.clock)
         self.measures = Measures(self.journal)
         self.doubts: list[str] = []
+        self.oracles_off: dict[str, str] = {}
         self.active_faults = ActiveFaults()
         self.faults = 0  # injected so far; numbers them in the journal
         self.loads = 0  # made so far; numbers them in the files that they share
@@ -62,6 +70,11 @@ class Trial:
         """Record a reason for not believing this trial; its verdict will be unknown."""
         self.journal.write("doubt", reason=reason)
         self.doubts.append(reason)
+
+    def oracle_off(self, name: str, reason: str) -> None:
+        """Record that an oracle, by name, is not held against this trial, and why."""
+        self.journal.write("oracle.off", oracle=name, reason=reason)
+        self.oracles_off[name] = reason
 
     def samples(self, name: str) -> Path:
         """Return the path of a probe's samples, ``samples/<name>.jsonl``."""
@@ -90,6 +103,7 @@ class Trial:
         and for scenarios in which the engine is known to have ``known_bugs`` (threads upstream):
         the names of the expectations that must not hold.
         """
+        self._doubt_clock()
         verdict, reason = judge(error, self.measures.all(), self.doubts)
         seconds = self.journal.write("trial.end", verdict=verdict, reason=reason)
         self.journal.close()
@@ -108,8 +122,20 @@ class Trial:
             nodes=tuple(nodes),
             must_break=tuple(must_break),
             known_bugs=tuple(known_bugs),
+            oracles_off=self.oracles_off,
             files=files,
             digest=digest_of(files),
         )
         write_record(self.folder, record)
         return record
+
+    def _doubt_clock(self) -> None:
+        """Doubt a trial whose clock ran otherwise than the kernel's raw one: all times are off."""
+        began, raw_began = self._began
+        ran, raw = self.clock.now() - began, _raw() - raw_began
+        if raw >= _COMPARED_FROM and abs(ran / raw - 1) > _CLOCK_OFF:
+            self.doubt(f"the trial's clock counted {ran:.3f} s in {raw:.3f} s")
+
+
+def _raw() -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)

@@ -11,8 +11,9 @@ from lab_builds import LabOf
 
 from harness.faults import Faults
 from harness.lab import Node
-from harness.probes.dockerd_deaths import DIED, PANICKED, DockerdDeaths
+from harness.probes.dockerd_deaths import DockerdDeaths
 from harness.trial import Trial
+from harness.trial.oracles import DIED, PANICKED
 from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration

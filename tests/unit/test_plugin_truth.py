@@ -248,3 +248,91 @@ def test_junit_has_verdict_digest_and_measures(
         "digest": record["digest"],
         "measure:kept [s]": f"{float(value)}",
     }
+
+
+WITHOUT = """
+from harness.trial import oracles
+
+
+@pytest.mark.without_oracle({mark})
+def test_x(lab, measure):
+    measure(KEPT, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ("oracles.LEADERS", "an oracle is switched off without a reason"),
+        ("oracles.LEADERS, reason='because'", "an oracle is switched off without a reason"),
+        ("oracles.LEADERS, reason=7", "an oracle is switched off without a reason"),
+        ("'leaders', reason='there are two swarms here'", "takes one oracle and a reason"),
+        ("KEPT, reason='there are two swarms here'", "takes one oracle and a reason"),
+        ("reason='there are two swarms here'", "takes one oracle and a reason"),
+        ("oracles.LEADERS, why='there are two swarms here'", "takes one oracle and a reason"),
+    ],
+)
+def test_an_oracle_is_switched_off_by_name_and_with_a_reason(
+    scenario: Scenario, mark: str, why: str
+) -> None:
+    ran = scenario(WITHOUT.format(mark=mark))
+    assert ran.code == 64
+    assert why in ran.out + ran.err
+
+
+OFF = """
+from types import SimpleNamespace
+from harness.errors import LabError
+from harness.trial import oracles
+
+
+@pytest.fixture
+def asked(request, lab):
+    from harness.pytest_plugin.trial_setup import setup_of
+
+    setup = setup_of(request)
+
+    def record(swarm, off):
+        for name, reason in off.items():
+            setup.trial.oracle_off(name, reason)
+        {record}
+
+    setup.oracles = SimpleNamespace(record=record)
+
+
+{mark}
+def test_x(asked, measure):
+    measure(KEPT, {value})
+"""
+WRITTEN = "@pytest.mark.without_oracle(oracles.LEADERS, reason='there are two swarms here')"
+CONTROLLED = (
+    "BROKEN = Expectation('broken', unit='s', at_most=2, control='test_x')\n"
+    "KEPT = BROKEN\n"
+    "@pytest.mark.control"
+)
+
+
+def test_the_reason_is_on_record(scenario: Scenario) -> None:
+    ran = scenario(OFF.format(mark=WRITTEN, record="pass", value=1))
+    assert ran.code == 0, ran.out
+    [record] = ran.records()
+    assert record["oracles_off"] == {"raft terms with two leaders": "there are two swarms here"}
+    assert "oracle.off" in ran.kinds()
+
+
+def test_a_control_is_not_held_against_what_its_broken_swarm_cannot_keep(
+    scenario: Scenario,
+) -> None:
+    ran = scenario(OFF.format(mark=CONTROLLED, record="pass", value=3), "--controls")
+    assert ran.code == 0, ran.out
+    [record] = ran.records()
+    assert set(record["oracles_off"].values()) == {"a control: its swarm is broken on purpose"}
+    assert "containers that no task wants" in record["oracles_off"]
+    assert "dockerds that died unasked" not in record["oracles_off"]
+
+
+def test_oracles_that_cannot_be_asked_leave_a_doubt(scenario: Scenario) -> None:
+    ran = scenario(OFF.format(mark="", record="raise KeyError('ID')", value=1))
+    assert (ran.code, ran.counted()) == (2, {"unknown": 1}), ran.out
+    [record] = ran.records()
+    assert record["reason"] == "the oracles could not be asked: KeyError: 'ID'"

@@ -1,0 +1,1 @@
+"""What is looked at in every trial, and held against :mod:`harness.trial.oracles`."""
