@@ -184,8 +184,8 @@ def test_control_gossip_cut(
     with discovery.watch(web):
         with faults.network.isolate(swarm.a_worker(), plane="gossip") as cut:
             web.redeploy("app")
+            cut.hold(20.0)
             measure(CONVERGED_UNDER_STRESS, discovery.time_to_converged(within=BULK_SYNC))
-            cut.hold(BULK_SYNC + 20.0)
         web.time_to_updated("app", within=UPDATED.limit)
         discovery.time_to_converged(within=BULK_SYNC)
         missing = discovery.longest_missing()

@@ -18,7 +18,6 @@ _SHOWN = {
     "fault.healed": "healed: {proof}",
     "leader": "{leader} leads now",
     "note": "note: {text}",
-    "oracle.off": "not asked: {oracle} ({reason})",
     "doubt": "doubt: {reason}",
     "measure": "measured {name}: {measured}",
 }
