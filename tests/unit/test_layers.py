@@ -106,7 +106,7 @@ def allowed_to(room: str) -> set[str]:
         return BESIDE[room] | {room}
     [floor] = [number for number, rooms in enumerate(FLOORS) if room in rooms]
     below = set().union(*FLOORS[:floor]) if floor else set()
-    top = USED_BY_TOP if room in {"pytest_plugin", "cli", "bench", "doctor"} else set()
+    top = USED_BY_TOP if room in {"pytest_plugin", "cli", "bench", "docgen", "doctor"} else set()
     return below | top | {room} | NEIGHBOURS.get(room, set())
 
 
