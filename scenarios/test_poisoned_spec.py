@@ -57,6 +57,10 @@ RESTARTED = Expectation(
 )
 
 
+#: What cannot come to rest.
+WORKER_ENDS = "the only worker ends again and again, and the update waits for it"
+
+
 @pytest.mark.parametrize(
     "check",
     [
@@ -80,7 +84,12 @@ def test_health_check(check: list[str], swarm: Swarm, measure: Measures) -> None
     measure(ANSWERING, answering(swarm))
 
 
-@pytest.mark.known_bug("moby/moby#52330", engines="<29.5", measures=[RESTARTED, DIED, PANICKED])
+@pytest.mark.known_bug(
+    "moby/moby#52330", engines="<29.5", measures=[RESTARTED, oracles.DIED, oracles.PANICKED]
+)
+@pytest.mark.without_oracle(oracles.UPDATES, reason=WORKER_ENDS)
+@pytest.mark.without_oracle(oracles.MEMBERS, reason=WORKER_ENDS)
+@pytest.mark.without_oracle(oracles.ABSENT, reason=WORKER_ENDS)
 @pytest.mark.thorough
 def test_crash_loop(swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """On a host that restarts dockerd, the spec ends it again and again."""
@@ -92,7 +101,11 @@ def test_crash_loop(swarm: Swarm, faults: Faults, measure: Measures) -> None:
 
 @pytest.mark.swarm(managers=3)
 @pytest.mark.upstream("moby/swarmkit#2947", "moby/moby#37883")
-@pytest.mark.known_bug("moby/swarmkit#2947", engines="<29.7", measures=[MANAGERS, DIED, PANICKED])
+@pytest.mark.known_bug(
+    "moby/swarmkit#2947",
+    engines="<29.7",
+    measures=[MANAGERS, oracles.DIED, oracles.PANICKED, oracles.WRITES],
+)
 @pytest.mark.thorough
 def test_update_without_placement(swarm: Swarm, measure: Measures) -> None:
     """An update that leaves the placement out takes the constraints away, and no manager."""
