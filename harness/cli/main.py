@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "scenarios": Lazy(
         "harness.cli.scenarios:scenarios", "List the scenarios and what they expect."
     ),
+    "try": Lazy("harness.cli.try_stack:try_stack", "Break the swarm under a stack of your own."),
     "repro": Lazy("harness.cli.repro:repro", "Reproduce a bug report, and bundle what was seen."),
     "bisect": Lazy("harness.cli.bisect:bisect", "Find the first engine in which a scenario fails."),
     "inject": Lazy("harness.cli.inject:inject", "Inject a fault into an open lab by hand."),
