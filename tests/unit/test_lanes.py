@@ -11,7 +11,9 @@ from lanes import GUESTS, INTEGRATION, lane_of
 FOLDER = Path(__file__).resolve().parents[2] / INTEGRATION
 
 # What a test in the lane of guests may not ask for: nodes on this kernel, or the host's state.
-OF_NODES = re.compile(r"\b(NamespacesLab|host_state|stable|seed_of|--lab=namespaces)\b")
+OF_NODES = re.compile(
+    r"\b(NamespacesLab|DindLab|host_state|stable|seed_of|lab_of|--lab=(?:namespaces|dind))\b"
+)
 
 
 def test_nodes_and_guests_have_a_lane_each_and_the_rest_goes_by_files() -> None:
