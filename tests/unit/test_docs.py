@@ -106,6 +106,7 @@ def test_every_kind_of_journal_entry_is_in_the_reference() -> None:
 
 OF_THE_HARNESS_ITSELF = {
     "SWARM_CHAOS_CLOCK",
+    "SWARM_CHAOS_SURVIVAL",
     "SWARM_CHAOS_FREEZE",
     "SWARM_CHAOS_OVERLAY",
     "SWARM_CHAOS_WARM",
