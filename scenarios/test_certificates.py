@@ -27,7 +27,6 @@ pytestmark = [
 ]
 
 MIXED = 30.0  # seconds in which an endless loop would renew more than a thousand times
-HOUR = 3600  # seconds; the shortest that swarmkit takes for the life of a certificate
 CUT = 30.0  # seconds: the dispatcher gives a node up after 13.5 to 16.5 s
 
 A_SESSION = (
@@ -79,20 +78,6 @@ AGAIN = Expectation(
     source="swarmkit: each change of a role is a certificate, a change of raft's membership and a "
     "session with a back-off of up to 8 s; roles that wait are looked at every 16 s",
     no_control="it is the managers' own word",
-)
-BACK = Expectation(
-    "time until the node with the expired certificate is ready",
-    unit="s",
-    at_most=60,
-    source=A_SESSION,
-    no_control="the known bug moby/moby#24132 breaks it with every engine so far",
-)
-REJOINED = Expectation(
-    "time until it is ready after it has left by force and joined again",
-    unit="s",
-    at_most=60,
-    source="swarmkit: a join is a handshake and a certificate from the leader",
-    no_control="it is the same check as before it has left, in the same trial, which does not hold",
 )
 WAITED = Observation("the rotation waited for the node", unit="1", better="none")
 SAID = Observation("log lines about forced renewals", unit="lines")
@@ -175,37 +160,6 @@ def test_control_still_cut(swarm: Swarm, faults: Faults, measure: Measures) -> N
         measure(ONE_ROOT, never)
         measure(LOCKED_OUT, len(not_ready(swarm)), note=", ".join(not_ready(swarm)))
     rotation.heal()
-
-
-@pytest.mark.thorough
-@pytest.mark.needs("settable_clock")
-@pytest.mark.upstream("moby/moby#24132", "moby/moby#42660")
-@pytest.mark.known_bug("moby/moby#24132", measures=[BACK])
-def test_certificate_expires_while_off(swarm: Swarm, faults: Faults, measure: Measures) -> None:
-    """A worker that was off for longer than its certificate was valid has a way back."""
-    worker = swarm.a_worker()
-    set_expiry(swarm, HOUR)
-    change_role_and_back(swarm, worker)  # it gets one that is valid for an hour
-    set_expiry(swarm, 90 * 24 * HOUR)
-    worker.kill()
-    with faults.resource.jump_clock(swarm, 2 * HOUR):
-        worker.start()
-        measure(BACK, swarm.time_to_ready([worker], within=BACK.limit))
-        swarm.rejoin(worker, through=swarm.leader)
-        measure(REJOINED, swarm.time_to_ready([worker], within=REJOINED.limit))
-        measure(LOCKED_OUT, len(not_ready(swarm)), note=", ".join(not_ready(swarm)))
-
-
-def set_expiry(swarm: Swarm, seconds: int) -> None:
-    """Set for how long the certificates that are issued from now on are valid."""
-
-    def write() -> None:
-        found = swarm.ask(lambda api: api.api.inspect_swarm())
-        spec = found["Spec"]
-        spec["CAConfig"] = {**(spec.get("CAConfig") or {}), "NodeCertExpiry": seconds * 10**9}
-        swarm.ask(lambda api: api.api.update_swarm(found["Version"]["Index"], spec))
-
-    swarm.submit(write, what="the expiry of certificates")
 
 
 def everybody(swarm: Swarm) -> list[Node]:
