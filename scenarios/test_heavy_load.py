@@ -210,7 +210,7 @@ UPDATED = Expectation(
     at_most=90,
     source="swarmkit: three tasks, one after the other, each 2 s before the stop, the grace of 3 "
     "s, a start of up to 20 s on a slow machine, 5 s in which it is watched",
-    no_control="it is the orchestrator's own word that its update is completed",
+    no_control="a port that is not published answers nobody, and requests by each way are counted",
 )
 MEDIAN = Observation("median by {way}", unit="s")
 P99 = {
