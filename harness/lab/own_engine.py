@@ -40,7 +40,7 @@ def own_engine(engine: Engine, cgroups: Literal["v1", "v2"] | None = None) -> It
         folder.mkdir(mode=0o700)
         groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, "engine")
         groups.make_unfiltered()
-        script = Path(__file__).with_suffix(".sh")
+        script = Path(__file__).with_name("own_engine.sh")
         arguments = [folder, engine.rootfs, labs_folder().resolve(), cgroups or engine.cgroups]
         unshare = ["unshare", "--mount", "--net", "--propagation", "private", "--", "sh"]
         argv = joining(groups.leaves(), [*unshare, str(script), *map(str, arguments)])

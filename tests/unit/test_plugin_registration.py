@@ -38,11 +38,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+#: It is no news here that the plugin was imported before pytest could rewrite it.
+QUIET = ("-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
 def session(project: Path, *args: str, first: str = "") -> dict[str, set[str]]:
     """What a session has registered and imported, by the first word of its lines."""
     code = f"{first}\nimport sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "-q", "-s", "-p", "no:cacheprovider", *args],
+        [sys.executable, "-c", code, "-q", "-s", *QUIET, *args],
         cwd=project,
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dnslib import DNSRecord
+from dnslib import QTYPE, RD, RR, DNSRecord
 
 from harness.services.servers import name_server
 from harness.services.servers.gelf import (
@@ -206,6 +206,13 @@ def test_a_message_of_the_largest_size_is_whole(pack: Callable[[bytes], bytes]) 
     assert decompressed(pack(text)) == text
     with pytest.raises(GelfError, match="too long"):
         decompressed(pack(text + b"xx"))
+
+
+def test_a_name_server_ignores_a_tag_that_is_no_text() -> None:
+    question = DNSRecord.question("registry.example")
+    bad = RR("registry.example", QTYPE.CAA, rdata=RD(b"\x00\x01\x9c"))
+    question.add_ar(bad)
+    assert Zone({"registry.example": "10.0.0.1"}).reply(bytes(question.pack())) is None
 
 
 def test_a_name_server_answers_or_ignores_any_question(chance: random.Random) -> None:

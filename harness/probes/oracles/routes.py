@@ -46,7 +46,16 @@ def wrong_routes(picture: Picture, nodes: Iterable[Node]) -> list[str]:
     by_name = {node.name: node for node in nodes if node.name in picture.local}
     found = [problem for place in places(running, networks) for problem in _names(place, addresses)]
     for node in by_name.values():
+        # What a killed dockerd left of a network that it has no task in any more leads nobody.
+        joined = {
+            network
+            for name, container in running
+            if name == node.name
+            for network in container.addresses
+        }
         for network, id_ in networks.items():
+            if network not in joined:
+                continue
             found += _forwarding(node, network, id_, running, by_name)
             balanced = {
                 addresses.get((service["Spec"]["Name"], network), frozenset())

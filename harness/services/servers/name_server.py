@@ -51,7 +51,7 @@ class Zone:
         """Return the answer to a question; None for a packet that is not a question."""
         try:
             question = DNSRecord.parse(packet)
-        except (DNSError, DNSLabelError):
+        except Exception:  # the network's bytes: each type of record fails in its own way
             return None
         if question.header.qr:
             return None
