@@ -159,10 +159,13 @@ duration = DURATION.read
 
 @dataclass(frozen=True)
 class Named(ValueType[T_co]):
-    """Something written as text that ``reader`` takes; in Python also as an object of ``or_a``."""
+    """Something written as text that ``reader`` takes; in Python also as an object.
+
+    ``is_one`` tells such an object from anything else.
+    """
 
     reader: Callable[[str], T_co]
-    or_a: tuple[type[T_co], ...] = ()
+    is_one: Callable[[Any], bool] = lambda _: False
 
     def read(self, text: str) -> T_co:
         """Return what the text names."""
@@ -172,8 +175,9 @@ class Named(ValueType[T_co]):
         """Return what the text names, or the object itself."""
         if isinstance(value, str):
             return self.reader(value)
-        if isinstance(value, self.or_a):
-            return value
+        if self.is_one(value):
+            found: T_co = value
+            return found
         raise UsageError(f"{value!r} is not valid: give its name")
 
 
@@ -186,7 +190,7 @@ def _word(text: str) -> str:
 NAME = Named[str](_word)
 """One word."""
 
-PLANE = Named[str | Plane](plane_of, (Plane,))
+PLANE = Named[str | Plane](plane_of, lambda value: isinstance(value, Plane))
 
 
 def one_of(*choices: str) -> Named[str]:

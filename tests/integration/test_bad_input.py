@@ -68,11 +68,18 @@ def test_the_sound_scenario_passes(run: Callable[..., Any], stable: Engine) -> N
 
 
 def test_an_unknown_engine(run: Callable[..., Any], tmp_path: Path) -> None:
-    code, said = run("--engine=29.0.0")
+    code, said = run("--engine=eldest")
     assert code == 64
-    assert "unknown engine '29.0.0'" in said
-    assert "known are" in said
+    assert "unknown engine 'eldest'" in said
+    assert "did you mean oldest?" in said
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_release_that_cannot_be_fetched(run: Callable[..., Any], tmp_path: Path) -> None:
+    code, said = run("--engine=29.0.0", SWARM_CHAOS_ARCHIVES=str(tmp_path))
+    assert code == 2
+    assert f"there is no archive of Docker 29.0.0: tried {tmp_path}/docker-29.0.0.tgz" in said
+    assert "swarm-chaos engines --remote" in said
 
 
 def test_a_folder_without_an_engine(run: Callable[..., Any], tmp_path: Path) -> None:

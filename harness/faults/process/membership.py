@@ -29,7 +29,13 @@ _ROTATED_WITHIN = 120.0
 
 _LOOK = 0.4
 
-_MEMBER = Named[Node | str](NAME.read, (Node,))
+
+def _is_node(value: Any) -> bool:
+    """Ask for one thing: isinstance would ask every property, of a node that may be off."""
+    return hasattr(value, "planned_role")
+
+
+_MEMBER = Named[Node | str](NAME.read, _is_node)
 
 
 class MemberFault(Fault):

@@ -75,7 +75,7 @@ def _engine_name(text: str) -> str:
     return text
 
 
-_ENGINE = Named[Engine | str](_engine_name, (Engine,))
+_ENGINE = Named[Engine | str](_engine_name, lambda value: isinstance(value, Engine))
 
 
 class EngineChanged(NodeFault):
