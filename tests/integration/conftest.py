@@ -49,8 +49,8 @@ def lab_of(stable: Engine, seed_of: Callable[..., Path | None]) -> LabOf:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
-    """An open trial of no scenario, which must end without a doubt."""
+def open_trial(tmp_path: Path) -> Iterator[Trial]:
+    """A trial of no scenario, which must end without a doubt; the fixture `trial` is scenarios'."""
     trial = bare_trial(tmp_path / "trial")
     yield trial
     trial.finish(None)

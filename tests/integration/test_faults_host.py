@@ -38,8 +38,8 @@ def w1(lab: NamespacesLab, swarm: Swarm) -> Node:
 
 
 @pytest.fixture
-def host(trial: Trial) -> HostFaults:
-    return Faults(trial).host
+def host(open_trial: Trial) -> HostFaults:
+    return Faults(open_trial).host
 
 
 def test_a_crashed_dockerd_is_started_again_until_its_unit_gives_up(

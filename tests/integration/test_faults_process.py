@@ -46,8 +46,8 @@ def w1(lab: NamespacesLab, swarm: Swarm) -> Node:
 
 
 @pytest.fixture
-def process(trial: Trial) -> ProcessFaults:
-    return Faults(trial).process
+def process(open_trial: Trial) -> ProcessFaults:
+    return Faults(open_trial).process
 
 
 def silent(node: Node) -> bool:
@@ -191,7 +191,7 @@ def test_dockerd_ends_by_a_signal_and_starts_with_other_flags(
 
 
 def test_another_engine_takes_over_the_same_state_and_gives_it_back(
-    process: ProcessFaults, swarm: Swarm, w1: Node, trial: Trial
+    process: ProcessFaults, swarm: Swarm, w1: Node, open_trial: Trial
 ) -> None:
     newest = provide(resolve("newest"), Cache(), say=print)
     before = swarm.member(w1).id
@@ -201,7 +201,7 @@ def test_another_engine_takes_over_the_same_state_and_gives_it_back(
         assert swarm.member(w1).id == before, "it is the same member"
     assert w1.docker.version()["Version"].startswith("26.1.5")
     ready(swarm, w1)
-    told = [e["proof"] for e in read_lines(trial.folder / "journal.jsonl") if "proof" in e]
+    told = [e["proof"] for e in read_lines(open_trial.folder / "journal.jsonl") if "proof" in e]
     assert "reports version 28" in told[0]
     assert "reports version 26" in told[1]
 

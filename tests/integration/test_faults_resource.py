@@ -46,8 +46,8 @@ def m1(lab: NamespacesLab, swarm: Swarm) -> Node:
 
 
 @pytest.fixture
-def resource(trial: Trial) -> ResourceFaults:
-    return Faults(trial).resource
+def resource(open_trial: Trial) -> ResourceFaults:
+    return Faults(open_trial).resource
 
 
 def among(node: Node, *argv: str) -> Any:
@@ -156,10 +156,10 @@ def test_what_nodes_share_is_not_touched_here(
 
 
 def test_a_disk_runs_full_and_slow_and_loses_what_was_not_synced(
-    trial: Trial, resource: ResourceFaults, swarm: Swarm, m1: Node
+    open_trial: Trial, resource: ResourceFaults, swarm: Swarm, m1: Node
 ) -> None:
     """One disk for all of it: to move a folder costs two restarts of dockerd."""
-    process = Faults(trial).process
+    process = Faults(open_trial).process
     inside = Path(f"/proc/{m1.here.pid}/root{SWARM}")
     with resource.own_disk(m1):
         assert (inside / "docker-state.json").exists(), "the folder came along"

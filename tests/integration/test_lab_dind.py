@@ -73,13 +73,13 @@ def test_a_swarm_of_containers_fails_over_and_leaves_the_engine_as_it_was(
     stable: Engine,
     seed_of: Callable[..., Path | None],
     outer: OuterEngine,
-    trial: Trial,
+    open_trial: Trial,
     host_state: Callable[..., dict[str, Any]],
 ) -> None:
     before, host_before = state_of(outer), host_state()
     with DindLab.build(Topology(3, 1), lambda _: stable, seed_for=seed_of, outer=outer) as lab:
         assert {node.docker.info()["Driver"] for node in lab.nodes.values()} == {"overlay2"}
-        swarm, faults = Swarm.form(lab), Faults(trial, lab)
+        swarm, faults = Swarm.form(lab), Faults(open_trial, lab)
         web, leader = swarm.deploy(balanced_web()), swarm.leader
         with faults.kill_dockerd(leader):
             wait_for(
@@ -160,7 +160,7 @@ def test_clean_finds_the_containers_of_a_lab_whose_janitor_died_too(
 
 
 def test_an_image_like_dockers_own_is_an_engine(
-    stable: Engine, outer: OuterEngine, trial: Trial
+    stable: Engine, outer: OuterEngine, open_trial: Trial
 ) -> None:
     made = outer.client.containers.run(
         outer.image_of(stable),
@@ -178,7 +178,7 @@ def test_an_image_like_dockers_own_is_an_engine(
             Swarm.form(lab)
             m1, w1 = lab.nodes.values()
             assert m1.run(["sh", "-c", "command -v ss"], check=False).code != 0
-            with Faults(trial, lab).network.reset_connections(w1, plane="control"):
+            with Faults(open_trial, lab).network.reset_connections(w1, plane="control"):
                 pass
             attached = attach(lab.folder)
             assert attached.node("m1").engine == engine

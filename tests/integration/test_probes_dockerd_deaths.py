@@ -25,12 +25,12 @@ def node(lab_of: LabOf) -> Iterator[Node]:
         yield lab.node("m1")
 
 
-def found(trial: Trial) -> dict[str, tuple[float | None, bool | None]]:
-    return {measure.name: (measure.value, measure.ok) for measure in trial.measures.all()}
+def found(open_trial: Trial) -> dict[str, tuple[float | None, bool | None]]:
+    return {measure.name: (measure.value, measure.ok) for measure in open_trial.measures.all()}
 
 
-def test_ends_that_were_asked_for_break_nothing(node: Node, trial: Trial) -> None:
-    deaths, faults = DockerdDeaths([node], trial), Faults(trial)
+def test_ends_that_were_asked_for_break_nothing(node: Node, open_trial: Trial) -> None:
+    deaths, faults = DockerdDeaths([node], open_trial), Faults(open_trial)
     for fault in (
         faults.kill_dockerd(node),
         faults.kill_node(node),
@@ -40,14 +40,14 @@ def test_ends_that_were_asked_for_break_nothing(node: Node, trial: Trial) -> Non
         with fault:
             pass
     deaths.record()
-    assert found(trial) == {DIED.name: (0, True), PANICKED.name: (0, True)}
+    assert found(open_trial) == {DIED.name: (0, True), PANICKED.name: (0, True)}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["stays dead", "is started again"])
 def test_one_that_is_ended_from_outside_breaks_it_with_its_last_words(
-    node: Node, trial: Trial, *, again: bool
+    node: Node, open_trial: Trial, *, again: bool
 ) -> None:
-    deaths = DockerdDeaths([node], trial)
+    deaths = DockerdDeaths([node], open_trial)
     os.kill(node.dockerd.pid, signal.SIGABRT)
     wait_for(
         lambda: NotYet("it runs") if node.dockerd.alive else True, state="its end", within=10.0
@@ -57,5 +57,5 @@ def test_one_that_is_ended_from_outside_breaks_it_with_its_last_words(
     deaths.record()
     if not again:
         node.start()
-    assert found(trial) == {DIED.name: (1, False), PANICKED.name: (0, True)}
-    assert trial.measures.broken()[0].note == "m1: SIGABRT: abort"
+    assert found(open_trial) == {DIED.name: (1, False), PANICKED.name: (0, True)}
+    assert open_trial.measures.broken()[0].note == "m1: SIGABRT: abort"

@@ -85,9 +85,9 @@ def web(swarm: Swarm) -> Deployment:
 class Asked:
     """The oracles on one trial."""
 
-    def __init__(self, lab: NamespacesLab, swarm: Swarm, trial: Trial) -> None:
+    def __init__(self, lab: NamespacesLab, swarm: Swarm, open_trial: Trial) -> None:
         self.swarm = swarm
-        self.trial = trial
+        self.trial = open_trial
         self.standing = StandingOracles(lab.nodes.values(), self.trial, BRIEF)
 
     def broken(self) -> dict[str, str]:
@@ -97,16 +97,16 @@ class Asked:
 
 
 @pytest.fixture
-def oracles(lab: NamespacesLab, swarm: Swarm, web: Deployment, trial: Trial) -> Asked:
+def oracles(lab: NamespacesLab, swarm: Swarm, web: Deployment, open_trial: Trial) -> Asked:
     wait_for(
         lambda: web.running("app"), state="what the test before has broken to be well", within=60
     )
-    return Asked(lab, swarm, trial)
+    return Asked(lab, swarm, open_trial)
 
 
 @pytest.fixture
-def faults(trial: Trial, lab: NamespacesLab) -> Faults:
-    return Faults(trial, lab)
+def faults(open_trial: Trial, lab: NamespacesLab) -> Faults:
+    return Faults(open_trial, lab)
 
 
 def only(broken: dict[str, str], oracle: Expectation) -> str:

@@ -175,11 +175,11 @@ def test_services_that_cannot_be_are_refused_before_anything_is_made(swarm: Swar
 
 
 def test_a_killed_leader_is_proven_followed_and_healed(
-    swarm: Swarm, lab: NamespacesLab, trial: Trial
+    swarm: Swarm, lab: NamespacesLab, open_trial: Trial
 ) -> None:
     leader = swarm.leader
-    faults = Faults(trial)
-    probe = Leadership(swarm.managers, trial)
+    faults = Faults(open_trial)
+    probe = Leadership(swarm.managers, open_trial)
     with faults.kill_dockerd(leader) as outage:
         failover = probe.time_to_new_leader(
             other_than=leader, since=not_none(outage.injected_at), within=45
@@ -195,21 +195,23 @@ def test_a_killed_leader_is_proven_followed_and_healed(
         assert swarm.has_leader(other_than=leader) == successor.name
     assert leader.dockerd.ping()
     swarm.wait_for_ready(lab.nodes[name] for name in ("m1", "m2", "m3"))
-    entries = {entry["kind"]: entry for entry in read_lines(trial.folder / "journal.jsonl")}
+    entries = {entry["kind"]: entry for entry in read_lines(open_trial.folder / "journal.jsonl")}
     assert entries["fault.inject"]["target"] == leader.name
     assert "is gone" in entries["fault.evidence"]["proof"]
     assert entries["leader"]["leader"] != leader.name
     assert "answers" in entries["fault.healed"]["proof"]
     probe.save()
-    rows = list(read_lines(trial.samples("leadership")))
+    rows = list(read_lines(open_trial.samples("leadership")))
     assert rows[0]["t"] == 0.0
     assert {row["by"] for row in rows} == {"m1", "m2", "m3"}
     assert rows[-1]["leader"] in {"m1", "m2", "m3"}
 
 
-def test_without_a_majority_nobody_leads(swarm: Swarm, lab: NamespacesLab, trial: Trial) -> None:
+def test_without_a_majority_nobody_leads(
+    swarm: Swarm, lab: NamespacesLab, open_trial: Trial
+) -> None:
     leader, follower = swarm.leader, swarm.a_follower()
-    faults = Faults(trial)
+    faults = Faults(open_trial)
     for node in swarm.managers:
         node.docker.api.timeout = 2  # seconds; a manager without a leader answers late
     with faults.kill_node(follower), faults.kill_dockerd(leader):
