@@ -163,7 +163,7 @@ def test_a_port_that_is_taken_is_an_error_in_words(web: Deployment, swarm: Swarm
 
 def test_services_that_cannot_be_are_refused_before_anything_is_made(swarm: Swarm) -> None:
     before = len(swarm.ask(lambda api: api.services.list()))
-    with pytest.raises(UsageError, match="two services publish one port"):
+    with pytest.raises(UsageError, match="a port is published twice: 81/tcp"):
         swarm.deploy(
             Workload(
                 "w",

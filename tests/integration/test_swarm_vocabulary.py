@@ -151,23 +151,7 @@ def test_jobs_complete_as_often_as_they_are_asked_to(swarm: Swarm) -> None:
         made.remove(name)
 
 
-def test_a_swarm_is_set_and_locked(swarm: Swarm) -> None:
-    swarm.configure(SwarmSettings(snapshot_interval=100, task_history=1, heartbeat=4.0))
-    spec = swarm.ask(lambda api: api.api.inspect_swarm())
-    assert spec["Spec"]["Raft"]["SnapshotInterval"] == 100
-    assert spec["Spec"]["Dispatcher"]["HeartbeatPeriod"] == 4_000_000_000
-    assert (spec["DefaultAddrPool"], spec["SubnetSize"]) == (["10.90.0.0/16"], 27)
-    assert swarm.unlock_key() == ""
-    swarm.configure(SwarmSettings(autolock=True))
-    key, manager = swarm.unlock_key(), swarm.leader
-    manager.dockerd.stop()
-    manager.dockerd.start()
-    manager.dockerd.wait_ready()
-    assert manager.docker.info()["Swarm"]["LocalNodeState"] == "locked"
-    swarm.unlock(manager, key)
-    swarm.wait_for_ready([manager])
-
-
+# Before the swarm's settings change: with less of a task history, ends of jobs are forgotten.
 def test_seven_services_of_a_compose_file_by_the_command_line(swarm: Swarm) -> None:
     for node in (swarm.leader, *swarm.workers):
         swarm.set_labels(node, {"rack": "a"})
@@ -184,3 +168,20 @@ def test_seven_services_of_a_compose_file_by_the_command_line(swarm: Swarm) -> N
     made.wait_running(60)
     with pytest.raises(SwarmError, match=r"the stack seven was not deployed: .*unknown flag"):
         swarm.create(replace(file, options=("--no-such-flag",)))
+
+
+def test_a_swarm_is_set_and_locked(swarm: Swarm) -> None:
+    swarm.configure(SwarmSettings(snapshot_interval=100, task_history=1, heartbeat=4.0))
+    spec = swarm.ask(lambda api: api.api.inspect_swarm())
+    assert spec["Spec"]["Raft"]["SnapshotInterval"] == 100
+    assert spec["Spec"]["Dispatcher"]["HeartbeatPeriod"] == 4_000_000_000
+    assert (spec["DefaultAddrPool"], spec["SubnetSize"]) == (["10.90.0.0/16"], 27)
+    assert swarm.unlock_key() == ""
+    swarm.configure(SwarmSettings(autolock=True))
+    key, manager = swarm.unlock_key(), swarm.leader
+    manager.dockerd.stop()
+    manager.dockerd.start()
+    manager.dockerd.wait_ready()
+    assert manager.docker.info()["Swarm"]["LocalNodeState"] == "locked"
+    swarm.unlock(manager, key)
+    swarm.wait_for_ready([manager])

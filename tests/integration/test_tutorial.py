@@ -47,4 +47,4 @@ def test_it_passes_as_printed(scenario: str, tmp_path: Path, as_root: None, stab
     [trial] = read_run(tmp_path / "reports" / "latest").trials
     assert trial.record.verdict == "pass"
     [measure] = of_the_scenario(trial.record.measures)
-    assert (measure.name, measure.ok) == ("50x at the other nodes", True)
+    assert (measure.name, measure.ok) == ("lost at the other nodes", True)
