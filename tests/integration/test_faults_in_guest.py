@@ -34,7 +34,7 @@ def test_what_only_a_guest_can_do(swarm: Swarm, faults: Faults, measure: Measure
     leader, worker = swarm.leader, swarm.a_worker()
 
     def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
-        measure(Expectation(name, unit, at_least=low, no_control="the upper limit is below"), value)
+        measure(Expectation(name, unit, at_least=low, no_control="a fault's own test"), value)
         assert value <= high, name
 
     def told() -> Any:

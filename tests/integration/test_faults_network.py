@@ -359,7 +359,7 @@ def test_netem_does_what_it_is_told(lab: NamespacesLab, faults: Faults, measure:
     port, plane = 9999, "9999/udp"
 
     def check(name: str, value: Any, low: float, high: float, unit: str = "1") -> None:
-        measure(Expectation(name, unit, at_least=low, no_control="the upper limit is below"), value)
+        measure(Expectation(name, unit, at_least=low, no_control="a fault's own test"), value)
         assert value <= high, name
 
     def middle(source: Node, to: Node, port: Any, count: int = 20) -> Any:
