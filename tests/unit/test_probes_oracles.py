@@ -33,6 +33,7 @@ from harness.probes.oracles.routes import (
 from harness.probes.oracles.standing import (
     Patience,
     Problems,
+    Rest,
     StandingOracles,
     come_to_rest,
 )
@@ -44,6 +45,7 @@ from harness.trial.oracles import (
     LEADERS,
     NAMES,
     ORACLES,
+    ROUTES,
     STRAYS,
     WRITES,
 )
@@ -516,3 +518,17 @@ def test_one_that_died_unasked_does_not(tmp_path: Path) -> None:
     record = trial.finish(None)
     assert {m.name for m in record.measures if m.ok is False} == {WRITES.name}
     assert set(record.oracles_off.values()) == {"no manager lists anything"}
+
+
+def test_what_was_not_looked_at_is_off_and_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "harness.probes.oracles.standing.come_to_rest",
+        lambda *_: Rest(110.0, {oracle: [] for oracle in EVENTUALLY if oracle is not ROUTES}),
+    )
+    trial = bare_trial(tmp_path / "trial")
+    StandingOracles(stand_in([Manager("m1", up=True)]), trial).record(stand_in(Refusing()), {})
+    record = trial.finish(None)
+    assert record.oracles_off == {ROUTES.name: "the tasks it follows have not come to rest"}
+    assert ROUTES.name not in {measure.name for measure in record.measures}

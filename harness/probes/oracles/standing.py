@@ -123,10 +123,12 @@ class StandingOracles:
         for oracle in asked:
             if oracle is WRITES:
                 self._take(WRITES, self._refusals(swarm))
-            elif rest.answered:
-                self._take(oracle, rest.problems.get(oracle, ()))
-            else:
+            elif not rest.answered:
                 self._trial.oracle_off(oracle.name, "no manager lists anything")
+            elif oracle in rest.problems:
+                self._take(oracle, rest.problems[oracle])
+            else:
+                self._trial.oracle_off(oracle.name, "the tasks it follows have not come to rest")
 
     def _picture(self) -> Picture:
         return take_picture(self._nodes, self._patience.answer)
