@@ -28,7 +28,10 @@ def terminal_line(config: pytest.Config) -> Callable[[str], None]:
             return
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
-            reporter.write_line(f"    {text}")
+            # With workers pytest's letters leave no mark that `ensure_newline` goes by. One write:
+            # this may be a thread beside pytest's own.
+            letters = config.get_terminal_writer().width_of_current_line
+            reporter.write(f"{chr(10) if letters else ''}    {text}\n")
 
     return say
 

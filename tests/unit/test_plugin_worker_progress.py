@@ -41,4 +41,5 @@ def test_trials_in_workers_say_how_far_they_are(scenario: Callable[..., Any]) ->
     assert ran.code == 0, ran.out + ran.err
     for number in (1, 2):
         [line] = [line for line in ran.out.splitlines() if f"note: said by {number}" in line]
-        assert line.strip().startswith("[gw")
+        # Pytest's own thread may put a trial's letter in between.
+        assert line.lstrip(" .").startswith("[gw")

@@ -38,7 +38,13 @@ def test_one_that_ends_between_opening_and_reading_is_gone(monkeypatch: pytest.M
 def test_processes_are_found_by_what_they_were_given() -> None:
     word = f"word-{os.getpid()}"
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={"WORD": word}) as process:
-        assert word.encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+        # `exec` tells `Popen` that it went well before it says where the environment is.
+        environ = Path(f"/proc/{process.pid}/environ")
+        wait_for(
+            lambda: word.encode() in environ.read_bytes() or NotYet("empty"),
+            state="the environment",
+            within=20,
+        )
         assert list(running_with(word.encode())) == [process.pid]
         process.kill()
     assert list(running_with(word.encode())) == []
