@@ -15,6 +15,7 @@ from harness.errors import EXIT_EXPECTATION, EXIT_OK
 
 if TYPE_CHECKING:
     from harness.bench import Metric
+    from harness.bench.survival import Attempt
     from harness.lab import Topology
     from harness.vm.snapshot import Snapshot
 
@@ -172,7 +173,11 @@ def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -
     from harness.bench.survival import Survival
     from harness.images import Cache
 
-    made = list(Survival(seed, Cache(say=say), say, keep).attempts(tries, seconds))
+    made = []
+    for attempt in Survival(seed, Cache(say=say), say, keep).attempts(tries, seconds):
+        made.append(attempt)
+        if not attempt.survived:
+            say(_story(attempt))
     failed = [attempt for attempt in made if not attempt.survived]
     counts = {
         "seed": seed,
@@ -186,14 +191,16 @@ def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -
         attempts = [dataclasses.asdict(attempt) for attempt in made]
         click.echo(json.dumps({**counts, "attempts": attempts}, indent=2))
     else:
-        for attempt in failed:
-            why = "; ".join(filter(None, [attempt.trouble, *attempt.left, *attempt.wrong]))
-            click.echo(
-                f"attempt {attempt.number}: {attempt.command}, {attempt.strike} at "
-                f"{attempt.seconds:.1f} s: {why} {attempt.log}".rstrip()
-            )
         click.echo(", ".join(f"{name} {number}" for name, number in counts.items()))
     return EXIT_EXPECTATION if failed else EXIT_OK
+
+
+def _story(attempt: Attempt) -> str:
+    why = "; ".join(filter(None, [attempt.trouble, *attempt.left, *attempt.wrong]))
+    return (
+        f"attempt {attempt.number}: {attempt.command}, {attempt.strike} at "
+        f"{attempt.seconds:.1f} s: {why} {attempt.log}".rstrip()
+    )
 
 
 @bench.command()
