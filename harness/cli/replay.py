@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from harness.cli.output import json_option, say
-from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, UsageError
+from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, TrialError, UsageError
 from harness.images import Cache
+from harness.results.check import check_trial
 from harness.snapshots.replay import Replayed, first_parting
 from harness.snapshots.replay import replay as run_again
 
@@ -51,6 +52,11 @@ def replay(
     if not (trial / "trial.json").exists():
         raise UsageError(
             f"{trial} is not a trial's folder", hint="give one like reports/latest/trials/ID"
+        )
+    if changed := check_trial(trial):
+        raise TrialError(
+            f"{trial.name} is not as it was recorded: {'; '.join(d.sentence for d in changed)}",
+            hint="a replay has nothing to be compared with; `swarm-chaos results check` has it all",
         )
     if bisect and times < 2:
         raise UsageError("--bisect compares replays with each other", hint="add --times 2 or more")

@@ -9,7 +9,7 @@ import pytest
 from _pytest.junitxml import LogXML
 
 from harness import __version__
-from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EndedBySignal
+from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EndedBySignal, TrialError
 from harness.files import replacing
 from harness.images import Say
 from harness.pytest_plugin.terminal import (
@@ -75,6 +75,10 @@ class RunSession:
         if self.run is None or SHARED_RUN in worker_input(self._config):
             return
         if self.run.record.trials:
+            try:
+                self.run.seal()
+            except TrialError as error:
+                self._say(str(error))
             write_page(self.run.folder, self._say)
             return
         self._config.pluginmanager.unregister(name=JUNIT)

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import TrialError
-from harness.results.run import Damaged, Run, StoredTrial
+from harness.results.run import (
+    TRIAL_FILE,
+    TRIALS,
+    Damaged,
+    Run,
+    StoredTrial,
+    read_run,
+    record_digest,
+)
 from harness.results.samples import Lines, journal, samples
 from harness.trial import digest_files
 
@@ -15,11 +23,28 @@ def check_run(run: Run) -> tuple[Damaged, ...]:
     """Return everything that is wrong with a run: unreadable, cut short, changed since."""
     found = list(run.damaged)
     for trial in run.trials:
-        found += _check_trial(trial)
+        found += _check_trial(trial, run.record.records.get(trial.id, ""))
     return tuple(found)
 
 
-def _check_trial(trial: StoredTrial) -> Iterator[Damaged]:
+def check_trial(folder: Path) -> tuple[Damaged, ...]:
+    """Return everything that is wrong with one trial of a run, as :func:`check_run` does.
+
+    Nothing is held against a folder that lies in no run.
+    """
+    folder = folder.resolve()
+    if folder.parent.name != TRIALS:
+        return ()
+    run = read_run(folder.parent.parent)
+    found = [each for each in run.damaged if each.path == folder]
+    for trial in run.trials:
+        if trial.folder == folder:
+            found += _check_trial(trial, run.record.records.get(trial.id, ""))
+    return tuple(found)
+
+
+def _check_trial(trial: StoredTrial, record: str) -> Iterator[Damaged]:
+    """Yield what is wrong with a trial; ``record`` is its record's digest, "" if not known."""
     folder = trial.folder
     yield from _lines(folder / "journal.jsonl", journal(folder))
     inside = folder / "samples"
@@ -33,6 +58,8 @@ def _check_trial(trial: StoredTrial) -> Iterator[Damaged]:
         return
     recorded = trial.record.files
     changed = [name for name in recorded if name in there and there[name] != recorded[name]]
+    if record and record_digest(folder) != record:
+        changed.append(TRIAL_FILE)
     missing = [name for name in recorded if name not in there]
     if changed:
         yield Damaged(folder, f"changed since it was recorded: {_few(changed)}")

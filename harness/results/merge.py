@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import TrialError, UsageError
 from harness.results.files import fingerprint, plain_files
-from harness.results.run import TRIALS, Run, RunRecord, read_run, write_run
+from harness.results.run import TRIALS, Run, RunRecord, read_run, record_digest, write_run
 
 _NUMBERED = re.compile(r"(.*\.s\d+(?:\.control)?)-(\d+)")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -59,7 +59,7 @@ def merge_runs(sources: Sequence[Path], into: Path) -> Merged:
         for run in runs:
             _copy(run.folder / PAYLOADS, half / PAYLOADS)
         damage = _merge_junit(runs, half / JUNIT)
-        write_run(half, _record(runs, into.name, tuple(named)))
+        write_run(half, _record(runs, into.name, tuple(named), _sealed(runs, named)))
         if into.is_dir():
             into.rmdir()
         half.rename(into)
@@ -118,21 +118,36 @@ def _parted(name: str) -> tuple[str, int]:
     return name, 1
 
 
-def _record(runs: Sequence[Run], name: str, trials: tuple[str, ...]) -> RunRecord:
-    records = [run.record for run in runs]
-    origins = sorted({origin for r in records for origin in (r.merged or (r.id,))})
-    commands = {r.command for r in records}
+def _sealed(runs: Sequence[Run], named: dict[str, Path]) -> dict[str, str]:
+    """The digests of the trials' records as their runs have them, so that a change stays one."""
+    records = {run.folder / TRIALS / t: d for run in runs for t, d in run.record.records.items()}
+    digests = {name: record_digest(folder) for name, folder in named.items()}
+    known = set(records.values())
+    found = {
+        name: digest if (digest := digests[name]) in known else records.get(folder, "")
+        for name, folder in named.items()
+    }
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def _record(
+    runs: Sequence[Run], name: str, trials: tuple[str, ...], records: dict[str, str]
+) -> RunRecord:
+    whole = [run.record for run in runs]
+    origins = sorted({origin for r in whole for origin in (r.merged or (r.id,))})
+    commands = {r.command for r in whole}
     if len(commands) > 1:
         commands = {("swarm-chaos", "results", "merge", *origins)}
     return RunRecord(
         id=name,
-        started=min(r.started for r in records),
+        started=min(r.started for r in whole),
         command=commands.pop()
         if len(commands) == 1
         else ("swarm-chaos", "results", "merge", *origins),
-        harness=", ".join(sorted({r.harness for r in records if r.harness})),
+        harness=", ".join(sorted({r.harness for r in whole if r.harness})),
         trials=trials,
         merged=tuple(origins),
+        records=records,
     )
 
 

@@ -9,7 +9,8 @@ A run's folder::
 
 ``run.json`` has ``schema``, ``id`` (UTC time stamp, ``-2`` and so on when taken), ``started``
 (ISO wall time), ``command`` (argv), ``harness`` (version), ``trials`` (ids), and of a merged run
-``merged`` (the ids of those it came from).
+``merged`` (the ids of those it came from). At its end it gets ``records``, the sha256 of each
+``trial.json``, which in turn has those of all other files.
 
 Reading tolerates damage: whatever is damaged or half-written becomes :class:`Damaged`, and the
 rest is read all the same.
@@ -17,6 +18,7 @@ rest is read all the same.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from contextlib import suppress
@@ -45,7 +47,10 @@ _STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``run.json``. ``merged``: ids of the runs that were merged into this one, if any."""
+    """``run.json``. ``merged``: ids of the runs that were merged into this one, if any.
+
+    ``records``: the sha256 of each ``trial.json`` by trial; a run that was killed has none.
+    """
 
     schema: int = RUN_SCHEMA
     id: str
@@ -54,6 +59,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     harness: str = ""
     trials: tuple[str, ...] = ()
     merged: tuple[str, ...] = ()
+    records: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,14 @@ def read_run(folder: Path) -> Run:
         else:
             trials.append(found)
     return Run(folder, record, tuple(trials), tuple(damaged))
+
+
+def record_digest(trial: Path) -> str:
+    """Return the sha256 of a trial's ``trial.json``, "" without one."""
+    try:
+        return hashlib.sha256((trial / TRIAL_FILE).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def list_runs(root: Path) -> tuple[Path, ...]:

@@ -13,7 +13,14 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import TrialError
-from harness.results.run import LATEST, TRIALS, RunRecord, list_runs, write_run
+from harness.results.run import (
+    LATEST,
+    TRIALS,
+    RunRecord,
+    list_runs,
+    record_digest,
+    write_run,
+)
 from harness.results.scenario_names import short_name
 from harness.trial import TrialInputs
 
@@ -89,6 +96,13 @@ class RunWriter:
         if trial in self.record.trials:
             return
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
+        write_run(self.folder, self.record)
+
+    def seal(self) -> None:
+        """Note the digest of each trial's record in ``run.json``: no trial is changed any more."""
+        found = {name: record_digest(self.folder / TRIALS / name) for name in self.record.trials}
+        records = {name: digest for name, digest in found.items() if digest}
+        self.record = msgspec.structs.replace(self.record, records=records)
         write_run(self.folder, self.record)
 
     def discard(self) -> None:

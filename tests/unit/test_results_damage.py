@@ -13,9 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from stored_runs import store_run
 
-from harness.errors import UsageError
-from harness.results import read_run
-from harness.results.check import check_run
+from harness.cli.main import call
+from harness.errors import EXIT_TROUBLE, UsageError
+from harness.results import RunWriter, read_run
+from harness.results.check import check_run, check_trial
 from harness.results.comparison import compare
 from harness.results.comparison_sides import sides_by_run
 from harness.results.openmetrics import openmetrics
@@ -137,6 +138,39 @@ def test_a_changed_a_missing_and_a_torn_file_are_told(tmp_path: Path) -> None:
     assert f"{changed.name}: changed since it was recorded: journal.jsonl" in told
     assert f"{missing.name}: missing: journal.jsonl" in told
     assert "journal.jsonl: damaged: journal.jsonl, line 1" in told
+
+
+def edited(trial: Path, **changes: object) -> None:
+    path = trial / "trial.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("changes", [{"title": "other"}, {"verdict": "pass"}, {"unknown key": 1}])
+def test_a_record_that_was_changed_is_told_by_check_and_by_replay(
+    tmp_path: Path, changes: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = store_run(tmp_path, [1.0, 2.0])
+    RunWriter(stored.folder, stored.record).seal()
+    assert check_run(read_run(stored.folder)) == ()
+    other, trial = (each.folder for each in stored.trials)
+    edited(trial, **changes)
+    [found] = check_run(read_run(stored.folder))
+    assert found.path == trial
+    assert found.sentence == "changed since it was recorded: trial.json"
+
+    assert check_trial(other) == ()
+    assert call(["replay", str(trial)]) == EXIT_TROUBLE
+    assert (
+        "is not as it was recorded: changed since it was recorded: trial.json"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_run_that_was_not_ended_has_nothing_to_hold_its_records_against(tmp_path: Path) -> None:
+    stored = store_run(tmp_path, [1.0])
+    edited(stored.trials[0].folder, title="other")
+    assert check_run(read_run(stored.folder)) == ()
+    assert check_trial(tmp_path) == (), "a folder in no run"
 
 
 @pytest.mark.parametrize(

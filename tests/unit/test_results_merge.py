@@ -18,6 +18,7 @@ from stored_runs import given, store_run, store_trial
 
 from harness.errors import UsageError
 from harness.results import RunWriter, read_run
+from harness.results.check import check_run
 from harness.results.files import fingerprint
 from harness.results.merge import merge_runs
 
@@ -45,6 +46,19 @@ def test_shards_become_one_run(tmp_path: Path) -> None:
     assert run.record.merged == tuple(sorted({s.name for s in shards}))
     assert merged.trials == 4
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_changed_record_is_still_told_when_it_was_merged(tmp_path: Path) -> None:
+    shards = [shard(tmp_path / str(seed), [seed]) for seed in (1, 2)]
+    for folder in shards:
+        RunWriter(folder, read_run(folder).record).seal()
+    [trial] = read_run(shards[0]).trials
+    path = trial.folder / "trial.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "title": "other"}))
+    merged = read_run(merge_runs(shards, tmp_path / "all").folder)
+    again = read_run(merge_runs([merged.folder, *shards[::-1]], tmp_path / "again").folder)
+    assert again.record.records == merged.record.records
+    assert [d.path.name for d in check_run(again)] == [trial.id]
 
 
 #: Shards: of each, the seeds and what was measured; equal ones are the same trial.
