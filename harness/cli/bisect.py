@@ -34,6 +34,12 @@ _MOST_UNKNOWN = 4
     metavar="NAME,…",
     help="The engines between them, by any name that --engine takes (Debian's releases).",
 )
+@click.option(
+    "--components",
+    is_flag=True,
+    help="Between the two, exchange one component after the other instead: runc, containerd, and "
+    "with --bad the rest.",
+)
 @click.option("--certainty", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True)
 @click.option("--most", type=click.IntRange(1), default=40, show_default=True, help="Trials.")
 @click.option("--measure", metavar="NAME", help="Count a trial as failed by this measure alone.")
@@ -48,6 +54,7 @@ def bisect(
     good: str,
     bad: str,
     among: str | None,
+    components: bool,
     certainty: float,
     most: int,
     measure: str | None,
@@ -65,7 +72,9 @@ def bisect(
     """
     from harness.results.statistics.bisection import Bisection
 
-    names = engines_between(good, bad, among)
+    if components and among is not None:
+        raise UsageError("--among and --components name different engines between the two")
+    names = components_between(good, bad) if components else engines_between(good, bad, among)
     where = scenario_path(scenario)
     bisection = Bisection(names)
     seeds = Counter[str]()
@@ -105,10 +114,21 @@ def engines_between(good: str, bad: str, among: str | None) -> list[str]:
     if ends[0] == ends[1]:
         raise UsageError("--good and --bad are the same engine")
     if among is not None:
-        between = [name.strip() for name in among.split(",")]
+        between = [name for each in among.split(",") if (name := each.strip())]
     else:
         between = _known_between(*ends)
     return [ends[0], *(name for name in between if name not in ends), ends[1]]
+
+
+def components_between(good: str, bad: str) -> list[str]:
+    """Return mixes of two engines, in order: ``good``, with the other's runc, with its containerd
+    too, and ``bad`` itself, which has its dockerd and its root file system as well.
+
+    So the first that fails names the component. :class:`UsageError` as :func:`engines_between`.
+    """
+    first, last = engines_between(good, bad, "")
+    mixes = [resolve(f"{first}+runc={last}"), resolve(f"{first}+containerd={last}+runc={last}")]
+    return [first, *(mix.name for mix in mixes), last]
 
 
 def _known_between(good: str, bad: str) -> list[str]:

@@ -6,16 +6,9 @@ import click
 import msgspec
 
 from harness.cli.output import json_option, say, show, table_of
+from harness.engine import KNOWN, EngineFacts, KnownEngine, cached, provide_facts, resolve
 from harness.engine.archives import ArchiveSite
-from harness.engine.catalogue import KNOWN, KnownEngine, resolve
-from harness.engine.roots import (
-    TAR_KIND,
-    TREE_KIND,
-    EngineFacts,
-    cached,
-    facts_of,
-    provide_facts,
-)
+from harness.engine.roots import TAR_KIND, TREE_KIND, facts_of
 from harness.errors import EngineError, ImageError
 from harness.files import human_size
 from harness.images import Cache, Entry

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal, get_args
 
 from harness.engine.versions import release_in, release_key, same_release
 from harness.errors import UsageError
+
+Component = Literal["containerd", "runc"]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class EngineSpec:
     archive: str | None = None
     """Release of one of Docker's static archives, or what its number begins with: ``26.1``,
     ``27.*`` mean the newest of those."""
+    parts: tuple[tuple[Component, EngineSpec], ...] = ()
+    """Components that come from other engines than the rest."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ from the binary, and an engine asked for by version is refused when it has becom
 _PREFIX = "dir:"
 _ARCHIVE_PREFIX = "archive:"
 _IMAGE_PREFIX = "image:"
+_PART = re.compile(r"\+(\w+)=")
 _NUMBERS = re.compile(r"\d+(\.\d+)?(\.\*)?")
 _FIRST_ARCHIVE = "17.03.0"
 
@@ -61,10 +68,14 @@ def resolve(name: str) -> EngineSpec:
     An alias takes what its suite serves, a version insists. A release that Debian does not
     serve comes from Docker's static archives, and with ``archive:`` before it any does;
     ``26.1`` and ``27.*`` mean the newest archive of those.
-    ``image:REF`` is an image that holds an engine, for the dind lab. :class:`UsageError` for a name
+    ``image:REF`` is an image that holds an engine, for the dind lab. With ``+containerd=NAME`` or
+    ``+runc=NAME`` behind it an engine has that component of another. :class:`UsageError` for a name
     that means nothing, with the known ones and what may have been meant.
     """
     asked = name.strip()
+    rest, *parts = _PART.split(asked)
+    if parts:
+        return _mix(asked, resolve(rest), dict(zip(parts[::2], parts[1::2], strict=True)))
     if asked.startswith(_PREFIX):
         path = asked.removeprefix(_PREFIX)
         if not path:
@@ -108,3 +119,19 @@ def _archive_spec(asked: str) -> EngineSpec | None:
             hint="dir:PATH takes a folder of binaries",
         )
     return EngineSpec(name=asked, expected=release, archive=release)
+
+
+def _mix(asked: str, rest: EngineSpec, named: dict[str, str]) -> EngineSpec:
+    """What an engine means whose components, by their names, come from other engines."""
+    if strangers := sorted(named.keys() - set(COMPONENTS)):
+        raise UsageError(
+            f"engine {asked!r}: there is no component {', '.join(strangers)}",
+            hint=f"components are {' and '.join(COMPONENTS)}: 28.5.2+containerd=26.1.5",
+        )
+    parts = tuple((part, resolve(named[part])) for part in COMPONENTS if part in named)
+    if any(spec.image is not None for spec in (rest, *(spec for _, spec in parts))):
+        raise UsageError(
+            f"engine {asked!r}: an image is taken as it is, without components of others",
+            hint="name releases or folders",
+        )
+    return replace(rest, name=asked, parts=parts)

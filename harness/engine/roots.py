@@ -130,13 +130,13 @@ def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
         if archive is None:
             note.update(root_tree(_debian_recipe(spec), rootfs, say=say).note())
         else:
-            _copy_tree(_base(cache, "base-tree", root_tree, "rootfs", say), rootfs)
+            copy_tree(_base(cache, "base-tree", root_tree, "rootfs", say), rootfs)
             archive.install(rootfs / "usr/local/bin")
             (rootfs / _VERSIONS_FILE).parent.mkdir(parents=True)
             (rootfs / _VERSIONS_FILE).write_text(archive.read_back(rootfs))
         versions, status = ((rootfs / name).read_text() for name in (_VERSIONS_FILE, _DPKG_STATUS))
         facts = _facts(spec, archive, versions, status)
-        (rootfs / ENGINE_FILE).write_bytes(_as_json(facts))
+        (rootfs / ENGINE_FILE).write_bytes(as_json(facts))
         note["engine"] = facts
 
     folder = cache.build(TREE_KIND, _key(spec, archive), recipe, lambda _: note, need=_NEED)
@@ -162,7 +162,7 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
             shutil.copyfile(_base(cache, "base-tar", root_tar, "rootfs.tar", say), tar)
             archive.append_to(tar, "./usr/local/bin")
         facts = _facts(spec, archive, versions, _tar_text(tar, _DPKG_STATUS))
-        _append_file(tar, ENGINE_FILE, _as_json(facts))
+        append_file(tar, ENGINE_FILE, as_json(facts))
         note["engine"] = facts
 
     key = _key(spec, archive)
@@ -324,11 +324,12 @@ def _found(cache: Cache, kind: str, key: str) -> Entry:
     return entry
 
 
-def _as_json(facts: EngineFacts) -> bytes:
+def as_json(facts: EngineFacts) -> bytes:
+    """Return the content of a root's :data:`ENGINE_FILE`."""
     return msgspec.json.format(msgspec.json.encode(facts)) + b"\n"
 
 
-def _copy_tree(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """Copy with owners, devices and links, sharing blocks where the file system can."""
     done = subprocess.run(
         ["cp", "--archive", "--reflink=auto", source, target],
@@ -350,7 +351,8 @@ def _tar_text(tar: Path, name: str) -> str:
     raise EngineError(f"{tar} has no {name}")
 
 
-def _append_file(tar: Path, name: str, data: bytes) -> None:
+def append_file(tar: Path, name: str, data: bytes) -> None:
+    """Append a file to an uncompressed tar, owner root, mode 0644, always with the same time."""
     with tarfile.open(tar, "a") as archive:
         member = tarfile.TarInfo(f"./{name}")
         member.size = len(data)

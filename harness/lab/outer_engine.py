@@ -168,7 +168,7 @@ class OuterEngine:
             return engine.image
         if not isinstance(engine, Engine):
             raise LabError(f"engine {engine.version} has no root file system on this machine")
-        tag = f"{engine.version}-{engine.digest[:12]}"
+        tag = f"{engine.version}-{engine.digest[:12]}".replace("+", "_")  # a mix has a plus
         with self._importing:
             try:
                 return str(self.client.images.get(f"{REPOSITORY}:{tag}").id)

@@ -103,3 +103,22 @@ def test_a_binary_of_another_machine_is_told_and_leaves_nothing(tmp_path: Path) 
     assert "another machine" in caught.value.what
     after = [entry.path for entry in cache.entries() if entry.manifest.kind == "engine-tree"]
     assert after == before
+
+
+def test_a_component_of_another_engine_is_the_one_that_runs() -> None:
+    cache = Cache()
+    engine = provide(resolve("26.1.5+containerd=20.10.24"), cache)
+    other = provide(resolve("20.10.24"), cache)
+    inside: Any = ["chroot", engine.rootfs, "/usr/bin/env", "-i", f"PATH={engine.path}"]
+    said = subprocess.check_output([*inside, "containerd", "--version"], text=True)
+    assert other.containerd in said
+    assert engine.containerd == other.containerd
+    assert engine.version == "26.1.5+containerd-20.10.24"
+    assert engine.digest != provide(resolve("26.1.5"), cache).digest
+    assert engine_at(engine.rootfs).facts() == engine.facts()
+
+
+def test_a_component_that_cannot_run_there_says_what_it_lacks() -> None:
+    """A program that is linked to a C library newer than the other engine's root has."""
+    with pytest.raises(EngineError, match=r"does not run in that root: .*GLIBC"):
+        provide(resolve("20.10.5+containerd=28.5.2"), Cache())

@@ -114,3 +114,23 @@ def test_a_trial_may_be_judged_by_one_measure(tmp_path: Path) -> None:
     assert bisect.failed_by(record, "kept") is False
     with pytest.raises(UsageError, match="no measure"):
         bisect.failed_by(record, "other")
+
+
+def test_components_are_exchanged_one_after_the_other(
+    trials: Callable[..., list[tuple[str, int]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials(lambda engine, _seed: "containerd=28.5.2" in engine or engine == "28.5.2")
+    assert main.call(["bisect", SCENARIO, *ENDS, "--components", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [each["engine"] for each in facts["engines"]] == [
+        "20.10.5",
+        "20.10.5+runc=28.5.2",
+        "20.10.5+containerd=28.5.2+runc=28.5.2",
+        "28.5.2",
+    ]
+    assert facts["first_bad"] == "20.10.5+containerd=28.5.2+runc=28.5.2"
+
+
+def test_components_are_no_releases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.call(["bisect", SCENARIO, *ENDS, "--components", "--among", "26.1.5"]) == 64
+    assert "--among and --components" in capsys.readouterr().err

@@ -74,3 +74,26 @@ def test_a_release_before_the_archives_is_refused() -> None:
 def test_a_name_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         resolve(name)
+
+
+def test_a_component_may_be_of_another_engine() -> None:
+    spec = resolve("28.5.2+runc=20.10.24+containerd=27.3.1")
+    assert (spec.suite, spec.name) == ("sid", "28.5.2+runc=20.10.24+containerd=27.3.1")
+    assert [(part, other.name) for part, other in spec.parts] == [
+        ("containerd", "27.3.1"),
+        ("runc", "20.10.24"),
+    ]
+    assert not resolve("20.10.24+dfsg1-1+deb12u1").parts, "Debian's own way to write a version"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("28.5.2+kernel=26.1.5", "there is no component kernel"),
+        ("28.5.2+runc=stabel", "unknown engine 'stabel'"),
+        ("image:docker:27-dind+runc=26.1.5", "an image is taken as it is"),
+    ],
+)
+def test_a_mix_that_cannot_be_says_why(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolve(name)
