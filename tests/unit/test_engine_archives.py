@@ -14,7 +14,7 @@ import pytest
 from optionals import not_none
 from plain_roots import fake_root_tar
 
-from harness.engine import archives, cached, provide_facts, resolve
+from harness.engine import archives, cached, provide_facts, provide_tar, resolve
 from harness.engine.archives import ArchiveSite, archive_name, newest, provide_binaries
 from harness.errors import EngineError, UsageError
 from harness.images import Cache
@@ -28,12 +28,17 @@ def packed(version: str, names: tuple[str, ...] = TODAY, folder: str = "docker/"
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name in names:
-            text = "containerd v1.7.1 abc" if "containerd" in name else f"Docker version {version}"
-            script = f"#!/bin/sh\necho '{text}, build 1'\n".encode()
+            content = script(name, version)
             member = tarfile.TarInfo(f"{folder}{name}")
-            member.size, member.mode = len(script), 0o755
-            archive.addfile(member, io.BytesIO(script))
+            member.size, member.mode = len(content), 0o755
+            archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
+
+
+def script(name: str, version: str) -> bytes:
+    """A program that says its version, and to which release's archive it belongs."""
+    text = "containerd v1.7.1 abc" if "containerd" in name else f"Docker version {version}"
+    return f"#!/bin/sh\n# {version}\necho '{text}, build 1'\n".encode()
 
 
 class Server(ThreadingHTTPServer):
@@ -287,6 +292,31 @@ def test_an_archive_gives_an_engine_that_says_where_it_is_from(
     assert (facts.version, facts.source) == ("17.05.0", "archive:17.05.0")
     assert (facts.name, facts.cgroups) == ("17.05.0-ce", "v1")
     assert len(cached(spec, cache)) == 1
+
+
+def test_a_component_of_another_archive_lies_ahead_in_the_path(
+    server: Server, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engine.roots.os.geteuid", lambda: 1000)
+    for release in ("27.3.1", "28.0.1"):
+        server.files[path_of(release)] = packed(release)
+    server.files[path_of("17.12.0")] = packed("17.12.0-ce", OF_2017)
+    spec = resolve("28.0.1+containerd=27.3.1")
+    assert cached(spec, cache) == []
+    tar = provide_tar(spec, cache_with_a_base(cache, monkeypatch))
+    with tarfile.open(tar) as archive:
+        names = [member.name for member in archive]
+        last = {member.name: member for member in archive}["./usr/local/bin/containerd"]
+        assert (not_none(archive.extractfile(last)).read()) == script("containerd", "27.3.1")
+    assert names.count("./usr/local/bin/containerd") == 2, "what is unpacked last stays"
+    assert names.count("./usr/local/bin/runc") == 1
+    [entry] = cached(spec, cache)
+    assert entry.path == tar.parent
+    facts = provide_facts(spec, cache)
+    assert (facts.version, facts.name) == ("28.0.1+containerd-27.3.1", spec.name)
+    assert facts.source == "archive:28.0.1, containerd of archive:27.3.1"
+    with pytest.raises(EngineError, match=r"17\.12\.0, whose files have other names"):
+        provide_facts(resolve("28.0.1+runc=17.12.0"), cache)
 
 
 def cache_with_a_base(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Cache:
