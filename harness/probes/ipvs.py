@@ -50,3 +50,12 @@ def destinations_in(table: str) -> list[Destination]:
                 )
             )
     return found
+
+
+def forget_services(node: Node, network: str) -> None:
+    """Clear a node's balancer in a network (id): its virtual addresses lead nowhere any more.
+
+    dockerd fills it again for a service when a task of it comes or goes.
+    """
+    enter = ("nsenter", f"--net=/run/docker/netns/{load_balancer(node, network).name}")
+    node.run([*enter, "ipvsadm", "--clear"])

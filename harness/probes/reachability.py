@@ -2,7 +2,8 @@
 
 From outside, every entry of a deployment (node x published port) is asked for its path several
 times a second, each time by a new connection. From inside, every running task is asked from
-a vantage container on every node, network by network. Who answers says so itself.
+a vantage container on every node, network by network. By name, every service is connected to at
+the address that a client would have been given there just now. Who answers says so itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from harness.errors import LabError, UsageError
 from harness.lab import ClientHost, Node
 from harness.probes.containers import Containers
+from harness.probes.discovery import Discovery, Place
 from harness.probes.sampling.heartbeat import Cadence
 from harness.probes.sampling.http_prober import Attempt, Cell, HttpProber, Question
 from harness.probes.sampling.netns import NetworkNamespace
@@ -83,6 +85,8 @@ class Reachability:
         self._threads: list[threading.Thread] = []
         self._vantage_points: VantageContainers | None = None
         self._own: VantageContainers | None = None
+        self._names: Discovery | None = None
+        self._asked_by_name = 0
         self._outside: NetworkNamespace | None = None
         self._error: BaseException | None = None
         self._cadences: list[Cadence] = []
@@ -95,10 +99,13 @@ class Reachability:
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
         vantage_points: VantageContainers | None = None,
+        by_name: Discovery | None = None,
     ) -> Iterator[Reachability]:
         """Watch the entries of deployments while the block lasts; ``inside``: task to task too.
 
         ``vantage_points``: those of another probe, to ask from; they stay that probe's.
+        ``by_name``: a probe that watches the names of the deployments; each service is then
+        connected to by its name too, at what that name gave last (its cells count as inside).
         """
         self.start(
             *deployments,
@@ -106,6 +113,7 @@ class Reachability:
             inside=inside,
             every_inside=every_inside,
             vantage_points=vantage_points,
+            by_name=by_name,
         )
         try:
             yield self
@@ -119,6 +127,7 @@ class Reachability:
         inside: bool = False,
         every_inside: float = EVERY_INSIDE,
         vantage_points: VantageContainers | None = None,
+        by_name: Discovery | None = None,
     ) -> None:
         """Start; what each deployment publishes is read again in every round."""
         if self._threads:
@@ -139,6 +148,9 @@ class Reachability:
                 self._own.start()
             self._vantage_points = vantage_points or self._own
             rounds.append(("inside", every_inside, self._tasks))
+        if by_name is not None:
+            self._names = by_name
+            rounds.append(("by-name", every, self._services))
         for name, seconds, questions in rounds:
             thread = threading.Thread(
                 target=self._sample, args=(seconds, questions), name=f"reach-{name}", daemon=True
@@ -156,7 +168,7 @@ class Reachability:
         self._threads = []
         if self._own is not None:
             self._own.close()
-        self._own = self._vantage_points = None
+        self._own = self._vantage_points = self._names = None
         if self._outside is not None:
             self._outside.close()
             self._outside = None
@@ -346,6 +358,34 @@ class Reachability:
                 cell = Cell(f"{node} in {network}", life.name)
                 yield cell, life.addresses[network], ports[life.service]
 
+    def _services(self) -> Iterator[Question]:
+        """What a client would do that resolves a name and connects to what it was given."""
+        assert self._names is not None
+        ports, turn = self._ports(), self._asked_by_name
+        self._asked_by_name += 1
+        there = {(v.node.name, v.network): v for v in self._names.vantage_points.there()}
+        for place in self._named():
+            vantage = there.get((place.node, place.network))
+            view = next(reversed(self._names.views(place)), None)
+            if vantage is None or view is None or view.blind:
+                continue
+            cell = Cell(f"{place.node} in {place.network}", _by_name(place))
+            if view.addresses:  # of several, each in its turn
+                address = sorted(view.addresses)[turn % len(view.addresses)]
+                yield Question(cell, vantage.namespace, address, ports[place.name])
+            else:
+                self._keep(Attempt(cell, "", ports[place.name], self._now(), 0.0, "unresolved"))
+
+    def _named(self) -> list[Place]:
+        """Where services that have a port are asked for by their own names."""
+        if self._names is None:
+            return []
+        ports = self._ports()
+        return [p for p in self._names.places if p.via == "dns" and p.name in ports]
+
+    def _now(self) -> float:
+        return self._trial.clock.now()
+
     def _ports(self) -> dict[str, int]:
         return {
             service.name: service.port
@@ -364,6 +404,9 @@ class Reachability:
             for node, network in self._vantage_points.places:
                 for cell, _, _ in self._reachable_in(network, node, ports):
                     yield cell
+        if inside is not False:
+            for place in self._named():
+                yield Cell(f"{place.node} in {place.network}", _by_name(place))
 
     def _node_of(self, cell: Cell) -> str:
         if cell.source == _OUTSIDE:
@@ -383,6 +426,10 @@ class Reachability:
                 "task": attempt.task,
                 "node": attempt.node,
             }
+
+
+def _by_name(place: Place) -> str:
+    return f"{place.name} by name"
 
 
 def _counts(attempt: Attempt, out: Mapping[str, float]) -> bool:

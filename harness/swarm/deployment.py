@@ -252,6 +252,13 @@ class Deployment:
         self.swarm.ask(lambda api: api.api.remove_service(id_))
         del self.services[service]
 
+    def create_again(self, service: str) -> None:
+        """Create a service that was removed, as it is described now and on the same networks."""
+        described = self.workload.service(service)
+        if service in self.services:
+            raise UsageError(f"the service {service} is there: remove it first")
+        self.services[service] = self._create(described)
+
     def update_state(self, service: str) -> tuple[str, str]:
         """Return state and message of a service's last update ("" before it has begun)."""
         id_ = self._id_of(service)
@@ -297,6 +304,11 @@ class Deployment:
 
     # -- within --------------------------------------------------------------------------------
 
+    def _create(self, service: Service) -> str:
+        engines = [node.engine.version for node in self.swarm.lab.nodes.values()]
+        arguments = service_spec.creation(service, self.ids, mesh=self.mesh, engines=engines)
+        return _created(self.swarm, "create_service", **arguments)
+
     def _update(self, id_: str, version: int, spec: Mapping[str, Any]) -> None:
         self.swarm.ask(
             lambda api: api.api.update_service(
@@ -339,10 +351,7 @@ def create(swarm: SwarmClient, workload: Workload) -> Deployment:
     for name, data in workload.secrets.items():
         made.ids.secrets[name] = _created(swarm, "create_secret", name, data)
     for service in workload.services:
-        arguments = service_spec.creation(
-            service, made.ids, mesh=made.mesh, engines=engines.values()
-        )
-        made.services[service.name] = _created(swarm, "create_service", **arguments)
+        made.create_again(service.name)
     return made
 
 

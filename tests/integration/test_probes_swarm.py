@@ -110,7 +110,7 @@ def test_a_swarm_that_is_well_looks_well(
     lab: NamespacesLab, web: Deployment, probes: Probes
 ) -> None:
     probes.discovery.start(web)
-    probes.reach.start(web, inside=True, every_inside=0.5)
+    probes.reach.start(web, inside=True, every_inside=0.5, by_name=probes.discovery)
     probes.tasks.start(web)
     probes.api.start()
     now = time.monotonic()
@@ -121,8 +121,11 @@ def test_a_swarm_that_is_well_looks_well(
         f"{name} in web on w1" for name in ("app", "tasks.app", "lone", "tasks.lone")
     }
     inside = {cell for cell in probes.reach.matrix() if cell.source != "outside"}
-    assert len(inside) == 2 * 3, "two nodes ask three tasks"
-    assert all(a.task == a.cell.target for a in probes.reach.attempts(inside=True))
+    assert len(inside) == 2 * 3 + 2 * 2, "two nodes ask three tasks, and two services by name"
+    for attempt in probes.reach.attempts(inside=True):
+        service, by_name, _ = attempt.cell.target.partition(" by name")
+        asked = attempt.task.partition(".")[0] if by_name else attempt.task
+        assert asked == service
     assert probes.gossip.wrong(web) == []
     assert probes.gossip.wrong_forwarding(web) == []
     assert probes.gossip.diagnose(lab.node("w1")) == {"m1", "w1"}

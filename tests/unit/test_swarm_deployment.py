@@ -123,6 +123,11 @@ def deployed(client: SwarmClient, *, mesh: bool = True, **facts: Any) -> Deploym
     return made
 
 
+def test_a_service_that_is_there_is_not_created_again(client: SwarmClient) -> None:
+    with pytest.raises(UsageError, match="the service app is there: remove it first"):
+        deployed(client).create_again("app")
+
+
 def test_an_edit_of_the_replicas_is_what_the_deployment_says(api: Api, client: SwarmClient) -> None:
     made = deployed(client, replicas=2)
 

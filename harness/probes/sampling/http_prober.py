@@ -57,8 +57,9 @@ class Question:
 class Attempt:
     """A request and its outcome.
 
-    ``outcome``: ok (below 400), 4xx, 5xx, refused, reset, timeout, unreachable. ``task`` and
-    ``node``: who answered, as the answer says; "" if nobody did.
+    ``outcome``: ok (below 400), 4xx, 5xx, refused, reset, timeout, unreachable, or unresolved (its
+    name led nowhere, and nothing was sent). ``task`` and ``node``: who answered, as the answer
+    says; "" if nobody did.
     """
 
     cell: Cell
