@@ -3,8 +3,11 @@
 Each of Locust's requests is recorded, and its own failures are kept apart.
 """
 
+from harness.load.datagrams import Datagrams
 from harness.load.docker_cli import adopt, docker, log_in
+from harness.load.echo import ECHO_PORT, echo_service
 from harness.load.load import HttpTarget, Load, Place, Traffic
+from harness.load.long_connections import LongConnections
 from harness.load.outcome import CONNECTION_ERRORS, OUTCOMES, Outcome
 from harness.load.pulling import have_tasks_pull
 from harness.load.timetable import Stage, Timetable
@@ -12,12 +15,15 @@ from harness.load.traffic import LOSSES, Account, Connections, Request, Requests
 
 __all__ = [
     "CONNECTION_ERRORS",
+    "ECHO_PORT",
     "LOSSES",
     "OUTCOMES",
     "Account",
     "Connections",
+    "Datagrams",
     "HttpTarget",
     "Load",
+    "LongConnections",
     "Outcome",
     "Place",
     "Request",
@@ -28,6 +34,7 @@ __all__ = [
     "Unasked",
     "adopt",
     "docker",
+    "echo_service",
     "have_tasks_pull",
     "log_in",
 ]
