@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.bench.metric import Metric
-from harness.results.statistics import MATERIAL
-from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
-
-RECOMMENDED = {10: 16, 50: 20}
-"""Measures compared at once, and the trials of each side that the documents recommend."""
+from harness.results.statistics import MATERIAL, RECOMMENDED
+from harness.results.statistics.simulation import (
+    DISTRIBUTIONS,
+    change_rates,
+    rates,
+    sequential_rates,
+)
 
 HISTORY = 40
 """Nightly runs in the histories that are simulated."""
+
+MOST_PAIRS = 60
+"""Pairs of trials after which a simulated series is given up."""
 
 
 def metrics(comparisons: int, *, seed: int = 1) -> Iterator[Metric]:
@@ -42,3 +47,12 @@ def metrics(comparisons: int, *, seed: int = 1) -> Iterator[Metric]:
         yield Metric(f"{head}.false_alarm", round(reported, 4), "1")
         yield Metric(f"{head}.found", round(found, 4), "1")
         yield Metric(f"{head}.found_within_one_run", round(near, 4), "1")
+    for name, distribution in DISTRIBUTIONS.items():
+        series = {"measures": 10, "most": MOST_PAIRS, "series": comparisons, "seed": seed}
+        same = sequential_rates(distribution, **series)
+        apart = sequential_rates(distribution, effect=MATERIAL, **series)
+        head = f"statistics.{name}.sequential"
+        yield Metric(f"{head}.false_alarm", round(same.alarms, 4), "1")
+        yield Metric(f"{head}.pairs_without_effect", round(same.pairs, 1), "1")
+        yield Metric(f"{head}.found", round(apart.found, 4), "1")
+        yield Metric(f"{head}.pairs", round(apart.pairs, 1), "1")

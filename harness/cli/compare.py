@@ -15,6 +15,7 @@ from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE, TrialError, UsageErro
 
 if TYPE_CHECKING:
     from harness.results.comparison import Comparison
+    from harness.results.comparison_sides import Side
 
 _PATH = click.Path(path_type=Path)
 FORMATS = ("table", "markdown", "json", "html", "changes")
@@ -47,6 +48,11 @@ def _outcomes(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     help="With --by engine: the version to compare with, instead of the oldest.",
 )
 @click.option("--only", "-k", metavar="TEXT", help="Only scenarios whose name contains TEXT.")
+@click.option(
+    "--sequential",
+    is_flag=True,
+    help="Judge so that one may look again and again while trials come in; pairs trials by seed.",
+)
 @click.option("--thresholds", type=_PATH, help="TOML file that says which differences count.")
 @click.option(
     "--fail-on",
@@ -74,6 +80,7 @@ def compare(
     by: str,
     baseline: str | None,
     only: str | None,
+    sequential: bool,
     thresholds: Path | None,
     fail_on: tuple[str, ...],
     form: str,
@@ -88,7 +95,16 @@ def compare(
     compared for one of the sides.
     """
     forms = [(path, _form_of(path)) for path in write]
-    comparison = _compared(runs, by, baseline, only, thresholds, reports)
+    from harness.results.comparison import compare as compare_once
+    from harness.results.comparison import compare_in_sequence
+    from harness.results.thresholds import read_thresholds
+
+    sides = _sides(runs, by, baseline, only, reports)
+    comparison = (compare_in_sequence if sequential else compare_once)(
+        sides,
+        read_thresholds(thresholds) if thresholds else None,
+        by="engine" if by == "engine" else "run",
+    )
     _show(comparison, form, show_all)
     for path, as_form in forms:
         _write(path, written(comparison, as_form))
@@ -122,21 +138,13 @@ def written(comparison: Comparison, form: str) -> str:
             return msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode() + "\n"
 
 
-def _compared(
-    runs: Sequence[Path],
-    by: str,
-    baseline: str | None,
-    only: str | None,
-    thresholds: Path | None,
-    reports: Path,
-) -> Comparison:
+def _sides(
+    runs: Sequence[Path], by: str, baseline: str | None, only: str | None, reports: Path
+) -> list[Side]:
     from harness.results import read_run
-    from harness.results.comparison import compare as compare_sides
     from harness.results.comparison_sides import sides_by_engine, sides_by_run, with_scenarios
     from harness.results.find_run import find_run
-    from harness.results.thresholds import read_thresholds
 
-    settings = read_thresholds(thresholds) if thresholds else None
     if baseline is not None and by != "engine":
         raise UsageError(
             "--baseline names an engine, but runs are being compared",
@@ -148,7 +156,7 @@ def _compared(
         sides = [with_scenarios(side, only) for side in sides]
         if not any(side.trials for side in sides):
             raise UsageError(f"no scenario has a name containing {only!r}")
-    return compare_sides(sides, settings, by="engine" if by == "engine" else "run")
+    return sides
 
 
 def _show(comparison: Comparison, form: str, show_all: bool) -> None:

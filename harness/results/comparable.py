@@ -88,6 +88,35 @@ def group_trials(side: Side, left_out: list[str], *, by_engine: bool) -> dict[Se
     return groups
 
 
+def matched(first: Group, second: Group) -> tuple[Group, Group]:
+    """Return both groups with nothing but pairs: trials of one seed, by seed, and for each measure
+    the pairs in which both have a value, in that order."""
+    ours, theirs = Group(), Group()
+    for one, other in _by_seed(first, second):
+        a, b = Group(), Group()
+        a.add(one)
+        b.add(other)
+        ours.trials.append(one)
+        theirs.trials.append(other)
+        for name in a.measures.keys() & b.measures.keys():
+            [left], [right] = a.measures[name], b.measures[name]
+            if left.value is not None and right.value is not None:
+                ours.measures.setdefault(name, []).append(left)
+                theirs.measures.setdefault(name, []).append(right)
+    return ours, theirs
+
+
+def _by_seed(first: Group, second: Group) -> Iterable[tuple[StoredTrial, StoredTrial]]:
+    """Yield the pairs, the first trial of a seed with the first one, and so on."""
+    sides: list[dict[int, list[StoredTrial]]] = [{}, {}]
+    for seeds, group in zip(sides, (first, second), strict=True):
+        for trial in group.trials:
+            seeds.setdefault(trial.record.inputs.seed, []).append(trial)
+    ours, theirs = sides
+    for seed in sorted(ours.keys() & theirs.keys()):
+        yield from zip(ours[seed], theirs[seed], strict=False)
+
+
 def _setting(given: TrialInputs, by_engine: bool) -> Setting:
     return Setting(
         given.scenario,

@@ -22,6 +22,7 @@ from harness.results.comparable import (
     Group,
     Setting,
     group_trials,
+    matched,
     several_engines,
     unmatched,
 )
@@ -37,9 +38,11 @@ from harness.results.statistics import (
     PairResult,
     Sample,
     judge_all,
+    judge_in_sequence,
+    trials_to_decide,
 )
 from harness.results.thresholds import Rule, Thresholds, rule_for
-from harness.trial import Direction, Measure
+from harness.trial import Bound, Direction, Measure
 
 COMPARISON_SCHEMA = 2
 
@@ -67,7 +70,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ``shift`` (candidate minus baseline), ``low`` and ``high`` (its 95 % interval) and ``floor``
     (the smallest shift that counts) are in ``unit``; an unbounded end is null. ``p`` is for this
     measure alone, ``adjusted`` after correction for all measures. ``delta`` is Cliff's delta.
-    ``engine`` is empty if the sides are engines.
+    ``engine`` is empty if the sides are engines. ``bound`` is what the measure is held against in
+    the candidate's last trial, null for an observation. ``decided_by`` is about how many trials of
+    each side in all would decide what is inconclusive, null for any other outcome.
     """
 
     scenario: str
@@ -89,6 +94,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     floor: float
     outcome: ComparisonOutcome
     reason: str
+    bound: Bound | None = None
+    decided_by: int | None = None
+
+    @property
+    def trials(self) -> int:
+        """How many trials the side with fewer has."""
+        return min(len(self.baseline.values), len(self.candidate.values))
 
 
 class Pairing(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,16 +128,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A baseline and the sides compared with it.
 
     ``level`` is that of the intervals; ``unknown`` counts the baseline's trials without a
-    verdict.
+    verdict. ``sequential``: it may be made as often as one likes while trials come in. ``runs`` are
+    the ids of the runs that the trials are from.
     """
 
     schema: int = COMPARISON_SCHEMA
     by: By
+    sequential: bool = False
     alpha: float
     level: float = LEVEL
     baseline: str
     trials: int
     unknown: int
+    runs: tuple[str, ...] = ()
     pairings: tuple[Pairing, ...]
 
     @property
@@ -147,7 +162,27 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare(
     sides: Sequence[Side], thresholds: Thresholds | None = None, *, by: By = "run"
 ) -> Comparison:
-    """Compare every side with the first. Raises :class:`UsageError` for fewer than two."""
+    """Compare every side with the first. Raises :class:`UsageError` for fewer than two.
+
+    The number of trials must not depend on what earlier comparisons said; see
+    :func:`compare_in_sequence`.
+    """
+    return _compare(sides, thresholds, by, sequential=False)
+
+
+def compare_in_sequence(
+    sides: Sequence[Side], thresholds: Thresholds | None = None, *, by: By = "run"
+) -> Comparison:
+    """Compare as :func:`compare` does, but so that it may be repeated as trials come in.
+
+    Trials of the same seed are pairs; those without a counterpart are left out.
+    """
+    return _compare(sides, thresholds, by, sequential=True)
+
+
+def _compare(
+    sides: Sequence[Side], thresholds: Thresholds | None, by: By, *, sequential: bool
+) -> Comparison:
     if len(sides) < 2:
         raise UsageError(
             "there is nothing to compare: "
@@ -158,11 +193,15 @@ def compare(
     baseline = sides[0]
     return Comparison(
         by=by,
+        sequential=sequential,
         alpha=settings.alpha,
         baseline=baseline.name,
         trials=len(baseline.trials),
         unknown=baseline.unknown,
-        pairings=tuple(_pair(baseline, side, settings, by) for side in sides[1:]),
+        runs=tuple(sorted({t.folder.parents[1].name for side in sides for t in side.trials})),
+        pairings=tuple(
+            _pair(baseline, side, settings, by, sequential=sequential) for side in sides[1:]
+        ),
     )
 
 
@@ -188,7 +227,9 @@ class _Shared:
         )
 
 
-def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pairing:
+def _pair(
+    baseline: Side, candidate: Side, thresholds: Thresholds, by: By, *, sequential: bool
+) -> Pairing:
     left_out: list[str] = []
     by_engine = by == "run" and several_engines((baseline, candidate))
     groups = [group_trials(side, left_out, by_engine=by_engine) for side in (baseline, candidate)]
@@ -199,19 +240,23 @@ def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pa
         for setting, group in found.items()
         if (why := hardly_varies(group))
     ]
-    shared = [
-        item
-        for setting in groups[0]
-        if setting in groups[1]
-        for item in _shared_measures(
-            setting, groups[0][setting], groups[1][setting], thresholds, left_out
-        )
-    ]
+    shared: list[_Shared] = []
+    for setting in groups[0]:
+        if setting not in groups[1]:
+            continue
+        both = groups[0][setting], groups[1][setting]
+        if sequential:
+            both = _pairs_alone(setting, *both, left_out)
+        shared += _shared_measures(setting, *both, thresholds, left_out)
+    judge = judge_in_sequence if sequential else judge_all
     # Byte-identical trials are not a test, and must not count among the tests.
     tested = [item for item in shared if not item.identical]
-    results = iter(judge_all([item.pair for item in tested], alpha=thresholds.alpha))
+    results = iter(judge([item.pair for item in tested], alpha=thresholds.alpha))
     findings = [
-        _identical(item) if item.identical else _tested(item, next(results)) for item in shared
+        _identical(item)
+        if item.identical
+        else _tested(item, next(results), len(tested), thresholds.alpha)
+        for item in shared
     ]
     return Pairing(
         candidate=candidate.name,
@@ -220,6 +265,17 @@ def _pair(baseline: Side, candidate: Side, thresholds: Thresholds, by: By) -> Pa
         findings=tuple(sorted(findings, key=lambda f: _ORDER.index(f.outcome))),
         left_out=tuple(dict.fromkeys(left_out)),
     )
+
+
+def _pairs_alone(
+    setting: Setting, first: Group, second: Group, left_out: list[str]
+) -> tuple[Group, Group]:
+    pairs = matched(first, second)
+    alone = len(first.trials) + len(second.trials) - 2 * len(pairs[0].trials)
+    if alone:
+        trials = "1 trial" if alone == 1 else f"{alone} trials"
+        left_out.append(f"{short_name(setting.scenario)}: {trials} whose seed the other side lacks")
+    return pairs
 
 
 _ORDER: tuple[ComparisonOutcome, ...] = (
@@ -286,8 +342,19 @@ def _values(measures: Sequence[Measure]) -> Values:
     )
 
 
-def _tested(item: _Shared, result: PairResult) -> Finding:
-    return _finding(item, result.contrast, result.adjusted, result.judgement)
+def _tested(item: _Shared, result: PairResult, measures: int, alpha: float) -> Finding:
+    found = _finding(item, result.contrast, result.adjusted, result.judgement)
+    if found.outcome != "inconclusive":
+        return found
+    needed = trials_to_decide(
+        result.contrast,
+        trials=found.trials,
+        floor=found.floor,
+        measures=measures,
+        share=item.pair.share,
+        alpha=alpha,
+    )
+    return msgspec.structs.replace(found, decided_by=needed)
 
 
 def _identical(item: _Shared) -> Finding:
@@ -319,4 +386,5 @@ def _finding(item: _Shared, found: Contrast, adjusted: float, judgement: Judgeme
         floor=item.rule.floor(baseline.median),
         outcome=judgement.outcome,
         reason=judgement.reason,
+        bound=item.second[-1].bound or item.first[-1].bound,
     )

@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from rich.console import Console
-from stored_runs import given, store_run, store_trial
+from stored_runs import STARTED, given, store_run, store_trial
 
 from harness.cli import main
 from harness.report.comparing import (
@@ -22,11 +22,12 @@ from harness.report.comparing import (
     render_comparison,
     webhook_payload,
 )
+from harness.report.comparing.conclusions import conclusions_of
 from harness.report.comparing.github import comparison_to_github
 from harness.report.github import run_to_github
 from harness.results import RunWriter, read_run
 from harness.results.comparison import Comparison, compare
-from harness.results.comparison_sides import sides_by_run
+from harness.results.comparison_sides import sides_by_engine, sides_by_run
 from harness.wait import Elapsed
 
 FAST = [10 + n / 10 for n in range(10)]
@@ -86,9 +87,50 @@ def test_the_terminal_shows_what_changed_and_counts_the_rest(comparison: Compari
     assert "✗ regressed" in text
     assert "+10 s" in text
     assert "1 regressed, 1 same" in text
-    assert "trials that fail" not in text
+    assert "= same" not in text
     assert "trials that fail" in shown(comparison, show_all=True)
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_few_sentences_come_first(comparison: Comparison) -> None:
+    text = shown(comparison, width=200)
+    assert "Worse: 1 measure, with a bound." in text
+    sentence = (
+        "time to a new leader in leader_killed[node]: +10 s "
+        "(95 %: +9.7 to +10.3 s; at most 99 s expected)"
+    )
+    assert text.index(sentence) < text.index("✗ regressed")
+    assert "The same, as far as it matters: 1 measure, none with a bound." in text
+    for written in (comparison_markdown(comparison), render_comparison(comparison)):
+        assert "Worse: 1 measure, with a bound." in written
+
+
+def undecided(tmp_path: Path, *, by: Literal["run", "engine"]) -> Comparison:
+    """Two sides of three trials each: one measure with a bound, one without."""
+    writer = RunWriter.create(tmp_path, command=[], harness="1", started=STARTED)
+    for seed in (1, 2, 3):
+        for version, value in (("26.1.5", 10.0), ("28.5.2", 11.0)):
+            store_trial(writer, given(version, seed=seed), {"gap": value + seed / 2}, limit=99.0)
+    runs = [read_run(writer.folder)]
+    return compare(sides_by_engine(runs) if by == "engine" else sides_by_run(runs * 2), by=by)
+
+
+def test_what_is_not_decided_has_a_number_of_trials_and_a_command(tmp_path: Path) -> None:
+    comparison = undecided(tmp_path, by="engine")
+    [conclusion] = [
+        c for c in conclusions_of(comparison, comparison.pairings[0]) if "Not decided" in c.head
+    ]
+    assert re.search(r"About \d+ more trials of each side would decide", conclusion.head)
+    assert conclusion.command == (
+        "swarm-chaos run --until-decided --budget 2h --continue 20261101T000000Z "
+        "--engine 26.1.5,28.5.2"
+    )
+
+
+def test_runs_are_decided_by_more_trials_of_their_scenarios(tmp_path: Path) -> None:
+    comparison = undecided(tmp_path, by="run")
+    commands = [c.command for c in conclusions_of(comparison, comparison.pairings[0])]
+    assert any(re.match(r"swarm-chaos run --trials \d+ '?scenarios/", c) for c in commands)
 
 
 def test_markdown_is_a_table_that_nothing_breaks_out_of(tmp_path: Path) -> None:

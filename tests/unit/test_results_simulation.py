@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.bench.statistics import RECOMMENDED, metrics
-from harness.results.statistics import MATERIAL
-from harness.results.statistics.simulation import DISTRIBUTIONS, change_rates, rates
+from harness.bench.statistics import metrics
+from harness.results.statistics import MATERIAL, RECOMMENDED
+from harness.results.statistics.simulation import (
+    DISTRIBUTIONS,
+    change_rates,
+    rates,
+)
 
 # With 100 comparisons, one in twenty is seen more than 9 times in one of fifty tries.
 PROMISED, LUCK = 0.05, 0.04

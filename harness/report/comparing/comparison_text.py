@@ -111,9 +111,13 @@ def sentence_of(finding: Finding) -> str:
 
 def error_rates_note(comparison: Comparison) -> str:
     """Return a sentence about the error rates of the outcomes."""
+    often, once = ", however often one looks", ", for one look"
+    if not comparison.sequential:
+        often = once = ""
     return (
-        f"If nothing differs, at most {100 * comparison.alpha:g} % of comparisons report a change. "
-        f"Intervals are {100 * comparison.level:g} % confidence intervals of single measures."
+        f"If nothing differs, at most {100 * comparison.alpha:g} % of comparisons report a "
+        f"change{often}. Intervals are {100 * comparison.level:g} % confidence intervals of "
+        f"single measures{once}."
     )
 
 

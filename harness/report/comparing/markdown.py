@@ -12,9 +12,10 @@ from harness.report.comparing.comparison_text import (
     shift_of,
     values_of,
 )
+from harness.report.comparing.conclusions import conclusions_of
 from harness.report.comparing.table import UNCHANGED
-from harness.report.sanitize import markdown_cell
-from harness.results.comparison import Comparison, Finding
+from harness.report.sanitize import markdown_cell, one_line
+from harness.results.comparison import Comparison, Finding, Pairing
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -25,6 +26,7 @@ def comparison_markdown(comparison: Comparison) -> str:
             f"## {markdown_cell(pairing.candidate)} against {markdown_cell(comparison.baseline)}",
             "",
         ]
+        lines += _conclusions(comparison, pairing)
         lines += [f"**{headline_of(pairing)}**", ""]
         changed = [f for f in pairing.findings if f.outcome not in UNCHANGED]
         unchanged = [f for f in pairing.findings if f.outcome in UNCHANGED]
@@ -46,6 +48,18 @@ def comparison_markdown(comparison: Comparison) -> str:
                 "",
             ]
     return "\n".join([*lines, error_rates_note(comparison), ""])
+
+
+def _conclusions(comparison: Comparison, pairing: Pairing) -> list[str]:
+    lines = []
+    for conclusion in conclusions_of(comparison, pairing):
+        lines += [markdown_cell(conclusion.head), ""]
+        lines += [f"- {markdown_cell(finding)}" for finding in conclusion.findings]
+        if conclusion.findings:
+            lines.append("")
+        if conclusion.command:
+            lines += [f"    {one_line(conclusion.command)}", ""]
+    return lines
 
 
 def _rows(findings: list[Finding]) -> list[str]:

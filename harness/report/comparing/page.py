@@ -20,6 +20,7 @@ from harness.report.comparing.comparison_text import (
     shift_of,
     values_of,
 )
+from harness.report.comparing.conclusions import conclusions_of
 from harness.report.comparing.strip_plot import strip_plot
 from harness.report.sanitize import plain
 from harness.results.comparison import Comparison, Values
@@ -42,6 +43,7 @@ def render_comparison(comparison: Comparison) -> str:
             tones=TONES,
             meanings=MEANINGS,
             headline=headline_of,
+            conclusions=conclusions_of,
             scenario=scenario_name,
             values=values_of,
             missing=_missing,

@@ -18,31 +18,46 @@ from harness.report.comparing.comparison_text import (
     shift_of,
     values_of,
 )
+from harness.report.comparing.conclusions import conclusions_of
 from harness.report.sanitize import plain
-from harness.results.comparison import Comparison, Finding
+from harness.results.comparison import Comparison, Finding, Pairing
 
 _STYLES = {"good": "cyan", "bad": "bold red", "unknown": "yellow", "plain": "dim"}
 UNCHANGED = frozenset({"same", "within noise"})
+"""Outcomes that say that nothing changed."""
+
+_COUNTED = UNCHANGED | {"inconclusive"}
 """Outcomes that are counted, and listed only on request."""
 
 
 def comparison_table(comparison: Comparison, *, show_all: bool = False) -> RenderableType:
-    """Return the comparison for rich; with ``show_all`` unchanged measures are listed too."""
+    """Return the comparison for rich; with ``show_all`` what did not change is listed too."""
     parts: list[RenderableType] = []
     for pairing in comparison.pairings:
         title = f"{plain(pairing.candidate)} against {plain(comparison.baseline)}"
         parts.append(Text(title, style="bold"))
-        shown = [f for f in pairing.findings if show_all or f.outcome not in UNCHANGED]
+        parts += _conclusions(comparison, pairing)
+        shown = [f for f in pairing.findings if show_all or f.outcome not in _COUNTED]
         for scenario, group in groupby(sorted(shown, key=_scenario_id), key=_scenario_id):
             parts += _scenario(scenario, list(group))
         parts += [Text(f"! {plain(sentence)}", style="yellow") for sentence in pairing.left_out]
         parts.append(Text(headline_of(pairing), style="bold"))
         hidden = len(pairing.findings) - len(shown)
         if hidden:
-            parts.append(Text(f"({hidden} same or within noise; list them with --all)"))
+            parts.append(Text(f"({hidden} without a change; list them with --all)"))
         parts.append(Text(""))
     parts.append(Text(error_rates_note(comparison), style="dim"))
     return Group(*parts)
+
+
+def _conclusions(comparison: Comparison, pairing: Pairing) -> list[Text]:
+    lines = []
+    for conclusion in conclusions_of(comparison, pairing):
+        lines.append(Text(conclusion.head))
+        lines += [Text(f"  {line}") for line in conclusion.findings]
+        if conclusion.command:
+            lines.append(Text(f"  -> {conclusion.command}"))
+    return [*lines, Text("")]
 
 
 def _scenario_id(finding: Finding) -> str:

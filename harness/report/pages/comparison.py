@@ -18,6 +18,7 @@ from harness.report.comparing.comparison_text import (
     shift_of,
     values_of,
 )
+from harness.report.comparing.conclusions import Conclusion, conclusions_of
 from harness.report.figures import Figure, spread_figure
 from harness.report.figures.spread import Point
 from harness.report.pages.page_frame import PageFrame, render
@@ -66,6 +67,7 @@ class Section:
 
     pairing: Pairing
     headline: str
+    conclusions: tuple[Conclusion, ...]
     rows: tuple[Row, ...]
 
     @property
@@ -115,7 +117,9 @@ def _sections(comparison: Comparison) -> tuple[Section, ...]:
             drawn = left > 0 and finding.outcome in {"regressed", "improved", "different"}
             left -= drawn
             rows.append(_row(comparison, pairing, finding, drawn=drawn))
-        sections.append(Section(pairing, headline_of(pairing), tuple(rows)))
+        sections.append(
+            Section(pairing, headline_of(pairing), conclusions_of(comparison, pairing), tuple(rows))
+        )
     return tuple(sections)
 
 

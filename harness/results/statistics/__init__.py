@@ -17,8 +17,10 @@ from harness.results.statistics.judgement import (
     trials_needed,
 )
 from harness.results.statistics.multiple_testing import MeasurePair, PairResult, judge_all
+from harness.results.statistics.planning import RECOMMENDED, trials_to_decide
 from harness.results.statistics.rates import Rate, rate_of
 from harness.results.statistics.sample import Sample
+from harness.results.statistics.sequential import judge_in_sequence
 from harness.results.statistics.slopes import Slope, slope_of
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "COMPARISON_OUTCOMES",
     "LEVEL",
     "MATERIAL",
+    "RECOMMENDED",
     "Change",
     "ComparisonOutcome",
     "Contrast",
@@ -41,7 +44,9 @@ __all__ = [
     "contrast_shares",
     "judge_all",
     "judge_contrast",
+    "judge_in_sequence",
     "rate_of",
     "slope_of",
     "trials_needed",
+    "trials_to_decide",
 ]

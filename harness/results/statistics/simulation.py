@@ -13,8 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.results.statistics.changes import changes
+from harness.results.statistics.judgement import ALPHA
 from harness.results.statistics.multiple_testing import MeasurePair, judge_all
 from harness.results.statistics.sample import Floats, Sample
+from harness.results.statistics.sequential import (
+    adjusted_evidence,
+    evidence,
+    judge_in_sequence,
+)
 
 Draw = Callable[[np.random.Generator, int], Floats]
 
@@ -100,6 +106,68 @@ def rates(
         wrong += bool(effect) and outcomes[0] == ("improved" if effect > 0 else "regressed")
     ends = (alarms, false, found, wrong)
     return Rates(comparisons, *(end / comparisons for end in ends))
+
+
+@dataclass(frozen=True)
+class SequentialRates:
+    """Error rates of series that are looked at after every pair, as shares of them.
+
+    ``alarms``: a difference was reported for a measure that has none, at any look; ``found``: the
+    measure that differs had the right outcome at the end; ``pairs``: the mean number of pairs until
+    it was decided.
+    """
+
+    alarms: float
+    found: float
+    pairs: float
+
+
+def sequential_rates(
+    distribution: Distribution,
+    *,
+    measures: int = 1,
+    most: int = 60,
+    effect: float = 0.0,
+    series: int = 200,
+    seed: int = 1,
+) -> SequentialRates:
+    """Simulate series of up to ``most`` pairs; the first measure is shifted by ``effect``.
+
+    Each is watched to the end for false alarms, as if nothing ended it; the first measure counts
+    as decided at the first look at which it is.
+    """
+    rng = np.random.default_rng([seed, most, measures])
+    alarms = found = pairs = 0
+    for _ in range(series):
+        sides = [
+            MeasurePair(
+                distribution.sample(rng, most),
+                distribution.sample(rng, most, effect if number == 0 else 0.0),
+                share=distribution.share,
+            )
+            for number in range(measures)
+        ]
+        grown = np.asarray([evidence(pair.baseline, pair.candidate) for pair in sides])
+        corrected = np.asarray([adjusted_evidence(look) for look in grown.T])
+        alarms += bool((corrected[:, 1 if effect else 0 :] <= ALPHA).any())
+        outcome, looks = "inconclusive", 1
+        while outcome == "inconclusive" and looks < most:
+            looks += 1
+            outcome = judge_in_sequence([_first(pair, looks) for pair in sides])[
+                0
+            ].judgement.outcome
+        found += outcome == ("regressed" if effect > 0 else "improved")
+        pairs += looks
+    return SequentialRates(alarms / series, found / series, pairs / series)
+
+
+def _first(pair: MeasurePair, count: int) -> MeasurePair:
+    """Return the first ``count`` pairs of a series."""
+    baseline, candidate = (
+        Sample(side.values[:count], side.censored[:count])
+        for side in (pair.baseline, pair.candidate)
+    )
+    return MeasurePair(baseline, candidate, share=pair.share)
 
 
 def change_rates(
