@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from harness.errors import UsageError
+from harness.images.stack_images import Reference
+from harness.lab import Topology
+from harness.pytest_plugin.battery import Question
 from harness.swarm import Service, Workload
 
 #: What `docker stack deploy` ignores in a service, with a warning or without one (docker/cli
@@ -22,45 +25,42 @@ IGNORED = (
 )
 
 
+#: Log drivers that work on a node of a lab as they do elsewhere, and the one whose collector the
+#: lab can stand in for.
+_LOG_DRIVERS = ("json-file", "local", "none", "gelf")
+
+
 class Wishes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The file's ``x-chaos``: where users enter, and what is expected for them.
 
     ``entry`` is the service that they ask, at ``path``; ``users`` each ask once a second. ``lost``
     is the share of requests that may be lost at nodes that live, ``back`` the seconds until every
-    task runs again after a fault.
+    task runs again after a fault, ``held`` how many seconds a fault lasts.
     """
 
     entry: str = ""
     path: str = "/"
-    users: int = 10
+    users: int | None = None
     lost: float = 0.05
     back: float = 120.0
+    held: float = 30.0
 
 
 @dataclass(frozen=True)
-class Question:
-    """What the battery is given: the stack's name, where users enter, what is expected."""
+class Heeded:
+    """What a stack heeds of a compose file, as text, and what the file says besides.
 
-    name: str
-    entry: str | None
-    port: int | None
-    path: str
-    users: int
-    lost: float
-    back: float
-    replicated: bool
-    """Whether a service has a number of replicas: only those can lack a place."""
-
-    def json(self) -> bytes:
-        """Return it for the scenario."""
-        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2) + b"\n"
-
-
-def heeded(text: str, file: Path) -> tuple[str, Wishes, list[str]]:
-    """Return what a stack heeds of a compose file, its ``x-chaos``, and what was left out.
-
-    Raises :class:`UsageError` with the place for what cannot be read.
+    ``images`` go by the names that they have on nodes: what is pinned by digest gets a tag.
     """
+
+    text: str
+    wishes: Wishes
+    left_out: list[str]
+    images: list[Reference]
+
+
+def heeded(text: str, file: Path) -> Heeded:
+    """Return what a stack heeds; :class:`UsageError` with the place for what cannot be read."""
     import yaml
 
     try:
@@ -74,12 +74,33 @@ def heeded(text: str, file: Path) -> tuple[str, Wishes, list[str]]:
     wishes = _wishes(document.get("x-chaos") or {}, file)
     left_out = [key for key in document if key == "name" or str(key).startswith("x-")]
     kept: dict[str, Any] = {key: each for key, each in document.items() if key not in left_out}
-    kept["services"] = {}
+    kept["services"], images = {}, dict[str, Reference]()
     for name, service in document["services"].items():
-        ignored = [key for key in service or {} if key in IGNORED or str(key).startswith("x-")]
+        if not isinstance(service, dict):
+            raise UsageError(f"{file}: services.{name} has no image", hint="give it `image: NAME`")
+        ignored = [key for key in service if key in IGNORED or str(key).startswith("x-")]
         left_out.extend(f"services.{name}.{key}" for key in ignored)
-        kept["services"][name] = {k: v for k, v in (service or {}).items() if k not in ignored}
-    return yaml.safe_dump(kept, sort_keys=False), wishes, [o for o in left_out if o != "x-chaos"]
+        driver = _log_driver(service)
+        if driver not in _LOG_DRIVERS:
+            ignored.append("logging")
+            left_out.append(f"services.{name}.logging (a lab has nothing for {driver} to send to)")
+        kept["services"][name] = {k: v for k, v in service.items() if k not in ignored}
+        if isinstance(image := service.get("image"), str):
+            reference = Reference.parse(image)
+            images[reference.local] = reference
+            kept["services"][name]["image"] = reference.local
+    return Heeded(
+        yaml.safe_dump(kept, sort_keys=False),
+        wishes,
+        [each for each in left_out if each != "x-chaos"],
+        [*images.values()],
+    )
+
+
+def _log_driver(service: dict[str, Any]) -> str:
+    logging = service.get("logging")
+    driver = logging.get("driver") if isinstance(logging, dict) else None
+    return driver if isinstance(driver, str) else "json-file"
 
 
 def _wishes(written: Any, file: Path) -> Wishes:
@@ -90,18 +111,26 @@ def _wishes(written: Any, file: Path) -> Wishes:
         raise UsageError(f"{file}: x-chaos: {error}", hint=f"it may have {known}") from None
     if not 0 <= wishes.lost <= 1:
         raise UsageError(f"{file}: x-chaos: lost is a share: give 0 to 1")
-    if wishes.users < 1 or wishes.back <= 0:
-        raise UsageError(f"{file}: x-chaos: users and back have to be above 0")
+    if min(wishes.back, wishes.held) <= 0:
+        raise UsageError(f"{file}: x-chaos: back and held are seconds, above 0")
     if not wishes.path.startswith("/"):
         raise UsageError(f"{file}: x-chaos: path begins with /")
     return wishes
 
 
-def question_of(workload: Workload, wishes: Wishes, *, mesh: bool) -> Question:
+def question_of(
+    workload: Workload,
+    wishes: Wishes,
+    *,
+    mesh: bool,
+    topology: Topology,
+    not_applicable: dict[str, str],
+) -> Question:
     """Return where users enter a stack: the service that ``x-chaos`` names, or the first that can.
 
     Can: it publishes a TCP port at every node, by the routing mesh (if the lab has a ``mesh``) or
-    as a global service in host mode. Raises :class:`UsageError` if the one that is named cannot.
+    as a global service in host mode. Raises :class:`UsageError` if the one that is named cannot,
+    and for too few users to ask every node.
     """
     doors = {s.name: port for s in workload.services if (port := _door(s, mesh=mesh)) is not None}
     if wishes.entry and wishes.entry not in doors:
@@ -109,6 +138,15 @@ def question_of(workload: Workload, wishes: Wishes, *, mesh: bool) -> Question:
             f"x-chaos: entry: {wishes.entry!r} publishes no TCP port at every node of this lab",
             hint=f"those that do: {', '.join(doors) or 'none'}; in the namespaces lab of a kernel "
             "without ip_vs, only a global service with a port in host mode does",
+        )
+    if all(service.job is not None for service in workload.services):
+        raise UsageError("all services of the stack are jobs: none is to run on after a fault")
+    nodes = topology.managers + topology.workers
+    if wishes.users is not None and wishes.users < 2 * nodes:
+        raise UsageError(
+            f"x-chaos: users: {wishes.users} cannot ask each of {nodes} nodes both over new "
+            "connections and over kept ones",
+            hint=f"give at least {2 * nodes}, or leave it out",
         )
     entry = wishes.entry or next(iter(doors), None)
     return Question(
@@ -119,7 +157,8 @@ def question_of(workload: Workload, wishes: Wishes, *, mesh: bool) -> Question:
         users=wishes.users,
         lost=wishes.lost,
         back=wishes.back,
-        replicated=any(s.replicas is not None and s.job is None for s in workload.services),
+        held=wishes.held,
+        not_applicable=not_applicable,
     )
 
 

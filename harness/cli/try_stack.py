@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import click
 
-from harness.cli.compose_question import Question, heeded, question_of
+from harness.cli.compose_question import heeded, question_of
 from harness.cli.output import say
 from harness.cli.run import exit_code_of
 from harness.errors import TrialError, UsageError
 from harness.files import write_atomically
-from harness.images.workload_images import WORKLOAD_TAGS
-from harness.lab import probe_features
+from harness.images import WORKLOAD_TAGS, Cache
+from harness.images.stack_images import Reference, gathered, source_at
+from harness.lab import Topology, probe_features
+from harness.pytest_plugin.battery import EXPERIMENTS, Question
+from harness.pytest_plugin.battery.experiments import not_applicable
+from harness.pytest_plugin.markers import release_after
 from harness.swarm import Workload
 from harness.swarm.compose_reader import read_workload
 
 ANSWER = "README.md"
 COMPOSE = "compose.yml"
+DEFAULT_TOPOLOGY = Topology(3, 2)
 
 
 @click.command("try")
@@ -30,13 +35,15 @@ COMPOSE = "compose.yml"
 @click.option("--name", metavar="NAME", help="The stack's name (its folder's).")
 @click.option(
     "--images",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Its images, as `docker save` writes them.",
+    metavar="SOURCE",
+    multiple=True,
+    help="Where its images are: a tar of `docker save`, an OCI layout, an engine's socket, or "
+    "`docker` for the engine of DOCKER_HOST. May be given more than once.",
 )
 @click.option("--engine", metavar="NAME", default="stable", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--lab", metavar="LAB", default="auto", show_default=True)
-@click.option("--topology", metavar="3m2w", help="Its nodes (3m2w).")
+@click.option("--topology", metavar="NODES", default="3m2w", show_default=True)
 @click.option("-k", "only", metavar="TEXT", help="Only experiments whose name has this in it.")
 @click.option("--into", type=click.Path(path_type=Path), help="Where to (try-NAME).")
 @click.pass_context
@@ -44,11 +51,11 @@ def try_stack(
     ctx: click.Context,
     compose: Path,
     name: str | None,
-    images: Path | None,
+    images: tuple[str, ...],
     engine: str,
     seed: int,
     lab: str,
-    topology: str | None,
+    topology: str,
     only: str | None,
     into: Path | None,
 ) -> None:
@@ -63,18 +70,23 @@ def try_stack(
     folder = into or Path(f"try-{called}")
     if folder.exists():
         raise UsageError(f"{folder} exists already", hint="move it away, or name another --into")
-    prepared = prepare(compose, called, mesh=lab != "namespaces" or probe_features().mesh)
-    check_images(prepared.workload, images)
+    prepared = prepare(
+        compose,
+        called,
+        mesh=lab != "namespaces" or probe_features().mesh,
+        topology=Topology.parse(topology),
+        next_engine=release_after(engine),
+    )
+    archive = images_of(prepared, images, Cache(say=say))
     if prepared.left_out:
         say(f"what a stack does not heed is left out: {', '.join(prepared.left_out)}")
     if prepared.question.entry is None:
         say("no service publishes a port at every node: tasks are watched, and no users")
-    _write(folder, prepared, images)
-    options = [f"--engine={engine}", f"--seed={seed}", f"--lab={lab}"]
-    options += [f"--topology={topology}"] if topology else []
+    _write(folder, prepared, archive)
+    options = [f"--engine={engine}", f"--seed={seed}", f"--lab={lab}", f"--topology={topology}"]
     options += ["-k", only] if only else ["--controls"]
     code = _run(folder, options)
-    _answer(folder, called)
+    _answer(folder, prepared.question)
     ctx.exit(code)
 
 
@@ -86,16 +98,28 @@ class Prepared:
     files: dict[str, bytes]
     question: Question
     left_out: list[str]
+    images: list[Reference]
 
 
-def prepare(compose: Path, name: str, *, mesh: bool) -> Prepared:
-    """Read a compose file and the files that it names; :class:`UsageError` for what is wrong."""
+def prepare(
+    compose: Path,
+    name: str,
+    *,
+    mesh: bool,
+    topology: Topology = DEFAULT_TOPOLOGY,
+    next_engine: str | None = None,
+) -> Prepared:
+    """Read a compose file and the files that it names; :class:`UsageError` for what is wrong.
+
+    ``mesh``: whether the lab routes a published port from every node. ``next_engine`` is the one
+    that an upgrade leads to, None without one.
+    """
     try:
         written = compose.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the compose file {compose} cannot be read: {error}") from None
-    text, wishes, left_out = heeded(written, compose)
-    files = {COMPOSE: text.encode()}
+    found = heeded(written, compose)
+    files = {COMPOSE: found.text.encode()}
 
     def contents(beside: str) -> bytes:
         inner = Path(beside)
@@ -104,45 +128,27 @@ def prepare(compose: Path, name: str, *, mesh: bool) -> Prepared:
         files[beside] = (compose.parent / inner).read_bytes()
         return files[beside]
 
-    workload = read_workload(name, text, str(compose), contents)
-    question = question_of(workload, wishes, mesh=mesh)
-    return Prepared(workload, files, question, left_out)
+    workload = read_workload(name, found.text, str(compose), contents)
+    question = question_of(
+        workload,
+        found.wishes,
+        mesh=mesh,
+        topology=topology,
+        not_applicable=not_applicable(workload, topology, next_engine=next_engine),
+    )
+    return Prepared(workload, files, question, found.left_out, found.images)
 
 
-def check_images(workload: Workload, archive: Path | None) -> None:
-    """Refuse a stack whose images nobody brings: nodes reach no registry."""
-    there = set(WORKLOAD_TAGS.values())
-    if archive is not None:
-        there |= tags_in(archive)
-    missing = sorted({full_name(each.image) for each in workload.services} - there)
-    if missing:
-        raise UsageError(
-            f"nodes of a lab reach no registry, and nobody brings {', '.join(missing)}",
-            hint=f"docker save {' '.join(missing)} -o images.tar, then --images images.tar",
-        )
+def images_of(prepared: Prepared, sources: Sequence[str], cache: Cache) -> Path | None:
+    """Return an archive of the stack's images, but for the harness's own, which nodes have.
 
-
-def full_name(image: str) -> str:
-    """Return an image's name with its tag: ``nginx`` is ``nginx:latest``; a digest is left out."""
-    name = image.partition("@")[0]
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
-def tags_in(archive: Path) -> set[str]:
-    """Return the names of the images in an archive of `docker save`.
-
-    Raises :class:`UsageError` if it is none.
+    None if it has no others. Raises :class:`UsageError` for those that nobody brings.
     """
-    try:
-        with tarfile.open(archive) as tar:
-            manifest = tar.extractfile("manifest.json")
-            images = json.load(manifest) if manifest else []
-        return {tag for image in images for tag in image.get("RepoTags") or ()}
-    except (tarfile.TarError, KeyError, ValueError, AttributeError, EOFError) as error:
-        raise UsageError(
-            f"{archive} is not an archive of images: {error}",
-            hint="make one with `docker save NAME... -o images.tar`",
-        ) from None
+    wanted = [each for each in prepared.images if each.local not in WORKLOAD_TAGS.values()]
+    if not wanted:
+        return None
+    places = [source_at(each, os.environ.get("DOCKER_HOST", "")) for each in sources]
+    return gathered(wanted, places, cache, say=say)
 
 
 def _write(folder: Path, prepared: Prepared, images: Path | None) -> None:
@@ -175,13 +181,15 @@ def _run(folder: Path, options: list[str]) -> int:
     return exit_code_of(int(pytest.main([*arguments, f"--reports={folder / 'reports'}"])))
 
 
-def _answer(folder: Path, name: str) -> None:
+def _answer(folder: Path, question: Question) -> None:
     from harness.report.battery import answer
     from harness.results import latest_run, list_runs, read_run
 
     if not list_runs(folder / "reports"):
         return
-    text = answer(read_run(latest_run(folder / "reports")), name)
+    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    run = read_run(latest_run(folder / "reports"))
+    text = answer(run, question.name, titles=titles, not_applicable=question.not_applicable)
     path = folder / ANSWER
     try:
         write_atomically(path, text)

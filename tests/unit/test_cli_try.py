@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,9 @@ from stored_runs import STARTED
 
 from harness.cli import main, try_stack
 from harness.cli.compose_question import heeded
-from harness.cli.try_stack import full_name, prepare
+from harness.cli.try_stack import prepare
 from harness.errors import UsageError
+from harness.lab import Topology
 from harness.report.battery import answer
 from harness.results import RunWriter, read_run
 
@@ -74,6 +73,9 @@ def test_without_a_mesh_a_port_in_ingress_mode_is_no_entry(compose: Path) -> Non
         ("services: {a: {image: b}}\nx-chaos: {lots: 7}", "x-chaos.*lots"),
         ("services: {a: {image: b}}\nx-chaos: {path: health}", "begins with /"),
         ("services: {a: {image: b}}\nx-chaos: {users: many}", "x-chaos"),
+        ("services: {a: {image: b}}\nx-chaos: {held: 0}", "above 0"),
+        ("services: {a: b}", "services.a has no image"),
+        ("services: {a: {image: b@sha256:7}}", "no valid digest"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text: str, sentence: str) -> None:
@@ -87,23 +89,47 @@ def test_images_that_nobody_brings_are_named(
     compose.write_text(STACK.replace("swarm-chaos/app:1", "nginx"))
     assert main.call(["try", "compose.yml"]) == 64
     assert "docker save nginx:latest" in capsys.readouterr().err
-    with tarfile.open(tmp_path / "images.tar", "w") as tar:
-        manifest = json.dumps([{"RepoTags": ["nginx:latest"]}]).encode()
-        info = tarfile.TarInfo("manifest.json")
-        info.size = len(manifest)
-        tar.addfile(info, io.BytesIO(manifest))
-    try_stack.check_images(prepare(compose, "x", mesh=True).workload, tmp_path / "images.tar")
     (tmp_path / "bad.tar").write_text("no tar")
     assert main.call(["try", "compose.yml", "--images", "bad.tar"]) == 64
+    assert "docker save NAME" in capsys.readouterr().err
+    assert main.call(["try", "compose.yml", "--images", "none.tar"]) == 64
     assert not list(tmp_path.glob("try-*"))
 
 
-@pytest.mark.parametrize(
-    ("image", "name"),
-    [("a", "a:latest"), ("r:5000/a", "r:5000/a:latest"), ("a:1@sha256:00", "a:1")],
-)
-def test_an_image_has_a_tag(image: str, name: str) -> None:
-    assert full_name(image) == name
+def test_too_few_users_for_the_nodes_are_refused_beforehand(compose: Path) -> None:
+    compose.write_text(STACK.replace("lost: 0.01", "users: 5"))
+    with pytest.raises(UsageError, match="5 cannot ask each of 5 nodes"):
+        prepare(compose, "shop", mesh=True)
+    prepare(compose, "shop", mesh=True, topology=Topology(1, 1))
+
+
+def test_a_swarm_of_one_node_has_none_to_lose(compose: Path) -> None:
+    with pytest.raises(UsageError, match="no node to lose"):
+        prepare(compose, "shop", mesh=True, topology=Topology(1))
+
+
+def test_what_a_stack_cannot_be_put_to_is_said_with_the_reason(compose: Path) -> None:
+    said = prepare(compose, "shop", mesh=True).question.not_applicable
+    assert set(said) == {"log-collector-gone", "upgrade"}
+    assert "gelf" in said["log-collector-gone"]
+    gelf = "logging: {driver: gelf, options: {gelf-address: 'udp://logs:12201'}}"
+    compose.write_text(STACK.replace("depends_on: [store]", gelf))
+    assert not prepare(compose, "shop", mesh=True, next_engine="28.5.2").question.not_applicable
+
+
+def test_a_log_driver_that_has_nobody_to_send_to_is_left_out(compose: Path) -> None:
+    compose.write_text(STACK.replace("depends_on: [store]", "logging: {driver: fluentd}"))
+    prepared = prepare(compose, "shop", mesh=True)
+    assert any("fluentd" in each for each in prepared.left_out)
+    assert prepared.workload.service("front").log is None
+
+
+def test_an_image_by_digest_gets_a_tag_on_the_nodes(compose: Path) -> None:
+    digest = "sha256:" + "ab" * 32
+    compose.write_text(STACK.replace("image: swarm-chaos/app:1", f"image: nginx:1.27@{digest}", 1))
+    prepared = prepare(compose, "shop", mesh=True)
+    assert prepared.workload.service("front").image == "nginx:1.27-abababababab"
+    assert [each.digest for each in prepared.images] == [digest, ""]
 
 
 def test_the_experiments_are_scenarios_that_can_be_collected(compose: Path, tmp_path: Path) -> None:
@@ -114,7 +140,7 @@ def test_the_experiments_are_scenarios_that_can_be_collected(compose: Path, tmp_
     )  # fmt: skip
     assert listed.returncode == 0, listed.stdout + listed.stderr
     assert "test_battery.py::test_battery[stable-s1-leader-node-killed]" in listed.stdout
-    assert "test_control_no_place" in listed.stdout
+    assert "test_control_never_rolled_back" in listed.stdout
 
 
 def test_the_answer_sets_the_experiments_side_by_side(tmp_path: Path) -> None:
@@ -127,8 +153,15 @@ def test_the_answer_sets_the_experiments_side_by_side(tmp_path: Path) -> None:
             unit="1",
             limit=0.05,
         )
-    text = answer(read_run(writer.folder), "shop")
+    text = answer(
+        read_run(writer.folder),
+        "shop",
+        titles={"worker-lost": "a worker loses its power"},
+        not_applicable={"log-collector-gone": "no service logs to one"},
+    )
     assert "1 of 2 experiments went as expected, 1 cost more" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| nothing", "| worker-lost"]
     assert "✗" in rows[2]
+    assert "**worker-lost** (a worker loses its power)" in text
+    assert "**log-collector-gone** is not applicable: no service logs to one." in text
