@@ -72,11 +72,13 @@ class CheckpointRow:
     what: str
     seed: str
     bytes: int
+    in_use: bool
+    """Whether its pages lie there unpacked."""
     used_seconds_ago: float
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> CheckpointRow:
-        """Return the row of a checkpoint, from the manifest that was written with it."""
+        """Return the row of a checkpoint, from what was written with it."""
         note = checkpoint.note
         return cls(
             key=checkpoint.key,
@@ -84,6 +86,7 @@ class CheckpointRow:
             what=note.get("what", ""),
             seed=note.get("seed", ""),
             bytes=checkpoint.disk_bytes,
+            in_use=checkpoint.in_use,
             used_seconds_ago=round(time.time() - checkpoint.used_at, 1),
         )
 
@@ -96,7 +99,8 @@ def snapshots(as_json: bool, remove: bool, keep: int | None) -> None:
     """List frozen swarms: what they hold, their size and age, and when they were last used.
 
     And their checkpoints: machines that were kept in mid-run, each the difference to its snapshot.
-    They go with it, and the longest unused go by themselves when they take more than 8 GiB.
+    They go with it, and the longest unused go by themselves when they take more than 8 GiB. Those
+    in use lie there as guests map them; at rest, when the run is over, they are compressed.
 
     An outdated one is never used by mistake; it only takes up space. A guest that runs from a
     snapshot goes on when the snapshot is removed. A damaged one is frozen again when it is needed;
@@ -149,7 +153,7 @@ def table(rows: list[Row]) -> Table:
 def checkpoint_table(rows: list[CheckpointRow]) -> Table:
     """Return the rows as a table."""
     made = table_of(
-        "checkpoint", "of snapshot", "what", "seed", "size", "last used", right=("size",)
+        "checkpoint", "of snapshot", "what", "seed", "state", "size", "last used", right=("size",)
     )
     for row in rows:
         made.add_row(
@@ -157,6 +161,7 @@ def checkpoint_table(rows: list[CheckpointRow]) -> Table:
             row.snapshot,
             row.what,
             row.seed,
+            "in use" if row.in_use else "at rest",
             human_size(row.bytes),
             f"{human_age(row.used_seconds_ago)} ago",
         )

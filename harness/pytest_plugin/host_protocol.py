@@ -16,10 +16,11 @@ from harness.pytest_plugin.guest_runner import (
     unknown_report,
 )
 from harness.pytest_plugin.markers import is_scenario
-from harness.pytest_plugin.run_session import RunSession
+from harness.pytest_plugin.run_session import RunSession, worker_input
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.snapshots.kept_results import KeptResults
+from harness.vm.checkpoint import rest
 
 
 class HostProtocol:
@@ -65,6 +66,12 @@ class HostProtocol:
             )
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Bring the checkpoints that the trials were thawed from to rest, once for all workers."""
+        if not worker_input(self._config) and exitstatus != pytest.ExitCode.INTERRUPTED:
+            rest(self._session.cache)
 
     def _run(self, item: pytest.Item) -> None:
         options = self._session.options

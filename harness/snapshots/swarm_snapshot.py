@@ -31,7 +31,7 @@ from harness.vm.qemu_binary import own_qemu
 from harness.vm.snapshot import FreezeSpec, Snapshot, freeze
 
 #: What of the project's requirements only the host's side needs.
-_HOST_ONLY = frozenset({"jinja2", "numpy", "plotly", "pytest-xdist", "scipy"})
+_HOST_ONLY = frozenset({"jinja2", "numpy", "plotly", "pytest-xdist", "scipy", "zstandard"})
 
 #: A Debian root, an engine's and the Python packages take 0.9 GB; the rest is for the nodes.
 _IMAGE_MIB = 3072

@@ -8,6 +8,11 @@ snapshot removes its checkpoints.
 
 The guest picks the moment (:func:`harness.vm.guest_init.checkpoint`), and stops there in every run;
 so a run of which nothing is kept, one that was kept and what is thawed from it have one history.
+
+While it is *in use* its pages lie there as QEMU maps them. They were not put on the disk, for which
+a guest would have to stand still, and so they count until this kernel ends: after a power cut they
+are not looked at. *At rest* (:meth:`Checkpoint.rest`) it has them compressed, sealed as a snapshot
+is, and on the disk; who thaws it then unpacks them first.
 """
 
 from __future__ import annotations
@@ -19,28 +24,33 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from harness.errors import MicrovmError, MissingError
-from harness.files import human_size
+from harness.files import human_size, is_draft
 from harness.images import Cache
-from harness.vm import content_hash, seal, sparse
+from harness.vm import content_hash, packing, seal, sparse
 from harness.vm.machine import Files, Machine
 from harness.vm.qemu_binary import Qemu
 from harness.vm.qemu_process import Emulator
 from harness.vm.snapshot import Snapshot
 from harness.vm.vmstate_patch import without_host_times
 
+if TYPE_CHECKING:
+    from harness.vm.memory_delta import MemoryDelta
+
 DELTAS = ("ram", "root")
 
-_FORMAT = 1  # raise when the same inputs give another checkpoint
-_TOOK = "took"  # seconds; not sealed
+_FORMAT = 2  # raise when the same inputs give another checkpoint
+_ABOUT = "about.json"  # all that is known of it but its seal
+_PAGES = "pages-"  # with the kernel's boot id behind it
+_UNPACKING = ".unpacking"
 _KEEPING = ".keeping-"
 _NEEDED_FREE = 1 << 30
 _LONGEST = 3600.0  # seconds that nobody takes to keep a checkpoint
@@ -58,12 +68,12 @@ class Checkpoint:
         return self.folder.name
 
     @cached_property
-    def _manifest(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.folder / seal.MANIFEST).read_text())
+            found: dict[str, Any] = json.loads((self.folder / _ABOUT).read_text())
         except (OSError, ValueError) as error:
             raise MicrovmError(
-                f"the checkpoint {self.key} has no readable manifest: {error}",
+                f"the checkpoint {self.key} does not say what it is of: {error}",
                 hint="remove it: it is made again when it is needed",
             ) from error
         return found
@@ -71,17 +81,34 @@ class Checkpoint:
     @property
     def whole(self) -> bool:
         """Whether its files are what was kept, and its base is there; see :mod:`.seal`."""
-        return not seal.damage(self.folder, contents=False) and self.base.exists
+        try:
+            return (self._sealed or self.in_use) and self.base.exists
+        except (MicrovmError, KeyError, TypeError):
+            return False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether its pages lie there as QEMU maps them."""
+        return self._pages.is_dir()
+
+    @property
+    def _pages(self) -> Path:
+        return self.folder / f"{_PAGES}{_boot_id()}"
+
+    @property
+    def _sealed(self) -> bool:
+        there = all(packing.packed(self.folder / f"{name}.pages").exists() for name in DELTAS)
+        return there and not seal.damage(self.folder, contents=False)
 
     @property
     def note(self) -> dict[str, str]:
         """What people are told of it."""
-        return dict(self._manifest["note"])
+        return dict(self._about["note"])
 
     @property
     def wall_seconds(self) -> float:
         """For how long the guest stood still to be kept."""
-        return float((self.folder / _TOOK).read_text())
+        return float(self._about["wall_seconds"])
 
     @property
     def cache(self) -> Cache:
@@ -91,12 +118,69 @@ class Checkpoint:
     @cached_property
     def base(self) -> Snapshot:
         """The snapshot whose pages are under its own."""
-        return Snapshot(self.cache.root / "snapshot" / str(self._manifest["facts"]["base"]))
+        return Snapshot(self.cache.root / "snapshot" / str(self._about["facts"]["base"]))
 
     @property
     def digest(self) -> str:
-        """The sha256 of the whole machine, less its base: memory, root file system, devices."""
-        return str(self._manifest["digest"])
+        """The sha256 of the whole machine, less its base: memory, root file system, devices.
+
+        All of it is read.
+        """
+        from harness.vm.memory_delta import digest_of
+
+        with self.pages() as folder:
+            deltas = [digest_of(folder, name) for name in DELTAS]
+        return _digest(self.base, deltas, self.state)
+
+    @contextlib.contextmanager
+    def pages(self) -> Iterator[Path]:
+        """Yield the folder with its pages as QEMU maps them, unpacked now if they are not.
+
+        They stay there as long as the context is open; what has mapped them by then keeps them.
+        """
+        with _lock(self.folder):
+            if not self.in_use:
+                self._unpack()
+            yield self._pages
+
+    def rest(self, *, within: float = -1) -> None:
+        """Put it on the disk, sealed, with its pages compressed; nothing if it is so already.
+
+        Guests that run from it go on. Raises :class:`OSError`, and filelock's Timeout if another
+        process packs or thaws it for ``within`` seconds (below 0: whatever that takes).
+        """
+        with _lock(self.folder).acquire(timeout=within):
+            if not self._sealed:
+                for left in [path for path in self.folder.iterdir() if is_draft(path.name)]:
+                    left.unlink()
+                for name in DELTAS:
+                    packing.pack(self._pages / f"{name}.pages", self.folder)
+                seal.seal(self.folder, self._about)
+            self._drop_pages()
+
+    def _unpack(self) -> None:
+        from harness.vm.memory_delta import pages_bytes
+
+        self._drop_pages()
+        draft = self.folder / _UNPACKING
+        draft.mkdir()
+        try:
+            for name in DELTAS:
+                index = self.folder / f"{name}.index"
+                packing.unpack(self.folder / f"{name}.pages", draft, pages_bytes(index))
+                shutil.copyfile(index, draft / index.name)
+        except MicrovmError as error:
+            (self.folder / _ABOUT).unlink(missing_ok=True)
+            raise MicrovmError(
+                f"the checkpoint {self.key} is damaged: {error.what}",
+                hint="it has been removed, and is made again when it is needed: run this again",
+            ) from error
+        draft.rename(self._pages)
+
+    def _drop_pages(self) -> None:
+        """Remove its pages, those of earlier boots and what a killed process left as well."""
+        for folder in (*self.folder.glob(f"{_PAGES}*"), self.folder / _UNPACKING):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def machine(self) -> Machine:
@@ -134,12 +218,12 @@ class Checkpoint:
     @property
     def used_at(self) -> float:
         """When it was last thawed or kept, seconds since 1970."""
-        return (self.folder / seal.MANIFEST).stat().st_mtime
+        return (self.folder / _ABOUT).stat().st_mtime
 
     def touch(self) -> None:
         """Note that it was used now, and its base with it."""
         with contextlib.suppress(OSError):
-            os.utime(self.folder / seal.MANIFEST)
+            os.utime(self.folder / _ABOUT)
         self.base.touch()
 
 
@@ -155,8 +239,7 @@ def checkpoints(cache: Cache) -> list[Checkpoint]:
 
 
 def _all(cache: Cache) -> list[Checkpoint]:
-    manifests = store_of(cache).glob(f"[!.]*/{seal.MANIFEST}")
-    return [Checkpoint(manifest.parent) for manifest in manifests]
+    return [Checkpoint(folder) for folder in store_of(cache).glob("[!.]*")]
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -175,8 +258,18 @@ def made_once(cache: Cache, facts: Mapping[str, Any]) -> Iterator[None]:
     """Hold the lock of the checkpoint that ``facts`` lead to: who waits for it finds it made."""
     store = store_of(cache)
     store.mkdir(parents=True, exist_ok=True)
-    with FileLock(store / f".{key_of(facts)}.lock"):
+    with _lock(store / key_of(facts)):
         yield
+
+
+def _lock(folder: Path) -> FileLock:
+    """Return the lock of who makes, packs, unpacks or removes a checkpoint."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"))
+
+
+@lru_cache
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def keep(
@@ -189,12 +282,12 @@ def keep(
 ) -> Checkpoint:
     """Keep a machine that stands at a checkpoint, thawed from ``source`` into ``run_folder``.
 
-    Whole or not at all. ``facts`` as for :func:`key_of`; ``note`` is for people.
-    :class:`MissingError` without room on the disk.
+    Whole or not at all, and in use: see :meth:`Checkpoint.rest`. ``facts`` as for :func:`key_of`;
+    ``note`` is for people. :class:`MissingError` without room on the disk.
     """
     store = store_of(source.cache)
     store.mkdir(parents=True, exist_ok=True)
-    place = store / key_of(facts)
+    kept = Checkpoint(store / key_of(facts))
     room = shutil.disk_usage(store).free
     if room < _NEEDED_FREE:
         raise MissingError(
@@ -203,51 +296,56 @@ def keep(
             hint="free disk space, or prune old snapshots",
         )
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix=f"{_KEEPING}{place.name}-", dir=store) as work:
-        draft = Path(work) / place.name
-        draft.mkdir()
-        digest = _write(emulator, source, draft / "state", draft)
+    with tempfile.TemporaryDirectory(prefix=f"{_KEEPING}{kept.key}-", dir=store) as work:
+        draft = Path(work) / kept.key
+        pages = draft / kept._pages.name
+        pages.mkdir(parents=True)
+        for delta in _deltas(emulator, source):
+            delta.write(pages)
+            shutil.copyfile(pages / f"{delta.name}.index", draft / f"{delta.name}.index")
+        emulator.save_devices(draft / "state")
         sparse.copy(run_folder / "inbox", draft / "inbox")
         shutil.copyfile(run_folder / "console.log", draft / "console.log")
-        base = source.base if isinstance(source, Checkpoint) else source
-        machine = {"qemu": base.manifest.facts.qemu, "machine": base.manifest.facts.machine}
-        manifest = {
-            "facts": {**facts, **machine},
+        manifest = _base_of(source).manifest
+        about = {
+            "facts": {**facts, "qemu": manifest.facts.qemu, "machine": manifest.facts.machine},
             "note": dict(note),
-            "digest": digest,
             "frozen_at": time.time(),
+            "wall_seconds": round(time.monotonic() - began, 3),
         }
-        seal.seal(draft, manifest)
-        (draft / _TOOK).write_text(f"{time.monotonic() - began:.3f}")
-        shutil.rmtree(place, ignore_errors=True)
-        draft.rename(place)
-        seal.sync(store)
-    return Checkpoint(place)
+        (draft / _ABOUT).write_text(json.dumps(about, indent=1))
+        shutil.rmtree(kept.folder, ignore_errors=True)
+        draft.rename(kept.folder)
+    return kept
 
 
 def digest_now(emulator: Emulator, source: Snapshot | Checkpoint, run_folder: Path) -> str:
     """Return the digest of a machine that stands at a checkpoint, and keep nothing."""
     state = run_folder / "state-now"
     try:
-        return _write(emulator, source, state, None)
+        deltas = [delta.digest() for delta in _deltas(emulator, source)]
+        emulator.save_devices(state)
+        return _digest(_base_of(source), deltas, state)
     finally:
         state.unlink(missing_ok=True)
 
 
-def _write(
-    emulator: Emulator, source: Snapshot | Checkpoint, state: Path, pages: Path | None
-) -> str:
-    """Write the devices, and the pages into a folder if they are to be kept; return the digest."""
+def _base_of(source: Snapshot | Checkpoint) -> Snapshot:
+    return source.base if isinstance(source, Checkpoint) else source
+
+
+def _deltas(emulator: Emulator, source: Snapshot | Checkpoint) -> Iterator[MemoryDelta]:
     from harness.vm.memory_delta import MemoryDelta  # numpy takes a while, and few runs need it
 
-    base, before = (
-        (source.base, source.folder) if isinstance(source, Checkpoint) else (source, None)
-    )
-    digest = hashlib.sha256(base.key.encode())
+    before = source.folder if isinstance(source, Checkpoint) else None
     for name in DELTAS:
-        delta = MemoryDelta(emulator.process.pid, name, base.folder, before)
-        digest.update(delta.write(pages).encode())
-    emulator.save_devices(state)
+        yield MemoryDelta(emulator.process.pid, name, _base_of(source).folder, before)
+
+
+def _digest(base: Snapshot, deltas: Iterable[str], state: Path) -> str:
+    digest = hashlib.sha256(base.key.encode())
+    for delta in deltas:
+        digest.update(delta.encode())
     digest.update(without_host_times(state.read_bytes()))
     return digest.hexdigest()
 
@@ -265,7 +363,7 @@ def half_kept(cache: Cache) -> list[Path]:
 
 def discard(checkpoint: Checkpoint) -> None:
     """Remove a checkpoint; guests that run from it go on."""
-    (checkpoint.folder / seal.MANIFEST).unlink(missing_ok=True)
+    (checkpoint.folder / _ABOUT).unlink(missing_ok=True)
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
 
 
@@ -286,3 +384,14 @@ def prune_checkpoints(cache: Cache, *, most_bytes: int) -> list[str]:
     for folder in half_kept(cache):
         shutil.rmtree(folder, ignore_errors=True)
     return [checkpoint.key for checkpoint in removed]
+
+
+def rest(cache: Cache, *, in_use: int = 0) -> None:
+    """Bring all checkpoints to rest but the ``in_use`` that were used last; see :meth:`.rest`.
+
+    One that another process thaws just now stays in use, and so does one that the disk has no
+    room for: the next call sees to it.
+    """
+    for checkpoint in [each for each in checkpoints(cache) if each.in_use][in_use:]:
+        with contextlib.suppress(OSError):
+            checkpoint.rest(within=0)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,11 @@ PAGE = 4096
 #: process may have.
 _MOST_RUNS = 12_000
 
-#: Pages that are read at once.
-_CHUNK = 1024
+#: Pages that are compared at once: what a CPU's cache holds twice.
+_CHUNK = 256
+
+#: Pages that are written at once.
+_PIECE = 1024
 
 _PRESENT, _SWAPPED, _OF_A_FILE = np.uint64(1 << 63), np.uint64(1 << 62), np.uint64(1 << 61)
 
@@ -50,41 +52,75 @@ class MemoryDelta:
             touched = np.union1d(touched, _pages_of(before / f"{name}.index"))
         self.pages = self._differing(touched)
 
-    def write(self, folder: Path | None, *, most_runs: int = _MOST_RUNS // 2) -> str:
-        """Write ``NAME.pages`` and ``NAME.index`` into a folder, if any; return their sha256."""
-        runs = joined(runs_of(self.pages), most_runs)
-        index, digest, at = [], hashlib.sha256(), 0
-        with (
-            Path(f"/proc/{self._pid}/mem").open("rb", buffering=0) as memory,
-            (folder / f"{self.name}.pages" if folder else Path(os.devnull)).open("wb") as out,
-        ):
-            for first, count in runs:
-                index.append((first, count, at))
-                at += count
-                for page, pages in _chunks(first, count):
-                    content = _read(memory.fileno(), self._start + page * PAGE, pages)
-                    digest.update(content)
-                    out.write(content)
-        table = np.array(index, dtype="<i8").tobytes()
-        if folder is not None:
-            (folder / f"{self.name}.index").write_bytes(table)
-        digest.update(table)
-        return digest.hexdigest()
+    def write(self, folder: Path, *, most_runs: int = _MOST_RUNS // 2) -> None:
+        """Write ``NAME.pages`` and ``NAME.index`` into a folder. Raises :class:`OSError`."""
+        table = self._table(most_runs)
+        (folder / f"{self.name}.index").write_bytes(table.tobytes())
+        with (folder / f"{self.name}.pages").open("wb", buffering=0) as out:
+            if len(table):
+                # To ask ext4 for all blocks at once takes a tenth of what it takes piece by piece.
+                os.posix_fallocate(out.fileno(), 0, int(table[:, 1].sum()) * PAGE)
+            for content in self._contents(table):
+                out.write(content)
+
+    def digest(self, *, most_runs: int = _MOST_RUNS // 2) -> str:
+        """Return what :func:`digest_of` returns of what :meth:`write` writes, and write nothing."""
+        table = self._table(most_runs)
+        found = hashlib.sha256()
+        for content in self._contents(table):
+            found.update(content)
+        found.update(table.tobytes())
+        return found.hexdigest()
+
+    def _table(self, most_runs: int) -> Pages:
+        """Return each run's first page, its number of pages, and its place in ``NAME.pages``."""
+        runs = np.array(joined(runs_of(self.pages), most_runs), dtype="<i8").reshape(-1, 2)
+        return np.column_stack([runs, np.cumsum(runs[:, 1]) - runs[:, 1]])
+
+    def _contents(self, table: Pages) -> Iterator[memoryview]:
+        """Yield what the runs hold, in pieces of one size: few large writes cost the least."""
+        buffer = memoryview(bytearray(_PIECE * PAGE))
+        filled = 0
+        with Path(f"/proc/{self._pid}/mem").open("rb", buffering=0) as memory:
+            for first, count, _ in table.tolist():
+                at, end = first, first + count
+                while at < end:
+                    pages = min(end - at, _PIECE - filled)
+                    into = buffer[filled * PAGE : (filled + pages) * PAGE]
+                    _read(memory.fileno(), self._start + at * PAGE, into)
+                    at, filled = at + pages, filled + pages
+                    if filled == _PIECE:
+                        yield buffer
+                        filled = 0
+        if filled:
+            yield buffer[: filled * PAGE]
 
     def _differing(self, touched: Pages) -> Pages:
         kept = []
-        base = os.open(self._base, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with Path(f"/proc/{self._pid}/mem").open("rb", buffering=0) as memory:
-                for first, count in runs_of(touched):
-                    for page, pages in _chunks(first, count):
-                        now = _read(memory.fileno(), self._start + page * PAGE, pages)
-                        then = _read(base, page * PAGE, pages)
-                        differ = (_by_page(now) != _by_page(then)).any(axis=1)
-                        kept.append(np.nonzero(differ)[0] + page)
-        finally:
-            os.close(base)
+        now, then = (np.empty((_CHUNK, PAGE // 8), dtype="<u8") for _ in range(2))
+        with (
+            self._base.open("rb", buffering=0) as base,
+            Path(f"/proc/{self._pid}/mem").open("rb", buffering=0) as memory,
+        ):
+            for page, pages in _chunks(runs_of(touched)):
+                _read(memory.fileno(), self._start + page * PAGE, now[:pages].data)
+                _read(base.fileno(), page * PAGE, then[:pages].data)
+                differ = (now[:pages] != then[:pages]).any(axis=1)
+                kept.append(np.nonzero(differ)[0] + page)
         return np.concatenate(kept) if kept else np.array([], dtype=np.int64)
+
+
+def digest_of(folder: Path, name: str) -> str:
+    """Return the sha256 of the delta ``name`` that was written into a folder."""
+    with (folder / f"{name}.pages").open("rb") as pages:
+        found = hashlib.file_digest(pages, "sha256")
+    found.update((folder / f"{name}.index").read_bytes())
+    return found.hexdigest()
+
+
+def pages_bytes(index: Path) -> int:
+    """Return how many bytes the pages of an index take."""
+    return int(np.fromfile(index, dtype="<i8").reshape(-1, 3)[:, 1].sum()) * PAGE
 
 
 def runs_of(pages: Pages) -> list[tuple[int, int]]:
@@ -116,7 +152,9 @@ def _mapped(pid: int, name: str) -> tuple[int, int]:
     places = []
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         words = line.split(None, 5)
-        if len(words) > 5 and words[5].rpartition("/")[2] in (name, f"{name}.pages"):
+        # What was removed since it was mapped is there no less.
+        file = words[5].removesuffix(" (deleted)").rpartition("/")[2] if len(words) > 5 else ""
+        if file in (name, f"{name}.pages"):
             start, _, end = words[0].partition("-")
             places.append((int(start, 16), int(end, 16)))
     if not places:
@@ -140,17 +178,12 @@ def _pages_of(index: Path) -> Pages:
     return np.concatenate(parts) if parts else np.array([], dtype=np.int64)
 
 
-def _chunks(first: int, count: int) -> Iterator[tuple[int, int]]:
-    for at in range(first, first + count, _CHUNK):
-        yield at, min(_CHUNK, first + count - at)
+def _chunks(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for first, count in runs:
+        for at in range(first, first + count, _CHUNK):
+            yield at, min(_CHUNK, first + count - at)
 
 
-def _read(descriptor: int, offset: int, pages: int) -> bytes:
-    content = os.pread(descriptor, pages * PAGE, offset)
-    if len(content) != pages * PAGE:
+def _read(descriptor: int, offset: int, into: memoryview) -> None:
+    if os.preadv(descriptor, [into], offset) != into.nbytes:
         raise MicrovmError("the guest's memory could not be read")
-    return content
-
-
-def _by_page(content: bytes) -> npt.NDArray[Any]:
-    return np.frombuffer(content, dtype="<u8").reshape(-1, PAGE // 8)

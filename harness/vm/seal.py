@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import MicrovmError
+from harness.files import is_draft, replacing
 from harness.vm import content_hash
 
 MANIFEST = "manifest.json"
@@ -80,15 +81,23 @@ def read(folder: Path) -> Manifest:
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the manifest of what lies in ``folder``, and put all of it on the disk.
 
-    ``facts`` are the manifest's besides ``parts`` and ``seal``. Raises :class:`OSError`.
+    The manifest gets its name last. ``facts`` are those besides ``parts`` and ``seal``. Raises
+    :class:`OSError`.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name != MANIFEST and not is_draft(path.name)
+    )
     parts = {path.name: {"size": path.stat().st_size, "sha256": digest(path)} for path in files}
     manifest = {**facts, "parts": parts}
     manifest["seal"] = _seal_of(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    for path in (*files, folder / MANIFEST, folder):
+    for path in files:
         sync(path)
+    with replacing(folder / MANIFEST) as draft:
+        draft.write_text(json.dumps(manifest, indent=1))
+        sync(draft)
+    sync(folder)
 
 
 def sync(path: Path) -> None:

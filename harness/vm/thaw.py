@@ -398,9 +398,6 @@ def _wake(source: Snapshot | Checkpoint, body: bytes | None, way: _Way) -> Guest
         with files.outbox.open("wb") as outbox:
             outbox.truncate(machine.outbox_size)
         lockstep = lockstep_for(machine, source.cache, folder)
-        overlay = None
-        if isinstance(source, Checkpoint):
-            overlay = Overlay(source.folder, source.cache, folder)
         state = source.state
         if virtual and way.idle_in_real_time:
             state = folder / "state"
@@ -408,26 +405,31 @@ def _wake(source: Snapshot | Checkpoint, body: bytes | None, way: _Way) -> Guest
         cpu = way.cpu
         if virtual and cpu is None:
             cpu = min(os.sched_getaffinity(0))
-        emulator = Emulator(
-            qemu,
-            [
-                *machine.switches(
-                    files,
-                    seed=way.seed,
-                    private=True,
-                    serial=way.serial.fileno() if way.serial else None,
-                    idle_in_real_time=way.idle_in_real_time,
-                    goes_on=body is None,
-                ),
-                *(overlay.switches if overlay else ()),
-                *("-incoming", "defer"),
-            ],
-            log=folder / "qemu.log",
-            cpu=cpu,
-            lockstep=lockstep,
-            overlay=overlay,
-            pass_fds=[way.serial.fileno()] if way.serial else [],
-        )
+        with contextlib.ExitStack() as mapping:
+            overlay = None
+            if isinstance(source, Checkpoint):
+                pages = mapping.enter_context(source.pages())
+                overlay = Overlay(pages, source.cache, folder)
+            emulator = Emulator(
+                qemu,
+                [
+                    *machine.switches(
+                        files,
+                        seed=way.seed,
+                        private=True,
+                        serial=way.serial.fileno() if way.serial else None,
+                        idle_in_real_time=way.idle_in_real_time,
+                        goes_on=body is None,
+                    ),
+                    *(overlay.switches if overlay else ()),
+                    *("-incoming", "defer"),
+                ],
+                log=folder / "qemu.log",
+                cpu=cpu,
+                lockstep=lockstep,
+                overlay=overlay,
+                pass_fds=[way.serial.fileno()] if way.serial else [],
+            )
         try:
             emulator.load_state(state)
             emulator.go()

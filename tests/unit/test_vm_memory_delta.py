@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.vm.memory_delta import PAGE, MemoryDelta, joined, runs_of
+from harness.vm import memory_delta
+from harness.vm.memory_delta import PAGE, MemoryDelta, digest_of, joined, pages_bytes, runs_of
 
 PAGES = 64
 
@@ -54,12 +55,15 @@ def test_what_differs_is_kept_and_what_was_only_touched_is_not(
     delta = MemoryDelta(os.getpid(), "ram", base, None)
     assert list(delta.pages) == [5, 6, 40]
     (tmp_path / "kept").mkdir()
-    digest = delta.write(tmp_path / "kept")
+    delta.write(tmp_path / "kept")
+    digest = delta.digest()
+    assert digest_of(tmp_path / "kept", "ram") == digest
     assert kept(tmp_path / "kept", content) == memory[:]
+    assert pages_bytes(tmp_path / "kept" / "ram.index") == 3 * PAGE
     assert (base / "ram").read_bytes() == content
-    assert MemoryDelta(os.getpid(), "ram", base, None).write(None) == digest
+    assert MemoryDelta(os.getpid(), "ram", base, None).digest() == digest
     memory[40 * PAGE] ^= 1
-    assert MemoryDelta(os.getpid(), "ram", base, None).write(None) != digest
+    assert MemoryDelta(os.getpid(), "ram", base, None).digest() != digest
 
 
 def test_few_runs_join_what_lies_between(base: Path, memory: mmap.mmap, tmp_path: Path) -> None:
@@ -69,6 +73,30 @@ def test_few_runs_join_what_lies_between(base: Path, memory: mmap.mmap, tmp_path
     MemoryDelta(os.getpid(), "ram", base, None).write(tmp_path / "kept", most_runs=2)
     assert np.fromfile(tmp_path / "kept" / "ram.index", dtype="<i8").size <= 3 * 2
     assert kept(tmp_path / "kept", (base / "ram").read_bytes()) == memory[:]
+
+
+def test_more_pages_than_are_read_or_written_at_once(tmp_path: Path) -> None:
+    pages = 5 * memory_delta._PIECE + 3
+    (tmp_path / "ram").write_bytes(bytes(pages * PAGE))
+    (tmp_path / "kept").mkdir()
+    with (
+        (tmp_path / "ram").open("r+b") as file,
+        mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE) as memory,
+    ):
+        for page in (*range(10, pages - 700), pages - 1):
+            memory[page * PAGE] = page % 251 + 1
+        delta = MemoryDelta(os.getpid(), "ram", tmp_path, None)
+        delta.write(tmp_path / "kept")
+        assert kept(tmp_path / "kept", bytes(pages * PAGE)) == memory[:]
+        assert digest_of(tmp_path / "kept", "ram") == delta.digest()
+
+
+def test_a_machine_like_its_base_has_a_delta_of_nothing(
+    base: Path, memory: mmap.mmap, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").mkdir()
+    MemoryDelta(os.getpid(), "ram", base, None).write(tmp_path / "kept")
+    assert [file.stat().st_size for file in (tmp_path / "kept").iterdir()] == [0, 0]
 
 
 @given(st.sets(st.integers(0, 500), min_size=1), st.integers(1, 20))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from harness.cli.clean import clean
 from harness.cli.snapshots import snapshots as command
 from harness.errors import MicrovmError
+from harness.files import is_draft
 from harness.images import Cache
 from harness.vm import seal, snapshot
 from harness.vm.guest_image import GuestImage
@@ -225,20 +226,29 @@ def test_nothing_bears_a_name_before_it_is_on_the_disk(
     freezer: Freezer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename, replace = os.fsync, Path.rename, Path.replace
 
     def synced(descriptor: int) -> None:
-        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        order.append("manifest's draft" if is_draft(name) else name)
         fsync(descriptor)
 
     def renamed(path: Path, target: Path) -> Path:
-        order.append("rename")
+        order.append(f"rename {path.name}")
         return rename(path, target)
+
+    def replaced(path: Path, target: Path) -> Path:
+        order.append(f"name {target.name}")
+        return replace(path, target)
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(Path, "replace", replaced)
     key = freezer.freeze().key
-    assert order == ["ram", "root", "state", "manifest.json", key, "rename", "snapshot"]
+    assert order == [
+        *("ram", "root", "state", "manifest's draft", "name manifest.json", key),
+        *(f"rename {key}", "snapshot"),
+    ]
 
 
 def test_clean_finds_half_frozen_and_damaged_ones(
