@@ -12,6 +12,8 @@ from harness import __version__
 from harness.errors import EXIT_INTERRUPTED, EXIT_TROUBLE, EndedBySignal, TrialError
 from harness.files import replacing
 from harness.images import Say
+from harness.pytest_plugin.markers import TrialPoint, upgradable
+from harness.pytest_plugin.session import SESSION
 from harness.pytest_plugin.terminal import (
     show_missing,
     skips_for_needs,
@@ -106,6 +108,15 @@ class RunSession:
             self._progress = ProgressReceiver(self._say)
             self._config.add_cleanup(self._progress.close)
         node.workerinput[PROGRESS] = self._progress.address
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Leave a scenario whose worker died unknown: nobody has judged it."""
+        options = self._config.stash[SESSION].options
+        engines = {name for each in options.engines for name in (each, upgradable(each))}
+        points = [str(TrialPoint(engine, seed)) for engine in engines for seed in options.seeds]
+        if any(point in crashitem.partition("[")[2] for point in points):
+            report.user_properties += [("outcome", "unknown"), ("verdict", "unknown")]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was measured, and where the page is."""
