@@ -157,13 +157,20 @@ def faults(as_json: bool, engine: str, runs: int) -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of everything that is random.")
 @click.option(
+    "--from",
+    "first",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Number of the first attempt (0): with --tries 1 one is made again.",
+)
+@click.option(
     "--keep",
     default=Path("build/survival"),
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Where what was printed by a command that did not survive is kept.",
 )
-def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -> int:
+def survival(as_json: bool, tries: int, seconds: float, seed: int, first: int, keep: Path) -> int:
     """Strike commands down at random moments, and look for what is left, and wrong. Needs root.
 
     Killed, ended by a signal, stopped, with a full disk, out of memory, with a bit of the cache
@@ -174,7 +181,8 @@ def survival(as_json: bool, tries: int, seconds: float, seed: int, keep: Path) -
     from harness.images import Cache
 
     made = []
-    for attempt in Survival(seed, Cache(say=say), say, keep).attempts(tries, seconds):
+    bench = Survival(seed, Cache(say=say), say, keep)
+    for attempt in bench.attempts(tries, seconds, first=first):
         made.append(attempt)
         if not attempt.survived:
             say(_story(attempt))

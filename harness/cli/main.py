@@ -140,7 +140,11 @@ def call(argv: Sequence[str] | None = None) -> int:
     except EndedBySignal as error:
         _complain(str(error))
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click turns what ends a command by a signal into an Abort of its own.
+        if isinstance(signalled := error.__cause__, EndedBySignal):
+            _complain(str(signalled))
+            return signalled.exit_code
         _complain("interrupted")
         return EXIT_INTERRUPTED
     except OSError as error:

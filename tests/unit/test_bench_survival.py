@@ -58,6 +58,26 @@ def test_what_an_attempt_has_started_is_known_by_its_mark() -> None:
     assert marked(mark) == []
 
 
+def test_a_half_built_entry_is_found_by_the_name_that_clean_has_for_it() -> None:
+    listed = "would remove half-built cache entry /c/engine-tree/trixie-r1\n"
+    assert survival.is_listed("/c/engine-tree/.trixie-r1.building-vb5vw_2_", listed)
+    assert not survival.is_listed("/c/engine-tree/.sid-r1.building-vb5vw_2_", listed)
+    assert survival.is_listed("/t/scratch-1", "would remove folder /t/scratch-1\n")
+
+
+def test_a_bit_is_flipped_in_a_file_that_has_one(tmp_path: Path) -> None:
+    entry = tmp_path / "cache/kind/key"
+    entry.mkdir(parents=True)
+    (entry / "a").touch()
+    (entry / "b").write_bytes(b"\0\0")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        for seed in range(5):
+            survival.Running(process, tmp_path, random.Random(seed)).flip()
+        process.kill()
+    assert (entry / "a").read_bytes() == b""
+    assert (entry / "b").read_bytes() != b"\0\0"
+
+
 @pytest.mark.parametrize(
     ("attempt", "survived"),
     [

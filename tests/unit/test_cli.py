@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from harness.cli.run import (
     scenarios_folder,
     selects,
 )
-from harness.errors import LabError, MissingError, UsageError
+from harness.errors import EndedBySignal, LabError, MissingError, UsageError
 from harness.pytest_plugin.foreign_plugins import CALLED_WITH
 
 
@@ -53,6 +54,8 @@ def raising(error: LabError) -> Callable[..., None]:
         (PermissionError(13, "Permission denied", "/somewhere"), 2),
         (ZeroDivisionError("oops"), 2),
         (KeyboardInterrupt(), 130),
+        (EndedBySignal(signal.SIGTERM), 143),
+        (EndedBySignal(signal.SIGHUP), 129),
     ],
 )
 def test_an_error_ends_in_a_sentence_and_its_exit_code(
