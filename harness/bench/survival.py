@@ -49,7 +49,7 @@ _GONE_WITHIN = 30.0
 longest that was seen is 6.4 s, on a machine that was not busy."""
 
 _REPAIRED_WITHIN = 600.0
-"""Seconds more for a command in whose cache a bit was flipped: the engine's root is built anew then,
+"""Seconds more for a command in whose cache a bit was flipped: an engine is built anew then,
 half a minute's work on a machine that does nothing else, and from packages if need be."""
 
 _STOPPED = 8.0  # seconds; more than the longest hole that is no doubt
