@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.errors import MicrovmError
 from harness.vm.bound_process import start_bound
 from harness.vm.lockstep import Lockstep
@@ -148,6 +150,12 @@ class Emulator:
     def ended(self) -> int | None:
         """Return QEMU's exit code, None while it runs."""
         return self.process.poll()
+
+    def stopped(self) -> bool:
+        """Return whether QEMU was stopped, by SIGSTOP, and not continued yet."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     def kill(self) -> None:
         """End QEMU now. Safe to call at any time and more than once."""

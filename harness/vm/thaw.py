@@ -47,6 +47,8 @@ from harness.vm.snapshot import Snapshot
 from harness.vm.vmstate_patch import without_wall_time
 
 _POLL = 0.02
+_STOPPED_FOR = 60.0
+"""Seconds for which a QEMU may be stopped (SIGSTOP); for virtual time that makes no difference."""
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
 _OOM = re.compile(r"Out of memory: Killed|Out of memory and no killable")
 _FULL = re.compile(r"No space left on device")
@@ -222,6 +224,7 @@ class Guest:
         hung = ""
         lines = follow(self.console)
         virtual = 0.0
+        stopped = 0.0  # counted by looks: of this process's own stop nothing is QEMU's
         while self._emulator.ended() is None:
             for line in lines.fresh():
                 virtual = max(virtual, seconds_in(line))
@@ -229,6 +232,9 @@ class Guest:
                 hung = f"the guest was still running after {wall_deadline:g} wall seconds"
             elif virtual_deadline is not None and virtual > virtual_deadline:
                 hung = f"the guest was still running after {virtual:g} virtual seconds"
+            stopped = stopped + _POLL if self._emulator.stopped() else 0.0
+            if stopped > _STOPPED_FOR:
+                hung = f"its QEMU was stopped (SIGSTOP) for {_STOPPED_FOR:g} s"
             if hung:
                 self._emulator.kill()
                 break

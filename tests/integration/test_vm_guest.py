@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,29 @@ def test_wall_deadline_ends_a_guest_that_spins(
     assert result.outcome is Outcome.HUNG
     assert "3 wall seconds" in result.detail
     assert 3 <= result.wall_seconds < 6
+
+
+def test_a_qemu_that_stays_stopped_is_given_up_and_one_that_goes_on_is_as_it_was(
+    snapshot: Snapshot, tmp_path: Path, slot: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = digest(trial(snapshot, tmp_path / "calm", slot, do="fingerprint", seconds=20))
+    with thaw(
+        snapshot, WORD, {"do": "fingerprint", "seconds": 20}, seed=1, virtual_deadline=60, cpu=slot
+    ) as guest:
+        os.kill(guest.pid, signal.SIGSTOP)
+        threading.Timer(1, os.kill, (guest.pid, signal.SIGCONT)).start()
+        assert digest(guest.wait(tmp_path / "paused", wall_deadline=60)) == undisturbed
+
+    monkeypatch.setattr("harness.vm.thaw._STOPPED_FOR", 1.0)
+    with thaw(
+        snapshot, WORD, {"do": "spin"}, seed=1, virtual_deadline=1e6, cpu=slot, scratch=tmp_path
+    ) as guest:
+        pid = guest.pid
+        os.kill(pid, signal.SIGSTOP)
+        result = guest.wait(tmp_path / "stopped", wall_deadline=60)
+    assert result.outcome is Outcome.HUNG
+    assert "its QEMU was stopped (SIGSTOP) for 1 s" in result.detail
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_console_is_told_while_the_guest_runs(
