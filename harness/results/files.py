@@ -9,6 +9,9 @@ from pathlib import Path
 
 from harness.files import is_draft
 
+LARGEST_FILE = 16 << 30
+"""Bytes; a file that is larger, on disk perhaps a hole, would be read for hours."""
+
 
 def plain_files(folder: Path) -> Iterator[Path]:
     """Yield all regular files under ``folder`` by name, without links and devices.
@@ -24,15 +27,15 @@ def plain_files(folder: Path) -> Iterator[Path]:
 
 
 def odd_file(folder: Path) -> str | None:
-    """Return what under ``folder`` is neither a file nor a folder, None if nothing is.
+    """Return what under ``folder`` is neither a folder nor a file of any size that is written here.
 
-    A FIFO is waited for without end, and a device may be read without end. A link counts as
-    what it leads to.
+    None if nothing is. A FIFO is waited for without end, and a device may be read without end. A
+    link counts as what it leads to.
     """
     for where, _, names in os.walk(folder):
         for name in names:
             path = Path(where, name)
-            if not path.is_file():
+            if not path.is_file() or path.stat().st_size > LARGEST_FILE:
                 return path.relative_to(folder).as_posix()
     return None
 

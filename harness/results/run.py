@@ -43,6 +43,8 @@ LATEST = "latest"
 #: Control characters in JSON but newline and tab, whether escaped or not.
 _UNPRINTABLE = re.compile(rb"\\u00[01789]|\\[bfr]|\x7f|\xc2[\x80-\x9f]")
 
+_LARGEST_RECORD = 1 << 28  # bytes; records are read whole, and have some thousands
+
 _STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
@@ -118,6 +120,8 @@ def read_run(folder: Path) -> Run:
             f"{folder} is not a run: it has neither {RUN_FILE} nor {TRIALS}/",
             hint="name one of the folders under reports/",
         )
+    if _printable(folder.name) != folder.name:
+        raise UsageError(f"{folder.name!r} is not a valid name for a run", hint="rename the folder")
     damaged: list[Damaged] = []
     try:
         record = _read_run_record(folder)
@@ -151,7 +155,10 @@ def list_runs(root: Path) -> tuple[Path, ...]:
             (
                 path
                 for path in root.iterdir()
-                if path.is_dir() and not path.is_symlink() and (path / RUN_FILE).is_file()
+                if path.is_dir()
+                and not path.is_symlink()
+                and (path / RUN_FILE).is_file()
+                and _printable(path.name) == path.name
             ),
             key=_age,
         )
@@ -175,8 +182,8 @@ def _age(path: Path) -> tuple[str, int]:
 
 
 def _read_run_record(folder: Path) -> RunRecord:
-    if (folder / RUN_FILE).exists() and not (folder / RUN_FILE).is_file():
-        raise TrialError(f"{RUN_FILE} is not a file")
+    if (odd := _odd_record(folder / RUN_FILE)) is not None:
+        raise TrialError(odd)
     try:
         raw = (folder / RUN_FILE).read_bytes()
     except FileNotFoundError:
@@ -189,9 +196,19 @@ def _read_run_record(folder: Path) -> RunRecord:
         head: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
         if (schema := head.get("schema")) != RUN_SCHEMA:
             raise TrialError(_schema_mismatch(RUN_FILE, schema, RUN_SCHEMA))
-        return msgspec.json.decode(raw, type=RunRecord)
+        record = msgspec.json.decode(raw, type=RunRecord)
+        return msgspec.convert(_printable(msgspec.to_builtins(record)), RunRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TrialError(f"{RUN_FILE} cannot be read: {error}") from error
+
+
+def _odd_record(path: Path) -> str | None:
+    """Return what is wrong with a record that is there and cannot be read; None for any other."""
+    if path.exists() and not path.is_file():
+        return f"{path.name} is not a file"
+    if path.exists() and path.stat().st_size > _LARGEST_RECORD:
+        return f"{path.name} is larger than any that swarm-chaos writes"
+    return None
 
 
 def _schema_mismatch(file: str, schema: object, ours: int) -> str:
@@ -207,7 +224,7 @@ def _partial_record(folder: Path) -> RunRecord:
     """Return what can be read of a run whose record is damaged or of a newer schema."""
     head: dict[str, Any] = {}
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if not (folder / RUN_FILE).is_file():
+        if _odd_record(folder / RUN_FILE) is not None:
             raise FileNotFoundError
         head = msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=dict[str, Any])
     if not isinstance(head.get("schema"), int) or head["schema"] <= RUN_SCHEMA:
@@ -232,14 +249,17 @@ def _trial_ids(folder: Path, record: RunRecord) -> list[str]:
 
 def _read_trial(trials: Path, trial_id: str) -> StoredTrial | Damaged:
     folder = trials / trial_id
-    if trial_id in {"", ".", ".."} or Path(trial_id).name != trial_id:
+    is_name = Path(trial_id).name == trial_id and _printable(trial_id) == trial_id
+    if trial_id in {"", ".", ".."} or not is_name:
         return Damaged(
-            trials, f"{RUN_FILE} lists the trial {trial_id!r}, which is not a valid folder name"
+            trials, f"there is or should be a trial {trial_id!r}, which is not a valid folder name"
         )
     if not folder.is_dir():
         return Damaged(folder, f"{RUN_FILE} lists this trial, but its folder is missing")
     if (odd := odd_file(folder)) is not None:
-        return Damaged(folder, f"{odd!r} is neither a file nor a folder: nothing here is read")
+        return Damaged(folder, f"{odd!r} is no file that a trial has: nothing here is read")
+    if (odd := _odd_record(folder / TRIAL_FILE)) is not None:
+        return Damaged(folder, odd)
     if not (folder / TRIAL_FILE).exists():
         return Damaged(folder, _progress(folder))
     try:
@@ -281,5 +301,5 @@ def _progress(folder: Path) -> str:
     last = rows[-1]
     return (
         "the trial did not finish; the last entry in its journal is "
-        f"{last.get('kind', '?')} at {last.get('t', '?')} s"
+        f"{_printable(str(last.get('kind', '?')))} at {_printable(str(last.get('t', '?')))} s"
     )

@@ -15,7 +15,7 @@ from stored_runs import store_run
 
 from harness.cli.main import call
 from harness.errors import EXIT_TROUBLE, UsageError
-from harness.results import RunWriter, read_run
+from harness.results import RunWriter, list_runs, read_run
 from harness.results.check import check_run, check_trial
 from harness.results.comparison import compare
 from harness.results.comparison_sides import sides_by_run
@@ -189,9 +189,18 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, where: str, device: b
     else:
         os.mkfifo(odd)
     damaged = read_run(run.folder).damaged
-    assert any(
-        "not a file" in each.sentence or "neither a file" in each.sentence for each in damaged
-    )
+    assert any("not a file" in each.sentence or "no file" in each.sentence for each in damaged)
+
+
+@pytest.mark.parametrize("where", ["logs/m1.log", "trial.json", "../../run.json"])
+def test_a_file_that_would_be_read_for_hours_is_not_read(tmp_path: Path, where: str) -> None:
+    run = store_run(tmp_path, [1.0])
+    endless = run.trials[0].folder / where
+    endless.parent.mkdir(exist_ok=True)
+    with endless.open("wb") as file:
+        file.truncate(1 << 40)
+    [found] = check_run(read_run(run.folder))
+    assert "no file that a trial has" in found.sentence or "larger than any" in found.sentence
 
 
 def test_control_characters_of_a_record_reach_no_terminal(tmp_path: Path) -> None:
@@ -203,3 +212,25 @@ def test_control_characters_of_a_record_reach_no_terminal(tmp_path: Path) -> Non
     path.write_text(json.dumps(record))
     [read] = read_run(run.folder).trials
     assert read.record.title == "a[31m title\nof two lines"
+
+
+def test_control_characters_of_a_run_and_of_names_reach_no_terminal(tmp_path: Path) -> None:
+    run = store_run(tmp_path, [1.0, 2.0])
+    record = json.loads((run.folder / "run.json").read_text())
+    red = "\x1b[31mred"
+    (run.folder / "run.json").write_text(json.dumps({**record, "id": red, "harness": red}))
+    unfinished, renamed = (trial.folder for trial in run.trials)
+    (unfinished / "trial.json").unlink()
+    (unfinished / "journal.jsonl").write_text(json.dumps({"kind": red, "t": red}) + "\n")
+    renamed.rename(renamed.with_name(red))
+    again = read_run(run.folder)
+    assert (again.record.id, again.record.harness) == ("[31mred", "[31mred")
+    told = "".join(f"{d.path}: {d.sentence}\n" for d in again.damaged)
+    assert "[31mred" in told
+    assert "\x1b" not in told
+
+    hostile = run.folder.rename(run.folder.with_name(red))
+    with pytest.raises(UsageError, match="is not a valid name for a run") as refused:
+        read_run(hostile)
+    assert "\x1b" not in str(refused.value)
+    assert list_runs(tmp_path) == ()
