@@ -47,8 +47,9 @@ from harness.vm.snapshot import Snapshot
 from harness.vm.vmstate_patch import without_wall_time
 
 _POLL = 0.02
-_STOPPED_FOR = 60.0
-"""Seconds for which a QEMU may be stopped (SIGSTOP); for virtual time that makes no difference."""
+_STOPPED_FOR = 1800.0
+"""Seconds for which a QEMU may be stopped (SIGSTOP). Replays that stood still for 20 minutes were
+byte-identical (docs/determinism.md)."""
 _PANIC = re.compile(r"Kernel panic|BUG: unable to handle|Oops: ")
 _OOM = re.compile(r"Out of memory: Killed|Out of memory and no killable")
 _FULL = re.compile(r"No space left on device")
