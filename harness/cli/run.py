@@ -52,7 +52,15 @@ def run(args: tuple[str, ...]) -> NoReturn:
 
     Without a path it takes scenarios/ or chaos/ here, else the scenarios that came with the
     harness; --packaged takes those in any case.
+
+    --until-decided --budget 2h --engine A,B goes on drawing seeds, of the scenarios where they help
+    most, until it is decided how the two engines differ; --continue RUN goes on from a stored run.
     """
+    from harness.cli import until_decided
+
+    if until_decided.OPTION in args:
+        code = until_decided.run_until_decided.main(list(args), standalone_mode=False)
+        click.get_current_context().exit(code)
     import pytest
 
     sys.exit(exit_code_of(int(pytest.main(pytest_arguments(args)))))
@@ -97,12 +105,15 @@ def selects(args: Sequence[str]) -> bool:
         *("--markers", "--fixtures", "-p"),
     )
     short = tuple(word for word in choosing if len(word) == len("-k"))
-    # Nodes that share one kernel: one at a time.
-    one_kernel = any(arg.removeprefix("--lab=") in ("namespaces", "dind") for arg in args)
-    return one_kernel or any(
+    return one_kernel(args) or any(
         arg.partition("=")[0] in choosing or arg.startswith(short) or is_path(arg, before)
         for before, arg in pairwise(("", *args))
     )
+
+
+def one_kernel(args: Sequence[str]) -> bool:
+    """Return whether nodes of all trials would share one kernel: these run one at a time."""
+    return any(arg.removeprefix("--lab=") in ("namespaces", "dind") for arg in args)
 
 
 def is_path(arg: str, before: str) -> bool:

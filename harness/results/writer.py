@@ -68,7 +68,7 @@ class RunWriter:
             harness=harness,
         )
         write_run(folder, record)
-        _point_latest(root, folder.name)
+        point_latest(root, folder.name)
         return cls(folder, record)
 
     @classmethod
@@ -110,7 +110,7 @@ class RunWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
         left = list_runs(self.folder.parent)
         if left:
-            _point_latest(self.folder.parent, left[-1].name)
+            point_latest(self.folder.parent, left[-1].name)
         else:
             (self.folder.parent / LATEST).unlink(missing_ok=True)
 
@@ -140,7 +140,8 @@ def free_folder(parent: Path, name: str) -> Path:
     raise AssertionError("unreachable: count() does not end")
 
 
-def _point_latest(root: Path, name: str) -> None:
+def point_latest(root: Path, name: str) -> None:
+    """Have ``root/latest`` lead to the run ``name``, where links can be made."""
     half = root / f".{LATEST}.{name}"
     # A convenience for people: file systems without symbolic links do without.
     with suppress(OSError):
