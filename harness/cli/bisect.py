@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.output import json_option, reports_option, say
-from harness.cli.run import scenarios_folder
+from harness.cli.pytest_call import scenarios_folder
 from harness.engine import KNOWN, release_key, resolve
 from harness.errors import EXIT_TROUBLE, HarnessError, UsageError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.output import show, table_of
-from harness.cli.run import exit_code_of, scenarios_folder
+from harness.cli.pytest_call import exit_code_of, scenarios_folder
 from harness.docgen.collection import collect
 from harness.docgen.scenario import Scenario
 from harness.errors import EXIT_EXPECTATION, EXIT_OK, TrialError, UsageError

@@ -101,7 +101,7 @@ def rejudge(runs: tuple[Path, ...], reports: Path) -> None:
 
     Nothing is written. Exit code 1 if a trial that was as expected would not be today.
     """
-    from harness.cli.run import scenarios_folder
+    from harness.cli.pytest_call import scenarios_folder
     from harness.docgen.collection import expectations
     from harness.results.rejudge import rejudged
     from harness.trial import as_expected

@@ -9,7 +9,7 @@ from itertools import groupby
 import click
 
 from harness.cli.output import json_option
-from harness.cli.run import scenarios_folder
+from harness.cli.pytest_call import scenarios_folder
 from harness.docgen.collection import collect
 from harness.docgen.scenario import Scenario, StatedMeasure
 from harness.errors import UsageError

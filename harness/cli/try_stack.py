@@ -13,7 +13,7 @@ import click
 
 from harness.cli.compose_question import heeded, question_of
 from harness.cli.output import say
-from harness.cli.run import exit_code_of
+from harness.cli.pytest_call import exit_code_of
 from harness.errors import TrialError, UsageError
 from harness.files import write_atomically
 from harness.images import WORKLOAD_TAGS, Cache

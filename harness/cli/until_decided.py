@@ -323,7 +323,7 @@ def _chosen(request: Request) -> tuple[str, ...]:
     """
     import pytest
 
-    from harness.cli.run import pytest_arguments
+    from harness.cli.pytest_call import pytest_arguments
     from harness.pytest_plugin.markers import is_scenario, scenario_id
 
     class Collected:
@@ -387,7 +387,7 @@ def run_round(request: Request, planned: Round, reports: Path, left: float) -> f
 
 def _at_once(passed: Sequence[str]) -> tuple[str, ...]:
     """Return the option for as many trials at once as there can be; nothing if that was said."""
-    from harness.cli.run import one_kernel
+    from harness.cli.pytest_call import one_kernel
 
     said = any(arg.startswith(("-n", "--numprocesses")) for arg in passed)
     return () if said or one_kernel(passed) else ("-n", "auto")

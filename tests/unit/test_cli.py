@@ -15,7 +15,7 @@ import pytest
 
 from harness import __version__
 from harness.cli import main
-from harness.cli.run import (
+from harness.cli.pytest_call import (
     exit_code_of,
     names_a_scenario,
     pytest_arguments,
