@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import click
 
-from harness.cli import until_decided
-from harness.cli.pytest_call import exit_code_of, pytest_arguments
+from harness.cli import run_on, until_decided
+from harness.cli.pytest_call import PACKAGED_OPTION, exit_code_of, pytest_arguments
 
 
 @click.command(
@@ -31,10 +31,16 @@ def run(args: tuple[str, ...]) -> NoReturn:
 
     --until-decided --budget 2h --engine A,B goes on drawing seeds, of the scenarios where they help
     most, until it is decided how the two engines differ; --continue RUN goes on from a stored run.
+
+    --on dask://HOST:PORT shares the trials out among the workers of a Dask cluster.
     """
     if until_decided.OPTION in args:
         code = until_decided.run_until_decided.main(list(args), standalone_mode=False)
         click.get_current_context().exit(code)
+    address, rest = run_on.address_in(args)
+    if address is not None:
+        options = [arg for arg in rest if arg != PACKAGED_OPTION]
+        sys.exit(run_on.run_on(address, options, pytest_arguments(rest)))
     import pytest
 
     sys.exit(exit_code_of(int(pytest.main(pytest_arguments(args)))))

@@ -125,12 +125,19 @@ class Ran:
 
 
 @pytest.fixture
-def scenario(tmp_path: Path) -> Callable[..., Any]:
+def pretended(tmp_path: Path) -> Path:
+    """A folder whose scenarios run in the pretended lab."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "pytest.ini").write_text(INI)
+    return tmp_path
+
+
+@pytest.fixture
+def scenario(pretended: Path) -> Callable[..., Any]:
     """A function that runs the text of a scenario and tells what came of it."""
+    tmp_path = pretended
 
     def run(text: str, *args: str, **environment: str) -> Any:
-        (tmp_path / "conftest.py").write_text(CONFTEST)
-        (tmp_path / "pytest.ini").write_text(INI)
         (tmp_path / "test_it.py").write_text(f"{PRELUDE}\n{text}")
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "--lab=namespaces", *args],
