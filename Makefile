@@ -16,7 +16,7 @@ else
 TESTS := -n 2 tests -m 'not integration'
 endif
 
-.PHONY: help setup scenarios test unit lint format types doctor reference browser screenshots constraints clean distclean
+.PHONY: help setup scenarios test unit lint format types doctor reference browser site screenshots constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -63,6 +63,13 @@ browser:
 ## make screenshots  pictures of the report for the documents (needs chromium); ARGS=TRIAL for a real one
 screenshots: setup
 	$(BIN)/python tests/helpers/screenshots.py $(ARGS)
+
+## make site         the documentation as a site, in build/site (mkdocs, strict)
+site: setup
+	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(BIN)/python -m pip install -q \
+		--disable-pip-version-check --only-binary=:all: -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+	@echo "site: build/site/index.html"
 
 ## make setup        only the set-up
 setup:
