@@ -20,6 +20,7 @@ from processes import proc_text, running_with
 
 from harness.engine import Engine
 from harness.errors import EXIT_TROUBLE, EXIT_USAGE
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -160,6 +161,45 @@ def test_what_a_killed_process_has_injected_is_healed_by_another(
     assert lab["nodes"]["m1"]["answers"]
     code, said = call("lab", "enter", "m1", "hostname")
     assert (code, said) == (0, "m1\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "swarm-chaos: ended by SIGTERM")],
+)
+def test_what_is_killed_while_it_injects_or_heals_is_healed_by_the_next(
+    held: Any,
+    start: Callable[..., Any],
+    call: Callable[..., Any],
+    labs: Path,
+    number: signal.Signals,
+    code: int,
+    says: str,
+) -> None:
+    def struck(entry: str, *command: str) -> None:
+        """Run a command, and strike it when its journal has an entry."""
+        before = set(labs.glob("*/by-hand/*/journal.jsonl"))
+        process = start(*command)
+
+        def under_way() -> bool | NotYet:
+            assert process.poll() is None, process.stdout.read().decode()
+            journals = set(labs.glob("*/by-hand/*/journal.jsonl")) - before
+            return any(entry in path.read_text() for path in journals) or NotYet("not yet")
+
+        wait_for(under_way, state=entry, within=60, every=0.001)
+        process.send_signal(number)
+        assert process.wait(60) == code
+        assert says in process.stdout.read().decode()
+
+    struck('"fault.inject"', "inject", "node-paused", "m1")
+    code_of_healing, said = call("heal")
+    assert code_of_healing == 0, said
+    assert call("inject", "dockerd-killed", "m1")[0] == 0
+    struck('"fault.heal"', "heal")
+    assert call("heal")[0] == 0
+    [lab] = status(call)
+    assert lab["injected"] == []
+    assert lab["nodes"]["m1"]["answers"]
 
 
 def test_one_for_a_time_is_healed_by_its_end_and_by_an_interrupt(

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -13,7 +14,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
+from processes import running
+
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -123,3 +128,22 @@ def test_the_escape_leaves_whatever_hangs(person: Person) -> None:
     person.types(b"\x1d")
     assert person.process.wait(60) == 0
     assert termios.tcgetattr(person.terminal) == person.before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_shell_that_is_killed_takes_its_guest_with_it(
+    person: Person, number: signal.Signals, code: int
+) -> None:
+    person.sees(b"guest:", PROMPT_WITHIN)
+    person.types(b"sleep 100000\r")
+    guests = [child.pid for child in psutil.Process(person.process.pid).children(recursive=True)]
+    assert guests
+    person.process.send_signal(number)
+    assert person.process.wait(60) == code
+    wait_for(
+        lambda: not [pid for pid in guests if running(pid)] or NotYet("QEMU runs on"),
+        state="its guest to end",
+        within=10,
+    )
+    if number is not signal.SIGKILL:  # after which nobody is left who could
+        assert termios.tcgetattr(person.terminal) == person.before
