@@ -47,35 +47,35 @@ A_FAILOVER = (
     "swarmkit: a leader is elected after 10 to 20 ticks of 1 s, or after a second round, and goes "
     "on with the update; the dispatcher gives the dead node up 27 to 33 s after the change"
 )
-SEEN = "a port that a node does not serve is seen: test_control_port_filtered has the same probe"
+FILTERED = "test_control_port_filtered"
 
 NEW_PORT = Expectation(
     "time to the new port everywhere",
     unit="s",
     at_most=90,
     source=f"{AN_UPDATE}; 14 to 66 s {IN_TWENTY}",
-    no_control=SEEN,
+    control=FILTERED,
 )
 OLD_PORT = Expectation(
     "time to the old port everywhere",
     unit="s",
     at_most=90,
     source=f"{AN_UPDATE}; 20 to 52 s {IN_TWENTY}",
-    no_control=SEEN,
+    control=FILTERED,
 )
 UPDATED = Expectation(
     "time until the update to port {port} is completed",
     unit="s",
     at_most=NEW_PORT.limit + MONITORED,
     source="swarmkit: the last task is watched for 5 s once it serves",
-    no_control="it is the orchestrator's own word that its update is completed",
+    control="test_control_update_held",
 )
 REDEPLOYED = Expectation(
     "time until a redeployment after the heal is completed",
     unit="s",
     at_most=NEW_PORT.limit * 4 / 3 + MONITORED,
     source="as an update of the port, with four tasks for three",
-    no_control="it is the orchestrator's own word that its update is completed",
+    control="test_control_update_held",
 )
 GONE = Expectation(
     "time until the port is gone after scaling to 0",
@@ -83,14 +83,14 @@ GONE = Expectation(
     at_most=12,
     source="2 s before the stop, the stop's grace of 3 s, and news of it to every node, on a slow "
     f"machine; 3.3 to 6 s {IN_TWENTY}",
-    no_control="before the scaling every node serves the port, and the probe says so",
+    control=FILTERED,
 )
 SCALED_BACK = Expectation(
     "time to the port everywhere after scaling to 2",
     unit="s",
     at_most=30,
     source=A_START,
-    no_control=SEEN,
+    control=FILTERED,
 )
 ALONE = Expectation(
     "longest time a node fails while another serves",
@@ -98,7 +98,7 @@ ALONE = Expectation(
     at_most=30,
     source="moby#33430: one node has lost the port, the others serve it; in an update of host-mode "
     "ports the last of three nodes follows the first after 20 s",
-    control="test_control_port_filtered",
+    control=FILTERED,
 )
 NOT_LISTENING = Expectation(
     "nodes whose dockerd does not hold the port at the end",
@@ -108,49 +108,49 @@ NOT_LISTENING = Expectation(
     no_control="no fault closes a listener of dockerd; ports that nobody has are not listed",
 )
 AT_THE_OTHERS = Expectation(
-    "time to the port at all other nodes", unit="s", at_most=30, source=A_START, no_control=SEEN
+    "time to the port at all other nodes", unit="s", at_most=30, source=A_START, control=FILTERED
 )
 ONCE_FREE = Expectation(
     "time to the port everywhere once it is free",
     unit="s",
     at_most=30,
     source=A_START,
-    no_control=SEEN,
+    control=FILTERED,
 )
 RULES_RESTORED = Expectation(
     "time to the port everywhere after a restart",
     unit="s",
     at_most=60,
     source="dockerd is up again, its tasks started, the port programmed",
-    no_control=SEEN,
+    control=FILTERED,
 )
 AT_THE_END = Expectation(
     "time to the port everywhere at the end",
     unit="s",
     at_most=30,
     source=A_START,
-    no_control=SEEN,
+    control=FILTERED,
 )
 OUTAGE = Expectation(
     "longest outage of a node",
     unit="s",
     at_most=5,
     source="what one lost request and its time-out cost",
-    no_control=SEEN,
+    control=FILTERED,
 )
 NEW_PORT_AT_THE_OTHERS = Expectation(
     "time to the new port at all other nodes",
     unit="s",
     at_most=120,
     source=A_FAILOVER,
-    no_control=SEEN,
+    control=FILTERED,
 )
 NEW_PORT_AFTER_THE_HEAL = Expectation(
     "time to the new port everywhere after the heal",
     unit="s",
     at_most=120,
     source=A_FAILOVER,
-    no_control=SEEN,
+    control=FILTERED,
 )
 MOVED = Expectation(
     "time until the worker serves the new port",
@@ -216,12 +216,26 @@ def test_port_taken_on_a_node(
 def test_control_port_filtered(
     swarm: Swarm, faults: Faults, reachability: Reachability, measure: Measures
 ) -> None:
-    """A worker whose port is filtered on the way fails while the others serve."""
+    """A worker whose port is filtered on the way fails while the others serve, at every wait.
+
+    What is scaled down to a task and not to none is not gone.
+    """
     web = swarm.deploy(published(FIRST))
+    worker = swarm.a_worker()
+    others = swarm.all_but(swarm.leader)
+    waits = (SCALED_BACK, ONCE_FREE, AT_THE_END, RULES_RESTORED, NEW_PORT, OLD_PORT)
     with reachability.watch(web):
-        with faults.network.cut(swarm.a_worker(), plane=f"{FIRST}/tcp") as cut:
-            cut.hold(ALONE.limit + 10)
+        with faults.network.cut(worker, plane=f"{FIRST}/tcp") as cut:
+            for wait in (AT_THE_OTHERS, *waits, NEW_PORT_AT_THE_OTHERS, NEW_PORT_AFTER_THE_HEAL):
+                nodes = others if wait in (AT_THE_OTHERS, NEW_PORT_AT_THE_OTHERS) else None
+                measure(
+                    wait,
+                    reachability.time_to_converged(since=cut, within=wait.limit, nodes=nodes),
+                )
+        measure(OUTAGE, reachability.longest_outage())
         measure(ALONE, reachability.longest_alone())
+        web.scale("app", 1)
+        measure(GONE, time_until_nobody_serves(reachability))
 
 
 @pytest.mark.thorough
@@ -327,7 +341,11 @@ def test_control_update_held(swarm: Swarm, reachability: Reachability, measure: 
     alone.change("app", start_first_nowhere)
     with reachability.watch(alone):
         alone.publish("app", SECOND)
-        measure(MOVED, reachability.time_to_converged(within=MOVED.limit))
+        since = time.monotonic()
+        measure(MOVED, reachability.time_to_converged(since=since, within=MOVED.limit))
+        updated = alone.time_to_updated("app", since=since, within=UPDATED.limit)
+        measure.each({UPDATED: {str(SECOND): updated}})
+        measure(REDEPLOYED, alone.time_to_updated("app", since=since, within=REDEPLOYED.limit))
         measure(ANNOUNCED, announced_ports(alone, "app") == [SECOND])
         measure(OLD_PORT_HELD, FIRST in listening(swarm.a_worker()))
 

@@ -15,7 +15,7 @@ from harness.trial import Expectation
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 
-MOST_WITHOUT = 65
+MOST_WITHOUT = 52
 """Bounds without a control, over all scenarios. It may only fall: give a new bound a control."""
 
 #: Words that a reason has at least: "none" and "not yet" are none.
@@ -23,11 +23,6 @@ _FEWEST_WORDS = 6
 
 #: Bounds that may share a reason. One that is given for everything was thought of for nothing.
 _MOST_ALIKE = 3
-
-KNOWN_ALIKE = {
-    "a port that a node does not serve is seen: test_control_port_filtered has the same probe": 10,
-}
-"""Reasons shared by more; their numbers may only fall."""
 
 
 def bounds() -> list[tuple[str, Expectation]]:
@@ -58,11 +53,7 @@ def empty(reasons: Iterable[str]) -> list[str]:
 
 def boilerplate(reasons: Iterable[str]) -> dict[str, int]:
     """Those that are given for more bounds than they may be."""
-    return {
-        reason: count
-        for reason, count in Counter(reasons).items()
-        if count > KNOWN_ALIKE.get(reason, _MOST_ALIKE)
-    }
+    return {reason: count for reason, count in Counter(reasons).items() if count > _MOST_ALIKE}
 
 
 def test_bounds_without_a_control_become_no_more() -> None:
@@ -76,11 +67,6 @@ def test_a_reason_for_no_control_says_something() -> None:
 
 def test_a_reason_for_no_control_is_given_for_few() -> None:
     assert boilerplate(each.no_control for _, each in WITHOUT) == {}
-
-
-def test_what_is_known_to_be_alike_still_is() -> None:
-    counted = Counter(each.no_control for _, each in WITHOUT)
-    assert {reason: counted[reason] for reason in KNOWN_ALIKE} == KNOWN_ALIKE
 
 
 @pytest.mark.parametrize("reason", ["", "none", "there is none yet"])
