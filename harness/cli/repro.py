@@ -13,6 +13,7 @@ import click
 
 from harness.cli.output import show, table_of
 from harness.cli.pytest_call import exit_code_of, scenarios_folder
+from harness.cli.repro_recipe import new_scenario
 from harness.docgen.collection import collect
 from harness.docgen.scenario import Scenario
 from harness.errors import EXIT_EXPECTATION, EXIT_OK, TrialError, UsageError
@@ -30,13 +31,21 @@ _URL = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|discuss
 @click.command()
 @click.argument("thread", required=False)
 @click.option("--list", "only_list", is_flag=True, help="List the threads and their scenarios.")
+@click.option("--new", is_flag=True, help="Write a scenario about THREAD, of a --recipe.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --new: faults, load and expectations, as in a scenario without Python.",
+)
 @click.option("--engine", metavar="NAME", default="stable", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--lab", metavar="LAB", default="auto", show_default=True)
 @click.option("--thorough", is_flag=True, help="Run every case that names the thread.")
 @click.option("--controls", is_flag=True, help="Run the controls that name it too.")
 @click.option(
-    "--into", type=click.Path(path_type=Path), help="The bundle's folder (repro-OWNER-REPO-NUMBER)."
+    "--into",
+    type=click.Path(path_type=Path),
+    help="The bundle's folder (repro-OWNER-REPO-NUMBER); with --new the scenario's (chaos).",
 )
 @click.option("--digest", metavar="HEX", help="The digest that the trials must have.")
 @click.pass_context
@@ -44,6 +53,8 @@ def repro(
     ctx: click.Context,
     thread: str | None,
     only_list: bool,
+    new: bool,
+    recipe: Path | None,
     engine: str,
     seed: int,
     lab: str,
@@ -58,6 +69,9 @@ def repro(
     run: inputs, journal, samples and each node's log. With --digest the exit code is 1 unless the
     trials are byte-identical to those that had that digest (in virtual time).
     """
+    if new or recipe is not None:
+        _new(thread, recipe if new else None, into or Path("chaos"))
+        return
     folders = {folder: threads(collect(folder)) for folder in _folders()}
     known = {name: each for found in reversed(folders.values()) for name, each in found.items()}
     if only_list:
@@ -80,6 +94,18 @@ def repro(
     if run is not None and digest is not None and code == EXIT_OK:
         code = _held_against(run, digest)
     ctx.exit(code)
+
+
+def _new(thread: str | None, recipe: Path | None, folder: Path) -> None:
+    if thread is None or recipe is None:
+        raise UsageError(
+            "a new scenario takes a thread and a recipe",
+            hint="swarm-chaos repro --new moby/moby#12345 --recipe recipe.toml",
+        )
+    name, path = new_scenario(thread, recipe, folder)
+    click.echo(f"wrote {path}")
+    click.echo(f"now: swarm-chaos run {shlex.quote(str(path))} --controls, and")
+    click.echo(f"     swarm-chaos repro {shlex.quote(name)} for the bundle")
 
 
 def _folders() -> list[Path]:

@@ -103,3 +103,63 @@ def test_a_digest_proves_a_repetition(
     monkeypatch.setattr(repro, "_run", repeat)
     digest = digest_of_run(read_run(latest_run(tmp_path / "before"))) if same else "0" * 64
     assert main.call(["repro", THREAD, "--digest", digest]) == (0 if same else 1)
+
+
+RECIPE = """\
+title = "Users notice"
+watch = "10s"
+fault = [{at = "1s", for = "5s", fault = "dockerd-killed", target = "leader"}]
+
+[[expect]]
+measure = "requests lost"
+at_most = 0.4
+source = "a third of the users ask the dead node"
+no_control = "an example"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_a_recipe_becomes_a_scenario_about_the_thread(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.call(["repro", "--new", "12345", "--recipe", "recipe.toml"]) == 0
+    assert "swarm-chaos repro 'moby/moby#12345'" in capsys.readouterr().out
+    assert main.call(["repro", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "moby/moby#12345" in listed
+    assert "moby_moby_12345" in listed
+    assert main.call(["repro", "--new", "12345", "--recipe", "recipe.toml"]) == 64  # it is there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "sentence"),
+    [
+        (["--new", "a thread", "--recipe", "recipe.toml"], RECIPE, "is not a thread"),
+        (["--new", "1"], RECIPE, "takes a thread and a recipe"),
+        (["1", "--recipe", "recipe.toml"], RECIPE, "takes a thread and a recipe"),
+        (["--new", "1", "--recipe", "recipe.toml"], RECIPE + "x = 1\n", "line 5"),
+        (
+            ["--new", "1", "--recipe", "recipe.toml"],
+            f'upstream = ["moby/moby#2"]\n{RECIPE}',
+            "is about moby/moby#2",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_leaves_nothing_behind(
+    arguments: list[str],
+    text: str,
+    sentence: str,
+    recipe: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe.write_text(text)
+    assert main.call(["repro", *arguments]) == 64
+    assert sentence in capsys.readouterr().err
+    assert not (recipe.parent / "chaos").exists()

@@ -1,0 +1,1 @@
+"""A voting application of five services that speak HTTP to each other."""

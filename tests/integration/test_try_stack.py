@@ -1,0 +1,66 @@
+"""`swarm-chaos try` on the example's five services, its images taken from a real engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.engine import Engine
+from harness.images import Cache
+from harness.images.stack_images import EngineSource, FileSource, Reference, gathered
+from harness.lab.client import docker_client
+from harness.lab.own_engine import own_engine
+from harness.results import latest_run, read_run
+
+pytestmark = pytest.mark.integration
+
+VOTING = Path(__file__).parents[2] / "examples" / "voting"
+
+
+@pytest.fixture(scope="module")
+def images(as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of the example, as its own program builds them."""
+    path = tmp_path_factory.mktemp("images") / "images.tar"
+    subprocess.run([sys.executable, VOTING / "build.py", path], check=True)
+    return path
+
+
+def test_an_engines_images_come_through_its_socket_and_it_is_only_read(
+    stable: Engine, images: Path, tmp_path: Path
+) -> None:
+    wanted = [Reference.parse(f"voting/{name}:1") for name in ("web", "queue")]
+    ids = [FileSource(images).find(each) for each in wanted]
+    with own_engine(stable) as socket:
+        client = docker_client(socket, 120)
+        with images.open("rb") as tar:
+            client.images.load(tar)
+        before = sorted(str(image.id) for image in client.images.list(all=True))
+        archive = gathered(wanted, [EngineSource(socket)], Cache(tmp_path / "cache"))
+        assert sorted(str(image.id) for image in client.images.list(all=True)) == before
+        client.close()
+    assert [FileSource(archive).find(each) for each in wanted] == ids
+
+
+def test_the_voting_application_is_tried(images: Path, tmp_path: Path) -> None:
+    """Left alone and with its leader's daemon killed: few votes are refused, and users asked."""
+    compose = tmp_path / "compose.yml"
+    text = (VOTING / "compose.yml").read_text()
+    compose.write_text(text.replace("  back: 90\n", "  back: 90\n  held: 5\n"))
+    command = ["try", "compose.yml", "--name=voting", f"--images={images}", "--lab=namespaces"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *command, "-k", "nothing or leader-dockerd"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = (tmp_path / "try-voting" / "README.md").read_text()
+    assert "2 of 2 experiments went as expected" in answer
+    assert "**log-collector-gone** is not applicable" in answer
+    run = read_run(latest_run(tmp_path / "try-voting" / "reports"))
+    names = {measure.name for trial in run.trials for measure in trial.record.measures}
+    assert {"requests lost at the other nodes", "time with tasks missing"} <= names
