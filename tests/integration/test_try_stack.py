@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,16 @@ def images(as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def ids_in(archive: Path, wanted: list[Reference]) -> list[str | None]:
+    with closing(FileSource(archive)) as source:
+        return [source.find(each) for each in wanted]
+
+
 def test_an_engines_images_come_through_its_socket_and_it_is_only_read(
     stable: Engine, images: Path, tmp_path: Path
 ) -> None:
     wanted = [Reference.parse(f"voting/{name}:1") for name in ("web", "queue")]
-    ids = [FileSource(images).find(each) for each in wanted]
+    ids = ids_in(images, wanted)
     with own_engine(stable) as socket:
         client = docker_client(socket, 120)
         with images.open("rb") as tar:
@@ -41,7 +47,7 @@ def test_an_engines_images_come_through_its_socket_and_it_is_only_read(
         archive = gathered(wanted, [EngineSource(socket)], Cache(tmp_path / "cache"))
         assert sorted(str(image.id) for image in client.images.list(all=True)) == before
         client.close()
-    assert [FileSource(archive).find(each) for each in wanted] == ids
+    assert ids_in(archive, wanted) == ids
 
 
 def test_the_voting_application_is_tried(images: Path, tmp_path: Path) -> None:
