@@ -21,7 +21,7 @@ from harness.images.stack_images import Reference, gathered, source_at
 from harness.lab import Topology, probe_features
 from harness.pytest_plugin.battery import EXPERIMENTS, Question
 from harness.pytest_plugin.battery.experiments import not_applicable
-from harness.pytest_plugin.markers import release_after
+from harness.pytest_plugin.markers import lab_called, release_after
 from harness.swarm import Workload
 from harness.swarm.compose_reader import read_workload
 
@@ -73,7 +73,7 @@ def try_stack(
     prepared = prepare(
         compose,
         called,
-        mesh=lab != "namespaces" or probe_features().mesh,
+        mesh=lab_called(lab) == "microvm" or probe_features().mesh,
         topology=Topology.parse(topology),
         next_engine=release_after(engine),
     )

@@ -153,9 +153,14 @@ def _named_release(engine: str) -> str | None:
 
 
 def chosen_lab(options: Options) -> str:
-    """Return the lab asked for, or what ``auto`` means: microvm where there is a QEMU to use."""
-    if options.lab != "auto":
-        return options.lab
+    """Return the lab that the options ask for; see :func:`lab_called`."""
+    return lab_called(options.lab)
+
+
+def lab_called(name: str) -> str:
+    """Return a lab by its name; ``auto`` means microvm where there is a QEMU to use."""
+    if name != "auto":
+        return name
     from harness.images import Cache  # a guest is given its lab, and need not import these
     from harness.vm.qemu_binary import qemu_at_hand
 

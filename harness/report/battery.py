@@ -76,6 +76,12 @@ def _lines(run: Run, titles: Mapping[str, str], not_applicable: Mapping[str, str
     if trials:
         inputs = trials[0].record.inputs
         yield ""
+        if inputs.clock == "real" and any("load generator" in t.record.reason for t in trials):
+            yield (
+                "This machine was too busy to tell what users notice. The microvm lab runs in "
+                "virtual time, which no other work disturbs."
+            )
+            yield ""
         yield (
             f"Docker Engine {inputs.engine.version}, {inputs.topology}, {inputs.lab} lab in "
             f"{inputs.clock} time. Requests to a node that the experiment took away do not count. "
@@ -143,4 +149,6 @@ def _cell(trial: StoredTrial, name: str) -> str:
     found = _measure(trial, name)
     if found is None or found.value is None:
         return "-" if found is None else "not measured"
+    if found.unit == "tasks":
+        return f"{found.value:.0f}"
     return value_of(found) + (" ✗" if found.ok is False else "")

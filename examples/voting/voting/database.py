@@ -30,6 +30,10 @@ class Votes:
             self._file.write(vote + b"\n")
             os.fsync(self._file.fileno())
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def _add(self, vote: bytes) -> None:
         name = str(json.loads(vote)["for"])
         self.counts[name] = self.counts.get(name, 0) + 1
