@@ -66,14 +66,15 @@ def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
 
     As root, or as a user with a subordinate id range; errors as in :mod:`harness.images.debian`.
     """
-    recipe = DebianRecipe(suite, BASE_PACKAGES, hooks=(FORGET_BYTE_CODE,))
+    hooks = (FORGET_BYTE_CODE,)
+    recipe = DebianRecipe(suite, BASE_PACKAGES, hooks=hooks)
     note: dict[str, object] = {}
 
     def make(work: Path) -> None:
         say(f"installing Debian {suite} for the guest (once)")
         note.update(root_tar(recipe, work / "root.tar", say=say).note())
 
-    key = f"{suite}-{content_hash.of_facts({'packages': BASE_PACKAGES})[:12]}"
+    key = f"{suite}-{content_hash.of_facts({'packages': BASE_PACKAGES, 'hooks': hooks})[:12]}"
     return cache.build("guest-base", key, make, lambda _: note, need=1 << 30) / "root.tar"
 
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from optionals import not_none
 
 from harness.errors import MicrovmError, MissingError, WaitTimeout
+from harness.images import Cache, Say
+from harness.images.debian import DebianBuild, DebianRecipe
 from harness.vm import guest_image, machine, sparse
 from harness.vm.console import follow, tail
 from harness.vm.guest_init import Mailboxes, find_mailboxes
@@ -316,6 +318,26 @@ def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path: Pat
     assert not (tmp_path / "bin").exists()
     assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
     guest_image._drop_commands(tmp_path)  # packages without commands are as well
+
+
+def test_a_base_that_another_hook_made_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a cache from before the hook keeps the base without it, and its keys are nobody else's."""
+
+    def made(recipe: DebianRecipe, target: Path, *, say: Say) -> DebianBuild:
+        say(f"{len(recipe.hooks)} hook")
+        target.write_text(" ".join(recipe.hooks))
+        return DebianBuild(recipe, "nowhere", expired_release_accepted=False)
+
+    monkeypatch.setattr(guest_image, "root_tar", made)
+    cache = Cache(tmp_path)
+    first = guest_image.base_tar(cache)
+    assert guest_image.base_tar(cache) == first
+    monkeypatch.setattr(guest_image, "FORGET_BYTE_CODE", "true")
+    second = guest_image.base_tar(cache)
+    assert second != first
+    assert second.read_text() == "true"
 
 
 def test_byte_code_that_no_two_builds_share_is_forgotten(tmp_path: Path) -> None:
