@@ -16,7 +16,7 @@ from harness.cli.output import say
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest import Session
+    import pytest
 
 ON = "--on"
 
@@ -133,7 +133,7 @@ class _Collector:
         self.cases: list[tuple[Path, str]] = []
         self.paths: list[str] = []
 
-    def pytest_collection_finish(self, session: Session) -> None:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.cases = [
             (item.path, item.nodeid[len(item.nodeid.partition("::")[0]) :])
             for item in session.items
