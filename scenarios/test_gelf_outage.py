@@ -275,12 +275,16 @@ UNSERVED = Observation("share of time not served at the entry that is worst off"
 LEADER_GREW = Observation("growth of the leader's dockerd in the outage", unit="MiB")
 LEADER_STAYED = Observation("growth of the leader's dockerd that stayed", unit="MiB")
 
+WEB = balanced_web(replicas=4)
 
+
+@pytest.mark.swarm(managers=3, workers=2, serving=WEB)
 def test_leader_short_of_memory(starved: Callable[..., Readings], measure: Measures) -> None:
     """A leader that logs a lot, with its buffers' worth of memory, outlives the collector."""
     measure.each(starved(buffer=BUFFER, line=LINE))
 
 
+@pytest.mark.swarm(managers=3, workers=2, serving=WEB)
 @pytest.mark.control
 def test_control_buffers_beyond_the_limit(
     starved: Callable[..., Readings], measure: Measures
@@ -305,7 +309,7 @@ def starved(
             program(f"talker-{number}", leader, log, rate=TALK, line=line)
             for number in range(TALKERS)
         ]
-        web = swarm.deploy(balanced_web(replicas=4))
+        web = swarm.serving
         swarm.deploy(Workload("logs", (), tuple(talkers)))
         calm = trial.clock.now()
         memory.start([leader])

@@ -50,6 +50,8 @@ pytestmark = [
     pytest.mark.upstream("moby/moby#32841", "moby/moby#32195", "moby/moby#41232"),
 ]
 
+WEB = balanced_web(replicas=4)
+
 # Users ask once a second each; their number doubles twice.
 STAGE = 10.0
 RAMP = ((STAGE, 10), (STAGE, 20), (STAGE, 40))
@@ -88,12 +90,13 @@ LOST_WITH = Observation("share of requests lost with {users} users", unit="1")
 SLOWEST = Observation("99th percentile with {users} users", unit="s")
 
 
+@pytest.mark.swarm(managers=1, workers=2, serving=WEB)
 @pytest.mark.parametrize("how", ["quota", pytest.param("neighbours", marks=pytest.mark.thorough)])
 def test_cpu_stolen(
     how: str, swarm: Swarm, load: Load, faults: Faults, gossip: Gossip, measure: Measures
 ) -> None:
     """A worker with next to no CPU is slow, and a member all the same."""
-    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
         with steal_cpu(faults, how, worker) as stolen:
             states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
@@ -103,12 +106,13 @@ def test_cpu_stolen(
     measure.each(requests_in(traffic, stolen))
 
 
+@pytest.mark.swarm(managers=1, workers=2, serving=WEB)
 @pytest.mark.control
 def test_control_no_cpu_at_all(
     swarm: Swarm, load: Load, faults: Faults, gossip: Gossip, measure: Measures
 ) -> None:
     """A worker that stands still is given up, by gossip and by the dispatcher."""
-    web, worker = swarm.deploy(balanced_web(replicas=4)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     with load.http(web, shape=RAMP) as traffic:
         with faults.process.pause_node(worker) as stolen:
             states = listed_states(swarm, worker, seconds=OBSERVED, since=stolen)
@@ -166,13 +170,18 @@ LOST_TO_BEYOND = Observation("share of requests lost beyond the knee: {kind}", u
 
 
 @pytest.mark.parametrize(
-    "placement", ["spread", pytest.param("one-node", marks=pytest.mark.thorough)]
+    "placement",
+    [
+        pytest.param("spread", marks=pytest.mark.swarm(managers=1, workers=2, serving=WEB)),
+        pytest.param("one-node", marks=pytest.mark.thorough),
+    ],
 )
 def test_load_doubles(
     placement: str, swarm: Swarm, load: Load, probes: Probes, trial: Trial, measure: Measures
 ) -> None:
     """Up to the knee nothing is lost; after it all is as it was."""
-    web = swarm.deploy(balanced_web(replicas=4, role="manager" if placement != "spread" else None))
+    on_one = balanced_web(replicas=4, role="manager")
+    web = swarm.serving if placement == "spread" else swarm.deploy(on_one)
     began, before = trial.clock.now(), {task.id for task in web.tasks()}
     with ramp(load, web) as traffic:
         knee = climb(swarm, traffic)

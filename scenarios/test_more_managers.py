@@ -60,9 +60,10 @@ LOST = Expectation(
 )
 
 
+@pytest.mark.swarm(managers=3, workers=2, serving=balanced_web())
 def test_three_become_five(swarm: Swarm, load: Load, faults: Faults, measure: Measures) -> None:
     """With five managers two may die; the change costs no request."""
-    web = swarm.deploy(balanced_web())
+    web = swarm.serving
     with load.http(web, users=10, per_user=1) as traffic:
         workers = swarm.workers
         for node in workers:

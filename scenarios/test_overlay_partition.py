@@ -27,7 +27,7 @@ from harness.swarm import Deployment, Swarm, balanced_web
 from harness.trial import Expectation, Measures, Observation
 
 pytestmark = [
-    pytest.mark.swarm(managers=3, workers=2),
+    pytest.mark.swarm(managers=3, workers=2, serving=balanced_web(replicas=5, balancers=1)),
     pytest.mark.upstream("moby/moby#53141", "moby/moby#33346", "moby/libnetwork#1446"),
 ]
 
@@ -138,7 +138,7 @@ def test_partition_heals(
 ) -> None:
     """After a cut that the managers do not see, every name, task and peer is there again."""
     discovery, reachability, gossip = probes.discovery, probes.reachability, probes.gossip
-    web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     before = probes.tasks.running("app")
     with watched(web, discovery, reachability):
         with faults.network.isolate(worker, plane=plane) as cut:
@@ -166,7 +166,7 @@ def test_partition_from_managers_heals(
 ) -> None:
     """After a cut for which tasks were started elsewhere, names, tasks and peers are back."""
     discovery, reachability, gossip = probes.discovery, probes.reachability, probes.gossip
-    web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     before = probes.tasks.running("app")
     with watched(web, discovery, reachability):
         with faults.network.isolate(worker, plane=plane) as cut:
@@ -196,7 +196,7 @@ def test_control_partition_stays(
     measure: Measures,
 ) -> None:
     """A cut that does not heal: names, tasks and peers are missing, and the checks say so."""
-    web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     with (
         watched(web, discovery, reachability),
         faults.network.isolate(worker, plane="gossip") as cut,
@@ -216,7 +216,7 @@ def test_control_managers_plane_cut(
     swarm: Swarm, faults: Faults, tasks: Tasks, measure: Measures
 ) -> None:
     """Of a worker cut off from the managers all that they say of it is otherwise."""
-    web, worker = swarm.deploy(balanced_web(replicas=5, balancers=1)), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     before = tasks.running("app")
     with faults.network.isolate(worker, plane="control") as cut:
         cut.hold(30)

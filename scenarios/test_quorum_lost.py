@@ -26,8 +26,10 @@ from harness.swarm import Deployment, Swarm, balanced_web
 from harness.trial import Expectation, Measures, Observation, Readings, Trial
 from harness.wait import Elapsed
 
+WEB = balanced_web(replicas=2, role="worker")
+
 pytestmark = [
-    pytest.mark.swarm(managers=3, workers=2),
+    pytest.mark.swarm(managers=3, workers=2, serving=WEB),
     pytest.mark.upstream("moby/moby#31758", "moby/moby#29367"),
 ]
 
@@ -98,19 +100,19 @@ REPLACED = Expectation(
             1,
             "leader",
             id="1-of-2-leader",
-            marks=[pytest.mark.swarm(managers=2, workers=1), pytest.mark.thorough],
+            marks=[pytest.mark.swarm(managers=2, workers=1, serving=WEB), pytest.mark.thorough],
         ),
         pytest.param(
             1,
             "follower",
             id="1-of-2-follower",
-            marks=[pytest.mark.swarm(managers=2, workers=1), pytest.mark.thorough],
+            marks=[pytest.mark.swarm(managers=2, workers=1, serving=WEB), pytest.mark.thorough],
         ),
         pytest.param(
             3,
             "leader",
             id="3-of-5-leader",
-            marks=[pytest.mark.swarm(managers=5, workers=1), pytest.mark.thorough],
+            marks=[pytest.mark.swarm(managers=5, workers=1, serving=WEB), pytest.mark.thorough],
         ),
     ],
 )
@@ -125,7 +127,7 @@ def test_majority_lost(
 ) -> None:
     """Without a majority requests end soon and say why, tasks serve, and a heal is a heal."""
     api, leadership = probes.api, probes.leadership
-    web = swarm.deploy(balanced_web(replicas=2, role="worker"))
+    web = swarm.serving
     before = running(web)
     victims, survivors = choose(swarm, lost, first)
     with load.http(web, users=2, connections="kept") as traffic, api.watch():
@@ -184,7 +186,7 @@ REJOINED = Expectation(
 @pytest.mark.upstream("moby/swarmkit#2670", "moby/moby#34384")
 def test_force_new_cluster(swarm: Swarm, load: Load, faults: Faults, measure: Measures) -> None:
     """One survivor of three is made a swarm again: services, tasks and workers are all kept."""
-    web = swarm.deploy(balanced_web(replicas=2, role="worker"))
+    web = swarm.serving
     before, workers = running(web), swarm.workers
     victims, [survivor] = choose(swarm, 2, "leader")
     with load.http(web, users=2, connections="kept") as traffic:
@@ -208,7 +210,7 @@ def test_force_new_cluster(swarm: Swarm, load: Load, faults: Faults, measure: Me
 @pytest.mark.control
 def test_control_not_forced(swarm: Swarm, faults: Faults, measure: Measures) -> None:
     """The survivor of three does not become a swarm by itself, and nobody is ready in it."""
-    web, workers = swarm.deploy(balanced_web(replicas=2, role="worker")), swarm.workers
+    web, workers = swarm.serving, swarm.workers
     victims, [survivor] = choose(swarm, 2, "leader")
     with faults.kill_node(victims[0]), faults.kill_node(victims[1]) as outage:
         measure(SURVIVES, swarm.time_to_write(since=outage, within=SURVIVES.limit))
@@ -271,7 +273,7 @@ def test_deaf_manager(
 ) -> None:
     """A manager hears nothing on 2377 and is heard: the others go on without it."""
     api, leadership = probes.api, probes.leadership
-    web = swarm.deploy(balanced_web(replicas=2, role="worker"))
+    web = swarm.serving
     before = running(web)
     victim = swarm.leader if deaf == "leader" else swarm.a_follower()
     others = [node for node in swarm.managers if node.name != victim.name]
@@ -290,6 +292,7 @@ def test_deaf_manager(
     measure(REPLACED, len(before - running(web)))
 
 
+@pytest.mark.swarm(managers=3, workers=2)
 @pytest.mark.control
 def test_control_none_hears_another(
     swarm: Swarm, faults: Faults, api: Api, measure: Measures
@@ -309,7 +312,7 @@ def test_control_nobody_answers(
 ) -> None:
     """A manager that stands still, a worker that dies, no heal: the checks say so, each."""
     api, leadership = probes.api, probes.leadership
-    web = swarm.deploy(balanced_web(replicas=2, role="worker"))
+    web = swarm.serving
     before = running(web)
     victims, survivors = choose(swarm, 2, "leader")
     with (

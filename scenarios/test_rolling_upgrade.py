@@ -18,12 +18,18 @@ from harness.engine import same_release
 from harness.faults import Faults
 from harness.lab import Node
 from harness.load import Load, Traffic
-from harness.swarm import Deployment, NoAnswer, Swarm, SwarmClient, Workload, balanced_web
+from harness.swarm import Deployment, NoAnswer, Swarm, SwarmClient, balanced_web
 from harness.trial import Expectation, Measures, Trial
 from harness.wait import Elapsed, NotYet, time_until
 
+WEB = balanced_web(role="worker")
+#: One task of each service on each worker.
+ON_EVERY_WORKER = replace(
+    WEB, services=tuple(replace(each, replicas=None) for each in WEB.services)
+)
+
 pytestmark = [
-    pytest.mark.swarm(managers=3, workers=2),
+    pytest.mark.swarm(managers=3, workers=2, serving=ON_EVERY_WORKER),
     pytest.mark.other_engines("next"),
     pytest.mark.upstream("moby/moby#32385", "moby/swarmkit#2126", "moby/moby#36003"),
 ]
@@ -116,7 +122,7 @@ def test_rolling_upgrade(
     measure: Measures,
 ) -> None:
     """Node by node to the next engine: requests at the others are served, the API is there."""
-    web = swarm.deploy(on_every_worker())
+    web = swarm.serving
     [engine], former = other_engines, swarm.leader.engine.version
     with load.http(web, users=4, connections="kept") as traffic:
         upgrades = upgrade_all(swarm, web, order, engine, faults, trial)
@@ -143,7 +149,7 @@ def test_control_both_drained(
     measure: Measures,
 ) -> None:
     """Both workers drained at once and one upgraded: requests are lost, and it is seen."""
-    web = swarm.deploy(on_every_worker())
+    web = swarm.serving
     [engine] = other_engines
     one, other = swarm.workers
     with load.http(web, users=4, connections="kept") as traffic:
@@ -167,19 +173,13 @@ def test_control_node_cut_off(
     measure: Measures,
 ) -> None:
     """A worker cut off from the managers is not drained, not ready, and has no balancer."""
-    web, worker = swarm.deploy(on_every_worker()), swarm.a_worker()
+    web, worker = swarm.serving, swarm.a_worker()
     [engine] = other_engines
     with faults.network.isolate(worker, plane="control"):
         upgraded = upgrade(swarm, web, worker, engine, faults, trial)
         measure(INCOMPLETE, sum(web.running(service) is not True for service in web.services))
     for step in (DRAIN, READY, BALANCER):
         measure(step, upgraded.steps[step])
-
-
-def on_every_worker() -> Workload:
-    """The balanced web with one task of each service on each worker."""
-    web = balanced_web(role="worker")
-    return replace(web, services=tuple(replace(each, replicas=None) for each in web.services))
 
 
 def upgrade_all(
