@@ -50,7 +50,10 @@ Otherwise the trial does both."""
 PYTEST_ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """The plugins that scenarios use are named; looking for more is slow under emulation."""
 
-CHECKPOINTS = ("load.start", "fault.inject", "fault.healed", "load.stop")
+MARKED = "checkpoint"
+"""The entry of a place that the scenario itself has marked."""
+
+CHECKPOINTS = ("load.start", "fault.inject", "fault.healed", "load.stop", MARKED)
 """Entries of a trial's journal behind which its guest stops, so that it can be kept there. The
 checkpoint is named by the entry: its time in seconds, a space, its kind."""
 

@@ -34,6 +34,7 @@ from harness.pytest_plugin.collection import (
 )
 from harness.pytest_plugin.fixtures import (
     api,
+    checkpoint,
     containers,
     discovery,
     dockerd_logs,
@@ -64,6 +65,7 @@ from harness.pytest_plugin.workers import pytest_xdist_auto_num_workers
 __all__ = [
     "Probes",
     "api",
+    "checkpoint",
     "containers",
     "discovery",
     "dockerd_logs",

@@ -9,11 +9,12 @@ importing everything would take it longer than all else up to a scenario's first
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.guest.contract import MARKED
 from harness.lab import Lab, Node, probe_features
 from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.probe_bundle import Probes
@@ -220,6 +221,19 @@ def probes(request: pytest.FixtureRequest, trial: Trial) -> Probes:  # noqa: ARG
 
 def _members(swarm: Swarm) -> list[Node]:
     return [node for node in swarm.lab.nodes.values() if node.planned_role != "spare"]
+
+
+@pytest.fixture
+def checkpoint(trial: Trial) -> Callable[[str], None]:
+    """Marks a place that is worth coming back to: ``checkpoint("half of the nodes upgraded")``.
+
+    In virtual time the trial's guest stops there, as it does where load and faults begin and end.
+    """
+
+    def mark(name: str) -> None:
+        trial.journal.write(MARKED, name=name)
+
+    return mark
 
 
 @pytest.fixture

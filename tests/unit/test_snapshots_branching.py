@@ -19,6 +19,7 @@ def trial(tmp_path: Path) -> Path:
         {"t": 38.651234, "kind": "load.start"},
         {"t": 38.95, "kind": "fault.inject"},
         {"t": 101.5, "kind": "fault.healed"},
+        {"t": 110.0, "kind": "checkpoint", "name": "all is over"},
     ]
     journal = "".join(json.dumps(entry) + "\n" for entry in entries)
     (tmp_path / "journal.jsonl").write_text(journal)
@@ -26,10 +27,13 @@ def trial(tmp_path: Path) -> Path:
 
 
 def test_the_last_checkpoint_before_a_time_is_meant(trial: Path) -> None:
-    assert points_of(trial) == ["38.6512 load.start", "38.95 fault.inject", "101.5 fault.healed"]
+    assert points_of(trial) == [
+        *("38.6512 load.start", "38.95 fault.inject", "101.5 fault.healed", "110 checkpoint")
+    ]
     assert point_before(trial, 38.9) == "38.6512 load.start"
     assert point_before(trial, 38.95) == "38.95 fault.inject"
-    assert point_before(trial, 1000) == "101.5 fault.healed"
+    assert point_before(trial, 109) == "101.5 fault.healed"
+    assert point_before(trial, 1000) == "110 checkpoint"
 
 
 def test_before_the_first_checkpoint_there_is_none(trial: Path) -> None:
