@@ -108,14 +108,15 @@ def prepare() -> None:
 
 
 def warm_up(inputs: dict[str, Any]) -> None:
-    """Bring a thawed swarm to where trials begin: reseeded, and serving a workload if one is named.
+    """Bring a thawed swarm closer to where trials begin: reseeded, or serving a workload, or both.
 
-    ``inputs``: ``seed``, and ``serving``, a workload's facts or None.
+    ``inputs``: ``seed``, ``reseed`` (whether to), and ``serving``, a workload's facts or None.
     """
     lab = NamespacesLab.attach(Path(LAB_LINK).resolve())
     swarm = Swarm(lab, seed=int(inputs["seed"]))
     try:
-        swarm.reseed()
+        if inputs.get("reseed", True):  # recordings from before it could be left out lack it
+            swarm.reseed()
         if inputs["serving"] is not None:
             swarm.deploy(workload_from(inputs["serving"]))
     except HarnessError as error:

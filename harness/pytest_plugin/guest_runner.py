@@ -256,10 +256,11 @@ def warm_up_of(request: TrialRequest, clock: Clock) -> dict[str, Any] | None:
     In real time a guest is not the same twice, so it does all of it itself.
     """
     serving = request.serving
-    if clock is not Clock.VIRTUAL or (serving is None and request.topology.managers < RESEEDED):
+    reseed = request.topology.managers >= RESEEDED
+    if clock is not Clock.VIRTUAL or (serving is None and not reseed):
         return None
-    seed = request.point.seed
-    return {"seed": seed, "serving": None if serving is None else facts_of(serving)}
+    serves = None if serving is None else facts_of(serving)
+    return {"seed": request.point.seed, "reseed": reseed, "serving": serves}
 
 
 def _take_in(

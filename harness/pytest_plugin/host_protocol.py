@@ -70,7 +70,8 @@ class HostProtocol:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Bring the checkpoints that the trials were thawed from to rest, once for all workers."""
-        if not worker_input(self._config) and exitstatus != pytest.ExitCode.INTERRUPTED:
+        begun = self._runs.run is not None and not worker_input(self._config)
+        if begun and exitstatus != pytest.ExitCode.INTERRUPTED:
             rest(self._session.cache)
 
     def _run(self, item: pytest.Item) -> None:

@@ -108,8 +108,8 @@ def serve(
     a folder whose contents go back to the host; it returns an exit code. ``prepare`` and ``run``
     happen in one and the same process, so what prepare started is run's own child. A ``run``
     that raises prints its traceback and counts as exit code 70. ``warm_up(inputs)`` is called in a
-    thaw that brings no payload; it is frozen again behind that, and thawed with what is to be run.
-    Never returns.
+    thaw that brings no payload; it is frozen again behind that, and thawed with what is to be run,
+    or for the next warm-up. Never returns.
 
     With ``zero_memory`` free pages are cleared before the freeze, so that the snapshot does not
     keep what nobody needs.
@@ -185,7 +185,7 @@ def _work(prepare: Prepare, warm_up: WarmUp, run: Run, pipe: int, *, zero_memory
         freeze()
         brought = mailbox.contents(_inbox(devices))
         inputs = _begin(brought, pipe)
-        if PAYLOAD_FILE not in brought:
+        while PAYLOAD_FILE not in brought:
             warm_up(inputs)
             again = checkpoint(WARM)
             if again is None:

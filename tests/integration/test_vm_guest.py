@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -349,19 +350,32 @@ def test_what_goes_on_from_a_checkpoint_is_the_run_that_passed_it(
 
 
 def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, slot: int) -> None:
-    """Thawed without a payload it warms up; what is thawed from there has its own run and seed."""
+    """Thawed without a payload it warms up; what is thawed from there has its own run and seed.
+
+    In use and at rest, and from a warm-up in two steps.
+    """
     kept: list[Checkpoint] = []
 
-    def keep(stopped: Stopped) -> bool:
-        kept.append(stopped.keep(facts(snapshot, stopped), note={}))
-        return False
+    def warmed(source: Snapshot | Checkpoint, warmth: int) -> Checkpoint:
+        about = {"base": snapshot.key, "test": "vm_guest", "warmth": str(warmth)}
 
-    with thaw(
-        snapshot, None, {"warmth": 7}, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
-    ) as guest:
-        guest.wait(tmp_path / "warm-up", wall_deadline=60)
-    [warm] = kept
-    assert find(Cache(), {"base": snapshot.key, "test": "vm_guest", "point": "warm"}) == warm
+        def keep(stopped: Stopped) -> bool:
+            assert stopped.name == "warm"
+            kept.append(stopped.keep(about, note={}))
+            return False
+
+        with thaw(
+            source, None, {"warmth": warmth}, seed=1, virtual_deadline=60, cpu=slot,
+            at_checkpoint=keep,
+        ) as guest:  # fmt: skip
+            guest.wait(tmp_path / f"warm-up {warmth}", wall_deadline=60)
+        assert find(Cache(), about) == kept[-1]
+        return kept[-1]
+
+    lukewarm = warmed(snapshot, 3)
+    warm = warmed(lukewarm, 7)
+    discard(lukewarm)  # of which the other keeps all that it needs
+    assert warm.base == snapshot
 
     def told(name: str, seed: int) -> str:
         with thaw(
@@ -369,11 +383,14 @@ def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, sl
             cpu=slot,
         ) as guest:  # fmt: skip
             result = guest.wait(tmp_path / name, wall_deadline=60)
-        assert "warm 7 " in (result.folder / "fingerprint.txt").read_text()
+        text = (result.folder / "fingerprint.txt").read_text()
+        assert re.search(r"^warm 3 \w{8} 7 \w{8}", text, flags=re.MULTILINE)
         assert 1 <= result.virtual_seconds < 3  # its own, without the warm-up's
         return digest(result)
 
-    assert told("one", 1) == told("other", 1) != told("another", 2)
+    one = told("one", 1)
+    warm.rest()
+    assert one == told("other", 1) != told("another", 2)
     discard(warm)
 
 

@@ -21,7 +21,8 @@ def prepare() -> None:
 
 
 def warm_up(inputs: dict[str, Any]) -> None:
-    Path("/var/lib/warm").write_text(f"{inputs['warmth']} {os.urandom(4).hex()}")
+    with Path("/var/lib/warm").open("a") as warm:
+        warm.write(f"{inputs['warmth']} {os.urandom(4).hex()} ")
     HELD["since"] = time.monotonic_ns()
 
 

@@ -262,8 +262,10 @@ def test_a_warm_up_is_for_virtual_time_and_where_it_is_worth_it() -> None:
         return warm_up_of(TrialRequest("x", point, topology, serving=serving), clock)
 
     web = balanced_web()
-    assert asked(Topology(3, 2), None, Clock.VIRTUAL) == {"seed": 7, "serving": None}
-    assert asked(Topology(1, 2), web, Clock.VIRTUAL) == {"seed": 7, "serving": facts_of(web)}
+    reseeded, serves = {"seed": 7, "reseed": True}, {"serving": facts_of(web)}
+    assert asked(Topology(3, 2), None, Clock.VIRTUAL) == {**reseeded, "serving": None}
+    assert asked(Topology(3, 2), web, Clock.VIRTUAL) == {**reseeded, **serves}
+    assert asked(Topology(1, 2), web, Clock.VIRTUAL) == {**reseeded, "reseed": False, **serves}
     assert asked(Topology(1, 2), None, Clock.VIRTUAL) is None
     assert asked(Topology(3, 2), web, Clock.REAL) is None
 
