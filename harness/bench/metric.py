@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,3 +27,9 @@ def median_of(name: str, values: Sequence[float], unit: str) -> Metric:
     if not values:
         raise UsageError(f"{name}: nothing was measured", hint="measure at least once")
     return Metric(name, float(f"{statistics.median(values):.4g}"), unit)
+
+
+def cpu_of_children() -> float:
+    """Return the CPU seconds of all processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

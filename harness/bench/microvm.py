@@ -55,7 +55,13 @@ def payload(cache: Cache) -> bytes:
 
 
 def idle(
-    snapshot: Snapshot, body: bytes, cpu: int, folder: Path, *, seconds: float, seed: int = 1
+    source: Snapshot | Checkpoint,
+    body: bytes,
+    cpu: int,
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int = 1,
 ) -> tuple[GuestResult, float]:
     """Leave the swarm alone for ``seconds`` virtual seconds.
 
@@ -69,7 +75,7 @@ def idle(
     began = time.monotonic()
     first_line = 0.0
     deadline = 10 * seconds + 300
-    with thaw(snapshot, body, inputs, seed=seed, virtual_deadline=deadline, cpu=cpu) as guest:
+    with thaw(source, body, inputs, seed=seed, virtual_deadline=deadline, cpu=cpu) as guest:
         for line in guest.console_lines():
             if FIRST_LINE in line:
                 first_line = time.monotonic() - began
@@ -100,8 +106,14 @@ def metrics(
     yield Metric("microvm.disk", round(snapshot.disk_bytes / MIB, 1), "MiB")
     pool = Pool()
     serving = facts_of(balanced_web(replicas=4))
-    warm = warmed_up(snapshot, {"seed": 1, "serving": serving}, 1, pool, watch=lambda _: None)
+    inputs = {"seed": 1, "reseed": True, "serving": serving}
+    warm = warmed_up(snapshot, inputs, 1, pool, watch=lambda _: None)
     yield Metric("microvm.branch", warm.wall_seconds, "s")
+    warm.rest()
+    yield Metric("microvm.branch_disk_at_rest", round(warm.disk_bytes / MIB, 1), "MiB")
+    began = time.monotonic()
+    with warm.pages():
+        yield Metric("microvm.branch_unpack", round(time.monotonic() - began, 3), "s")
     yield Metric("microvm.branch_disk", round(warm.disk_bytes / MIB, 1), "MiB")
     with tempfile.TemporaryDirectory(prefix="swarm-chaos-bench-") as scratch:
         folder = Path(scratch)
@@ -112,11 +124,15 @@ def metrics(
                 idle(snapshot, body, cpu, folder / f"{run}", seconds=IDLE_SECONDS)
                 for run in range(runs)
             ]
+            begun = [
+                idle(warm, body, cpu, folder / f"child{run}", seconds=1) for run in range(runs)
+            ]
             three = [
                 idle(small, body, cpu, folder / f"small{run}", seconds=IDLE_SECONDS)[0]
                 for run in range(runs)
             ]
         yield median_of("microvm.first_line", [first for _, first in alone], "s")
+        yield median_of("microvm.child_first_line", [first for _, first in begun], "s")
         ratios = [result.virtual_seconds / result.wall_seconds for result in three]
         yield median_of("microvm.idle_speedup", ratios, "1")
         one = sum(result.wall_seconds for result, _ in alone) / runs

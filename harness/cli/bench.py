@@ -64,6 +64,53 @@ def microvm(as_json: bool, engine: str, kernel: str, runs: int) -> None:
 
 
 @bench.command()
+@click.argument("folder", metavar="TRIAL", type=click.Path(path_type=Path))
+@json_option
+def trial(folder: Path, as_json: bool) -> None:
+    """Measure where the time of TRIAL goes: CPU and virtual seconds, phase by phase.
+
+    TRIAL is the folder of a trial that was recorded in the microVM lab; it is run again.
+    """
+    from harness.bench.trial import metrics
+    from harness.images import Cache
+
+    _print(metrics(folder, Cache(say=say), say), as_json=as_json)
+
+
+@bench.command()
+@json_option
+@click.option("--kernel", default="6.12", show_default=True, help="The guest's kernel.")
+@click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--scenarios",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 5),
+    help="How many failover scenarios to run with each seed.",
+)
+def warm_starts(as_json: bool, kernel: str, seeds: int, scenarios: int) -> None:
+    """Measure trials an hour: thawed where they begin, and as the swarm was frozen.
+
+    Each scenario is run with each seed, both ways: 40 trials if nothing else is asked for.
+    """
+    from harness.bench.warm_starts import metrics
+    from harness.cli.pytest_call import scenarios_folder
+    from harness.images import Cache
+    from harness.lab import Topology
+    from harness.snapshots.payload import trial_payload
+    from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
+    from harness.vm.machine import Machine
+
+    cache = Cache(say=say)
+    folder = scenarios_folder(packaged=True).resolve()
+    wanted = FrozenSwarm("stable", Topology(3, 2), kernel, Machine())
+    snapshot = freeze_swarm(wanted, cache, say=say)[0]
+    body = trial_payload(folder.parent, [folder.name], cache, say=say)
+    found = metrics(snapshot, body, folder.name, seeds=seeds, scenarios=scenarios, say=say)
+    _print(found, as_json=as_json)
+
+
+@bench.command()
 @json_option
 @click.option(
     "--comparisons",

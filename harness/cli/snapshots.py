@@ -74,6 +74,8 @@ class CheckpointRow:
     bytes: int
     in_use: bool
     """Whether its pages lie there unpacked."""
+    cpu_seconds: float
+    """What whoever is thawed from it saves."""
     used_seconds_ago: float
 
     @classmethod
@@ -87,6 +89,7 @@ class CheckpointRow:
             seed=note.get("seed", ""),
             bytes=checkpoint.disk_bytes,
             in_use=checkpoint.in_use,
+            cpu_seconds=checkpoint.cpu_seconds,
             used_seconds_ago=round(time.time() - checkpoint.used_at, 1),
         )
 
@@ -153,7 +156,8 @@ def table(rows: list[Row]) -> Table:
 def checkpoint_table(rows: list[CheckpointRow]) -> Table:
     """Return the rows as a table."""
     made = table_of(
-        "checkpoint", "of snapshot", "what", "seed", "state", "size", "last used", right=("size",)
+        *("checkpoint", "of snapshot", "what", "seed", "state", "size", "saves", "last used"),
+        right=("size", "saves"),
     )
     for row in rows:
         made.add_row(
@@ -163,6 +167,7 @@ def checkpoint_table(rows: list[CheckpointRow]) -> Table:
             row.seed,
             "in use" if row.in_use else "at rest",
             human_size(row.bytes),
+            f"{row.cpu_seconds:.0f} s of CPU",
             f"{human_age(row.used_seconds_ago)} ago",
         )
     return made

@@ -111,6 +111,11 @@ class Checkpoint:
         return float(self._about["wall_seconds"])
 
     @property
+    def cpu_seconds(self) -> float:
+        """The CPU time that it took to come here from the snapshot; 0 if nobody has counted."""
+        return float(self._about.get("cpu_seconds", 0.0))
+
+    @property
     def cache(self) -> Cache:
         """The cache it lies in."""
         return Cache(self.folder.parent.parent)
@@ -295,7 +300,8 @@ def keep(
             f"{human_size(room)} are free",
             hint="free disk space, or prune old snapshots",
         )
-    began = time.monotonic()
+    began, used = time.monotonic(), emulator.cpu_seconds()
+    before = source.cpu_seconds if isinstance(source, Checkpoint) else 0.0
     with tempfile.TemporaryDirectory(prefix=f"{_KEEPING}{kept.key}-", dir=store) as work:
         draft = Path(work) / kept.key
         pages = draft / kept._pages.name
@@ -312,6 +318,7 @@ def keep(
             "note": dict(note),
             "frozen_at": time.time(),
             "wall_seconds": round(time.monotonic() - began, 3),
+            "cpu_seconds": round(before + used, 2),
         }
         (draft / _ABOUT).write_text(json.dumps(about, indent=1))
         shutil.rmtree(kept.folder, ignore_errors=True)

@@ -147,6 +147,14 @@ class Emulator:
 
         wait_for(loaded, state="the machine's state to be loaded", within=60, every=0.002)
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that QEMU has used; 0 once it has ended."""
+        try:
+            used = psutil.Process(self.process.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        return float(used.user + used.system)
+
     def ended(self) -> int | None:
         """Return QEMU's exit code, None while it runs."""
         return self.process.poll()

@@ -116,6 +116,10 @@ class Stopped:
         """Keep the machine as it is now; see :func:`harness.vm.checkpoint.keep`."""
         return keep(self._emulator, self._source, self._folder, facts, note=note)
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that its QEMU has used since the thaw."""
+        return self._emulator.cpu_seconds()
+
     def digest(self) -> str:
         """Return the sha256 of the whole machine as it is now."""
         return digest_now(self._emulator, self._source, self._folder)

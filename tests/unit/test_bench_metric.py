@@ -14,6 +14,7 @@ from synthetic_runs import many_trials
 from harness.bench import Metric, median_of
 from harness.bench.lab import pss_in
 from harness.bench.report import metrics
+from harness.bench.trial import Mark, phases
 from harness.cli.bench import _print
 from harness.errors import UsageError
 
@@ -67,3 +68,21 @@ def test_the_pages_of_a_run_are_measured(tmp_path: Path) -> None:
     found = {metric.name: metric for metric in metrics(many_trials(tmp_path, 2), times=1)}
     assert [name.rpartition(".")[2] for name in found] == ["wall", "cpu", "memory", "size", "index"]
     assert all(name.startswith("report.2.") and one.value > 0 for name, one in found.items())
+
+
+def test_a_trial_is_split_at_its_checkpoints() -> None:
+    marks = [
+        Mark("thaw", 0.0, 0.0),
+        Mark("load.start", 1.5, 4.0),
+        Mark("fault.inject", 2.0, 5.25),
+        Mark("end", 62.0, 30.0),
+    ]
+    found = {metric.name: metric.value for metric in phases(marks)}
+    assert found == {
+        "trial.1.load.start.virtual": 1.5,
+        "trial.1.load.start.cpu": 4.0,
+        "trial.2.fault.inject.virtual": 0.5,
+        "trial.2.fault.inject.cpu": 1.25,
+        "trial.3.end.virtual": 60.0,
+        "trial.3.end.cpu": 24.75,
+    }

@@ -58,7 +58,10 @@ class Guest:
             path.write_bytes(b"QEVM\x05timer" + struct.pack(">II", 0, 2) + b"times" * 20)
 
         process = SimpleNamespace(pid=os.getpid())
-        return cast("Emulator", SimpleNamespace(process=process, save_devices=save_devices))
+        return cast(
+            "Emulator",
+            SimpleNamespace(process=process, save_devices=save_devices, cpu_seconds=lambda: 12.5),
+        )
 
     def keep(self, seed: int, *, base: str = "base", used_at: float = 1000.0) -> Checkpoint:
         facts: dict[str, Any] = {"base": base, "seed": seed}
@@ -122,6 +125,7 @@ def test_a_checkpoint_is_found_by_what_led_there_and_by_nothing_else(guest: Gues
     assert checkpoint.machine == Machine()
     assert checkpoint.base == guest.base
     assert checkpoint.note["seed"] == "1"
+    assert checkpoint.cpu_seconds == 12.5
 
 
 def test_it_is_the_machine_in_use_at_rest_and_unpacked_again(guest: Guest) -> None:
