@@ -7,6 +7,7 @@ import http.client
 import re
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from harness.errors import LabError
 from harness.lab.client import UnixConnection
 from harness.lab.dockerd_ends import DockerdEnds
 from harness.lab.nsenter import entering, joining
-from harness.lab.processes import Process, children, comm
+from harness.lab.processes import Held, Process, children, comm
 from harness.wait import Deadline, NotYet, wait_for
 
 if TYPE_CHECKING:
@@ -104,18 +105,19 @@ def _bytes(log: Path, since: int) -> bytes:
         return b""  # a dockerd that was never started has no log
 
 
-class LocalDockerd:
-    """One node's dockerd. It is a child of the node's init, not of this process."""
+class BaseDockerd(ABC):
+    """One node's dockerd. It is a child of the node's init, not of this process.
+
+    How that is found and started, the node's kind says.
+    """
 
     def __init__(
         self,
         *,
         node: str,
-        init: int,
         engine: EngineFacts,
         address: str,
         folder: Path,
-        groups: NodeGroups,
         ends: DockerdEnds,
         environment: Mapping[str, str],
     ) -> None:
@@ -123,13 +125,11 @@ class LocalDockerd:
         self.engine = engine
         self.socket = folder / "api" / "docker.sock"
         self.log = folder / "dockerd.log"
-        self._init = init
         self._address = address
-        self._groups = groups
         self._ends = ends
         self._environment = environment
         self._log_began = 0
-        self._process: Process | None = None
+        self._process: Held | None = None
 
     @property
     def pid(self) -> int:
@@ -160,20 +160,7 @@ class LocalDockerd:
         if self.alive:
             raise LabError(f"dockerd is already running on {self.node}")
         self._ends.found_dead()
-        inside = ["/bin/sh", "-c", _START, "sh", *self.command(extra)]
-        argv = joining(self._groups.leaves(), entering(self._init, NAMESPACES, inside))
-        with self.log.open("ab") as log:
-            self._log_began = log.tell()
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                check=False,
-            )
-        if done.returncode != 0:
-            raise LabError(f"cannot enter {self.node} to start dockerd: {self._said()}")
+        self._launch(["/bin/sh", "-c", _START, "sh", *self.command(extra)])
         self._ends.started()
 
     def wait_ready(self, within: float = READY_WITHIN) -> None:
@@ -234,24 +221,91 @@ class LocalDockerd:
     def _said(self) -> str:
         return last_words(self.log, self._log_began, lines=5)
 
-    def _required(self) -> Process:
+    def _required(self) -> Held:
         if (process := self._find()) is None:
             self._ends.found_dead()
             raise LabError(f"dockerd is not running on {self.node}")
         return process
 
-    def _find(self) -> Process | None:
+    def _find(self) -> Held | None:
         if self._process is not None:
             if self._process.alive:
                 return self._process
             self.forget()
-        for pid in children(self._init):
-            if comm(pid) != "dockerd":
+        self._process = self._seek()
+        return self._process
+
+    @abstractmethod
+    def child(self, *names: str) -> Held | None:
+        """Return its oldest child with one of these names, as the kernel has them; or None.
+
+        :class:`LabError` if it does not run.
+        """
+
+    @abstractmethod
+    def _launch(self, argv: Sequence[str]) -> None:
+        """Run a program on the node that starts it; :class:`LabError` when that fails."""
+
+    @abstractmethod
+    def _seek(self) -> Held | None:
+        """Look for it among the children of the node's init."""
+
+
+class LocalDockerd(BaseDockerd):
+    """The dockerd of a node that shares this kernel."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        init: int,
+        engine: EngineFacts,
+        address: str,
+        folder: Path,
+        groups: NodeGroups,
+        ends: DockerdEnds,
+        environment: Mapping[str, str],
+    ) -> None:
+        super().__init__(
+            node=node,
+            engine=engine,
+            address=address,
+            folder=folder,
+            ends=ends,
+            environment=environment,
+        )
+        self._init = init
+        self._groups = groups
+
+    def _launch(self, argv: Sequence[str]) -> None:
+        entered = joining(self._groups.leaves(), entering(self._init, NAMESPACES, argv))
+        with self.log.open("ab") as log:
+            self._log_began = log.tell()
+            done = subprocess.run(
+                entered,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise LabError(f"cannot enter {self.node} to start dockerd: {self._said()}")
+
+    def child(self, *names: str) -> Held | None:
+        """Return its oldest child with one of these names, as the kernel has them; or None."""
+        return self._among(children(self.pid, of_threads=True), *names)
+
+    def _seek(self) -> Held | None:
+        return self._among(children(self._init), "dockerd")
+
+    def _among(self, pids: Sequence[int], *names: str) -> Held | None:
+        for pid in pids:
+            if (name := comm(pid)) not in names:
                 continue
             with contextlib.suppress(LabError):  # it ended just now
-                found = Process(pid, f"dockerd on {self.node}")
+                found = Process(pid, f"{name} on {self.node}")
                 if found.alive:
-                    self._process = found
                     return found
                 found.close()
         return None

@@ -15,7 +15,7 @@ from harness.engine import Engine
 from harness.errors import LabError
 from harness.lab import janitor as janitor_script
 from harness.lab.network import PREFIX, mac_of
-from harness.lab.nsenter import entering, joining
+from harness.lab.nsenter import Completed, complete, entering, joining
 from harness.lab.topology import Place
 from harness.wait import Deadline
 
@@ -44,6 +44,16 @@ class Keeper:
     def fabric(self) -> str:
         """The fabric's network namespace, as a path."""
         return f"/proc/{self.keeper}/ns/net"
+
+    passing = ()
+    """Frames that another part of the fabric decides on: none, it is whole."""
+
+    def run_on_fabric(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 60.0
+    ) -> Completed:
+        """Run a program in the fabric's network namespace, whatever it ends with."""
+        inside = entering(self.keeper, ("net",), argv)
+        return complete(inside, shown=argv, where="the fabric", stdin=stdin, timeout=timeout)
 
     def in_fabric(self, argv: Sequence[str]) -> None:
         """Run a program in the fabric's network namespace; :class:`LabError` if it fails."""

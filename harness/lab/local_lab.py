@@ -74,6 +74,11 @@ class LocalLab(ABC, Generic[N]):
         """Where its files are."""
         return self.keeper.lab_dir
 
+    @property
+    def fabric(self) -> tuple[Keeper, ...]:
+        """Its one bridge, which the keeper has."""
+        return (self.keeper,)
+
     # -- coming up -----------------------------------------------------------------------------
 
     def _come_up(
@@ -82,7 +87,7 @@ class LocalLab(ABC, Generic[N]):
         """Start what a lab consists of; on any error all of it is gone again."""
         self._janitor = janitor
         try:
-            _copy_scripts(self.keeper.scripts)
+            copy_scripts(self.keeper.scripts)
             self._cable()
             self._each(lambda node: _install_seed(node, seed_for(node)))
             self._each(lambda node: node.start())
@@ -280,7 +285,8 @@ def _place_for(lab_id: str) -> Path:
     return folder
 
 
-def _copy_scripts(folder: Path) -> None:
+def copy_scripts(folder: Path) -> None:
+    """Put what brings nodes and client hosts up into a folder of the lab."""
     try:
         folder.mkdir()
         for script in sorted(_SCRIPTS.iterdir()):

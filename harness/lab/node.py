@@ -1,4 +1,4 @@
-"""A node of this kernel: its files, network, processes and dockerd, entered by its pid."""
+"""Nodes: what all have in common, and those of this kernel, which are entered by their pid."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from harness.lab.disks import Disks
 from harness.lab.dockerd import (
     METRICS_PORT,
     NAMESPACES,
+    BaseDockerd,
     LocalDockerd,
     environment,
 )
 from harness.lab.dockerd_ends import DockerdEnds
 from harness.lab.network import NetworkDoor, node_address
 from harness.lab.nsenter import Completed, complete, entering
-from harness.lab.processes import Process
+from harness.lab.processes import Held, Process
 from harness.lab.topology import Place
 
 if TYPE_CHECKING:
@@ -41,37 +42,28 @@ if TYPE_CHECKING:
 _GONE_WITHIN = 20.0
 
 
-class LocalNode(ABC):
-    """A node that shares this kernel, so that it can be entered by the pid of its init.
+class BaseNode(ABC):
+    """What nodes have in common, on whichever machine they are.
 
-    Its folder holds its files, its API's socket and its dockerd's log. ``planned_role`` is what
-    the topology wants it to be; what it is in the swarm, ask the swarm. What kind of machine it
-    is, and how that is switched on, a lab's own class says.
+    ``dir`` is a node's folder on this machine, with its API's socket and its dockerd's log.
+    ``planned_role`` is what the topology wants it to be; what it is in the swarm, ask the swarm.
+    What kind of machine it is, and how that is switched on, a lab's own class says.
     """
 
-    def __init__(self, place: Place, engine: EngineFacts, keeper: Keeper) -> None:
+    def __init__(self, place: Place, engine: EngineFacts, folder: Path) -> None:
         self.place = place
         self.name = place.name
         self.planned_role = place.role
         self.address = node_address(place.index)
         self.engine = engine
-        self.dir = keeper.lab_dir / "nodes" / place.name
-        self.disks = Disks(self)
+        self.dir = folder
         self.dockerd_ends = DockerdEnds()
-        self._keeper = keeper
-        self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
-        self._init: Process | None = None
-        self._dockerd: LocalDockerd | None = None
+        self._init: Held | None = None
+        self._dockerd: BaseDockerd | None = None
         self._client: DockerClient | None = None
-        self._door: NetworkDoor | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.address} engine {self.engine.version}>"
-
-    @property
-    def here(self) -> Self:
-        """Itself: it shares this kernel."""
-        return self
 
     @property
     def log(self) -> Path:
@@ -87,7 +79,7 @@ class LocalNode(ABC):
 
     @property
     def pid(self) -> int:
-        """Pid of the node's init on this side; :class:`LabError` when it is off."""
+        """Pid of the node's init on its machine; :class:`LabError` when it is off."""
         if self._init is None or not self._init.alive:
             raise LabError(f"{self.name} is switched off")
         return self._init.pid
@@ -101,15 +93,6 @@ class LocalNode(ABC):
         if self.up:
             raise LabError(f"{self.name} is switched on: its engine cannot be changed")
         self.engine = engine
-
-    @property
-    def groups(self) -> NodeGroups:
-        """Its cgroups, in every hierarchy."""
-        return self._groups
-
-    def attach(self, init: int) -> None:
-        """Attach to a machine that is already running (in a thawed lab)."""
-        self._adopt(init)
 
     def kill(self) -> None:
         """Cut the power: every process of the node gets SIGKILL at once. Its files stay."""
@@ -125,7 +108,7 @@ class LocalNode(ABC):
     # -- its dockerd ---------------------------------------------------------------------------
 
     @property
-    def dockerd(self) -> LocalDockerd:
+    def dockerd(self) -> BaseDockerd:
         """The node's dockerd, running or not; :class:`LabError` when the node is off."""
         if self._dockerd is None or not self.up:
             raise LabError(f"{self.name} is switched off")
@@ -154,6 +137,117 @@ class LocalNode(ABC):
             return docker_client(self.dir / "api" / "docker.sock", timeout)
         except (DockerException, HTTPException, OSError, LookupError, ValueError) as error:
             raise LabError(f"dockerd on {self.name} does not answer: {error}") from error
+
+    @abstractmethod
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed:
+        """Run a program on the node to its end (seconds of real patience: ``timeout``).
+
+        Raises :class:`LabError` when it does not end in time or, with ``check``, not with 0.
+        """
+
+    @cached_property
+    def host(self) -> Host:
+        """A testinfra Host: ``node.host.process.filter(comm="dockerd")``."""
+        from harness.lab.testinfra_host import host_of
+
+        return host_of(self.name, lambda argv: self.run(argv, check=False))
+
+    def close(self) -> None:
+        """Close sockets, threads and descriptors; the node itself goes on."""
+        self._let_go()
+
+    # -- whom it can find ----------------------------------------------------------------------
+
+    def set_host(self, name: str, address: str | None) -> None:
+        """Name a host outside the swarm on this node; an ``address`` of None removes the name.
+
+        It is written to ``/etc/hosts`` and survives a restart of the node.
+        """
+        hosts = {**self._known()["hosts"], name: address}
+        self._learn(hosts={key: value for key, value in hosts.items() if value})
+
+    def use_name_server(self, address: str | None) -> None:
+        """Set the name server of the node and of containers created from now on.
+
+        None: no server, as at first; names outside the swarm then fail at once. It survives a
+        restart of the node, like :meth:`set_host`.
+        """
+        self._learn(name_server=address)
+
+    # -- within --------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of everything that runs on it."""
+        return environment(self.engine)
+
+    def _let_go(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._dockerd is not None:
+            self._dockerd.forget()
+            self._dockerd = None
+        if self._init is not None:
+            self._init.close()
+            self._init = None
+
+    @property
+    def _machine_id(self) -> str:
+        return f"{self.place.index + 1:032x}\n"
+
+    def _known(self) -> dict[str, Any]:
+        known: dict[str, Any] = {"hosts": {}, "name_server": None}
+        path = self.dir / "names.json"
+        return {**known, **json.loads(path.read_text())} if path.exists() else known
+
+    def _learn(self, **news: Any) -> None:
+        (self.dir / "names.json").write_text(json.dumps({**self._known(), **news}))
+        if self.up:
+            for name, text in self._name_files().items():
+                self.run(["sh", "-c", 'cat >"$1"', "sh", f"/etc/{name}"], stdin=text.encode())
+
+    def _name_files(self) -> dict[str, str]:
+        known = self._known()
+        own = {"localhost": "127.0.0.1", self.name: self.address}
+        server = known["name_server"]
+        return {
+            "hosts": "".join(f"{at} {name}\n" for name, at in {**own, **known["hosts"]}.items()),
+            # No name server: what is not in the swarm cannot be resolved, and says so at once.
+            "resolv.conf": f"nameserver {server}\n" if server else "",
+        }
+
+
+class LocalNode(BaseNode):
+    """A node that shares this kernel, so that it can be entered by the pid of its init."""
+
+    def __init__(self, place: Place, engine: EngineFacts, keeper: Keeper) -> None:
+        super().__init__(place, engine, keeper.lab_dir / "nodes" / place.name)
+        self.disks = Disks(self)
+        self._keeper = keeper
+        self._groups = NodeGroups.under(keeper.janitor, keeper.lab_dir, keeper.lab_id, self.name)
+        self._door: NetworkDoor | None = None
+
+    @property
+    def here(self) -> Self:
+        """Itself: it shares this kernel."""
+        return self
+
+    @property
+    def groups(self) -> NodeGroups:
+        """Its cgroups, in every hierarchy."""
+        return self._groups
+
+    def attach(self, init: int) -> None:
+        """Attach to a machine that is already running (in a thawed lab)."""
+        self._adopt(init)
 
     def metrics(self, timeout: float = 5.0) -> str:
         """Return dockerd's metrics in Prometheus' text format, read inside the lab."""
@@ -197,13 +291,6 @@ class LocalNode(ABC):
             entering(self.pid, NAMESPACES, argv), env=self.environment, **popen
         )
 
-    @cached_property
-    def host(self) -> Host:
-        """A testinfra Host: ``node.host.process.filter(comm="dockerd")``."""
-        from harness.lab.testinfra_host import host_of
-
-        return host_of(self.name, lambda argv: self.run(argv, check=False))
-
     @property
     def network(self) -> NetworkDoor:
         """A door into the node's network namespace for this process's own sockets."""
@@ -211,38 +298,9 @@ class LocalNode(ABC):
             self._door = NetworkDoor(self.pid, self.name)
         return self._door
 
-    def close(self) -> None:
-        """Close sockets, threads and descriptors; the node itself goes on."""
-        self._let_go()
-
-    # -- whom it can find ----------------------------------------------------------------------
-
-    def set_host(self, name: str, address: str | None) -> None:
-        """Name a host outside the swarm on this node; an ``address`` of None removes the name.
-
-        It is written to ``/etc/hosts`` and survives a restart of the node.
-        """
-        hosts = {**self._known()["hosts"], name: address}
-        self._learn(hosts={key: value for key, value in hosts.items() if value})
-
-    def use_name_server(self, address: str | None) -> None:
-        """Set the name server of the node and of containers created from now on.
-
-        None: no server, as at first; names outside the swarm then fail at once. It survives a
-        restart of the node, like :meth:`set_host`.
-        """
-        self._learn(name_server=address)
-
-    # -- within --------------------------------------------------------------------------------
-
     @abstractmethod
     def facts(self) -> Mapping[str, object]:
         """Return what another process needs to attach to this node."""
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The environment of everything that runs on it."""
-        return environment(self.engine)
 
     def _adopt(self, init: int) -> None:
         self._init = Process(init, f"init of {self.name}")
@@ -258,43 +316,10 @@ class LocalNode(ABC):
         )
 
     def _let_go(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
         if self._door is not None:
             self._door.close()
             self._door = None
-        if self._dockerd is not None:
-            self._dockerd.forget()
-            self._dockerd = None
-        if self._init is not None:
-            self._init.close()
-            self._init = None
-
-    @property
-    def _machine_id(self) -> str:
-        return f"{self.place.index + 1:032x}\n"
-
-    def _known(self) -> dict[str, Any]:
-        known: dict[str, Any] = {"hosts": {}, "name_server": None}
-        path = self.dir / "names.json"
-        return {**known, **json.loads(path.read_text())} if path.exists() else known
-
-    def _learn(self, **news: Any) -> None:
-        (self.dir / "names.json").write_text(json.dumps({**self._known(), **news}))
-        if self.up:
-            for name, text in self._name_files().items():
-                self.run(["sh", "-c", 'cat >"$1"', "sh", f"/etc/{name}"], stdin=text.encode())
-
-    def _name_files(self) -> dict[str, str]:
-        known = self._known()
-        own = {"localhost": "127.0.0.1", self.name: self.address}
-        server = known["name_server"]
-        return {
-            "hosts": "".join(f"{at} {name}\n" for name, at in {**own, **known["hosts"]}.items()),
-            # No name server: what is not in the swarm cannot be resolved, and says so at once.
-            "resolv.conf": f"nameserver {server}\n" if server else "",
-        }
+        super()._let_go()
 
 
 def _get(url: str, timeout: float) -> str:

@@ -7,8 +7,35 @@ import os
 import select
 import signal
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import LabError
+
+
+class Held(Protocol):
+    """One process of a node that cannot be mistaken for another, wherever that node is."""
+
+    @property
+    def pid(self) -> int:
+        """Its pid, as the machine counts that the node is on."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        ...
+
+    def wait_gone(self, within: float) -> None:
+        """Wait until it has ended; :class:`LabError` if it has not ``within`` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it, without a signal."""
+        ...
 
 
 class Process:
@@ -51,14 +78,16 @@ class Process:
         return bool(poll.poll(within * 1000))
 
 
-def children(pid: int) -> list[int]:
-    """Pids of a process's children, oldest first; empty when it is gone."""
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except OSError:
-        return []
+def children(pid: int, *, of_threads: bool = False) -> list[int]:
+    """Pids of a process's children, oldest first; empty when it is gone.
+
+    Those of its first thread; a Go program has children of any of them (``of_threads``).
+    """
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*" if of_threads else str(pid)):
+        with contextlib.suppress(OSError):  # it ended just now
+            found += map(int, (thread / "children").read_text().split())
+    return sorted(found) if of_threads else found
 
 
 def comm(pid: int) -> str:

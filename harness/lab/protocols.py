@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.lab.local_lab import LocalLab
     from harness.lab.node import LocalNode
     from harness.lab.nsenter import Completed
+    from harness.lab.processes import Held
     from harness.lab.topology import PlannedRole, Topology
 
 T = TypeVar("T")
@@ -45,6 +46,10 @@ class Dockerd(Protocol):
     @property
     def alive(self) -> bool:
         """Whether the process runs (it may not answer yet, or no longer)."""
+        ...
+
+    def child(self, *names: str) -> Held | None:
+        """Return its oldest child with one of these names, as the kernel has them; or None."""
         ...
 
     def start(self, extra: Sequence[str] = ()) -> None:
@@ -177,6 +182,10 @@ class Node(Protocol):
         """Run a program on it to its end; LabError when it does not end, or not with 0."""
         ...
 
+    def network_tool(self, argv: Sequence[str]) -> Completed:
+        """Run a program in its network, which need not be one of its own; LabError if it fails."""
+        ...
+
     def popen(self, argv: Sequence[str], **popen: object) -> subprocess.Popen[bytes]:
         """Start a program on it; it dies with the node."""
         ...
@@ -234,6 +243,21 @@ class ClientHost(Protocol):
         ...
 
 
+class FabricPart(Protocol):
+    """One bridge of the fabric, in a network namespace that belongs to the lab."""
+
+    @property
+    def passing(self) -> Sequence[str]:
+        """Matches of nft for frames that another part decides on, so that each is met once."""
+        ...
+
+    def run_on_fabric(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 60.0
+    ) -> Completed:
+        """Run a program in the bridge's network namespace, whatever it ends with."""
+        ...
+
+
 class Lab(Protocol):
     """Nodes, client hosts, and the fabric between them."""
 
@@ -255,6 +279,11 @@ class Lab(Protocol):
     @property
     def own_kernel(self) -> bool:
         """Whether no one but the lab lives on this kernel."""
+        ...
+
+    @property
+    def fabric(self) -> Sequence[FabricPart]:
+        """The bridges between its nodes: one, or one on each machine."""
         ...
 
     @property

@@ -12,9 +12,7 @@ from harness.faults.links import Links
 from harness.faults.network import NetworkCut, NetworkLoss, drop_faults, link_fault
 from harness.faults.network.link_fault import PacketCounts
 
-LAB: Any = SimpleNamespace(
-    nodes={"m1": None, "w1": None}, client_hosts={}, keeper=SimpleNamespace(keeper=0)
-)
+LAB: Any = SimpleNamespace(nodes={"m1": None, "w1": None}, client_hosts={}, fabric=())
 TRIAL: Any = SimpleNamespace()
 
 

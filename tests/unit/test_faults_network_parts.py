@@ -151,9 +151,7 @@ def test_effects_that_cannot_be_are_refused(make: Callable[..., Any]) -> None:
         make()
 
 
-LAB: Any = SimpleNamespace(
-    nodes=dict.fromkeys(["m1", "w1"]), client_hosts={}, keeper=SimpleNamespace(keeper=0)
-)
+LAB: Any = SimpleNamespace(nodes=dict.fromkeys(["m1", "w1"]), client_hosts={}, fabric=())
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,7 @@ from harness.faults.parameter import (
 )
 from harness.faults.process import DockerdRestarted
 
-LAB: Any = SimpleNamespace(
-    nodes={"m1": None, "w1": None}, client_hosts={}, keeper=SimpleNamespace(keeper=0)
-)
+LAB: Any = SimpleNamespace(nodes={"m1": None, "w1": None}, client_hosts={}, fabric=())
 NODE: Any = SimpleNamespace(name="w1")
 PLACES: Any = [NODE]
 TRIAL: Any = SimpleNamespace()

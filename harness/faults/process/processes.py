@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import FaultError
 from harness.lab import Node
-from harness.lab.processes import Process
+from harness.lab.processes import Held, Process
 from harness.swarm import ask
 
 _SERVICE = "com.docker.swarm.service.name"
@@ -53,12 +53,13 @@ def command_of(pid: int) -> list[str]:
         return []
 
 
-def containerd_of(node: Node) -> Process:
+def containerd_of(node: Node) -> Held:
     """Return the containerd that a node's dockerd started; :class:`FaultError` if none."""
-    for pid in children_of(node.dockerd.pid):
-        if _program(pid) in ("containerd", "docker-containerd"):
-            return Process(pid, f"containerd on {node.name}")
-    raise FaultError(f"dockerd on {node.name} runs no containerd of its own")
+    # The kernel cuts a name off after 15 characters: docker-containerd, before 18.09.
+    found = node.dockerd.child("containerd", "docker-containe")
+    if found is None:
+        raise FaultError(f"dockerd on {node.name} runs no containerd of its own")
+    return found
 
 
 def shim_of(node: Node, container: str) -> Process:

@@ -8,9 +8,8 @@ from pathlib import Path
 from harness.errors import FaultError, HarnessError, LabError
 from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.faults.parameter import one_of, parameter, state
-from harness.faults.process.processes import containerd_of, has_ended
+from harness.faults.process.processes import containerd_of
 from harness.lab.dockerd import DEADLY
-from harness.lab.processes import Process
 from harness.swarm import ask
 from harness.wait import NotYet, wait_for
 
@@ -196,7 +195,8 @@ class ContainerdKilled(NodeFault):
 
     def apply(self) -> None:
         """Kill it."""
-        process = Process(self.pid, f"containerd on {self.node.name}")
+        process = containerd_of(self.node)
+        self.pid = process.pid
         try:
             process.signal(signal.SIGKILL)
             process.wait_gone(_TAKES_EFFECT_WITHIN)
@@ -205,8 +205,11 @@ class ContainerdKilled(NodeFault):
 
     def evidence(self) -> str:
         """Check that the process is gone."""
-        if not has_ended(self.pid):
-            raise FaultError(f"containerd (pid {self.pid}) is still there")
+        now = self.node.dockerd.child("containerd", "docker-containe")
+        if now is not None:
+            now.close()
+            if now.pid == self.pid:
+                raise FaultError(f"containerd (pid {self.pid}) is still there")
         return f"pid {self.pid} is gone"
 
     def undo(self) -> None:
