@@ -172,7 +172,7 @@ def lab(
     from harness.swarm.lab_makers import MAKERS
 
     cache = Cache(say=say)
-    makers = {name: MAKERS[name](cache, say) for name in labs}
+    makers = {name: MAKERS[name](cache, say, None) for name in labs}
     warm(makers.values(), engine)
     _print(metrics(makers, engine, runs=runs, shapes=shapes or SHAPES), as_json=as_json)
 

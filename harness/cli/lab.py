@@ -38,7 +38,8 @@ def lab() -> None:
 @click.option(
     "--lab",
     "kind",
-    type=click.Choice(list(MAKERS)),
+    # No other process can attach to the others: their connections are one process's.
+    type=click.Choice(["namespaces", "dind"]),
     default="namespaces",
     show_default=True,
     help="What nodes are: namespaces, or containers of the engine that DOCKER_HOST names.",
@@ -54,7 +55,7 @@ def up(topology: str, engine: str, kind: str, bare: bool, web: bool, seed: int) 
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first
         signal.signal(number, signal.default_int_handler)
     shape = Topology.parse(topology)
-    maker = MAKERS[kind](Cache(say=say), say)
+    maker = MAKERS[kind](Cache(say=say), say, None)
     maker.require()
     for name in sorted({engine, *shape.engines.values()}):
         maker.engine(name)

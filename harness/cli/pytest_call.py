@@ -28,6 +28,7 @@ PACKAGED = Path(harness.__file__).resolve().parent / "packaged"
 PATHS = (
     *("--reports", "--junitxml", "--junit-xml", "--basetemp", "--rootdir", "--confcutdir"),
     *("-c", "--config-file", "--log-file", "--ignore", "--ignore-glob", "--deselect"),
+    "--inventory",
 )
 
 
@@ -78,7 +79,9 @@ def selects(args: Sequence[str]) -> bool:
 
 def one_kernel(args: Sequence[str]) -> bool:
     """Return whether nodes of all trials would share one kernel: these run one at a time."""
-    return any(arg.removeprefix("--lab=") in ("namespaces", "dind") for arg in args)
+    return any(
+        arg.removeprefix("--lab=") in ("namespaces", "dind", "ssh", "vagrant") for arg in args
+    )
 
 
 def is_path(arg: str, before: str) -> bool:

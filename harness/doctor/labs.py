@@ -9,7 +9,7 @@ from typing import Literal
 from harness.doctor.check import Check
 from harness.lab.features import NEEDED_BY_NAMESPACES
 
-LabName = Literal["microvm", "namespaces", "dind", "vagrant"]
+LabName = Literal["microvm", "namespaces", "dind", "ssh", "vagrant"]
 
 NEEDS: Mapping[LabName, Sequence[str]] = {
     "microvm": (
@@ -34,6 +34,20 @@ NEEDS: Mapping[LabName, Sequence[str]] = {
         "disk for the cache",
         "disk for labs",
     ),
+    "ssh": (
+        "user",
+        *NEEDED_BY_NAMESPACES,
+        *("mmdebstrap", "ssh", "unshare", "nsenter", "mount", "ip", "nft"),
+        "disk for the cache",
+        "disk for labs",
+    ),
+    "vagrant": (
+        "user",
+        *NEEDED_BY_NAMESPACES,
+        *("vagrant", "mmdebstrap", "ssh", "unshare", "nsenter", "mount", "ip", "nft"),
+        "disk for the cache",
+        "disk for labs",
+    ),
 }
 """The checks that each lab depends on, for the labs of this version."""
 
@@ -41,12 +55,6 @@ ONLY_ORDINARY_USERS: Mapping[LabName, Sequence[str]] = {
     "microvm": ("user namespaces", "subordinate ids"),
 }
 """What a lab needs besides when the user is not root."""
-
-NOT_BUILT: Mapping[LabName, str] = {
-    "vagrant": "not a lab of its own in this version: vagrant/ starts a machine for the namespaces "
-    "and microVM labs",
-}
-
 
 AUTO: Sequence[LabName] = ("microvm", "namespaces")
 """What ``--lab auto`` tries, in this order."""
@@ -90,7 +98,6 @@ def diagnose(checks: Sequence[Check], *, root: bool) -> Diagnosis:
                 todo=tuple(dict.fromkeys(check.todo for check in lacking if check.todo)),
             )
         )
-    labs += [LabFinding(name, works=False, because=why) for name, why in NOT_BUILT.items()]
     auto = next((name for name in AUTO for lab in labs if lab.name == name and lab.works), None)
     return Diagnosis(tuple(checks), tuple(labs), auto)
 

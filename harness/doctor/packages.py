@@ -21,6 +21,7 @@ PACKAGE_OF = {
     "nsenter": "util-linux",
     "pivot_root": "util-linux",
     "ps": "procps",
+    "ssh": "openssh-client",
     "unshare": "util-linux",
 }
 

@@ -253,10 +253,8 @@ def main(lab: Path, lab_id: str) -> int:
         for group in groups:
             with contextlib.suppress(OSError):  # other labs may be in it
                 group.parent.rmdir()
-        subprocess.run(
-            ["umount", "-R", "-l", str(lab / "cgroup")], capture_output=True, check=False
-        )
-        for at in sorted((lab / "cgroup").glob("**/"), reverse=True):
+        # Only the mounts themselves: below them groups of others come and go.
+        for at in (lab / "cgroup" / "v2", *(lab / "cgroup").glob("v1/*")):
             subprocess.run(["umount", "-l", str(at)], capture_output=True, check=False)
         if not keep and not left:
             shutil.rmtree(lab, ignore_errors=True)

@@ -15,7 +15,7 @@ from harness.lab.topology import ROLES
 from harness.vm.kernels import KERNELS, kernel_suite
 from harness.vm.machine import MOST_CPUS, Clock
 
-LABS = ("auto", "microvm", "namespaces", "dind")
+LABS = ("auto", "microvm", "namespaces", "dind", "ssh", "vagrant")
 DEFAULT_KERNEL = "6.12"
 
 MOST_TRIALS = 10_000
@@ -42,6 +42,7 @@ class Options:
     kernel: str
     clock: Clock
     cpus: int | None
+    inventory: Path | None = None
     reuse: bool = False
     audit: float = 0.0
 
@@ -66,6 +67,11 @@ def declare(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--lab", metavar="LAB", default="auto", help=f"where nodes live: {', '.join(LABS)}"
+    )
+    group.addoption(
+        "--inventory",
+        metavar="FILE",
+        help="the machines of the ssh lab, as TOML lists them",
     )
     group.addoption(
         "--topology",
@@ -191,9 +197,21 @@ def read(config: pytest.Config) -> Options:
         kernel=_kernel(config.getoption("--kernel")),
         clock=_clock(config.getoption("--clock")),
         cpus=_cpus(config.getoption("--cpus")),
+        inventory=_inventory(config.getoption("--inventory"), lab),
         reuse=config.getoption("--reuse"),
         audit=_audit(config.getoption("--audit"), reuse=config.getoption("--reuse")),
     )
+
+
+def _inventory(written: str | None, lab: str) -> Path | None:
+    if written is None:
+        return None
+    if lab != "ssh":
+        raise UsageError(
+            f"--inventory lists machines, and the lab {lab} has none",
+            hint="add --lab ssh, or leave it away",
+        )
+    return Path(written)
 
 
 def _kernel(written: str) -> str:

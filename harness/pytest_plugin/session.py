@@ -63,4 +63,6 @@ class Session:
         from harness.pytest_plugin.markers import chosen_lab
         from harness.swarm.lab_makers import MAKERS
 
-        return MAKERS[chosen_lab(self.options)](self.cache, self.progress.say)
+        return MAKERS[chosen_lab(self.options)](
+            self.cache, self.progress.say, self.options.inventory
+        )

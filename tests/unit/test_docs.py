@@ -114,6 +114,8 @@ OF_THE_HARNESS_ITSELF = {
     "SWARM_CHAOS_LAB",
     "SWARM_CHAOS_LOAD",
     "SWARM_CHAOS_LOCKSTEP",
+    "SWARM_CHAOS_MACHINES",
+    "SWARM_CHAOS_NETWORK",
 }
 """How the harness hands its own children what they need; nobody else sets them."""
 

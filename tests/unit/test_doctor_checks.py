@@ -224,20 +224,26 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(
     assert fine.state == "ok"
 
 
+#: The labs whose nodes are on other machines.
+MACHINES = ("ssh", "vagrant")
+
+
 def test_a_healthy_machine_has_all_labs_and_auto_takes_the_first() -> None:
     diagnosis = diagnose(healthy(), root=True)
-    assert works(diagnosis) == {"microvm", "namespaces", "dind"}
+    assert works(diagnosis) == {"microvm", "namespaces", "dind", *MACHINES}
     assert diagnosis.auto == AUTO[0]
 
 
 @pytest.mark.parametrize(
     ("name", "left"),
     [
-        ("QEMU", {"namespaces", "dind"}),
+        ("QEMU", {"namespaces", "dind", *MACHINES}),
         ("veth", {"microvm"}),
         ("mmdebstrap", {"dind"}),
-        ("Docker Engine", {"microvm", "namespaces"}),
-        ("netem", {"microvm", "namespaces", "dind"}),
+        ("Docker Engine", {"microvm", "namespaces", *MACHINES}),
+        ("ssh", {"microvm", "namespaces", "dind"}),
+        ("vagrant", {"microvm", "namespaces", "dind", "ssh"}),
+        ("netem", {"microvm", "namespaces", "dind", *MACHINES}),
     ],
 )
 def test_what_is_missing_takes_the_labs_that_stand_on_it(name: str, left: set[str]) -> None:

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "vagrant"
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "argv", [["ruby", "-c", "Vagrantfile"], ["bash", "-n", "provision.sh"]], ids=lambda a: a[0]
+    "argv",
+    [
+        ["ruby", "-c", "vagrant/Vagrantfile"],
+        ["ruby", "-c", "harness/lab/ssh/Vagrantfile"],
+        ["bash", "-n", "vagrant/provision.sh"],
+    ],
+    ids=" ".join,
 )
 def test_the_syntax_is_right(argv: Sequence[str]) -> None:
     if shutil.which(argv[0]) is None:
         pytest.skip(f"no program {argv[0]} here")
-    ran = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, check=False)
+    ran = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

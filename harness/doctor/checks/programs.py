@@ -18,6 +18,7 @@ PROGRAMS = {
     "mount": "the namespaces lab",
     "pivot_root": "the namespaces lab",
     "ip": "the namespaces lab",
+    "ssh": "the ssh lab",
     "tc": "link faults",
     "nft": "partitions and loss by rules",
     "ps": "looking at a node's processes",
@@ -37,3 +38,14 @@ def _find(program: str) -> Examination:
 
 for _name, _use in PROGRAMS.items():
     check(_name, "programs", needed_for=_use)(_find(_name))
+
+
+@check("vagrant", "programs", needed_for="the vagrant lab; no other lab uses it")
+def check_vagrant(machine: Machine) -> Finding:
+    where = machine.find("vagrant")
+    if where is None:
+        hint = (
+            "apt-get install vagrant vagrant-libvirt, or take it and VirtualBox from their makers"
+        )
+        return Finding("missing", "not installed", hint)
+    return Finding("ok", where)
