@@ -11,7 +11,8 @@ from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.host_protocol import HostProtocol
 from harness.pytest_plugin.markers import chosen_lab
 from harness.pytest_plugin.options import Options
-from harness.pytest_plugin.run_session import RunSession, progress_line
+from harness.pytest_plugin.remaining import Remaining, usual_seconds
+from harness.pytest_plugin.run_session import RunSession, progress_line, worker_input
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.shards import shard_filter
 
@@ -28,6 +29,9 @@ def register(config: pytest.Config, options: Options) -> None:
     if (shards := shard_filter(config)) is not None:
         plugins.register(shards, "swarm-chaos-shards")
     plugins.register(runs, "swarm-chaos-run")
+    if not worker_input(config):
+        remaining = Remaining(say, usual_seconds(options.reports))
+        plugins.register(remaining, "swarm-chaos-remaining")
     if chosen_lab(options) == "microvm":
         plugins.register(HostProtocol(config, runs), "swarm-chaos-host")
     else:

@@ -22,7 +22,8 @@ OUTCOMES = ("ok", "4xx", "5xx", "refused", "reset", "timeout", "unreachable", "c
 
 _BIN_WIDTHS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _MOST_BINS = 150
-_LEAD_IN = 3.0  # seconds shown before the load starts
+_OBSERVED = {"load.start", "fault.inject"}
+_LEAD_IN = 3.0  # seconds shown before the first of these
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -140,8 +141,8 @@ def timeline_of(
 ) -> Timeline:
     """Compute a trial's timeline; ``seconds`` is the trial's length.
 
-    With load the axis begins shortly before it: what came before is lab set-up, and is listed
-    in the events.
+    The axis begins shortly before the first load or fault, or when the swarm was formed if there is
+    neither: what came before is lab set-up, and is listed in the events.
     """
     entries = sorted(
         (e for e in journal if _number(e.get("t")) is not None and isinstance(e.get("kind"), str)),
@@ -149,8 +150,9 @@ def timeline_of(
     )
     latest = [float(e["t"]) for e in entries] + [r.t for r in requests]
     end = max([seconds, 1.0, *latest])
-    begun = [float(e["t"]) for e in entries if e["kind"] == "load.start"]
+    begun = [float(e["t"]) for e in entries if e["kind"] in _OBSERVED]
     begun += [r.t for r in requests[:1]]
+    begun = begun or [float(e["t"]) for e in entries if e["kind"] == "swarm.formed"]
     start = max(0.0, math.floor(min(begun) - _LEAD_IN)) if begun else 0.0
     width = next((w for w in _BIN_WIDTHS if (end - start) / w <= _MOST_BINS), _BIN_WIDTHS[-1])
     managers, members = _members(entries, end)

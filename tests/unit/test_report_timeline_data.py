@@ -154,6 +154,14 @@ def test_the_axis_begins_shortly_before_the_load() -> None:
     assert timeline.start == 37
 
 
+def test_without_load_it_begins_before_the_first_fault_or_when_the_swarm_was_formed() -> None:
+    formed = entry(25.0, "swarm.formed", leader="m1")
+    fault = entry(80.0, "fault.inject", id="a", fault="x")
+    assert timeline_of([formed, fault], [], seconds=120).start == 77
+    assert timeline_of([formed], [], seconds=120).start == 22
+    assert timeline_of([], [], seconds=120).start == 0
+
+
 moments = st.floats(0, 5000, allow_nan=False)
 
 

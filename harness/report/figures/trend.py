@@ -66,7 +66,7 @@ def trend_figure(
                     fit(
                         f"{name}{s.version}, run {s.run}: {s.middle:.4g} "
                         f"{'' if unit == '1' else unit} "
-                        f"({s.trials} trials, {s.low:.4g} to {s.high:.4g})"
+                        f"({s.trials} trial{'s' * (s.trials > 1)}, {s.low:.4g} to {s.high:.4g})"
                     )
                     for s in steps
                 ],

@@ -148,7 +148,8 @@ def _row(comparison: Comparison, pairing: Pairing, finding: Finding, *, drawn: b
 
 def _side_text(values: Values, finding: Finding) -> str:
     missing = f", {values.missing} without a value" if values.missing else ""
-    return f"{values_of(values, finding)}, {len(values.values)} trials{missing}"
+    count = "1 trial" if len(values.values) == 1 else f"{len(values.values)} trials"
+    return f"{values_of(values, finding)}, {count}{missing}"
 
 
 def _points(name: str, values: Values, finding: Finding) -> list[Point]:
