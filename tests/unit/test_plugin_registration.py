@@ -59,12 +59,12 @@ def session(project: Path, *args: str, first: str = "") -> dict[str, set[str]]:
 
 def test_the_microvm_lab_sends_trials_and_runs_none_here(project: Path) -> None:
     registered = session(project, "--lab=microvm")["REGISTERED"]
-    assert registered == {"swarm-chaos-run", "swarm-chaos-host"}
+    assert registered == {"swarm-chaos-run", "swarm-chaos-remaining", "swarm-chaos-host"}
 
 
 def test_the_namespaces_lab_runs_trials_here(project: Path) -> None:
     registered = session(project, "--lab=namespaces")["REGISTERED"]
-    assert registered == {"swarm-chaos-run", "swarm-chaos-trial"}
+    assert registered == {"swarm-chaos-run", "swarm-chaos-remaining", "swarm-chaos-trial"}
 
 
 def test_a_guest_registers_the_trial_and_imports_nothing_of_the_hosts(project: Path) -> None:
