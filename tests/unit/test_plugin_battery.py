@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from harness.lab import Topology
 from harness.load import Request
 from harness.probes.containers import Life
 from harness.pytest_plugin.battery import EXPERIMENTS, Away, Shortfall, read_question
-from harness.pytest_plugin.battery.experiments import not_applicable
+from harness.pytest_plugin.battery.experiments import break_spec, not_applicable
 from harness.swarm import APP_IMAGE, LogDriver, Service, Workload
 
 
@@ -75,3 +76,20 @@ def test_a_question_that_was_changed_by_hand_is_refused_in_words(tmp_path: Path)
     path.write_text(json.dumps({"name": "shop"}))
     with pytest.raises(UsageError, match="swarm-chaos try"):
         read_question(path)
+
+
+def test_a_bad_update_keeps_to_the_pace_of_the_file() -> None:
+    """Else all tasks would go at once, and the experiment would cost what no update costs."""
+    plain: dict[str, Any] = {"TaskTemplate": {"ContainerSpec": {}}}
+    break_spec(plain, {})
+    assert plain["UpdateConfig"] == {"Parallelism": 1, "FailureAction": "rollback"}
+    own: dict[str, Any] = {
+        "TaskTemplate": {"ContainerSpec": {}},
+        "UpdateConfig": {"Parallelism": 2, "FailureAction": "pause", "Order": "start-first"},
+    }
+    break_spec(own, {"FailureAction": "continue", "Order": "stop-first"})
+    assert own["UpdateConfig"] == {
+        "Parallelism": 2,
+        "FailureAction": "continue",
+        "Order": "stop-first",
+    }

@@ -7,7 +7,7 @@ however the trial ends. :data:`EXPERIMENTS` has them in the order of the answer'
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -154,6 +154,17 @@ def rolling_update(tried: Tried) -> Iterator[Effects]:
     )
 
 
+def break_spec(spec: dict[str, Any], config: Mapping[str, str]) -> None:
+    """Give a service a command that does not exist; a failure of its update rolls it back.
+
+    A spec without an update configuration is updated one task at a time (swarmkit api/defaults); in
+    one that only names the failure action, the API takes a parallelism of 0, all at once.
+    """
+    spec["TaskTemplate"]["ContainerSpec"]["Command"] = [NO_PROGRAM]
+    own = spec.get("UpdateConfig") or {"Parallelism": 1}
+    spec["UpdateConfig"] = {**own, "FailureAction": "rollback", **config}
+
+
 @contextmanager
 def bad_update(tried: Tried, **config: str) -> Iterator[Effects]:
     """Update a service to a command that no image has: it is to be rolled back.
@@ -162,16 +173,8 @@ def bad_update(tried: Tried, **config: str) -> Iterator[Effects]:
     """
     service = tried.question.entry or tried.lasting[0].name
 
-    def edit(spec: dict[str, Any]) -> None:
-        spec["TaskTemplate"]["ContainerSpec"]["Command"] = [NO_PROGRAM]
-        spec["UpdateConfig"] = {
-            **(spec.get("UpdateConfig") or {}),
-            "FailureAction": "rollback",
-            **config,
-        }
-
     since = time.monotonic()
-    tried.web.change(service, edit)
+    tried.web.change(service, partial(break_spec, config=config))
     effects = Effects()
     yield effects
 
