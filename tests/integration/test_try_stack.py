@@ -1,4 +1,4 @@
-"""The images of `swarm-chaos try`, taken from a real engine."""
+"""`swarm-chaos try` on the example's five services, its images taken from a real engine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.images import Cache
 from harness.images.stack_images import EngineSource, FileSource, Reference, gathered
 from harness.lab.client import docker_client
 from harness.lab.own_engine import own_engine
+from harness.results import latest_run, read_run
 
 pytestmark = pytest.mark.integration
 
@@ -47,3 +48,25 @@ def test_an_engines_images_come_through_its_socket_and_it_is_only_read(
         assert sorted(str(image.id) for image in client.images.list(all=True)) == before
         client.close()
     assert ids_in(archive, wanted) == ids
+
+
+def test_the_voting_application_is_tried(images: Path, tmp_path: Path) -> None:
+    """Left alone and with its leader's daemon killed: few votes are refused, and users asked."""
+    compose = tmp_path / "compose.yml"
+    text = (VOTING / "compose.yml").read_text()
+    compose.write_text(text.replace("  back: 90\n", "  back: 90\n  held: 5\n"))
+    command = ["try", "compose.yml", "--name=voting", f"--images={images}", "--lab=namespaces"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *command, "-k", "nothing or leader-dockerd"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = (tmp_path / "try-voting" / "README.md").read_text()
+    assert "2 of 2 experiments went as expected" in answer
+    assert "**log-collector-gone** is not applicable" in answer
+    run = read_run(latest_run(tmp_path / "try-voting" / "reports"))
+    names = {measure.name for trial in run.trials for measure in trial.record.measures}
+    assert {"requests lost at the other nodes", "time with tasks missing"} <= names
