@@ -1,4 +1,4 @@
-"""Faults of hosts on real nodes: a crash, an orderly shutdown, a reboot, an old disk, a unit."""
+"""Faults of hosts on real nodes: crashes, reboots, old disks, other addresses, clones, a unit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def lab(lab_of: LabOf) -> Iterator[NamespacesLab]:
-    with lab_of(1, 1) as lab:
+    with lab_of(1, 1, 1) as lab:
         yield lab
 
 
@@ -89,3 +89,28 @@ def test_a_dockerd_that_dies_unasked_is_started_by_its_unit(host: HostFaults, w1
     assert w1.dockerd.pid != before
     assert len(w1.dockerd_ends.unasked) == 1
     assert unit.failed == []
+
+
+def test_a_host_comes_back_with_another_address_and_then_its_own(
+    host: HostFaults, w1: Node, swarm: Swarm
+) -> None:
+    before = w1.address
+    with host.readdress(w1) as moved:
+        assert w1.address == moved.address != before
+        assert "eth0" in w1.run(["ip", "-o", "address", "show", "to", moved.address]).text
+    assert w1.address == before
+
+
+def test_a_clone_has_the_identity_of_another_node(
+    host: HostFaults, lab: NamespacesLab, w1: Node, swarm: Swarm
+) -> None:
+    spare = lab.node("s1")
+    with pytest.raises(FaultError, match="w1 cannot be a clone of itself"):
+        host.clone(w1, "w1").inject()
+    with pytest.raises(FaultError, match="no state of m1 was kept"):
+        host.clone(spare, "m1").inject()
+    host.keep_disk(w1)
+    with host.clone(spare, "w1"):
+        identity = w1.docker.info()["Swarm"]["NodeID"]
+        assert spare.docker.info()["Swarm"]["NodeID"] == identity != ""
+    assert spare.docker.info()["Swarm"]["NodeID"] == ""

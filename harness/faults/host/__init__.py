@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.faults.factory import made_by
+from harness.faults.host.machines import HostCloned, HostReaddressed
 from harness.faults.host.rollback import DiskRolledBack, keep_disk
 from harness.faults.host.shutdowns import DockerdCrashed, HostRebooted, HostShutDown
 from harness.faults.host.supervisor import Supervisor
@@ -31,6 +32,8 @@ class HostFaults:
     shut_down = made_by(HostShutDown)
     reboot = made_by(HostRebooted)
     roll_back = made_by(DiskRolledBack)
+    readdress = made_by(HostReaddressed)
+    clone = made_by(HostCloned)
 
     def keep_disk(self, node: Node) -> None:
         """Keep a copy of a node's swarm state, to which :attr:`roll_back` rolls it back."""
@@ -45,7 +48,9 @@ class HostFaults:
 __all__ = [
     "DiskRolledBack",
     "DockerdCrashed",
+    "HostCloned",
     "HostFaults",
+    "HostReaddressed",
     "HostRebooted",
     "HostShutDown",
     "Supervisor",

@@ -26,11 +26,11 @@ def keep_disk(node: Node) -> None:
 
     dockerd stands still meanwhile, so the copy is what a disk's snapshot would have.
     """
-    kept = _kept(node)
+    kept = kept_state(node.here.dir)
     shutil.rmtree(kept, ignore_errors=True)
     node.dockerd.signal(signal.SIGSTOP)
     try:
-        _copy(_state(node), kept)
+        copy_state(state_of(node), kept)
     finally:
         node.dockerd.signal(signal.SIGCONT)
 
@@ -53,7 +53,7 @@ class DiskRolledBack(NodeFault):
     def precheck(self) -> None:
         """Require a node that is on, whose state was kept and is not on a disk of its own."""
         self.require_dockerd()
-        if not _kept(self.node).is_dir():
+        if not kept_state(self.node.here.dir).is_dir():
             raise FaultError(
                 f"no state of {self.node.name} was kept: there is nothing to roll back to",
                 hint="call faults.host.keep_disk(node) earlier in the scenario",
@@ -64,12 +64,12 @@ class DiskRolledBack(NodeFault):
     def apply(self) -> None:
         """Cut the power, exchange the state, switch the node on."""
         self.node.kill()
-        current, today = _state(self.node), _today(self.node)
+        current, today = state_of(self.node), _today(self.node)
         shutil.rmtree(today, ignore_errors=True)
         current.rename(today)
-        _copy(_kept(self.node), current)
-        self._differs = _digests(today) != _digests(current)
-        same = _digests(_kept(self.node)) == _digests(current)
+        copy_state(kept_state(self.node.here.dir), current)
+        self._differs = digests(today) != digests(current)
+        same = digests(kept_state(self.node.here.dir)) == digests(current)
         self.node.start()
         if not same:
             raise FaultError(f"the state of {self.node.name} is not what was kept")
@@ -87,8 +87,8 @@ class DiskRolledBack(NodeFault):
             return
         if self.node.up:
             self.node.kill()
-        shutil.rmtree(_state(self.node), ignore_errors=True)
-        today.rename(_state(self.node))
+        shutil.rmtree(state_of(self.node), ignore_errors=True)
+        today.rename(state_of(self.node))
         self.restore()
 
     def evidence_of_healing(self) -> str:
@@ -98,23 +98,27 @@ class DiskRolledBack(NodeFault):
         return f"it has its own state again, {self.answers()}"
 
 
-def _state(node: Node) -> Path:
+def state_of(node: Node) -> Path:
+    """Return the folder of a node's swarm state."""
     return node.here.dir / "data" / STATE
 
 
-def _kept(node: Node) -> Path:
-    return node.here.dir / "kept-state"
+def kept_state(folder: Path) -> Path:
+    """Return where the state of the node with this folder is kept."""
+    return folder / "kept-state"
 
 
 def _today(node: Node) -> Path:
     return node.here.dir / "todays-state"
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_state(source: Path, target: Path) -> None:
+    """Copy a node's swarm state as it is."""
     subprocess.run(["cp", "-a", "--sparse=auto", str(source), str(target)], check=True)
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a state, by its path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
