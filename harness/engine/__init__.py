@@ -8,8 +8,15 @@ from harness.engine.catalogue import (
     KnownEngine,
     resolve,
 )
-from harness.engine.mixes import cached, provide, provide_facts, provide_tar
-from harness.engine.roots import Engine, EngineFacts, engine_at
+from harness.engine.roots import (
+    Engine,
+    EngineFacts,
+    cached,
+    engine_at,
+    provide,
+    provide_facts,
+    provide_tar,
+)
 from harness.engine.versions import release_in, release_key, same_release
 
 __all__ = [

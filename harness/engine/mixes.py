@@ -41,9 +41,7 @@ _Parts = Sequence[tuple[Component, EngineFacts]]
 
 
 def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
-    """Return the engine as an unpacked root file system, as :func:`roots.provide` does."""
-    if not spec.parts:
-        return roots.provide(spec, cache, say=say)
+    """Return the mix as an unpacked root file system; called by :func:`roots.provide`."""
     rest = roots.provide(replace(spec, parts=()), cache, say=say)
     parts = [(part, roots.provide(other, cache, say=say)) for part, other in spec.parts]
     facts = _facts(spec, rest, parts)
@@ -67,9 +65,7 @@ def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
 
 
 def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
-    """Return the engine's root as an uncompressed tar, as :func:`roots.provide_tar` does."""
-    if not spec.parts:
-        return roots.provide_tar(spec, cache, say=say)
+    """Return the mix's root as an uncompressed tar; called by :func:`roots.provide_tar`."""
     plain = roots.provide_tar(replace(spec, parts=()), cache, say=say)
     tars = [roots.provide_tar(other, cache, say=say) for _, other in spec.parts]
     facts = provide_facts(spec, cache, say=say)
@@ -87,18 +83,14 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
 
 def provide_facts(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> EngineFacts:
-    """Return what the engine is, as :func:`roots.provide_facts` does."""
+    """Return what the mix is; called by :func:`roots.provide_facts`."""
     rest = roots.provide_facts(replace(spec, parts=()), cache, say=say)
-    if not spec.parts:
-        return rest
     parts = [(part, roots.provide_facts(other, cache, say=say)) for part, other in spec.parts]
     return _facts(spec, rest, parts)
 
 
 def cached(spec: EngineSpec, cache: Cache) -> list[Entry]:
-    """Return the forms of the engine that the cache holds, as :func:`roots.cached` does."""
-    if not spec.parts:
-        return roots.cached(spec, cache)
+    """Return the forms of the mix that the cache holds; called by :func:`roots.cached`."""
     held = [
         roots.cached(each, cache)
         for each in (replace(spec, parts=()), *(other for _, other in spec.parts))

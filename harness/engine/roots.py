@@ -51,7 +51,8 @@ _BASE_REVISION = 2
 
 _VERSIONS_FILE = "usr/share/swarm-chaos/versions"
 _DPKG_STATUS = "var/lib/dpkg/status"
-_ARCHIVES = f"{__package__}.archives"  # put together: what only the host runs freezes no swarm anew
+# Put together: what only the host runs freezes no swarm anew.
+_ARCHIVES, _MIXES = f"{__package__}.archives", f"{__package__}.mixes"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BASE_SUITE = "trixie"
 _NEED = 900 << 20  # bytes: the root, and the packages while they are unpacked
@@ -121,6 +122,9 @@ def provide(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Engine:
             "nodes as namespaces need root, and so does an engine unpacked for them",
             hint="run as root, or use --lab microvm",
         )
+    if spec.parts:
+        mixed: Engine = import_module(_MIXES).provide(spec, cache, say=say)
+        return mixed
     archive = _archive_of(spec, cache, say)
     note: dict[str, object] = {}
 
@@ -148,6 +152,9 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
     An ordinary user needs ``uidmap`` and a range in /etc/subuid. Errors as in :func:`provide`.
     """
+    if spec.parts:
+        mixed: Path = import_module(_MIXES).provide_tar(spec, cache, say=say)
+        return mixed
     archive = _archive_of(spec, cache, say)
     note: dict[str, object] = {}
 
@@ -173,6 +180,9 @@ def provide_tar(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> Path:
 
 def provide_facts(spec: EngineSpec, cache: Cache, *, say: Say = silent) -> EngineFacts:
     """Return what the engine is; builds the form that this user can, if the cache has neither."""
+    if spec.parts:
+        mixed: EngineFacts = import_module(_MIXES).provide_facts(spec, cache, say=say)
+        return mixed
     key = _key(spec, _archive_of(spec, cache, say))
     entries = _forms(key, cache)
     if entries:
@@ -205,6 +215,9 @@ def cached(spec: EngineSpec, cache: Cache) -> list[Entry]:
 
     Nothing is fetched: an archive that the cache has not is not asked for.
     """
+    if spec.parts:
+        mixed: list[Entry] = import_module(_MIXES).cached(spec, cache)
+        return mixed
     if spec.archive is None:
         return _forms(_key(spec, _archive_of(spec, cache, silent)), cache)
     folder: Path | None = import_module(_ARCHIVES).find(spec.archive, cache)
