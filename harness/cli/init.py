@@ -13,7 +13,16 @@ from harness.files import write_atomically
 #: Debian's and Ubuntu's packages that the microVM lab needs on a machine for CI.
 PACKAGES = (
     *("debian-archive-keyring", "e2fsprogs", "fakeroot", "iproute2", "iptables", "kmod"),
-    *("mmdebstrap", "mount", "nftables", "openssl", "procps", "uidmap", "util-linux"),
+    *(
+        "mmdebstrap",
+        "mount",
+        "nftables",
+        "openssh-client",
+        "openssl",
+        "procps",
+        "uidmap",
+        "util-linux",
+    ),
 )
 
 

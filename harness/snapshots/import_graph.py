@@ -62,7 +62,8 @@ class ImportGraph:
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     def _needed_by(self, name: str) -> Iterator[str]:
-        if above := name.rpartition(".")[0]:
+        above = name.rpartition(".")[0]
+        if above in self.modules:  # a folder of programs is no package
             yield above
         source = self.modules[name].read_text(encoding="utf-8")
         yield from self.imported_by(source)

@@ -14,7 +14,18 @@ NAMES = sorted(name for name, each in vars(Probes).items() if isinstance(each, p
 
 
 def test_every_probe_is_in_the_bundle() -> None:
-    bare = {"trial", "lab", "swarm", "load", "faults", "services", "measure", "point", "probes"}
+    bare = {
+        "trial",
+        "lab",
+        "swarm",
+        "load",
+        "faults",
+        "services",
+        "measure",
+        "point",
+        "probes",
+        "checkpoint",
+    }
     plugin = {
         name
         for name, each in vars(fixtures).items()
