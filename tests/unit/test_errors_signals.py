@@ -44,6 +44,14 @@ def as_it_must_be(ran: Any, reason: str) -> None:
     assert "test_before" in (ran.run / "junit.xml").read_text()
 
 
+@pytest.fixture(autouse=True)
+def hung_up() -> Iterator[None]:
+    """HUP as it is without ``nohup``, which has it ignored here and in all that is started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def unhandled() -> Iterator[None]:
     """No handlers, not even those of the session that runs these tests."""
