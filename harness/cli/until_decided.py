@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 OPTION = "--until-decided"
 
+DECIDED = "all is decided"
+"""The one reason to stop that is a success."""
+
 #: Rounds in a row without a new pair of trials after which something other than luck is wrong.
 _MOST_FRUITLESS = 3
 
@@ -116,8 +119,7 @@ def run_until_decided(
     click.echo(f"stopped: {reason}")
     if folder is not None:
         click.echo(f"run: {folder}")
-    decided = comparison is not None and rounds.pairs and not _undecided(comparison, chosen)
-    ctx.exit(EXIT_OK if decided else EXIT_TROUBLE)
+    ctx.exit(EXIT_OK if reason == DECIDED else EXIT_TROUBLE)
 
 
 def two_engines(written: Sequence[str], runs: Sequence[Path]) -> tuple[str, str]:
@@ -157,7 +159,8 @@ def decide(request: Request, chosen: Sequence[str], rounds: _Rounds, ended: floa
         undecided = _undecided(comparison, chosen) if comparison else []
         fresh = tuple(name for name in chosen if name not in rounds.tried)
         if not fresh and not undecided:
-            return "all is decided" if rounds.pairs else "no scenario gave a pair of usable trials"
+            unseen = _unseen(comparison, chosen)
+            return f"no pair of usable trials of {', '.join(unseen)}" if unseen else DECIDED
         if fresh:
             planned = Round(fresh, 1, request.seed)
         else:
@@ -203,6 +206,12 @@ def _undecided(comparison: Comparison, chosen: Sequence[str]) -> list[Finding]:
         for finding in comparison.pairings[0].findings
         if finding.outcome == "inconclusive" and finding.scenario in chosen
     ]
+
+
+def _unseen(comparison: Comparison | None, chosen: Sequence[str]) -> list[str]:
+    """The scenarios of which nothing could be compared: not decided, though nothing is open."""
+    findings = comparison.pairings[0].findings if comparison else ()
+    return sorted(set(chosen) - {finding.scenario for finding in findings})
 
 
 def _measures(findings: Sequence[object]) -> str:

@@ -130,7 +130,18 @@ def test_rounds_without_a_verdict_end_with_a_way_out(
 ) -> None:
     pretend(lambda *_: None)
     assert main.call(ASKED) == 2
-    assert "no scenario gave a pair of usable trials" in capsys.readouterr().out
+    assert f"stopped: no pair of usable trials of {QUICK}" in capsys.readouterr().out
+
+
+def test_a_scenario_without_a_verdict_is_not_decided_by_the_others(
+    pretend: Callable[..., list[Round]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(
+        lambda scenario, *rest: None if scenario == OTHER else slower(scenario, *rest),
+        scenarios=(QUICK, OTHER),
+    )
+    assert main.call(ASKED) == 2
+    assert f"stopped: no pair of usable trials of {OTHER}" in capsys.readouterr().out
 
 
 def test_an_interrupt_leaves_the_rounds_as_one_run(
