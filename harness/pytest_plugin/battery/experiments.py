@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -99,12 +99,12 @@ def worker_lost(tried: Tried) -> Iterator[Effects]:
 def majority_of_managers_lost(tried: Tried) -> Iterator[Effects]:
     """Kill the leader's node and other managers' nodes, until no majority is left."""
     managers = [tried.swarm.leader, *tried.swarm.followers]
-    kills = [tried.faults.kill_node(node) for node in managers[: len(managers) // 2 + 1]]
-    for kill in kills:
-        kill.inject()
-    yield Effects([_away(kill.node, kill).away[0] for kill in kills])
-    for kill in kills:
-        kill.heal()
+    with ExitStack() as stack:
+        kills = [
+            stack.enter_context(tried.faults.kill_node(node))
+            for node in managers[: len(managers) // 2 + 1]
+        ]
+        yield Effects([Away(kill.node.name, kill.began) for kill in kills])
 
 
 # -- the network -------------------------------------------------------------------------------
