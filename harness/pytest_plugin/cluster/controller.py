@@ -160,8 +160,7 @@ def _word(outcome: Outcome) -> str:
     """How a trial ended. :class:`UsageError` if its worker would not run it."""
     if outcome.code == EXIT_USAGE:
         raise UsageError(f"worker {outcome.worker} refuses {outcome.case}", hint=outcome.said)
+    if outcome.archive is None:  # skipped for what its kernel lacks, or ended before it began
+        return f"no trial, exit code {outcome.code}: {' '.join(outcome.said.splitlines()[-1:])}"
     words = {EXIT_OK: "as expected", EXIT_EXPECTATION: "not as expected", EXIT_TROUBLE: "unknown"}
-    word = words.get(outcome.code, f"exit code {outcome.code}")
-    if outcome.archive is not None:
-        return word
-    return f"{word}, without a trial: {' '.join(outcome.said.splitlines()[-1:])}"
+    return words.get(outcome.code, f"exit code {outcome.code}")
