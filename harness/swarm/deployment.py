@@ -351,7 +351,7 @@ def create(swarm: SwarmClient, workload: Workload) -> Deployment:
     for name, data in workload.secrets.items():
         made.ids.secrets[name] = _created(swarm, "create_secret", name, data)
     for service in workload.services:
-        made.create_again(service.name)
+        made.services[service.name] = made._create(service)
     return made
 
 
