@@ -11,6 +11,8 @@ from typing import Any, Self
 from harness.errors import LoadError
 from harness.trial import Trial
 
+_ENDS_WITHIN = 30.0  # seconds
+
 Opener = Callable[[Callable[[], socket.socket]], socket.socket]
 """Runs what makes a socket where it is to be: ``lab.client_host("client").network.call``."""
 
@@ -23,7 +25,7 @@ def family_of(address: str) -> socket.AddressFamily:
 class ClientThread(ABC):
     """A context manager around a thread; its samples are written at the end.
 
-    What ends the thread early is a doubt about the trial.
+    What ends the thread early, or keeps it from ending, is a doubt about the trial.
     """
 
     def __init__(self, name: str, trial: Trial) -> None:
@@ -43,7 +45,9 @@ class ClientThread(ABC):
     def __exit__(self, *_: object) -> None:
         assert self._thread is not None
         self._stop.set()
-        self._thread.join(timeout=30.0)
+        self._thread.join(_ENDS_WITHIN)
+        if self._thread.is_alive():
+            self._trial.doubt(f"the client {self._name} did not end within {_ENDS_WITHIN:g} s")
         self._trial.write_samples(self._name, self._rows())
 
     def _now(self) -> float:

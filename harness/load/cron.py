@@ -55,9 +55,9 @@ class Cron(ClientThread):
         """How many acts failed."""
         return sum(act.failed for act in self.acts)
 
-    def longest(self) -> float:
-        """Return how long the longest act took, in seconds."""
-        return max((act.took for act in self.acts), default=0.0)
+    def longest(self) -> float | None:
+        """Return how long the longest act took, in seconds; None if nothing was done."""
+        return max((act.took for act in self.acts), default=None)
 
     def _run(self) -> None:
         due = time.monotonic()

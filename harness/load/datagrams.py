@@ -75,15 +75,15 @@ class Datagrams(ClientThread):
         asked = [each for each in self.sent if each.t >= trial_moment(since)]
         return sum(each.answered is None for each in asked) / len(asked) if asked else None
 
-    def longest_gap(self, *, since: Moment = 0.0) -> Elapsed:
+    def longest_gap(self, *, since: Moment = 0.0) -> Elapsed | None:
         """Return the longest time between the sending of two datagrams that were answered.
 
         From the first datagram (or ``since``, in trial seconds) on. ``reached`` False: it went on
-        to the end.
+        to the end. None if none was sent.
         """
         asked = [each for each in self.sent if each.t >= trial_moment(since)]
         if not asked:
-            return Elapsed(0.0, reached=True, last="nothing was sent")
+            return None
         times = [asked[0].t, *(each.t for each in asked if each.answered is not None)]
         gaps = [later - earlier for earlier, later in pairwise(times)]
         still = asked[-1].t - times[-1]

@@ -138,11 +138,14 @@ class Followers(ClientThread):
         """How many numbered lines were left out in the midst of a stream."""
         return sum(lines.missing for each in self.streams for lines in each.lines.values())
 
-    def longest_silence(self) -> float:
-        """Return the longest time since a stream that is followed brought anything, in seconds."""
+    def longest_silence(self) -> float | None:
+        """Return the longest time since a stream that is followed brought anything, in seconds.
+
+        None if none is followed any more.
+        """
         now = self._now()
         followed = [each for each in self.streams if each.how == "following"]
-        return max((now - (each.heard or each.began) for each in followed), default=0.0)
+        return max((now - (each.heard or each.began) for each in followed), default=None)
 
     def wait_heard(self, within: float = _OPENED_WITHIN) -> None:
         """Wait until every stream has brought something; :class:`WaitTimeout` if one has not."""
@@ -236,12 +239,13 @@ class LogsRead:
 def read_logs(node: Node, web: Deployment, service: str, *, within: float) -> LogsRead:
     """Ask a manager for all logs of a service, as `docker service logs` does, and judge the answer.
 
-    "complete": lines of every running task, and an end; "ended": an end without some task's;
+    "complete": lines of every running task, and an end; "ended": without some task's, or cut off;
     "hangs": nothing came for ``within`` seconds, and no end.
     """
     tasks = [task for task in web.tasks(service) if task.running]
     began, stream = time.monotonic(), Stream(0.0)
     outcome: Read = "refused"
+    whole = False
     connection = UnixConnection(node.dockerd.socket, within)
     try:
         connection.request("GET", logs_of(web, service, follow=False))
@@ -250,6 +254,7 @@ def read_logs(node: Node, web: Deployment, service: str, *, within: float) -> Lo
             outcome = "ended"
             while data := response.read1(1 << 16):
                 stream.take(data)
+            whole = True
     except TimeoutError:
         outcome = "hangs"
     except (OSError, http.client.HTTPException):
@@ -258,6 +263,6 @@ def read_logs(node: Node, web: Deployment, service: str, *, within: float) -> Lo
         connection.close()
     there = {name.rpartition(".")[2] for name in stream.lines}
     without = tuple(f"{task.id} on {task.node}" for task in tasks if task.id not in there)
-    if outcome == "ended" and not without:
+    if whole and not without:
         outcome = "complete"
     return LogsRead(outcome, round(time.monotonic() - began, 6), without)

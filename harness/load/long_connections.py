@@ -96,9 +96,12 @@ class LongConnections(ClientThread):
         ways: tuple[How, ...] = ("closed", "reset", "silent", "refused")
         return {how: counted[how] for how in ways}
 
-    def longest_silence(self) -> float:
-        """Return the longest that a connection had got no answer when it ended, in seconds."""
-        return max((each.silence for each in self.connections), default=0.0)
+    def longest_silence(self) -> float | None:
+        """Return the longest that a connection had got no answer when it ended, in seconds.
+
+        None if there was no connection.
+        """
+        return max((each.silence for each in self.connections), default=None)
 
     def time_to_all_answered(self, *, within: float) -> Elapsed:
         """Measure the time until every user has a connection that was answered from now on."""

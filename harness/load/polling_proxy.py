@@ -69,9 +69,14 @@ class PollingProxy(ClientThread):
         with self._lock:
             return list(self._requests)
 
-    def longest_outage(self) -> Elapsed:
-        """Return the longest time in which no request was answered; not reached: to the end."""
+    def longest_outage(self) -> Elapsed | None:
+        """Return the longest time in which no request was answered; not reached: to the end.
+
+        None if there was no request.
+        """
         asked = self.requests
+        if not asked:
+            return None
         longest, began = 0.0, None
         for each in asked:
             if each.ok:

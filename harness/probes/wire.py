@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-from harness.errors import LabError
+from harness.errors import UsageError
 from harness.lab import Lab
 from harness.lab.network import NetworkDoor
 from harness.trial import Trial
@@ -49,12 +49,13 @@ class Wire:
             ...
         measure(READABLE, wire.readable)
 
-    ``marker`` is what is searched for in each frame: bytes that are sent through the overlay.
+    ``marker`` is what is searched for in each frame: bytes that are sent through the overlay. A
+    look that sees no frame at all, misses some or ends early is a doubt about the trial.
     """
 
     def __init__(self, lab: Lab, trial: Trial, *, marker: bytes) -> None:
         if not marker:
-            raise LabError("a look on the wire needs a marker: bytes to search for")
+            raise UsageError("a look on the wire needs a marker: bytes to search for")
         self._door = NetworkDoor(lab.here.keeper.keeper, "fabric")
         self._trial = trial
         self._marker = marker
@@ -71,7 +72,7 @@ class Wire:
 
     def __enter__(self) -> Self:
         self._socket = self._door.call(_packet_socket)
-        self._thread = threading.Thread(target=self._watch, name="wire", daemon=True)
+        self._thread = threading.Thread(target=self._guarded, name="wire", daemon=True)
         self._thread.start()
         return self
 
@@ -90,6 +91,8 @@ class Wire:
         self._door.close()
         if dropped := struct.unpack("II", statistics)[1]:
             self._trial.doubt(f"the look on the wire missed {dropped} frames")
+        if not self.frames:
+            self._trial.doubt("the look on the wire saw no frame")
         self._trial.write_samples(
             "wire",
             (
@@ -103,6 +106,12 @@ class Wire:
                 for frame, number in sorted(self.frames.items(), key=str)
             ),
         )
+
+    def _guarded(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:
+            self._trial.doubt(f"the look on the wire ended early: {error}")
 
     def _watch(self) -> None:
         assert self._socket is not None

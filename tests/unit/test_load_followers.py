@@ -15,6 +15,7 @@ import pytest
 from bare_trials import bare_trial
 from hypothesis import given
 from hypothesis import strategies as some
+from optionals import not_none
 
 from harness.load.followers import Followers, Stream, read_logs
 from harness.trial import Trial
@@ -61,7 +62,10 @@ def test_any_bytes_are_taken(data: bytes) -> None:
 class Engine:
     """Answers every request on a unix socket with the same lines, and then as told."""
 
-    def __init__(self, socket_path: Path, *, lines: int, ends: bool) -> None:
+    def __init__(
+        self, socket_path: Path, *, lines: int, ends: bool, last: bytes = b"0\r\n\r\n"
+    ) -> None:
+        self._last = last
         self._lines = lines
         self._ends = ends
         self._listener = socket.socket(socket.AF_UNIX)
@@ -87,7 +91,7 @@ class Engine:
                 data = line(number)
                 taken.sendall(b"%x\r\n%s\r\n" % (len(data), data))
             if self._ends:
-                taken.sendall(b"0\r\n\r\n")
+                taken.sendall(self._last)
             else:
                 self._done.wait(60.0)
 
@@ -121,6 +125,14 @@ def ending(tmp_path: Path) -> Iterator[Any]:
     engine.close()
 
 
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Iterator[Any]:
+    """An engine that says three lines, and its connection breaks."""
+    engine = Engine(tmp_path / "c", lines=3, ends=True, last=b"")
+    yield engine
+    engine.close()
+
+
 def until(state: str, followers: Followers, number: int, how: str) -> None:
     def there() -> bool | NotYet:
         found = sum(each.how == how for each in followers.streams)
@@ -144,11 +156,11 @@ def test_what_the_engine_ends_is_told_from_silence(
 ) -> None:
     with Followers(ending, "/events", open_trial, count=2, name="ending") as ended:
         until("both to end", ended, 2, "ended")
-        assert ended.longest_silence() == 0
+        assert ended.longest_silence() is None, "nobody is there to be silent"
     with Followers(silent, "/events", open_trial, name="silent") as hangs:
         hangs.wait_heard()
         wait_for(
-            lambda: hangs.longest_silence() > 0.3 or NotYet("not yet"),
+            lambda: not_none(hangs.longest_silence()) > 0.3 or NotYet("not yet"),
             state="a silence",
             within=10.0,
             every=0.05,
@@ -165,6 +177,10 @@ def test_logs_are_complete_with_lines_of_every_task(
 ) -> None:
     found = read_logs(ending, deployed(tasks), "writer", within=5.0)
     assert (found.outcome, found.without) == (outcome, without)
+
+
+def test_logs_that_are_cut_off_are_not_complete(cut_off: Any) -> None:
+    assert read_logs(cut_off, deployed(["abc"]), "writer", within=5.0).outcome == "ended"
 
 
 def test_logs_without_an_end_hang(silent: Any) -> None:

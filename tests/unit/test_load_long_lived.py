@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bare_trials import bare_trial
+from optionals import not_none
 
 from harness.errors import LoadError
 from harness.load import ECHO_PORT, Datagrams, LongConnections, echo_service
@@ -108,7 +109,7 @@ def test_datagrams_keep_their_port_and_name_who_answers(peer: Peer, open_trial: 
         until("ten are sent", lambda: len(flow.sent) >= 10)
     assert (flow.tasks, len(peer.ports_seen)) == ({"echo.1.abc"}, 1)
     assert flow.share_lost() == 0
-    assert flow.longest_gap().reached
+    assert not_none(flow.longest_gap()).reached
     assert len(open_trial.samples("datagrams").read_text().splitlines()) == len(flow.sent)
 
 
@@ -118,13 +119,18 @@ def test_a_gap_is_as_long_as_nobody_answered(peer: Peer, open_trial: Trial) -> N
         peer.silent = True
         sent = len(flow.sent)
         until("more are sent", lambda: len(flow.sent) >= sent + 10)
-        assert not flow.longest_gap().reached
+        assert not not_none(flow.longest_gap()).reached
         peer.silent = False
         flow.time_to_answer(within=5.0)
-    gap = flow.longest_gap()
+    gap = not_none(flow.longest_gap())
     assert gap.reached
     assert gap.seconds >= 9 * 0.02
     assert 0 < (flow.share_lost() or 0) < 1
+
+
+def test_who_sent_nothing_has_seen_nothing(open_trial: Trial) -> None:
+    assert Datagrams(here, ("127.0.0.1", 9), open_trial).longest_gap() is None
+    assert LongConnections(here, ("127.0.0.1", 9), open_trial).longest_silence() is None
 
 
 def test_nothing_that_listens_is_no_trouble_of_the_client(open_trial: Trial) -> None:
@@ -154,7 +160,7 @@ def test_a_connection_that_says_nothing_is_silent(peer: Peer, open_trial: Trial)
         until("it is given up", lambda: users.ended["silent"])
         peer.silent = False
         assert users.time_to_all_answered(within=5.0).reached
-    assert users.longest_silence() >= 0.2
+    assert not_none(users.longest_silence()) >= 0.2
 
 
 def test_a_port_that_refuses_is_tried_again(open_trial: Trial) -> None:

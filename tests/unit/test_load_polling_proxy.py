@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from optionals import not_none
 
 from harness.errors import SwarmError
 from harness.load import PollingProxy
@@ -80,7 +81,7 @@ def test_it_asks_what_it_knew_until_it_polls_again(port: int, open_trial: Trial)
         web.address = "127.0.0.1"
         answered = sum(each.ok for each in proxy.requests)
         asked(proxy, answered + 3, ok=True)
-    outage = proxy.longest_outage()
+    outage = not_none(proxy.longest_outage())
     assert outage.reached
     assert 0.04 <= outage.seconds < 5
     assert web.polls >= 3
@@ -100,12 +101,17 @@ def test_it_keeps_what_it_knows_while_no_manager_answers(port: int, open_trial: 
         )
         answered = sum(each.ok for each in proxy.requests)
         asked(proxy, answered + 2, ok=True)
-    assert proxy.longest_outage().seconds == 0
+    assert not_none(proxy.longest_outage()).seconds == 0
+
+
+def test_who_asked_nothing_has_seen_nothing(open_trial: Trial) -> None:
+    web: Any = Web(None)
+    assert PollingProxy(here, web, "app", 9, open_trial).longest_outage() is None
 
 
 def test_knowing_nobody_is_an_outage(open_trial: Trial) -> None:
     web: Any = Web(None)
     with PollingProxy(here, web, "app", 9, open_trial, every=0.02) as proxy:
         asked(proxy, 3, ok=False)
-    assert not proxy.longest_outage().reached
+    assert not not_none(proxy.longest_outage()).reached
     assert {each.backend for each in proxy.requests} == {""}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from bare_trials import bare_trial
 from hypothesis import given
 from hypothesis import strategies as some
 
+from harness.probes import wire
 from harness.probes.wire import Frame, frame_in
 
 ETHERNET = bytes(12) + b"\x08\x00"
@@ -48,3 +54,40 @@ def test_what_is_no_ipv4_is_nothing(data: bytes) -> None:
 @given(some.binary(max_size=80), some.booleans())
 def test_no_bytes_are_too_strange(data: bytes, ethernet: bool) -> None:
     frame_in(ETHERNET + data if ethernet else data)
+
+
+@pytest.mark.parametrize("trouble", ["", "it broke"])
+def test_a_look_that_sees_nothing_or_breaks_is_a_doubt(
+    trouble: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def door(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(call=lambda _: Socket(trouble), close=lambda: None)
+
+    monkeypatch.setattr(wire, "NetworkDoor", door)
+    monkeypatch.setattr(
+        "harness.probes.wire.select.select", lambda *_: ([trouble] if trouble else [], [], [])
+    )
+    lab: Any = SimpleNamespace(here=SimpleNamespace(keeper=SimpleNamespace(keeper=1)))
+    trial = bare_trial(tmp_path / "trial")
+    with wire.Wire(lab, trial, marker=b"secret"):
+        pass
+    trial.finish(None)
+    said = " ".join(map(str, trial.doubts))
+    assert "saw no frame" in said
+    assert trouble in said
+
+
+class Socket:
+    """A packet socket that breaks when it is read."""
+
+    def __init__(self, trouble: str) -> None:
+        self._trouble = trouble
+
+    def recvfrom(self, _: int) -> None:
+        raise OSError(self._trouble)
+
+    def getsockopt(self, *_: int) -> bytes:
+        return bytes(8)
+
+    def close(self) -> None:
+        pass
