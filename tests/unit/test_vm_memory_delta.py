@@ -109,3 +109,17 @@ def test_joined_runs_hold_all_pages_and_are_no_more_than_asked_for(
     assert len(fewer) <= most
     assert pages <= {page for first, n in fewer for page in range(first, first + n)}
     assert all(a + n < b for (a, n), (b, _) in pairwise(fewer))
+
+
+@given(
+    st.lists(st.integers(min_value=1, max_value=5000), min_size=1, max_size=60),
+    st.integers(min_value=1, max_value=4),
+)
+def test_shares_are_all_runs_in_their_order(counts: list[int], most: int) -> None:
+    lengths = np.array(counts, dtype=np.int64)
+    table = np.column_stack([np.cumsum(2 * lengths), lengths, np.cumsum(lengths) - lengths])
+    shares = memory_delta._shares(table, most)
+    assert 1 <= len(shares) <= most
+    assert np.concatenate(shares).tolist() == table.tolist()
+    fair = lengths.sum() / most + lengths.max()
+    assert all(share[:, 1].sum() <= fair for share in shares)
