@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from harness.cli.failures import failures
 from harness.cli.output import json_option, reports_option, show
 from harness.errors import EXIT_EXPECTATION, EXIT_TROUBLE
 from harness.results.find_run import find_run
@@ -23,6 +24,9 @@ _RUN = click.Path(path_type=Path)
 @click.group("results")
 def results() -> None:
     """List, check, merge, export and query stored runs. A RUN is a folder or an id."""
+
+
+results.add_command(failures)
 
 
 @results.command("list")

@@ -56,10 +56,12 @@ def test_a_night_is_red_unless_its_canary_fails(step: Step, canary: int, night: 
     assert ("as it must" in done.stdout) == (night == 0)
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_a_shard_is_kept_and_its_code_is_the_steps(step: Step, tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize(("code", "ends_with"), [(0, 0), (1, 0), (2, 2), (64, 64)])
+def test_a_shard_is_kept_and_failures_are_left_to_the_morning(
+    step: Step, tmp_path: Path, code: int, ends_with: int
+) -> None:
     store_run(tmp_path / "brought", [10.0])
-    assert step("shard", "28.5.2", "--engine", "28.5.2", code=code).returncode == code
+    assert step("shard", "28.5.2", "--engine", "28.5.2", code=code).returncode == ends_with
     assert (tmp_path / "shards" / "28.5.2.tar.gz").is_file()
     assert "--packaged --controls --reports reports-28.5.2 --engine 28.5.2" in (
         (tmp_path / "called").read_text()
@@ -86,10 +88,30 @@ def test_a_planted_regression_makes_the_night_red(
 
 
 def test_the_first_night_has_nothing_to_be_compared_with(step: Step, tmp_path: Path) -> None:
-    only = store_run(tmp_path / "runs", [10.0])
+    only = store_run(tmp_path / "runs", [10.0], limit=99)
     (tmp_path / "shards").mkdir()
     export_run(only.folder, tmp_path / "shards" / "28.5.2.tar.gz")
     assert step("compare").returncode == 0
+
+
+def test_a_failure_is_new_then_known_and_green_once_acknowledged(
+    step: Step, tmp_path: Path
+) -> None:
+    (tmp_path / "shards").mkdir()
+    file = tmp_path / "acknowledged.toml"
+    file.write_text("")
+    for day, (state, code) in enumerate((("new", 1), ("known", 1), ("acknowledged", 0)), start=1):
+        failed = store_run(tmp_path / "runs", [30.0], day=day, limit=20.0)
+        export_run(failed.folder, tmp_path / "shards" / "28.5.2.tar.gz")
+        done = step("compare", "--acknowledged", str(file))
+        (tmp_path / "shards" / "28.5.2.tar.gz").unlink()
+        (tmp_path / "night.tar.gz").unlink()
+        assert done.returncode == code, done.stdout + done.stderr
+        [line] = [line for line in done.stdout.splitlines() if f" {state}: " in line]
+        name = line.partition(": ")[2].partition(" on ")[0]
+        if state == "known":
+            file.write_text(f'[[acknowledged]]\nfailure = "{name}"\nnote = "moby#1"\n')
+    assert "seen in 3 of 3 nights, night of 2026-11-01 to night of 2026-11-03" in done.stdout
 
 
 def test_a_wrong_step_ends_with_its_usage(step: Step) -> None:
