@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness.cli.compose_environment import FileReader, environment_of, filled_in
 from harness.errors import UsageError
 from harness.images.stack_images import Reference
 from harness.lab import Topology
@@ -18,7 +20,7 @@ from harness.swarm import Service, Workload
 #: cli/compose/types, UnsupportedProperties and DeprecatedProperties), and what only a build needs.
 IGNORED = (
     *("build", "cgroup_parent", "container_name", "cpu_count", "cpu_percent", "cpus", "cpuset"),
-    *("depends_on", "devices", "domainname", "env_file", "expose", "extends", "external_links"),
+    *("depends_on", "devices", "domainname", "expose", "extends", "external_links"),
     *("ipc", "links", "mac_address", "mem_limit", "memswap_limit", "network_mode", "pid"),
     *("platform", "privileged", "profiles", "pull_policy", "restart", "security_opt"),
     *("stdin_open", "tmpfs", "tty", "userns_mode"),
@@ -59,8 +61,12 @@ class Heeded:
     images: list[Reference]
 
 
-def heeded(text: str, file: Path) -> Heeded:
-    """Return what a stack heeds; :class:`UsageError` with the place for what cannot be read."""
+def heeded(text: str, file: Path, contents: FileReader, environment: Mapping[str, str]) -> Heeded:
+    """Return what a stack heeds, with all that the file takes from the ``environment`` filled in.
+
+    ``contents`` returns a file beside it. :class:`UsageError` with the place for what cannot be
+    read.
+    """
     import yaml
 
     try:
@@ -71,6 +77,7 @@ def heeded(text: str, file: Path) -> Heeded:
         raise UsageError(f"{file}{where}: this is not YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise UsageError(f"{file}: it has no services", hint="give a compose file")
+    document = filled_in(document, environment, str(file))
     wishes = _wishes(document.get("x-chaos") or {}, file)
     left_out = [key for key in document if key == "name" or str(key).startswith("x-")]
     kept: dict[str, Any] = {key: each for key, each in document.items() if key not in left_out}
@@ -85,6 +92,10 @@ def heeded(text: str, file: Path) -> Heeded:
             ignored.append("logging")
             left_out.append(f"services.{name}.logging (a lab has nothing for {driver} to send to)")
         kept["services"][name] = {k: v for k, v in service.items() if k not in ignored}
+        variables = environment_of(service, environment, contents, f"{file}: services.{name}")
+        if variables:
+            kept["services"][name]["environment"] = variables
+        kept["services"][name].pop("env_file", None)
         if isinstance(image := service.get("image"), str):
             reference = Reference.parse(image)
             images[reference.local] = reference

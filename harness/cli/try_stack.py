@@ -118,16 +118,20 @@ def prepare(
         written = compose.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the compose file {compose} cannot be read: {error}") from None
-    found = heeded(written, compose)
-    files = {COMPOSE: found.text.encode()}
+    files: dict[str, bytes] = {}
 
-    def contents(beside: str) -> bytes:
-        inner = Path(beside)
+    def beside_it(name: str) -> bytes:
+        inner = Path(name)
         if inner.is_absolute() or ".." in inner.parts:
             raise OSError(0, "it has to lie in the compose file's folder or below")
-        files[beside] = (compose.parent / inner).read_bytes()
-        return files[beside]
+        return (compose.parent / inner).read_bytes()
 
+    def contents(name: str) -> bytes:
+        files[name] = beside_it(name)
+        return files[name]
+
+    found = heeded(written, compose, beside_it, os.environ)
+    files[COMPOSE] = found.text.encode()
     workload = read_workload(name, found.text, str(compose), contents)
     question = question_of(
         workload,

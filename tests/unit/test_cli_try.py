@@ -80,7 +80,7 @@ def test_without_a_mesh_a_port_in_ingress_mode_is_no_entry(compose: Path) -> Non
 )
 def test_what_cannot_be_meant_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        heeded(text, Path("compose.yml"))
+        heeded(text, Path("compose.yml"), lambda _: b"", {})
 
 
 def test_images_that_nobody_brings_are_named(
