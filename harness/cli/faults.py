@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import json_option, show, table_of
+from harness.cli.output import json_option, say, show, table_of
+from harness.errors import UsageError
 from harness.faults.catalogue import catalogue, facts_of, kind_of
+from harness.faults.extensions import FAULTS, extensions, fault_of
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from harness.faults import Fault
 
 _ACTS_ON = {
     "node": "each node that the target names",
@@ -27,8 +31,9 @@ _ACTS_ON = {
 @click.argument("name", required=False)
 @json_option
 def faults(name: str | None, as_json: bool) -> None:
-    """List the faults; with NAME, everything about one."""
-    facts = [facts_of(kind) for kind in ([kind_of(name)] if name else catalogue().values())]
+    """List the faults, those of other packages included; with NAME, everything about one."""
+    kinds = [kind_of(name)] if name else [*catalogue().values(), *_of_other_packages()]
+    facts = [facts_of(kind) for kind in kinds]
     if as_json:
         click.echo(json.dumps(facts[0] if name else facts, indent=2))
     elif name:
@@ -36,6 +41,15 @@ def faults(name: str | None, as_json: bool) -> None:
     else:
         show(table(facts))
         click.echo("\n`swarm-chaos faults NAME` says everything about one.")
+
+
+def _of_other_packages() -> Iterator[type[Fault]]:
+    """Yield the faults of other packages; of one that cannot be used it is said why."""
+    for entry in extensions(FAULTS):
+        try:
+            yield fault_of(entry)
+        except UsageError as error:
+            say(f"! {error}")
 
 
 def table(facts: list[dict[str, Any]]) -> Table:

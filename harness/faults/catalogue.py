@@ -1,7 +1,8 @@
 """The catalogue: every kind of fault, by name, and made from text.
 
-A fault is in it by existing: each class below ``harness.faults`` that can be injected. The
-command line, schedule files and the reference page all read it here.
+A fault is in it by existing: each class below ``harness.faults`` that can be injected. Those of
+other packages (:mod:`harness.faults.extensions`) are found by the same names. The command line,
+schedule files and the reference page all read it here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.faults.extensions import FAULTS, extensions, fault_named
 from harness.faults.fault import Fault
 from harness.faults.links import Links
 from harness.faults.parameter import explained, parameters_of
@@ -29,7 +31,7 @@ _NODE = "node"
 
 @cache
 def catalogue() -> Mapping[str, type[Fault]]:
-    """Return every kind of fault by its name, in the order of groups and names."""
+    """Return every kind of fault of the harness by its name, by groups and names."""
     found: dict[str, type[Fault]] = {}
     for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
         for kind in vars(importlib.import_module(module.name)).values():
@@ -51,17 +53,25 @@ def _is_kind(thing: object) -> bool:
 
 
 def group_of(kind: type[Fault]) -> str:
-    """Return the group a kind of fault belongs to: ``network``, ``process``, ..."""
-    inner = kind.__module__.removeprefix("harness.faults.").split(".")
-    return inner[0] if len(inner) > 1 else _NODE
+    """Return the group a kind of fault belongs to: ``network``, ``process``, another's package."""
+    package, _, inner = kind.__module__.partition("harness.faults.")
+    if package:
+        return package.partition(".")[0]
+    return inner.partition(".")[0] if "." in inner else _NODE
 
 
 def kind_of(name: str) -> type[Fault]:
-    """Return a kind of fault by its name; :class:`UsageError` with the nearest ones."""
+    """Return a kind of fault by its name; :class:`UsageError` with the nearest ones.
+
+    Another package's cannot take the place of one of the harness's own.
+    """
     kinds = catalogue()
     if name in kinds:
         return kinds[name]
-    near = difflib.get_close_matches(name, kinds, n=3)
+    if (kind := fault_named(name)) is not None:
+        return kind
+    others = [entry.name for entry in extensions(FAULTS)]
+    near = difflib.get_close_matches(name, [*kinds, *others], n=3)
     raise UsageError(
         f"there is no fault {name!r}",
         hint=f"did you mean {' or '.join(near)}?" if near else "`swarm-chaos faults` lists them",

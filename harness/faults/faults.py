@@ -6,12 +6,13 @@ A group is imported when it is first asked for: a guest is emulated, and imports
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.faults.factory import made_by
+from harness.faults.factory import made_by, require_fit
+from harness.faults.fault import Fault
 from harness.faults.kill import DockerdKilled, NodeKilled
 from harness.lab import Lab
 from harness.swarm import Swarm
@@ -76,6 +77,22 @@ class Faults:
 
     kill_dockerd = made_by(DockerdKilled)
     kill_node = made_by(NodeKilled)
+
+    def make(self, name: str, target: object, **parameters: object) -> Fault:
+        """Return a fault by its name in the catalogue, such as one of another package.
+
+        ::
+
+            with faults.make("link-mtu-lowered", swarm.leader, mtu=1200):
+                ...
+
+        Raises :class:`UsageError` for a name that nobody has, or parameters that it does not have.
+        """
+        from harness.faults.catalogue import kind_of
+
+        kind: Callable[..., Fault] = kind_of(name)
+        require_fit(kind, self.trial, target, **parameters)
+        return kind(self.trial, target, **parameters)
 
     def schedule(
         self,

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from harness.engine import EngineFacts as Engine
+from harness.faults.extensions import FIXTURES, extensions
 from harness.guest.contract import (
     CLOCK_VARIABLE,
     HOLD_VARIABLE,
@@ -151,7 +152,8 @@ class Assignment:
         return (
             self.item.nodeid,
             *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
-            *("-p", "harness.pytest_plugin"),  # no entry points in a guest
+            *("-p", "harness.pytest_plugin"),  # no entry points are looked for in a guest
+            *(word for entry in extensions(FIXTURES) for word in ("-p", entry.module)),
             *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
             *(f"--engine={point.engine}", f"--seed={point.seed}"),
             *([f"--topology={request.topology}"] if self.topology_given else []),

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from harness.errors import signals_raised
+from harness.faults.extensions import FIXTURES, extensions, fixtures_of
 from harness.pytest_plugin import trial_protocol
 from harness.pytest_plugin.host_protocol import HostProtocol
 from harness.pytest_plugin.markers import chosen_lab
@@ -18,7 +19,7 @@ from harness.pytest_plugin.shards import shard_filter
 
 
 def register(config: pytest.Config, options: Options) -> None:
-    """Register the host's part of the plugin, for the lab that is chosen."""
+    """Register the host's part of the plugin, for the lab that is chosen, and others' fixtures."""
     signals = ExitStack()
     signals.enter_context(signals_raised())
     config.add_cleanup(signals.close)
@@ -26,6 +27,9 @@ def register(config: pytest.Config, options: Options) -> None:
     runs = RunSession(config, options.reports, say)
     config.stash[SESSION] = Session(options, runs, say)
     plugins = config.pluginmanager
+    for entry in extensions(FIXTURES):
+        if not plugins.is_registered(module := fixtures_of(entry)):
+            plugins.register(module)
     if (shards := shard_filter(config)) is not None:
         plugins.register(shards, "swarm-chaos-shards")
     plugins.register(runs, "swarm-chaos-run")

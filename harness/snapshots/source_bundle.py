@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import harness
+from harness.snapshots.extension_files import extension_files
 from harness.snapshots.import_graph import ImportGraph
 from harness.vm.mailbox import pack
 
@@ -45,14 +46,16 @@ def trial_sources(
     """Read what a trial runs, by path.
 
     That is pytest's set-up and ``folders`` of the project at ``root``, what lies to be imported
-    in the folders of ``python_path`` (pytest's ``pythonpath``), and what they need of the harness.
+    in the folders of ``python_path`` (pytest's ``pythonpath``), the packages of installed
+    extensions, and what they need of the harness.
     """
     wanted = [root / name for name in ("pyproject.toml", "conftest.py") if (root / name).is_file()]
     wanted.extend(file for folder in folders for file in _files(root / folder))
     for folder in python_path:
         if folder.is_relative_to(root):
             wanted.extend(_importable(folder))
-    project = {str(file.relative_to(root)): file.read_bytes() for file in wanted}
+    project = extension_files()
+    project |= {str(file.relative_to(root)): file.read_bytes() for file in wanted}
     graph = ImportGraph(_HOME)
     entries = set(TRIAL_ENTRIES)
     for name, content in project.items():

@@ -1,12 +1,14 @@
-"""A project of one's own: what `init` writes runs, and so does a scenario without Python."""
+"""A project of one's own: what `init` writes runs, a scenario without Python, another's faults."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from extension_example import install_example
 
 from harness.engine import Engine
 from harness.results import Run, read_run
@@ -14,6 +16,7 @@ from harness.trial.oracles import of_the_scenario
 
 pytestmark = pytest.mark.integration
 
+REPOSITORY = Path(__file__).parents[2]
 WITHOUT_PYTHON = """\
 title = "A leader's death costs users little"
 topology = "3m"
@@ -45,10 +48,11 @@ no_control = "a test of the harness"
 """
 
 
-def command(project: Path, *args: str) -> str:
+def command(project: Path, *args: str, packages: Path | None = None) -> str:
+    paths = {} if packages is None else {"PYTHONPATH": f"{packages}:{REPOSITORY}"}
     done = subprocess.run(
         [sys.executable, "-m", "harness.cli", *args],
-        cwd=project, capture_output=True, text=True, check=False,
+        cwd=project, env={**os.environ, **paths}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -76,3 +80,17 @@ def test_a_scenario_without_python_is_carried_out(tmp_path: Path, stable: Engine
     assert len(measures) == 3
     assert (measures["time to a new leader"].value or 0) > 1, "counted from the fault on"
     assert (trial.folder / "schedule.json").exists()
+
+
+def test_a_fault_and_a_probe_of_another_package_are_used(tmp_path: Path, stable: Engine) -> None:
+    folder = install_example(tmp_path)
+    project = folder / "extension"
+    command(
+        project, "run", "chaos", "-k", "mtu_lowered", "--lab=namespaces", packages=folder / "site"
+    )
+    [trial] = latest(project).trials
+    assert trial.record.verdict == "pass", trial.record.reason
+    measures = {measure.name: measure.value for measure in trial.record.measures}
+    assert (measures["bytes that the node sent"] or 0) > 0
+    assert "link-mtu-lowered" in (trial.folder / "journal.jsonl").read_text()
+    assert (trial.folder / "samples" / "sent_bytes.jsonl").exists()

@@ -1,0 +1,1 @@
+"""Another package's fault and probe for swarm-chaos, by entry points."""
