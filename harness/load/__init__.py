@@ -11,6 +11,7 @@ from harness.load.followers import EVENTS, Followers, LogsRead, logs_of, read_lo
 from harness.load.load import HttpTarget, Load, Place, Traffic
 from harness.load.long_connections import LongConnections
 from harness.load.outcome import CONNECTION_ERRORS, OUTCOMES, Outcome
+from harness.load.plain_containers import PlainContainer, run_plain
 from harness.load.polling_proxy import POLL_EVERY, PollingProxy
 from harness.load.pulling import have_tasks_pull
 from harness.load.timetable import Stage, Timetable
@@ -34,6 +35,7 @@ __all__ = [
     "LongConnections",
     "Outcome",
     "Place",
+    "PlainContainer",
     "PollingProxy",
     "Request",
     "Requests",
@@ -50,4 +52,5 @@ __all__ = [
     "logs_of",
     "prune_every",
     "read_logs",
+    "run_plain",
 ]
