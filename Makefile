@@ -16,7 +16,7 @@ else
 TESTS := -n 2 tests -m 'not integration'
 endif
 
-.PHONY: help setup scenarios test unit lint format types doctor reference browser site screenshots constraints clean distclean
+.PHONY: help setup scenarios test unit lint format types doctor reference browser site release image screenshots constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -70,6 +70,14 @@ site: setup
 		--disable-pip-version-check --only-binary=:all: -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m mkdocs build --strict
 	@echo "site: build/site/index.html"
+
+## make release      wheel and source archive in build/release, checked; ARGS=--dirty to try it
+release: setup
+	@.ci/release $(ARGS)
+
+## make image        the OCI image of that wheel (needs umoci and skopeo)
+image: setup
+	@$(BIN)/python .ci/image.py build/release/*.whl $(ARGS)
 
 ## make setup        only the set-up
 setup:
