@@ -35,9 +35,12 @@ def apt_line(*packages: str) -> str:
 
 
 def apt_line_of_all(todos: Iterable[str]) -> str:
-    """Return one command for all packages that ``todos`` would install one by one; "" for none."""
+    """Return one command for all packages that ``todos`` would install one by one; "" for none.
+
+    What one says after a comma is another way to the same.
+    """
     lines = [todo.removeprefix(_INSTALL) for todo in todos if todo.startswith(_INSTALL)]
-    packages = [package for line in lines for package in line.split()]
+    packages = [package for line in lines for package in line.partition(",")[0].split()]
     return apt_line(*packages) if packages else ""
 
 

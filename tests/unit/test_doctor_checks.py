@@ -349,3 +349,5 @@ def test_all_missing_packages_make_one_line() -> None:
     todos = ["apt-get install nftables", "free 2 GiB", "", "apt-get install kmod nftables"]
     assert apt_line_of_all(todos) == "apt-get install kmod nftables"
     assert apt_line_of_all(["free 2 GiB"]) == ""
+    other = ["apt-get install vagrant, or take it from its makers", "apt-get install kmod"]
+    assert apt_line_of_all(other) == "apt-get install kmod vagrant"
