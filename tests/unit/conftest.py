@@ -46,6 +46,10 @@ class Lab:
     nodes = {"m1": Node("m1")}
     node = nodes.__getitem__
 
+    @property
+    def here(self):
+        raise LabError("a pretended lab has no processes")
+
     def collect_logs(self, into):
         (into / "m1.log").write_text("log")
 

@@ -70,7 +70,7 @@ class MachineLoad:
 
 
 class Heartbeat:
-    """Beats while its block lasts, and writes ``samples/harness.jsonl``."""
+    """Beats while its block lasts, and writes ``samples/harness.jsonl``, each row with ``more``."""
 
     def __init__(
         self,
@@ -78,12 +78,14 @@ class Heartbeat:
         *,
         now: Callable[[], float] = boot_clock,
         sleep: Callable[[float], object] | None = None,
+        more: Callable[[], dict[str, float]] = dict,
     ) -> None:
         self.holes: list[Hole] = []
         self._trial = trial
         self._now = now
         self._stop = threading.Event()
         self._sleep = sleep or self._stop.wait
+        self._more = more
         self._rows: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -131,7 +133,7 @@ class Heartbeat:
             late = max(late, hole)
             if now - row_at >= ROW_EVERY:
                 row = {"t": t, "late_s": round(max(0.0, late), 4), "steal_share": load.steal()}
-                self._rows.append({**row, "run_queue": os.getloadavg()[0]})
+                self._rows.append({**row, "run_queue": os.getloadavg()[0], **self._more()})
                 late, row_at = 0.0, now
 
 
