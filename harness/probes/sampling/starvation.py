@@ -23,8 +23,8 @@ from harness.trial import Measure, Trial
 
 MOST = 0.25
 """The share of the time for which others may keep a lab waiting before nothing it shows counts: at
-0.2 the times of a scenario were within their usual spread, at 0.4 three times as long, and at
-0.8 bounds broke that otherwise hold with a margin of six (docs/howto.md)."""
+0.20 the times of a scenario were at most half as long again as on a machine that was merely busy,
+at 0.44 three times as long, and at 0.84 they broke bounds six times as long (docs/howto.md)."""
 
 STALE = 2.0
 """Seconds between two of the kernel's sums of pressure (PSI_FREQ, kernel/sched/psi.c): as much of
