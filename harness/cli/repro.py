@@ -41,6 +41,7 @@ _URL = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|discuss
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--lab", metavar="LAB", default="auto", show_default=True)
 @click.option("--thorough", is_flag=True, help="Run every case that names the thread.")
+@click.option("--capture", is_flag=True, help="Capture the nodes' packets (needs tcpdump).")
 @click.option("--controls", is_flag=True, help="Run the controls that name it too.")
 @click.option(
     "--into",
@@ -59,6 +60,7 @@ def repro(
     seed: int,
     lab: str,
     thorough: bool,
+    capture: bool,
     controls: bool,
     into: Path | None,
     digest: str | None,
@@ -67,7 +69,8 @@ def repro(
 
     The bundle has a summary in Markdown for the thread, with the command that repeats it, and the
     run: inputs, journal, samples and each node's log. With --digest the exit code is 1 unless the
-    trials are byte-identical to those that had that digest (in virtual time).
+    trials are byte-identical to those that had that digest (in virtual time). With --capture each
+    trial has its nodes' packets, in captures/; that is one of its inputs.
     """
     if new or recipe is not None:
         _new(thread, recipe if new else None, into or Path("chaos"))
@@ -88,8 +91,9 @@ def repro(
         raise UsageError(f"{bundle} exists already", hint="move it away, or name another --into")
     flags = {"--thorough": thorough, "--controls": controls}
     asked = [f"--engine={engine}", f"--seed={seed}", *(each for each, on in flags.items() if on)]
-    code = _run(name, folder, [*asked, f"--lab={lab}"], bundle)
-    again = ["swarm-chaos", "repro", name, *asked]
+    captured = ["--capture-packets"] if capture else []
+    code = _run(name, folder, [*asked, *captured, f"--lab={lab}"], bundle)
+    again = ["swarm-chaos", "repro", name, *asked, *(["--capture"] if capture else [])]
     run = _summarize(bundle, name, again)
     if run is not None and digest is not None and code == EXIT_OK:
         code = _held_against(run, digest)

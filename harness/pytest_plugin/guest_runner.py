@@ -158,6 +158,7 @@ class Assignment:
             *(f"--engine={point.engine}", f"--seed={point.seed}"),
             *([f"--topology={request.topology}"] if self.topology_given else []),
             *([f"--cpus={request.cpus}"] if request.cpus is not None else []),
+            *(["--capture-packets"] if request.capture else []),
             *(["--controls"] if request.control else []),
             *(["--thorough"] if self.item.get_closest_marker("thorough") else []),
         )

@@ -45,6 +45,7 @@ class Options:
     inventory: Path | None = None
     reuse: bool = False
     audit: float = 0.0
+    capture: bool = False
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -138,6 +139,12 @@ def declare(parser: pytest.Parser) -> None:
         help="with --reuse: run this share of the reused trials again, from 0 to 1; one that is "
         "not byte-identical is unknown (default: 0)",
     )
+    group.addoption(
+        "--capture-packets",
+        action="store_true",
+        help="have tcpdump capture what each node sends and gets, into the trial's captures/ "
+        "(microvm and namespaces lab)",
+    )
     # How the host's pytest calls the one in a guest; nothing for people.
     group.addoption("--lab-attach", metavar="DIR", help="(internal)")
     group.addoption("--trial-into", metavar="DIR", help="(internal)")
@@ -200,7 +207,17 @@ def read(config: pytest.Config) -> Options:
         inventory=_inventory(config.getoption("--inventory"), lab),
         reuse=config.getoption("--reuse"),
         audit=_audit(config.getoption("--audit"), reuse=config.getoption("--reuse")),
+        capture=_capture(wanted=config.getoption("--capture-packets"), lab=lab),
     )
+
+
+def _capture(*, wanted: bool, lab: str) -> bool:
+    if wanted and lab not in ("auto", "microvm", "namespaces"):
+        raise UsageError(
+            f"--capture-packets: nothing listens between the nodes of the {lab} lab",
+            hint="use --lab microvm or --lab namespaces",
+        )
+    return wanted
 
 
 def _inventory(written: str | None, lab: str) -> Path | None:

@@ -30,7 +30,7 @@ class TrialRequest:
 
     ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` is
     None unless a number was asked for. ``serving`` is the workload that the swarm serves when the
-    scenario begins.
+    scenario begins. ``capture``: whether packets are captured, which changes a guest's history.
     """
 
     scenario: str
@@ -40,6 +40,7 @@ class TrialRequest:
     others: tuple[str, ...] = ()
     cpus: int | None = None
     serving: Workload | None = None
+    capture: bool = False
 
     @classmethod
     def of(cls, item: pytest.Item, options: Options) -> TrialRequest:
@@ -53,13 +54,18 @@ class TrialRequest:
             others=other_engines_of(item, point.engine) or (),
             cpus=options.cpus,
             serving=serving_of(item),
+            capture=options.capture,
         )
 
     @property
     def options(self) -> dict[str, str]:
-        """What the record says of the scenario's choices, and of CPUs that were asked for."""
+        """What the record says of the scenario's choices, and of what was asked for besides."""
         options = {"other_engines": " ".join(self.others)} if self.others else {}
-        return options if self.cpus is None else {**options, "cpus": str(self.cpus)}
+        if self.cpus is not None:
+            options["cpus"] = str(self.cpus)
+        if self.capture:
+            options["capture_packets"] = "yes"
+        return options
 
     def inputs(self, engine: Engine, *, lab: str, kernel: str, clock: str) -> TrialInputs:
         """Make the inputs of the trial's record. ``clock``: ``virtual``, or any other for real."""

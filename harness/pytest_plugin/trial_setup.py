@@ -85,6 +85,10 @@ class TrialSetup:
         )
         for warning in self.request.topology.warnings():
             self.trial.journal.write("note", text=warning)
+        if self.request.capture:
+            from harness.probes.capture import Capture
+
+            self.closing.append(Capture(lab, self.trial).close)
         self.oracles = _standing_oracles(lab, self.trial)
         return lab
 

@@ -72,6 +72,15 @@ def test_the_bundle_has_a_summary_and_the_run(run: list[list[str]], tmp_path: Pa
     assert list(bundle.glob("reports/*/trials/*/logs/*"))
 
 
+def test_a_capture_is_asked_for_again_by_the_command_that_repeats_it(
+    run: list[list[str]], tmp_path: Path
+) -> None:
+    main.call(["repro", THREAD, "--capture", "--lab", "namespaces"])
+    assert run == [["--engine=stable", "--seed=1", "--capture-packets", "--lab=namespaces"]]
+    text = (tmp_path / "repro-moby-moby-35849" / "README.md").read_text()
+    assert "--engine=stable --seed=1 --capture --lab=namespaces" in text
+
+
 def test_nothing_is_overwritten(run: list[list[str]], tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     assert main.call(["repro", THREAD, "--into", "here"]) == 64

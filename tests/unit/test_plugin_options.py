@@ -114,3 +114,11 @@ def test_what_cannot_be_meant_is_refused_in_words(
         given(**options)
     assert said in refused.value.what
     assert refused.value.exit_code == 64
+
+
+@pytest.mark.parametrize("lab", ["dind", "ssh", "vagrant"])
+def test_packets_are_captured_only_where_something_listens(lab: str) -> None:
+    assert given(**{"capture-packets": True}).capture
+    assert not given(lab=lab).capture
+    with pytest.raises(UsageError, match=f"nothing listens between the nodes of the {lab} lab"):
+        given(lab=lab, **{"capture-packets": True})
