@@ -114,3 +114,9 @@ def test_a_clone_has_the_identity_of_another_node(
         identity = w1.docker.info()["Swarm"]["NodeID"]
         assert spare.docker.info()["Swarm"]["NodeID"] == identity != ""
     assert spare.docker.info()["Swarm"]["NodeID"] == ""
+
+
+def test_a_network_that_comes_after_dockerd(host: HostFaults, w1: Node, swarm: Swarm) -> None:
+    with host.supervise([w1]), host.start_before_network(w1, late=3.0):
+        w1.dockerd.wait_ready()
+    swarm.wait_for_ready([w1])

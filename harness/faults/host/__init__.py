@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.faults.factory import made_by
-from harness.faults.host.machines import HostCloned, HostReaddressed
+from harness.faults.host.machines import HostCloned, HostReaddressed, NetworkLate
 from harness.faults.host.rollback import DiskRolledBack, keep_disk
 from harness.faults.host.shutdowns import DockerdCrashed, HostRebooted, HostShutDown
 from harness.faults.host.supervisor import Supervisor
@@ -34,6 +34,7 @@ class HostFaults:
     roll_back = made_by(DiskRolledBack)
     readdress = made_by(HostReaddressed)
     clone = made_by(HostCloned)
+    start_before_network = made_by(NetworkLate)
 
     def keep_disk(self, node: Node) -> None:
         """Keep a copy of a node's swarm state, to which :attr:`roll_back` rolls it back."""
@@ -53,5 +54,6 @@ __all__ = [
     "HostReaddressed",
     "HostRebooted",
     "HostShutDown",
+    "NetworkLate",
     "Supervisor",
 ]

@@ -1,19 +1,22 @@
-"""A machine that comes back as another one: with another address, or twice."""
+"""A machine that comes back as another one: with another address, without a network, or twice."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from harness.errors import FaultError
 from harness.faults.host.rollback import copy_state, digests, kept_state, state_of
 from harness.faults.node_fault import DOCKERD, NodeFault
-from harness.faults.parameter import NAME, parameter, state
-from harness.lab.network import node_address
+from harness.faults.parameter import DURATION, NAME, parameter, state
+from harness.lab.network import PREFIX, node_address
 
 #: Where nodes that were given another address have it: above all that a lab has by itself.
 _OTHERS_FROM = 100
 _OTHERS = 50
+
+_NONLOCAL_BIND = Path("/proc/sys/net/ipv4/ip_nonlocal_bind")
 
 
 class HostReaddressed(NodeFault):
@@ -66,6 +69,77 @@ class HostReaddressed(NodeFault):
         if wanted not in (said := _addresses(self)):
             raise FaultError(f"{self.node.name} does not have {wanted}: {said.strip()}")
         return wanted
+
+
+class NetworkLate(NodeFault):
+    """A host loses its power, and its dockerd starts before the network does: there is no address.
+
+    It comes ``late`` seconds after dockerd was started. Whether dockerd is there by then is the
+    engine's affair, and that of the host's unit (``faults.host.supervise``). Healed by having both.
+    """
+
+    name = "network-late"
+    summary = (
+        "A host loses its power, and its dockerd starts some seconds before the network has an "
+        "address."
+    )
+    proof = (
+        "the host had no address when dockerd started nor shortly before it came, and has it now; "
+        "healed: the API answers"
+    )
+    excludes = (DOCKERD,)
+
+    late: float = parameter(DURATION, "how long after dockerd's start", default="10s")
+    _without: bool = state(default=False)
+
+    def precheck(self) -> None:
+        """Require a running dockerd."""
+        self.require_dockerd()
+
+    def apply(self) -> None:
+        """Boot it without its address, start dockerd, and add the address later."""
+        node = self.node.here
+        self.node.kill()
+        self.node.boot()
+        node.network_tool(["ip", "address", "flush", "dev", "eth0", "scope", "global"])
+        # dockerd's metrics at that address are the harness's own wish: no host's boot fails by them
+        node.network.call(lambda: _NONLOCAL_BIND.write_text("1"))
+        before = self._has_address()
+        try:
+            self.node.dockerd.start()
+            time.sleep(self.late)
+            self._without = not before and not self._has_address()
+        finally:
+            self._have_address()
+
+    def evidence(self) -> str:
+        """Check that there was no address while dockerd started, and that there is one now."""
+        if not self._without:
+            raise FaultError(f"{self.node.name} had an address before its network came")
+        if not self._has_address():
+            raise FaultError(f"{self.node.name} has no address")
+        return f"the host had no address for {self.late:g} s, and has {self.node.address} now"
+
+    def undo(self) -> None:
+        """Have the address there and dockerd running, if something has come between."""
+        if self.node.up and not self._has_address():
+            self._have_address()
+        self.restore()
+
+    def evidence_of_healing(self) -> str:
+        """Check that the host has its address, and that it answers."""
+        if not self._has_address():
+            raise FaultError(f"{self.node.name} has no address")
+        return self.answers()
+
+    def _has_address(self) -> bool:
+        return f" {self.node.address}/" in _addresses(self)
+
+    def _have_address(self) -> None:
+        node = self.node.here
+        address = f"{self.node.address}/{PREFIX}"
+        node.network_tool(["ip", "address", "replace", address, "dev", "eth0"])
+        node.network.call(lambda: _NONLOCAL_BIND.write_text("0"))
 
 
 class HostCloned(NodeFault):
