@@ -43,6 +43,18 @@ class NetworkNamespace:
             finally:
                 _enter(home.fileno())
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` inside, on a thread of its own, and return its result.
+
+        A socket that it opens belongs there for life.
+        """
+
+        def inside() -> T:
+            with self.entered():
+                return work()
+
+        return from_a_thread(inside)
+
     def again(self) -> NetworkNamespace:
         """Return the same namespace, held open a second time."""
         return NetworkNamespace(Path(f"/proc/self/fd/{self._descriptor}"))
