@@ -63,6 +63,9 @@ try iptables iptables -w -t nat -A POSTROUTING -m addrtype --dst-type LOCAL -j M
 try statistic iptables -w -A FORWARD -m statistic --mode random --probability 0.5 -j DROP
 try br_netfilter there /proc/sys/net/bridge/bridge-nf-call-iptables
 try ip_vs there /proc/self/net/ip_vs
+# What an encrypted overlay network asks for (moby overlay/encryption.go): ESP, by AES-GCM.
+try esp ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 1 mode transport \
+    aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f10111213 64
 # A new network namespace copies it from the host's first one, and so will the swarm's ingress.
 try ip_forward reads_1 /proc/sys/net/ipv4/ip_forward
 try overlayfs mount -t overlay probe \

@@ -20,12 +20,14 @@ FEATURES = {
     "tbf": "rate limits",
     "htb": "faults on some packets only",
     "ip_vs": "virtual IPs and the routing mesh (the microVM has it)",
+    "esp": "encrypted overlay networks (the microVM has it)",
 }
 """Features and what needs them, in the order shown."""
 
 _MODULES = {
     "br_netfilter": "br_netfilter",
     "ip_vs": "ip_vs",
+    "esp": "esp4",
     "netem": "sch_netem",
     "tbf": "sch_tbf",
     "htb": "sch_htb",
