@@ -15,12 +15,15 @@ import click
 from harness.cli.output import lab_option, say, seed_option
 from harness.engine import provide, resolve
 from harness.errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
+from harness.faults.topology_file import given_swarm
+from harness.faults.topology_setup import require_possible, set_labels
 from harness.images import Cache
-from harness.lab import KernelFeatures, Topology, probe_features
+from harness.lab import KernelFeatures, probe_features
 from harness.lab.dockerd import NAMESPACES, SOCKET
 from harness.lab.nsenter import entering
 from harness.lab.own_engine import own_engine
 from harness.manual.open_lab import find, keep_open, wait_until_ended
+from harness.manual.session import ManualSession
 from harness.swarm import Swarm, balanced_web
 from harness.swarm.lab_makers import MAKERS
 
@@ -31,10 +34,14 @@ def lab() -> None:
 
 
 @lab.command()
-@click.option("--topology", metavar="3m2w1s", default="3m2w", show_default=True, help="The nodes.")
 @click.option(
-    "--engine", metavar="NAME", default="stable", show_default=True, help="Docker Engine."
+    "--topology",
+    metavar="3m2w1s",
+    default="3m2w",
+    show_default=True,
+    help="The nodes, or a file that describes them.",
 )
+@click.option("--engine", metavar="NAME", help="Docker Engine (stable).")
 @click.option(
     "--lab",
     "kind",
@@ -47,14 +54,18 @@ def lab() -> None:
 @click.option("--bare", is_flag=True, help="Start the nodes, but form no swarm.")
 @click.option("--web", is_flag=True, help="Deploy a balancer and an app behind it.")
 @seed_option
-def up(topology: str, engine: str, kind: str, bare: bool, web: bool, seed: int) -> None:
+def up(topology: str, engine: str | None, kind: str, bare: bool, web: bool, seed: int) -> None:
     """Start a swarm and keep it until Ctrl-C; inject and heal from other terminals.
 
     When this command ends, in whatever way, the lab ends, and with it everything injected.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first
         signal.signal(number, signal.default_int_handler)
-    shape = Topology.parse(topology)
+    shape, engine, file = given_swarm(topology, engine)
+    if file is not None:
+        require_possible(file, kind)
+        if bare and not file.is_bare:
+            raise UsageError(f"--bare forms no swarm, and {topology} has more than nodes")
     maker = MAKERS[kind](Cache(say=say), say, None)
     maker.require()
     for name in sorted({engine, *shape.engines.values()}):
@@ -64,10 +75,16 @@ def up(topology: str, engine: str, kind: str, bare: bool, web: bool, seed: int) 
     with closing(maker.make(shape, engine)) as made:
         made.client_host("client")
         swarm = None if bare else Swarm.form(made, seed=seed)
+        if swarm is not None and file is not None:
+            set_labels(file, swarm)
         if swarm is not None and web:
             served = swarm.deploy(balanced_web())
             say(f"inside the lab it is served at {', '.join(served.entries.values())}")
         with keep_open(made) as opened:
+            if file is not None and file.standing:
+                with opened.entered() as entered, ManualSession(entered, seed=seed) as session:
+                    for each in file.standing:
+                        session.inject(each.fault, each.target, each.parameters)
             click.echo(f"lab {opened.name}: {shape}, engine {maker.engine(engine).version}")
             click.echo(
                 "In other terminals: swarm-chaos status; swarm-chaos inject FAULT TARGET;\n"

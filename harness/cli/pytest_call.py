@@ -28,7 +28,7 @@ PACKAGED = Path(harness.__file__).resolve().parent / "packaged"
 PATHS = (
     *("--reports", "--junitxml", "--junit-xml", "--basetemp", "--rootdir", "--confcutdir"),
     *("-c", "--config-file", "--log-file", "--ignore", "--ignore-glob", "--deselect"),
-    "--inventory",
+    *("--inventory", "--topology"),
 )
 
 

@@ -93,9 +93,19 @@ def split_options(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         name, equals, value = arg.partition("=")
         if name in _HERE:
             here[name] = value if equals else next(given, "")
+        elif name == "--topology":
+            rest.append(f"--topology={_topology_text(value if equals else next(given, ''))}")
         else:
             rest.append(arg)
     return here, rest
+
+
+def _topology_text(written: str) -> str:
+    """Return what a topology's file says, for workers that have none; else what was written."""
+    from harness.faults.topology_file import given_topology
+
+    _, file = given_topology(written)
+    return written if file is None else file.text
 
 
 def collected(args: Sequence[str]) -> tuple[list[str], set[str], bool]:

@@ -9,8 +9,8 @@ import click
 
 from harness.cli.output import say
 from harness.errors import UsageError
+from harness.faults.topology_file import given_swarm
 from harness.images import Cache
-from harness.lab import Topology
 from harness.pytest_plugin.options import DEFAULT_KERNEL
 from harness.snapshots.swarm_snapshot import FrozenSwarm
 from harness.snapshots.terminal import Terminal
@@ -26,7 +26,7 @@ _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
 
 
 @click.command()
-@click.option("--engine", metavar="NAME", default="stable", help="Docker Engine (stable).")
+@click.option("--engine", metavar="NAME", help="Docker Engine (stable).")
 @click.option("--topology", metavar="3m2w1s", default="3m2w", help="Its nodes (3m2w).")
 @click.option(
     "--kernel",
@@ -58,7 +58,7 @@ _OF_A_FRESH_ONE = ("engine", "topology", "kernel", "seed", "real_time")
 @click.pass_context
 def shell(
     ctx: click.Context,
-    engine: str,
+    engine: str | None,
     topology: str,
     kernel: str,
     seed: int,
@@ -87,7 +87,13 @@ def shell(
         _refuse_beside_after(ctx)
         wanted = after_trial(after, request, cache, say, at=at)
     else:
-        swarm = FrozenSwarm(engine, Topology.parse(topology), kernel, Machine())
+        nodes, engine, file = given_swarm(topology, engine)
+        if file is not None and not file.is_bare:
+            raise UsageError(
+                f"{topology} has labels, limits or links, and a shell's swarm gets none",
+                hint="run a scenario with it, then open a shell on its trial: --after TRIAL",
+            )
+        swarm = FrozenSwarm(engine, nodes, kernel, Machine())
         wanted = fresh(swarm, request, seed, cache, say, real_time=real_time)
     code = visit(wanted, request, Pool(), say)
     if code is None:

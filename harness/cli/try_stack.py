@@ -15,6 +15,7 @@ from harness.cli.compose_question import heeded, question_of
 from harness.cli.output import say
 from harness.cli.pytest_call import exit_code_of
 from harness.errors import TrialError, UsageError
+from harness.faults.topology_file import given_swarm
 from harness.files import write_atomically
 from harness.images import WORKLOAD_TAGS, Cache
 from harness.images.stack_images import Reference, gathered, source_at
@@ -40,7 +41,7 @@ DEFAULT_TOPOLOGY = Topology(3, 2)
     help="Where its images are: a tar of `docker save`, an OCI layout, an engine's socket, or "
     "`docker` for the engine of DOCKER_HOST. May be given more than once.",
 )
-@click.option("--engine", metavar="NAME", default="stable", show_default=True)
+@click.option("--engine", metavar="NAME", help="Docker Engine (stable).")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--lab", metavar="LAB", default="auto", show_default=True)
 @click.option("--topology", metavar="NODES", default="3m2w", show_default=True)
@@ -52,7 +53,7 @@ def try_stack(
     compose: Path,
     name: str | None,
     images: tuple[str, ...],
-    engine: str,
+    engine: str | None,
     seed: int,
     lab: str,
     topology: str,
@@ -70,11 +71,12 @@ def try_stack(
     folder = into or Path(f"try-{called}")
     if folder.exists():
         raise UsageError(f"{folder} exists already", hint="move it away, or name another --into")
+    nodes, engine, file = given_swarm(topology, engine)
     prepared = prepare(
         compose,
         called,
         mesh=lab_called(lab) == "microvm" or probe_features().mesh,
-        topology=Topology.parse(topology),
+        topology=nodes,
         next_engine=release_after(engine),
     )
     archive = images_of(prepared, images, Cache(say=say))
@@ -83,7 +85,8 @@ def try_stack(
     if prepared.question.entry is None:
         say("no service publishes a port at every node: tasks are watched, and no users")
     _write(folder, prepared, archive)
-    options = [f"--engine={engine}", f"--seed={seed}", f"--lab={lab}", f"--topology={topology}"]
+    options = [f"--engine={engine}", f"--seed={seed}", f"--lab={lab}"]
+    options.append(f"--topology={file.text if file else topology}")
     options += ["-k", only] if only else ["--controls"]
     code = _run(folder, options)
     _answer(folder, prepared.question)

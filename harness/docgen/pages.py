@@ -8,7 +8,7 @@ from pathlib import Path
 import harness
 from harness.docgen.collection import collect, collect_cases
 from harness.docgen.faults_page import faults_page
-from harness.docgen.scenario_schema import scenario_schema
+from harness.docgen.scenario_schema import scenario_schema, topology_schema
 from harness.docgen.scenarios_page import scenarios_page
 from harness.docgen.track_record import read_seen, track_record_page, with_runs
 from harness.results import read_run
@@ -25,6 +25,7 @@ def scenarios_folder() -> Path:
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/faults.md": faults_page,
     "docs/schema/scenario.schema.json": scenario_schema,
+    "docs/schema/topology.schema.json": topology_schema,
     "docs/scenarios.md": lambda: scenarios_page(collect(scenarios_folder())),
     "docs/track-record.md": lambda: track_record_page(
         collect_cases(scenarios_folder()), read_seen(_SEEN)

@@ -34,6 +34,7 @@ ROLES: Mapping[str, tuple[Choice, str]] = {
 """Members by their role: how they are found, and what the role means."""
 
 _RUNS = "runs:"
+_LABEL = "label:"
 _LINK = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->|<-)\s*(?P<right>[^<>]+)")
 _SHAPE = re.compile(rf"(?P<shape>{'|'.join(SHAPES)}) of (?P<group>.+)")
 _DIRECTIONS: Mapping[str, Direction] = {"<->": "both", "->": "out", "<-": "in"}
@@ -66,7 +67,10 @@ class Targets:
                 return [self._swarm(text)]
 
     def nodes(self, text: str) -> list[Node]:
-        """Return nodes by names and roles (``w1 w2``, ``leader``, ``runs:app``), each once."""
+        """Return nodes by names and roles (``w1 w2``, ``leader``), each once.
+
+        ``runs:app`` is one that runs a task of it, ``label:disk=ssd`` all that have the label.
+        """
         found: dict[str, Node] = {}
         for word in text.replace(",", " ").split():
             for node in self._nodes_of(word):
@@ -143,10 +147,28 @@ class Targets:
             raise SwarmError(f"the swarm has no {word}")
         if word.startswith(_RUNS):
             return self._running(word.removeprefix(_RUNS))
+        if word.startswith(_LABEL):
+            return self._labelled(word.removeprefix(_LABEL))
         raise UsageError(
             f"there is no node {word!r}",
-            hint=f"nodes: {', '.join(self.lab.nodes)}; roles: {', '.join(ROLES)}, runs:SERVICE",
+            hint=f"nodes: {', '.join(self.lab.nodes)}; roles: {', '.join(ROLES)}, runs:SERVICE, "
+            "label:NAME=VALUE",
         )
+
+    def _labelled(self, label: str) -> list[Node]:
+        """Return all members with a label, written ``name=value``."""
+        name, sign, value = label.partition("=")
+        if not name or not sign:
+            raise UsageError(f"{label!r} is not a label: write {_LABEL}NAME=VALUE")
+        members = self._swarm(f"{_LABEL}{label}").ask(lambda api: api.api.nodes())
+        nodes = [
+            self.lab.node(attrs["Description"]["Hostname"])
+            for attrs in members
+            if attrs["Spec"].get("Labels", {}).get(name) == value
+        ]
+        if not nodes:
+            raise SwarmError(f"no member of the swarm has the label {label}")
+        return sorted(nodes, key=lambda node: node.name)
 
     def _running(self, service: str) -> list[Node]:
         """Return one node that runs a task of a service, chosen by the seed."""

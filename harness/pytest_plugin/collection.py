@@ -137,6 +137,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_marks(session.items)
         check(session.items)
         check_controls(session.items)
+        _check_topology(session.config.stash[SESSION].options, scenarios)
     except UsageError as error:
         pytest.exit(str(error), returncode=error.exit_code)
     chosen = session.config.stash[SESSION]
@@ -148,6 +149,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _require_lab(session.config.stash[SESSION])
 
 
+def _check_topology(options: Options, scenarios: Iterable[pytest.Item]) -> None:
+    """Refuse a file of whose labels, limits and links a scenario would see nothing."""
+    file = options.topology_file
+    if file is None or file.is_bare:
+        return
+    for item in scenarios:
+        if "swarm" not in getattr(item, "fixturenames", ()):
+            raise UsageError(
+                f"{item.nodeid} forms no swarm by the fixture `swarm`, which is what gets the "
+                f"labels, limits and links of the topology {file.name}",
+                hint="choose others with -k, or a topology of nodes and engines only",
+            )
+
+
 def _require_lab(session: Session) -> None:
     """Refuse a lab that cannot be made here, before any trial has begun."""
     options = session.options
@@ -155,6 +170,10 @@ def _require_lab(session: Session) -> None:
         return
     try:
         session.maker.require(options.engines)
+        if options.topology_file is not None:
+            from harness.faults.topology_setup import require_possible
+
+            require_possible(options.topology_file, chosen_lab(options))
     except HarnessError as error:
         pytest.exit(str(error), returncode=error.exit_code)
 

@@ -9,13 +9,14 @@ importing everything would take it longer than all else up to a scenario's first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.errors import UsageError
 from harness.guest.contract import MARKED
-from harness.lab import Lab, Node, probe_features
+from harness.lab import Lab, Node
 from harness.pytest_plugin.markers import TrialPoint
 from harness.pytest_plugin.probe_bundle import Probes
 from harness.pytest_plugin.trial_setup import setup_of
@@ -61,20 +62,25 @@ def lab(
 
 
 @pytest.fixture
-def swarm(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Swarm:
+def swarm(request: pytest.FixtureRequest, lab: Lab) -> Swarm:  # noqa: ARG001 - its nodes are up
     """The swarm of the scenario's topology, formed and ready, and serving what its mark names."""
     setup = setup_of(request)
-    setup.swarm = swarm = setup.source.swarm(lab, trial)
-    trial.journal.write(
-        "swarm.formed",
-        leader=swarm.leader.name,
-        managers=[node.name for node in swarm.managers],
-        workers=[node.name for node in swarm.workers],
-        mesh=probe_features().mesh,
-    )
+    swarm = setup.form_swarm()
     if setup.request.serving is not None:
         setup.source.serve(swarm, setup.request.serving)
     return swarm
+
+
+@pytest.fixture
+def domains(request: pytest.FixtureRequest, lab: Lab) -> Mapping[str, list[Node]]:
+    """The failure domains of the topology's file: the nodes of each, by its name."""
+    file = setup_of(request).request.file
+    if file is None or not file.domain:
+        raise UsageError(
+            "this scenario is about failure domains, and the topology has none",
+            hint="give --topology a file with a table [domain]",
+        )
+    return {name: [lab.node(node) for node in group] for name, group in file.domain.items()}
 
 
 @pytest.fixture
@@ -86,13 +92,11 @@ def load(lab: Lab, trial: Trial) -> Load:
 
 
 @pytest.fixture
-def faults(request: pytest.FixtureRequest, lab: Lab, trial: Trial) -> Faults:
+def faults(lab: Lab, trial: Trial) -> Faults:
     """Makes faults; what a scenario leaves injected is healed after it."""
     from harness.faults import Faults
 
-    setup = setup_of(request)
-    setup.faults = Faults(trial, lab)
-    return setup.faults
+    return Faults(trial, lab)
 
 
 @pytest.fixture

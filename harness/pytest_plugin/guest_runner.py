@@ -149,6 +149,7 @@ class Assignment:
     def args(self) -> tuple[str, ...]:
         """Return what the guest's pytest is called with."""
         request, point = self.request, self.request.point
+        written = request.file.text if request.file else request.topology
         return (
             self.item.nodeid,
             *("-q", "--no-header", "--no-summary", "-p", "no:cacheprovider"),
@@ -156,7 +157,7 @@ class Assignment:
             *(word for entry in extensions(FIXTURES) for word in ("-p", entry.module)),
             *("--lab=namespaces", f"--lab-attach={LAB_LINK}"),
             *(f"--engine={point.engine}", f"--seed={point.seed}"),
-            *([f"--topology={request.topology}"] if self.topology_given else []),
+            *([f"--topology={written}"] if self.topology_given else []),
             *([f"--cpus={request.cpus}"] if request.cpus is not None else []),
             *(["--capture-packets"] if request.capture else []),
             *(["--controls"] if request.control else []),
@@ -258,6 +259,8 @@ def warm_up_of(request: TrialRequest, clock: Clock) -> dict[str, Any] | None:
 
     In real time a guest is not the same twice, so it does all of it itself.
     """
+    if request.file is not None and not request.file.is_bare:
+        return None  # a workload is deployed on what the file says, so that comes first
     serving = request.serving
     reseed = request.topology.managers >= RESEEDED
     if clock is not Clock.VIRTUAL or (serving is None and not reseed):

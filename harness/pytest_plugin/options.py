@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +17,17 @@ from harness.lab.topology import ROLES
 from harness.vm.kernels import KERNELS, kernel_suite
 from harness.vm.machine import MOST_CPUS, Clock
 
+if TYPE_CHECKING:
+    from harness.faults.topology_file import TopologyFile
+
 LABS = ("auto", "microvm", "namespaces", "dind", "ssh", "vagrant")
 DEFAULT_KERNEL = "6.12"
 
 MOST_TRIALS = 10_000
 """Of one scenario in one run: at a minute each, a week of them."""
+
+_PLAIN = re.compile(r"\w+")
+"""A topology that names nodes and nothing else."""
 
 _LONGEST_NAME = 4096  # PATH_MAX: an engine can be a path
 
@@ -46,6 +54,8 @@ class Options:
     reuse: bool = False
     audit: float = 0.0
     capture: bool = False
+    topology_file: TopologyFile | None = None
+    """What the topology is from, if a file was given."""
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -78,7 +88,7 @@ def declare(parser: pytest.Parser) -> None:
         "--topology",
         metavar="3m2w1s",
         help="managers, workers, spares, instead of what each scenario asks for; "
-        "3m2w,w1=20.10.24 gives a node another engine",
+        "3m2w,w1=20.10.24 gives a node another engine; FILE.toml has labels, limits, links, too",
     )
     group.addoption(
         "--controls",
@@ -169,13 +179,16 @@ def _engines(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     return (by_role.pop("managers"),), by_role
 
 
-def _topology(written: str | None) -> Topology | None:
+def _topology(
+    written: str | None, folder: Path
+) -> tuple[Topology, TopologyFile | None] | tuple[None, None]:
     if written is None:
-        return None
-    topology = Topology.parse(written)
-    for name in topology.engines.values():
-        resolve(name)
-    return topology
+        return None, None
+    if _PLAIN.fullmatch(written):  # a guest need not import what reads files
+        return Topology.parse(written), None
+    from harness.faults.topology_file import given_topology
+
+    return given_topology(written, folder)
 
 
 def read(config: pytest.Config) -> Options:
@@ -187,14 +200,18 @@ def read(config: pytest.Config) -> Options:
         raise UsageError(f"there is no lab {lab!r}", hint=f"labs are: {', '.join(LABS)}")
     first = _whole("--seed", config.getoption("--seed"), least=0)
     trials = _whole("--trials", config.getoption("--trials"), least=1, most=MOST_TRIALS)
-    topology = config.getoption("--topology")
+    topology, file = _topology(config.getoption("--topology"), Path(config.invocation_params.dir))
+    if file is not None:
+        file, role_engines = file.with_engines(role_engines), {}
+        asked = engines if config.getoption("--engine") else ()
+        engines = tuple(file.default_engine(asked)) or engines
     attach = config.getoption("--lab-attach")
     into = config.getoption("--trial-into")
     return Options(
         engines=engines,
         seeds=tuple(range(first, first + trials)),
         lab=lab,
-        topology=_topology(topology),
+        topology=topology if file is None else file.topology,
         role_engines=role_engines,
         controls=config.getoption("--controls"),
         thorough=config.getoption("--thorough"),
@@ -208,6 +225,7 @@ def read(config: pytest.Config) -> Options:
         reuse=config.getoption("--reuse"),
         audit=_audit(config.getoption("--audit"), reuse=config.getoption("--reuse")),
         capture=_capture(wanted=config.getoption("--capture-packets"), lab=lab),
+        topology_file=file,
     )
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import re
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -37,6 +36,7 @@ import pytest
 from harness.errors import UsageError
 from harness.faults.parameter import duration
 from harness.faults.schedule.schedule_file import Chance, Entry, Schedule
+from harness.faults.toml_file import position, read_tables
 from harness.lab import Topology
 from harness.swarm import balanced_web
 from harness.trial import Expectation
@@ -105,13 +105,7 @@ class TomlScenario(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fro
 
 def read_scenario(path: Path) -> TomlScenario:
     """Return a file's scenario; :class:`UsageError` with line and column for what is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:  # says line and column
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    text, raw = read_tables(path)
     try:
         found = msgspec.convert(raw, TomlScenario)
         _check(found, path)
@@ -119,25 +113,6 @@ def read_scenario(path: Path) -> TomlScenario:
         what, _, place = str(error).partition(" - at `$")
         raise UsageError(f"{path}{position(text, place.rstrip('`'))}: {what}") from error
     return found
-
-
-def position(text: str, place: str) -> str:
-    """Return `` (line 7, column 1)`` for a path as msgspec gives it, ``.fault[1].at``; "" if lost.
-
-    The deepest key of the path that the text has counts: one that is missing has no place.
-    """
-    parts = [(name, int(index or 0)) for name, index in re.findall(r"\.(\w+)(?:\[(\d+)\])?", place)]
-    lines = text.splitlines()
-    best, start = "", 0
-    for name, index in parts:
-        head = re.compile(rf"\s*\[+\s*(?:\w+\.)*{name}\s*\]+|\s*(?:\w+\.)*{name}\s*=")
-        hits = [n for n in range(start, len(lines)) if head.match(lines[n])]
-        if not hits:
-            break
-        start = hits[min(index, len(hits) - 1)]
-        column = len(lines[start]) - len(lines[start].lstrip()) + 1
-        best = f" (line {start + 1}, column {column})"
-    return best
 
 
 def _check(found: TomlScenario, path: Path) -> None:

@@ -21,6 +21,7 @@ from harness.trial import EngineFacts, TrialInputs
 
 if TYPE_CHECKING:
     from harness.engine import EngineFacts as Engine
+    from harness.faults.topology_file import TopologyFile
     from harness.swarm import Workload
 
 
@@ -31,6 +32,7 @@ class TrialRequest:
     ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` is
     None unless a number was asked for. ``serving`` is the workload that the swarm serves when the
     scenario begins. ``capture``: whether packets are captured, which changes a guest's history.
+    ``file`` is what the topology is from, if it is from a file.
     """
 
     scenario: str
@@ -41,6 +43,7 @@ class TrialRequest:
     cpus: int | None = None
     serving: Workload | None = None
     capture: bool = False
+    file: TopologyFile | None = None
 
     @classmethod
     def of(cls, item: pytest.Item, options: Options) -> TrialRequest:
@@ -55,6 +58,7 @@ class TrialRequest:
             cpus=options.cpus,
             serving=serving_of(item),
             capture=options.capture,
+            file=options.topology_file,
         )
 
     @property
@@ -79,7 +83,7 @@ class TrialRequest:
                 source=engine.source,
                 digest=engine.digest,
             ),
-            topology=str(self.topology),
+            topology=f"{self.topology}@{self.file.id}" if self.file else str(self.topology),
             lab=lab,
             kernel=kernel,
             clock=clock_name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.guest.contract import CLOCK_VARIABLE, LAB_VARIABLE
-from harness.lab import Lab
+from harness.lab import Lab, probe_features
 from harness.pytest_plugin.checkpoints import has_checkpoints, pass_checkpoints
 from harness.pytest_plugin.lab_source import FreshLab, LabSource, ThawedLab
 from harness.pytest_plugin.markers import chosen_lab
@@ -21,12 +21,14 @@ from harness.pytest_plugin.trial_request import TrialRequest
 from harness.trial import Trial
 
 if TYPE_CHECKING:
-    from harness.faults import Faults
     from harness.probes.leadership import Leadership
     from harness.probes.oracles.standing import StandingOracles
     from harness.swarm import Swarm
 
 SETUP = pytest.StashKey["TrialSetup"]()
+
+TOPOLOGY_FILE = "topology.json"
+"""In a trial's folder: what the topology's file says, if it was given as a file."""
 
 
 @dataclass
@@ -38,7 +40,6 @@ class TrialSetup:
     source: LabSource
     trial: Trial | None = None
     lab: Lab | None = None
-    faults: Faults | None = None
     leadership: Leadership | None = None
     swarm: Swarm | None = None
     oracles: StandingOracles | None = None
@@ -55,6 +56,8 @@ class TrialSetup:
             clock=os.environ.get(CLOCK_VARIABLE, "real"),
         )
         self.trial = Trial(self.session.folders.new(inputs), inputs)
+        if self.request.file is not None:
+            (self.trial.folder / TOPOLOGY_FILE).write_text(f"{self.request.file.text}\n")
         self.session.progress.watch(self.trial)
         if self.session.options.attach is not None and has_checkpoints():
             self.trial.journal.listen(pass_checkpoints(self.hand_over))
@@ -92,13 +95,32 @@ class TrialSetup:
         self.oracles = _standing_oracles(lab, self.trial)
         return lab
 
+    def form_swarm(self) -> Swarm:
+        """Have the swarm formed, as the topology says it is; it serves nothing yet."""
+        assert self.lab is not None
+        assert self.trial is not None
+        self.swarm = swarm = self.source.swarm(self.lab, self.trial)
+        self.trial.journal.write(
+            "swarm.formed",
+            leader=swarm.leader.name,
+            managers=[node.name for node in swarm.managers],
+            workers=[node.name for node in swarm.workers],
+            mesh=probe_features().mesh,
+        )
+        if (file := self.request.file) is not None:
+            from harness.faults.topology_setup import hold, set_labels
+
+            set_labels(file, swarm)
+            hold(file, swarm, self.trial)
+        return swarm
+
     def wind_down(self, oracles_off: Mapping[str, str] | None = None) -> None:
         """Heal what is still injected and collect what the trial leaves, before it is judged.
 
         The oracles are asked, but those that are off (name -> reason); None: none is asked.
         """
-        if self.faults is not None:
-            self.faults.heal_all()
+        if self.trial is not None:
+            self.trial.active_faults.heal_all()
         if self.trial is None or self.lab is None:
             return
         if self.leadership is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.faults.topology_file import recorded_nodes
 from harness.images import Cache, Say, silent
-from harness.lab import Topology
 from harness.snapshots.job import JobRecord
 from harness.snapshots.swarm_snapshot import FrozenSwarm, freeze_swarm
 from harness.trial import TrialRecord
@@ -27,7 +27,7 @@ def snapshot_of(
     say(f"the snapshot {job_record.snapshot} is not in the cache: freezing it again")
     wanted = FrozenSwarm(
         record.inputs.engine.name,
-        Topology.parse(record.inputs.topology),
+        recorded_nodes(record.inputs.topology),
         ".".join(record.inputs.kernel.split(".")[:2]),
         Machine(clock=Clock.VIRTUAL, cpus=int(record.inputs.options.get("cpus", "1"))),
         tuple(record.inputs.options.get("other_engines", "").split()),

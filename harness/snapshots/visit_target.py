@@ -8,6 +8,7 @@ from typing import Any
 
 import harness
 from harness.errors import TrialError, UsageError
+from harness.faults.topology_file import recorded_nodes
 from harness.guest.contract import HOLD_VARIABLE
 from harness.images import Cache, Say
 from harness.lab import Topology
@@ -71,7 +72,7 @@ def after(
             "clock: the state it ended in cannot be reproduced",
             hint="only trials of the microvm lab in virtual time are functions of their inputs",
         )
-    check_node(request.node, Topology.parse(record.inputs.topology))
+    check_node(request.node, recorded_nodes(record.inputs.topology))
     job_record = JobRecord.load(trial)
     job = job_record.job
     point = None if at is None else point_before(trial, at)

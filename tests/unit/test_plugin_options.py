@@ -4,39 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from stand_ins import stand_in
+from plugin_options import given_options as given
 
 from harness.errors import UsageError
 from harness.lab import Topology
-from harness.pytest_plugin.options import Options, declare, read
-
-
-class Parser:
-    """As much of pytest's parser as `declare` asks for: keeps the defaults."""
-
-    def __init__(self) -> None:
-        self.defaults: dict[str, Any] = {}
-
-    def getgroup(self, name: str, description: str = "") -> Any:
-        return self
-
-    def addoption(
-        self, name: str, *, default: str | None = None, action: str | None = None, **settings: str
-    ) -> None:
-        self.defaults[name] = False if action == "store_true" else default
-
-
-def given(**options: Any) -> Options:
-    parser: Any = Parser()
-    declare(parser)
-    values = parser.defaults | {f"--{name}": value for name, value in options.items()}
-    invocation = SimpleNamespace(dir=Path("/project"))
-    config = SimpleNamespace(getoption=values.__getitem__, invocation_params=invocation)
-    return read(stand_in(config))
 
 
 def test_nothing_given_is_one_trial_of_the_stable_engine() -> None:
