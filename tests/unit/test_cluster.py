@@ -27,6 +27,9 @@ pytest.importorskip("distributed")
 TRIALS = int(os.environ.get("SWARM_CHAOS_CLUSTER_TRIALS", "4"))
 """More by hand: SWARM_CHAOS_CLUSTER_TRIALS=40 pytest tests/unit/test_cluster.py."""
 
+PATIENCE = 600.0 + 60.0 * TRIALS
+"""Seconds for a run: each trial is a process of its own, some 15 s on a machine that is busy."""
+
 #: Says where it is, so that its worker can be struck; then waits until that was done.
 SCENARIO = """
 import os, pathlib, pytest, time
@@ -144,7 +147,7 @@ def test_a_lost_worker_costs_no_trial_and_gives_none_twice(project: Path, addres
         wait_for(on_both, state="a trial on each worker", within=600)
         workers["one"].send_signal(signal.SIGKILL)
         (begun / "go").touch()
-        out, _ = run.communicate(timeout=600)
+        out, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, out
     stored = read_run(project / "kept/latest")
     assert len(stored.trials) == TRIALS
