@@ -2,7 +2,9 @@
 
 ``Restart=always``, ``RestartSec=2``, ``StartLimitBurst=3``, ``StartLimitInterval=60s``
 (docker-ce's docker.service): a dockerd that ends by itself is started again after 2 s, and after
-three such starts within a minute the unit has failed and stays down.
+three such starts within a minute the unit has failed and stays down. systemd counts the start at
+boot too, which is not counted here: a host whose dockerd dies right after booting gives up one
+start earlier than a supervised node.
 """
 
 from __future__ import annotations
