@@ -25,6 +25,7 @@ def test_every_probe_is_in_the_bundle() -> None:
         "point",
         "probes",
         "checkpoint",
+        "domains",
     }
     plugin = {
         name
