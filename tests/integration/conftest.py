@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,23 @@ from harness.images import Cache
 from harness.lab import NamespacesLab, Topology
 from harness.swarm import seed_for
 from harness.trial import Trial
+
+_LOG_LINES = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure, the end of each dockerd's log: a lab is gone when somebody reads of it."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and isinstance(lab, NamespacesLab):
+        for node in lab.nodes.values():
+            with contextlib.suppress(OSError):
+                lines = node.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                report.sections.append((f"dockerd of {node.name}", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture(scope="session")
