@@ -51,9 +51,10 @@ class Cron(ClientThread):
             return list(self._acts)
 
     @property
-    def failed(self) -> int:
-        """How many acts failed."""
-        return sum(act.failed for act in self.acts)
+    def failed(self) -> int | None:
+        """How many acts failed; None if nothing was done."""
+        acts = self.acts
+        return sum(act.failed for act in acts) if acts else None
 
     def longest(self) -> float | None:
         """Return how long the longest act took, in seconds; None if nothing was done."""

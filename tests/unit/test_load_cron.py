@@ -58,6 +58,7 @@ def test_a_mistake_of_the_work_itself_is_a_doubt(open_trial: Trial) -> None:
             every=0.01,
         )
     assert cron.acts == []
+    assert cron.failed is None, "nothing was done, so nothing is known of failures"
 
 
 def test_what_was_never_done_took_no_time_that_is_known(open_trial: Trial) -> None:
