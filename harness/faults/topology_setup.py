@@ -70,6 +70,7 @@ def _limit_again(limits: list[NodeFault], entry: Mapping[str, Any], trial: Trial
         if fault.active and fault.node.up:
             try:
                 fault.apply()
+                fault.evidence()
             except HarnessError as error:
                 trial.doubt(f"{fault.id} could not be set again: {error.what}")
 
