@@ -67,7 +67,8 @@ class CpuTimes:
 def cpu_times(groups: Sequence[Path], stat: Path = Path("/proc/stat")) -> CpuTimes:
     """Read what the kernel counts for a lab's groups and for the machine.
 
-    The harness's own CPU time counts as the lab's. Raises ``OSError`` or ``ValueError`` where
+    The harness's own CPU time counts as the lab's; what it starts in the lab is in the groups, and
+    would count twice with its children's. Raises ``OSError`` or ``ValueError`` where
     the kernel does not count: without cgroup v2 or without pressure stall information.
     """
     waited = lab = 0.0
@@ -79,7 +80,7 @@ def cpu_times(groups: Sequence[Path], stat: Path = Path("/proc/stat")) -> CpuTim
     user, nice, system, _, _, irq, softirq, stolen = _ticks(stat)
     per_second = os.sysconf("SC_CLK_TCK")
     busy = (user + nice + system + irq + softirq) / per_second
-    own = sum(os.times()[:4])
+    own = sum(os.times()[:2])
     return CpuTimes(waited, lab + own, busy, stolen / per_second)
 
 
