@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UsageError
+from harness.results.toml_settings import read_toml
 
 _TABLE = re.compile(r"\s*\[\[\s*acknowledged\s*\]\]")
 _KEYS = (
@@ -49,16 +49,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_acknowledged(path: Path) -> tuple[Acknowledged, ...]:
     """Read such a file; :class:`UsageError` says what is wrong with it, and in which line."""
+    text, raw = read_toml(path, "the acknowledged failures")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    try:
-        tables = msgspec.convert(tomllib.loads(text), _File).acknowledged
-    except tomllib.TOMLDecodeError as error:  # says line and column
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+        tables = msgspec.convert(raw, _File).acknowledged
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_plainly(error)}", hint=_KEYS) from error
     lines = [n for n, line in enumerate(text.splitlines(), start=1) if _TABLE.match(line)]

@@ -21,7 +21,6 @@ several patterns match, the last one applies.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,6 +29,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.results.statistics.judgement import ALPHA
+from harness.results.toml_settings import read_toml
 from harness.trial import Direction
 
 
@@ -100,16 +100,9 @@ def rule_for(thresholds: Thresholds, measure: str, unit: str, better: Direction)
 
 def read_thresholds(path: Path) -> Thresholds:
     """Read a thresholds file; :class:`UsageError` says what is wrong with it, and where."""
+    _, raw = read_toml(path, "the thresholds file")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read the thresholds file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    try:
-        read = msgspec.convert(tomllib.loads(text), Thresholds)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+        read = msgspec.convert(raw, Thresholds)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{path} has an invalid setting: {_plainly(str(error))}",
