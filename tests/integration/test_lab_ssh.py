@@ -52,8 +52,9 @@ def test_leader_lost(swarm, faults, leadership, measure):
         measure(NEW_LEADER, leadership.time_to_new_leader(other_than=leader, since=outage))
 """
 
-#: A lab that stays until it is killed.
+#: A lab that stays until it is killed, although nobody but it holds the connections.
 STAYS = """
+import gc
 import sys
 from pathlib import Path
 from harness.engine import engine_at
@@ -63,6 +64,8 @@ from harness.lab.ssh.machines import Machines
 
 engine = engine_at(Path(sys.argv[2]))
 lab = SshLab.build(Topology(), lambda _: engine, machines=Machines.reached(Path(sys.argv[1])))
+gc.collect()
+lab.node("m1").run(["docker", "info"])
 print("up", flush=True)
 sys.stdin.read()
 """

@@ -75,13 +75,15 @@ class SshLab:
         self,
         topology: Topology,
         side: _ClientSide,
-        machines: Sequence[MachineLab],
+        machines: Machines,
+        parts: Sequence[MachineLab],
         nodes: Mapping[str, SshNode],
     ) -> None:
         self.topology = topology
         self.nodes = dict(nodes)
         self._side = side
-        self._machines = tuple(machines)
+        self._machines = machines  # whose connections end with it, and with them the lab
+        self._parts = tuple(parts)
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="ssh-lab", daemon=True)
         self._beating.start()
@@ -133,7 +135,7 @@ class SshLab:
                 )
                 for place, part in zip(places, parts, strict=True)
             }
-            lab = cls(topology, side, parts, nodes)
+            lab = cls(topology, side, machines, parts, nodes)
             made.pop_all()
         try:
             each_of(lambda pair: pair[0].cable(pair[1]), list(zip(parts, tunnels[1:], strict=True)))
@@ -157,7 +159,7 @@ class SshLab:
     @property
     def fabric(self) -> tuple[Any, ...]:
         """Its bridges: this machine's, and one on each machine."""
-        return (self._side.keeper, *self._machines)
+        return (self._side.keeper, *self._parts)
 
     @property
     def client_hosts(self) -> dict[str, LocalClientHost]:
@@ -215,13 +217,13 @@ class SshLab:
         self._beating.join()
         self.release()
         try:
-            each_of(lambda part: part.close(), self._machines)
+            each_of(lambda part: part.close(), self._parts)
         finally:
             self._side.close(keep_files=keep_files)
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
-            for part in self._machines:
+            for part in self._parts:
                 part.beat()
 
 
