@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import FaultError, LabError
+from harness.errors import FaultError, LabError, MissingError
 from harness.faults.network.fabric import Fabric
 from harness.lab import Topology
 from harness.lab.nsenter import Completed
@@ -155,6 +156,43 @@ def test_a_connection_that_is_lost_is_said_at_once(runner: Runner) -> None:
             waiting.result(5)
     with pytest.raises(LabError, match="the connection to machine rack1 is lost"):
         runner.run(["true"], None, 1.0)
+
+
+# -- what a machine has ----------------------------------------------------------------------
+
+
+class Checked:
+    """A connection to this machine, as whoever runs the tests."""
+
+    name = "rack1"
+    spec = MachineSpec("rack1", "127.0.0.1", fabric_address="127.0.0.1")
+
+    def become_root(self) -> None:
+        pass
+
+    def run(self, argv: list[str], **_: Any) -> Completed:
+        done = subprocess.run(argv, capture_output=True, check=True)
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+def test_a_python_without_its_library_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's python3-minimal: it runs, and has neither json nor ctypes."""
+    (tmp_path / "marker").touch()
+    monkeypatch.setattr(machine, "MARKER", str(tmp_path / "marker"))
+    minimal = tmp_path / "python3"
+    minimal.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'json'\" >&2\nexit 1\n"
+    )
+    minimal.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    here: Any = Checked()
+    inventory = Inventory((), tmp_path, 14789)
+    with pytest.raises(MissingError, match="standard library of python3") as refused:
+        machine.Machine(here, inventory).check()
+    assert refused.value.hint is not None
+    assert "python3" in refused.value.hint.split()
 
 
 # -- processes -------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ _MOST_APART = 0.5
 
 #: The programs, and Debian's packages that have them.
 PACKAGES = {
-    "python3": "python3-minimal",
+    "python3": "python3",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "flock": "util-linux",
@@ -98,7 +98,7 @@ class Machine:
                 hint=f"if faults may be injected into it, run there: sudo touch {MARKER}",
             )
         if missing := [value for word, value in facts if word == "missing"]:
-            packages = sorted({PACKAGES[program] for program in missing})
+            packages = sorted({PACKAGES.get(what, "python3") for what in missing})
             raise MissingError(
                 f"machine {self.name} has no {', '.join(missing)}",
                 hint=f"run there: apt-get install {' '.join(packages)}",

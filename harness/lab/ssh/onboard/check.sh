@@ -11,6 +11,9 @@ echo "identity $(cat /etc/machine-id 2>/dev/null)"
 for program; do
     command -v "$program" >/dev/null || echo "missing $program"
 done
+# Debian's python3-minimal, which some images have, is without these.
+! command -v python3 >/dev/null || python3 -I -S -c 'import ctypes, json' 2>/dev/null ||
+    echo "missing standard library of python3"
 for lock in "$folder"/labs/*/lock; do
     [ -e "$lock" ] || continue
     flock --nonblock "$lock" true || echo "busy $lock"
