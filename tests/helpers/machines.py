@@ -21,10 +21,14 @@ from harness.lab.network import client_host_address
 from harness.lab.nsenter import entering
 from harness.wait import NotYet, wait_for
 
-#: Runs as process 1 of a machine: NAME FOLDER AUTHORIZED_KEY
+#: Ordinary users of each machine, let in by the same key: one whom sudo asks nothing, one whom it
+#: asks for a password.
+OPERATOR, VISITOR = "operator", "visitor"
+
+#: Runs as process 1 of a machine: NAME FOLDER AUTHORIZED_KEY OPERATOR VISITOR
 _UP = r"""
 set -eu
-name=$1 dir=$2 key=$3
+name=$1 dir=$2 key=$3 operator=$4 visitor=$5
 read -r pid _ </proc/self/stat # as the host counts: its /proc is not replaced yet
 echo "$pid" >"$dir/pid"
 hostname "$name"
@@ -40,6 +44,18 @@ rm -f /etc/ssh/ssh_host_*
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 echo "$name" | md5sum | cut -c 1-32 >/etc/machine-id
 touch /etc/swarm-chaos-node
+id=47110
+for user in "$operator" "$visitor"; do
+    echo "$user:x:$id:$id::/run/$user:/bin/sh" >>/etc/passwd
+    echo "$user:x:$id:" >>/etc/group
+    echo "$user:*:20000::::::" >>/etc/shadow # no password fits; a ! would refuse keys, too
+    mkdir "/run/$user"
+    chown "$id:$id" "/run/$user"
+    id=$((id + 1))
+done
+mkdir -p /etc/sudoers.d
+echo "$operator ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/operator
+echo "$visitor ALL=(ALL) ALL" >/etc/sudoers.d/visitor
 exec /usr/sbin/sshd -D -e -o PermitRootLogin=prohibit-password -o UsePAM=no -o StrictModes=no \
     -o AuthorizedKeysFile=/etc/ssh/authorized_keys
 """
@@ -200,6 +216,7 @@ def _machine(keeper: Keeper, name: str, number: int) -> SshMachine:
                 [
                     *("unshare", *flags, "--propagation", "private", "--"),
                     *("sh", "-c", _UP, "sh", name, str(folder), f"{keeper.lab_dir}/key.pub"),
+                    *(OPERATOR, VISITOR),
                 ],
             ),
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import SshMachines, ssh_machines
+from machines import OPERATOR, VISITOR, SshMachines, ssh_machines
 
 from harness.engine import Engine
 from harness.wait import NotYet, wait_for
@@ -21,6 +21,17 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
         not Path("/usr/sbin/sshd").exists(), reason="no sshd to bring up: run .ci/sshd"
+    ),
+]
+
+#: Who is let in at the machines: root, and an ordinary user who becomes root there.
+USERS = [
+    "root",
+    pytest.param(
+        OPERATOR,
+        marks=pytest.mark.skipif(
+            not Path("/usr/bin/sudo").exists(), reason="no sudo to become root by: run .ci/sshd"
+        ),
     ),
 ]
 
@@ -130,8 +141,9 @@ def run(machines: SshMachines, *argv: str, **popen: object) -> subprocess.Popen[
     )
 
 
+@pytest.mark.parametrize("user", USERS)
 def test_a_swarm_on_three_machines_survives_its_leader(
-    machines: SshMachines, untouched: None, tmp_path: Path
+    user: str, machines: SshMachines, untouched: None, tmp_path: Path
 ) -> None:
     scenario = tmp_path / "test_machines.py"
     scenario.write_text(SCENARIO)
@@ -139,7 +151,7 @@ def test_a_swarm_on_three_machines_survives_its_leader(
     ended = run(
         machines,
         *("-m", "harness.cli", "run", str(scenario), "--lab", "ssh"),
-        *("--inventory", str(machines.inventory()), "--reports", str(reports)),
+        *("--inventory", str(machines.inventory(user=user)), "--reports", str(reports)),
         stderr=subprocess.STDOUT,
         cwd=tmp_path,
     )
@@ -156,11 +168,12 @@ def test_a_swarm_on_three_machines_survives_its_leader(
     assert logs == {"m1.log", "m2.log", "m3.log"}
 
 
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("of", ["harness", "connection"])
 def test_a_lab_ends_with_the_harness_or_its_connection(
-    of: str, machines: SshMachines, untouched: None, stable: Engine
+    of: str, user: str, machines: SshMachines, untouched: None, stable: Engine
 ) -> None:
-    maker = run(machines, "-c", STAYS, str(machines.inventory()), str(stable.rootfs))
+    maker = run(machines, "-c", STAYS, str(machines.inventory(user=user)), str(stable.rootfs))
     with maker:
         assert maker.stdout is not None
         assert maker.stdout.readline() == b"up\n"
@@ -168,7 +181,7 @@ def test_a_lab_ends_with_the_harness_or_its_connection(
         if of == "harness":
             maker.kill()
         else:
-            for pid in sshd_sessions(machines):
+            for pid in sshd_sessions(machines, user):
                 os.kill(pid, signal.SIGKILL)
             wait_for(
                 lambda: not left(machines) or NotYet(str(left(machines))),
@@ -179,13 +192,13 @@ def test_a_lab_ends_with_the_harness_or_its_connection(
             maker.kill()
 
 
-def sshd_sessions(machines: SshMachines) -> list[int]:
-    """Pids of the processes that serve connections: children of each machine's sshd."""
+def sshd_sessions(machines: SshMachines, user: str) -> list[int]:
+    """Pids of the processes that serve a user's connections, below each machine's sshd."""
     inits = {machine.pid_namespace() for machine in machines.machines}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            serves = (process / "cmdline").read_bytes().startswith(b"sshd: root")
+            serves = (process / "cmdline").read_bytes().startswith(f"sshd: {user}".encode())
             if serves and (process / "ns/pid").readlink() in inits:
                 found.append(int(process.name))
         except OSError:  # it ended just now
@@ -224,8 +237,14 @@ def silent(text: str, machines: SshMachines, folder: Path) -> str:
     return text.replace("[[machine]]\n", "[[machine]]\nport = 2\n", 1)
 
 
+def ordinary(text: str, machines: SshMachines, folder: Path) -> str:
+    """The user is let in, and cannot become root."""
+    return f'user = "{VISITOR}"\n{text}'
+
+
 BAD: list[tuple[Change, str]] = [
     (stranger, "it refuses the key of this user"),
+    (ordinary, "its user is not root, and sudo wants a password or refuses"),
     (changed, "its host key is not the one that is known"),
     (unknown, "its host key is not known"),
     (silent, "machine rack1 (198.18.0.1 port 2) cannot be reached"),
