@@ -82,7 +82,8 @@ class Links:
     ) -> Links:
         """Return every link between two groups; without ``b``, to all other places.
 
-        ``direction`` is seen from ``a``. Raises :class:`UsageError` when a place is in both.
+        ``direction`` is seen from ``a``. Raises :class:`UsageError` when a place is in both, and
+        when ``a`` is every node: the links that are left, to client hosts, are hardly meant.
         """
         left = names_of(a)
         right = names_of(b) if b is not None else ()
@@ -105,6 +106,12 @@ class Links:
                 f"there is no direction {direction!r}", hint=f"one of: {', '.join(_ARROWS)}"
             )
         a, b = frozenset(left), frozenset(right)
+        if not b and len(a) > 1 and a >= lab.nodes.keys():
+            raise UsageError(
+                f"{_list(a)} are all nodes: nothing is at the other end but client hosts",
+                hint=f"name both ends: mesh of {_list(a)} for the links between nodes, "
+                f"{_list(a)} <-> client for those to a client host",
+            )
         there, back = DirectedLinks(a, b), DirectedLinks(b, a)
         directed = {"both": (there, back), "out": (there,), "in": (back,)}[direction]
         text = f"{_list(a)} {_ARROWS[direction]} {_list(b)}"

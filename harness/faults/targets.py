@@ -83,7 +83,7 @@ class Targets:
         """Return links: ``w1 <-> m1 m2``, ``leader -> *``; ``w1`` means ``w1 <-> *``; commas join.
 
         ``m1 | m2 w1``, ``halves of managers`` (``bridge of``, ``ring of``): the links that such a
-        partition cuts.
+        partition cuts. ``mesh of members``: the links between every two of them.
         """
         parts = [part.strip() for part in text.split(",") if part.strip()]
         if not parts:

@@ -190,6 +190,7 @@ def test_nodes_that_are_not_there_are_refused(targets: Targets, words: str, said
         ("halves of workers", "halves of w1 w2", {"w1>w2", "w2>w1"}),
         ("bridge of managers", "bridge of m1 m2 m3", {"m1>m3", "m3>m1"}),
         ("ring of managers", "ring of m1 m2 m3", {"m3>m1", "m1>m2", "m2>m3"}),
+        ("mesh of workers", "mesh of w1 w2", {"w1>w2", "w2>w1"}),
     ],
 )
 def test_partitions_have_words_that_can_be_read_again(
@@ -213,6 +214,7 @@ def test_partitions_have_words_that_can_be_read_again(
         "w1 | w1",
         "w1 |",
         "ring of workers",
+        "mesh of w1",
     ],
 )
 def test_links_that_cannot_be_are_refused(targets: Targets, words: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.faults.links import DirectedLinks, Links
+from harness.faults.network.group import NetworkFaults
 from harness.faults.planes import PLANES, Plane, plane_of
 
 LAB: Any = SimpleNamespace(
@@ -85,6 +86,8 @@ def test_links_are_put_together() -> None:
         (["m1"], ["m1", "w1"], "both", "m1 to itself"),
         ([], [], "both", "have no ends"),
         (["m1"], ["w1"], "up", "up"),
+        (["m1", "m2", "w1"], [], "both", "are all nodes: nothing is at the other end but"),
+        (["m1", "m2", "w1", "client"], [], "out", "are all nodes"),
     ],
 )
 def test_links_that_cannot_be_are_refused(
@@ -92,6 +95,25 @@ def test_links_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=why):
         Links.by_name(LAB, left, right, direction=direction)
+
+
+def test_a_blackout_pulls_each_cable_and_a_mesh_is_every_two() -> None:
+    trial: Any = None
+    network = NetworkFaults(trial, LAB)
+    m1, m2, w1 = (place(name) for name in ("m1", "m2", "w1"))
+    dark = network.blackout([m1, m2]).links
+    assert {("m1", "m2"), ("m2", "m1"), ("m1", "w1"), ("client", "m2")} < dark.pairs()
+    assert not {pair for pair in dark.pairs() if not {"m1", "m2"} & set(pair)}
+    assert network.blackout([m1, m2, w1]).links.pairs() >= {("m1", "w1"), ("w1", "client")}
+    among = network.links_among([m1, m2, w1])
+    assert among.pairs() == {(a, b) for a in LAB.nodes for b in LAB.nodes if a != b}
+    with pytest.raises(UsageError, match="at least one place"):
+        network.blackout([])
+
+
+def place(name: str) -> Any:
+    """A place of which only the name is asked."""
+    return SimpleNamespace(name=name)
 
 
 @pytest.mark.parametrize("name", PLANES)

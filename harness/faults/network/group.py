@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from harness.errors import UsageError
@@ -83,6 +85,12 @@ class NetworkFaults:
         """
         return Links.between(self._the_lab(), a, b, direction=direction)
 
+    def links_among(self, places: Iterable[Place]) -> Links:
+        """Return the links between every two of these places, both ways."""
+        names = [place.name for place in places]
+        text = f"mesh of {' '.join(names)}"
+        return Links.from_pairs(self._the_lab(), partition_shapes.mesh(names), text=text)
+
     # -- nothing passes ------------------------------------------------------------------------
 
     cut = made_on_links(NetworkCut)
@@ -94,8 +102,11 @@ class NetworkFaults:
         return self.cut(places, plane=plane)
 
     def blackout(self, places: Places) -> NetworkCut:
-        """Drop every frame to and from places: their cables are pulled."""
-        return self.cut(places, plane=EVERYTHING)
+        """Drop every frame to and from each place: their cables are pulled."""
+        cables = [Links.by_name(self._the_lab(), [name]) for name in names_of(places)]
+        if not cables:
+            raise UsageError("a blackout needs at least one place")
+        return self.cut(reduce(or_, cables), plane=EVERYTHING)
 
     def partition(self, *groups: Places, plane: str | Plane = EVERYTHING) -> NetworkCut:
         """Cut groups off from each other; a place in no group reaches all."""

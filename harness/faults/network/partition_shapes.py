@@ -1,6 +1,6 @@
-"""Partition shapes: which of a number of places cannot receive from which.
+"""Shapes: links among a number of places that belong together, such as those a partition cuts.
 
-A shape is a set of directed links that are cut, as (source, destination): pure, so that what its
+A shape is a set of directed links, as (source, destination): pure, so that what its
 name promises can be tested for every size.
 """
 
@@ -58,10 +58,17 @@ def ring(names: Sequence[str]) -> Cut:
     return frozenset(cut)
 
 
+def mesh(names: Sequence[str]) -> Cut:
+    """Return the links between every two places."""
+    _want(names, 2)
+    return groups(*([name] for name in names))
+
+
 SHAPES: Mapping[str, Callable[[Sequence[str]], Cut]] = {
     "halves": halves,
     "bridge": bridge,
     "ring": ring,
+    "mesh": mesh,
 }
 """Shapes of one group, by name."""
 
