@@ -37,7 +37,8 @@ class Wishes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     ``entry`` is the service that they ask, at ``path``; ``users`` each ask once a second. ``lost``
     is the share of requests that may be lost at nodes that live, ``back`` the seconds until every
-    task runs again after a fault, ``held`` how many seconds a fault lasts.
+    task runs again after a fault, ``held`` how many seconds a fault lasts (None: as each experiment
+    has it).
     """
 
     entry: str = ""
@@ -45,7 +46,7 @@ class Wishes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     users: int | None = None
     lost: float = 0.05
     back: float = 120.0
-    held: float = 30.0
+    held: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _wishes(written: Any, file: Path) -> Wishes:
         raise UsageError(f"{file}: x-chaos: {error}", hint=f"it may have {known}") from None
     if not 0 <= wishes.lost <= 1:
         raise UsageError(f"{file}: x-chaos: lost is a share: give 0 to 1")
-    if min(wishes.back, wishes.held) <= 0:
+    if wishes.back <= 0 or (wishes.held is not None and wishes.held <= 0):
         raise UsageError(f"{file}: x-chaos: back and held are seconds, above 0")
     if not wishes.path.startswith("/"):
         raise UsageError(f"{file}: x-chaos: path begins with /")

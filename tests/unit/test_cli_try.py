@@ -96,6 +96,12 @@ def test_images_that_nobody_brings_are_named(
     assert not list(tmp_path.glob("try-*"))
 
 
+def test_how_long_a_fault_lasts_is_the_files_or_the_experiments(compose: Path) -> None:
+    assert prepare(compose, "shop", mesh=True).question.held is None
+    compose.write_text(STACK.replace("lost: 0.01", "held: 12"))
+    assert prepare(compose, "shop", mesh=True).question.held == 12
+
+
 def test_too_few_users_for_the_nodes_are_refused_beforehand(compose: Path) -> None:
     compose.write_text(STACK.replace("lost: 0.01", "users: 5"))
     with pytest.raises(UsageError, match="5 cannot ask each of 5 nodes"):

@@ -98,3 +98,9 @@ def test_a_bad_update_keeps_to_the_pace_of_the_file() -> None:
         "FailureAction": "continue",
         "Order": "stop-first",
     }
+
+
+def test_a_node_is_away_for_longer_than_it_takes_to_give_it_up() -> None:
+    away = ("leader-node-killed", "leader-dockerd-killed", "worker-lost", "worker-cut-off")
+    assert all(EXPERIMENTS[name].lasts > 33 for name in (*away, "registry-gone"))
+    assert EXPERIMENTS["nothing"].lasts < 33

@@ -32,6 +32,11 @@ _STEP_WITHIN = 120.0
 #: Seconds in which gossip and IPVS know of tasks that moved.
 _SETTLED = 5.0
 
+#: Seconds that a node is away. swarmkit's dispatcher gives it up after 13.5 to 16.5 s, or twice
+#: that where a new leader has to find out first; the rest is for its tasks to start elsewhere and
+#: for users to notice. In a shorter outage nothing may move.
+_AWAY = 60.0
+
 _MIB = 1 << 20
 
 #: No program of this name is in any image: its task fails when it is started.
@@ -55,7 +60,8 @@ class Experiment:
 
     ``title`` completes a sentence of the answer's page. ``prepare`` is called before the stack is
     deployed. ``why_not`` returns why a stack cannot be put to it, or None. ``holds`` says whether
-    it lasts by itself, so that nobody needs to wait.
+    it lasts by itself, so that nobody needs to wait. ``lasts`` is for how many seconds it does
+    else, and users are watched after it, where the compose file says nothing of that.
     """
 
     title: str
@@ -63,6 +69,7 @@ class Experiment:
     prepare: Callable[[Tried], None] = _nothing
     why_not: WhyNot = _always
     holds: bool = False
+    lasts: float = 30.0
 
 
 # -- what is lost ------------------------------------------------------------------------------
@@ -277,19 +284,19 @@ def _no_log_sender(workload: Workload) -> str | None:
 EXPERIMENTS: dict[str, Experiment] = {
     "nothing": Experiment("the stack is left alone", nothing),
     "leader-dockerd-killed": Experiment(
-        "the leader's dockerd is killed and started again", leader_dockerd_killed
+        "the leader's dockerd is killed and started again", leader_dockerd_killed, lasts=_AWAY
     ),
     "leader-node-killed": Experiment(
-        "the leader's node loses its power and comes back", leader_node_killed
+        "the leader's node loses its power and comes back", leader_node_killed, lasts=_AWAY
     ),
-    "worker-lost": Experiment("a worker loses its power and comes back", worker_lost),
+    "worker-lost": Experiment("a worker loses its power and comes back", worker_lost, lasts=_AWAY),
     "majority-of-managers-lost": Experiment(
         "so many managers lose their power that no majority is left, and come back",
         majority_of_managers_lost,
     ),
     "ten-percent-loss": Experiment("a worker loses 10 % of its packets", ten_percent_loss),
     "worker-cut-off": Experiment(
-        "no packet to or from a worker passes, and then all do again", worker_cut_off
+        "no packet to or from a worker passes, and then all do again", worker_cut_off, lasts=_AWAY
     ),
     "worker-drained": Experiment("a worker is drained and made active again", worker_drained),
     "rolling-update": Experiment("all tasks are replaced by a rolling update", rolling_update),
@@ -306,6 +313,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "the registry does not answer while a worker loses its power, and both come back",
         registry_gone,
         prepare=Tried.prefer_registry,
+        lasts=_AWAY,
     ),
     "disk-full": Experiment(
         "the disk of a worker is full while all tasks are replaced", disk_full, prepare=own_disk

@@ -15,7 +15,8 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     ``entry`` is the service that users ask at ``port`` of every node; None if none can be asked.
     ``users`` None is two for each node and kind of connections. ``lost`` is the share of requests
     that may be lost at nodes that live, ``back`` the seconds until every task runs again after a
-    fault, ``held`` the seconds that a fault lasts and that users are watched after it.
+    fault, ``held`` the seconds that a fault lasts and that users are watched after it; None is as
+    each experiment has it.
     ``not_applicable`` has the experiments that this stack cannot be put to, with the reason.
     """
 
@@ -26,7 +27,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     users: int | None
     lost: float
     back: float
-    held: float
+    held: float | None
     not_applicable: dict[str, str]
 
     def json(self) -> bytes:
