@@ -20,7 +20,7 @@ from harness.pytest_plugin.run_session import RunSession, worker_input
 from harness.pytest_plugin.session import SESSION, Session
 from harness.pytest_plugin.trial_request import TrialRequest
 from harness.snapshots.kept_results import KeptResults
-from harness.vm.checkpoint import rest
+from harness.vm.checkpoint import RunLock, rest_after_run
 
 
 class HostProtocol:
@@ -67,12 +67,17 @@ class HostProtocol:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    @cached_property
+    def _run_lock(self) -> RunLock:
+        return RunLock(self._session.cache)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Bring the checkpoints that the trials were thawed from to rest, once for all workers."""
+        """Bring checkpoints to rest, once for all workers and not while another run is at work."""
+        self._run_lock.release()
         begun = self._runs.run is not None and not worker_input(self._config)
         if begun and exitstatus != pytest.ExitCode.INTERRUPTED:
-            rest(self._session.cache)
+            rest_after_run(self._session.cache)
 
     def _run(self, item: pytest.Item) -> None:
         options = self._session.options
@@ -82,6 +87,7 @@ class HostProtocol:
             topology_given=bool(options.topology or options.role_engines),
         )
         run = self._runs.begin()
+        self._run_lock.acquire()
         last: pytest.TestReport | None = None
         try:
             for last in run_in_guest(assignment, self._guests, run, self._session.progress.say):

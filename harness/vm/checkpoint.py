@@ -18,6 +18,7 @@ is, and on the disk; who thaws it then unpacks them first.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -30,7 +31,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
 from harness.files import human_size, is_draft
@@ -52,6 +53,7 @@ _ABOUT = "about.json"  # all that is known of it but its seal
 _PAGES = "pages-"  # with the kernel's boot id behind it
 _UNPACKING = ".unpacking"
 _KEEPING = ".keeping-"
+_RUNS = ".runs.lock"
 _NEEDED_FREE = 1 << 30
 _LONGEST = 3600.0  # seconds that nobody takes to keep a checkpoint
 
@@ -147,6 +149,15 @@ class Checkpoint:
             if not self.in_use:
                 self._unpack()
             yield self._pages
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody makes, packs, unpacks or thaws it just now."""
+        try:
+            with _lock(self.folder).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def rest(self, *, within: float = -1) -> None:
         """Put it on the disk, sealed, with its pages compressed; nothing if it is so already.
@@ -358,8 +369,11 @@ def _digest(base: Snapshot, deltas: Iterable[str], state: Path) -> str:
 
 
 def useless(cache: Cache) -> list[Checkpoint]:
-    """Return the checkpoints that are damaged, or whose snapshot is gone."""
-    return [checkpoint for checkpoint in _all(cache) if not checkpoint.whole]
+    """Return the checkpoints that are damaged, or whose snapshot is gone.
+
+    Not those that somebody holds: they are being made anew, unpacked or thawed.
+    """
+    return [each for each in _all(cache) if not each.whole and not each.held]
 
 
 def half_kept(cache: Cache) -> list[Path]:
@@ -368,29 +382,38 @@ def half_kept(cache: Cache) -> list[Path]:
     return [folder for folder in found if time.time() - folder.stat().st_mtime > _LONGEST]
 
 
-def discard(checkpoint: Checkpoint) -> None:
-    """Remove a checkpoint; guests that run from it go on."""
-    (checkpoint.folder / _ABOUT).unlink(missing_ok=True)
-    shutil.rmtree(checkpoint.folder, ignore_errors=True)
+def discard(checkpoint: Checkpoint, *, within: float = -1) -> None:
+    """Remove a checkpoint that nobody packs, unpacks or thaws; guests that run from it go on.
+
+    Waits for those who do, and raises filelock's Timeout if that takes more than ``within``
+    seconds (below 0: whatever it takes).
+    """
+    with _lock(checkpoint.folder).acquire(timeout=within):
+        (checkpoint.folder / _ABOUT).unlink(missing_ok=True)
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)
 
 
 def prune_checkpoints(cache: Cache, *, most_bytes: int) -> list[str]:
     """Remove the checkpoints that are of no use, and the longest unused.
 
     Of the latter as many as it takes until the rest has no more than ``most_bytes``. What a killed
-    process left behind goes too. Return the keys removed.
+    process left behind goes too. One that somebody holds stays: the next call sees to it. Return
+    the keys removed.
     """
     used = 0
-    removed = useless(cache)
+    doomed = useless(cache)
     for checkpoint in checkpoints(cache):
         used += checkpoint.disk_bytes
         if used > most_bytes:
-            removed.append(checkpoint)
-    for checkpoint in removed:
-        discard(checkpoint)
+            doomed.append(checkpoint)
+    removed = []
+    for checkpoint in doomed:
+        with contextlib.suppress(Timeout):
+            discard(checkpoint, within=0)
+            removed.append(checkpoint.key)
     for folder in half_kept(cache):
         shutil.rmtree(folder, ignore_errors=True)
-    return [checkpoint.key for checkpoint in removed]
+    return removed
 
 
 def rest(cache: Cache, *, in_use: int = 0) -> None:
@@ -402,3 +425,61 @@ def rest(cache: Cache, *, in_use: int = 0) -> None:
     for checkpoint in [each for each in checkpoints(cache) if each.in_use][in_use:]:
         with contextlib.suppress(OSError):
             checkpoint.rest(within=0)
+
+
+class RunLock:
+    """Shared by all runs that thaw guests from a cache's checkpoints, by each of their processes.
+
+    As long as one holds it, the end of another run leaves their pages unpacked
+    (:func:`rest_after_run`). The kernel lets go of a dead process's. In a cache that this user
+    may not write to there is none.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._store = store_of(cache)
+        self._file = -1
+
+    def acquire(self) -> None:
+        """Hold it from now on. Safe to call twice."""
+        if self._file < 0:
+            with contextlib.suppress(OSError):
+                self._file = _open_runs(self._store)
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def release(self) -> None:
+        """Let go of it. Safe to call twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def rest_after_run(cache: Cache) -> None:
+    """Bring all checkpoints to rest, unless another run is under way.
+
+    That one would have to unpack them again; it brings them to rest when it ends.
+    """
+    for checkpoint in [each for each in checkpoints(cache) if each.in_use]:
+        if run_under_way(cache):
+            return
+        with contextlib.suppress(OSError):
+            checkpoint.rest(within=0)
+
+
+def run_under_way(cache: Cache) -> bool:
+    """Return whether anybody holds the cache's :class:`RunLock`."""
+    try:
+        runs = _open_runs(store_of(cache))
+    except OSError:
+        return False
+    try:
+        fcntl.flock(runs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(runs)
+    return False
+
+
+def _open_runs(store: Path) -> int:
+    store.mkdir(parents=True, exist_ok=True)
+    return os.open(store / _RUNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -7,6 +7,8 @@ import json
 import mmap
 import os
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from filelock import Timeout
 
 from harness.cli.clean import of_checkpoints
 from harness.cli.snapshots import snapshots as list_snapshots
@@ -27,12 +30,15 @@ from harness.vm import seal
 from harness.vm.checkpoint import (
     DELTAS,
     Checkpoint,
+    RunLock,
     checkpoints,
     digest_now,
+    discard,
     find,
     key_of,
     prune_checkpoints,
     rest,
+    rest_after_run,
     store_of,
 )
 from harness.vm.machine import Machine
@@ -207,25 +213,86 @@ def test_damage_at_rest_is_seen_when_it_is_unpacked_and_it_is_made_again(
     assert thawed(guest.keep(1)) == guest.content
 
 
-def test_one_that_is_thawed_just_now_is_not_brought_to_rest(guest: Guest) -> None:
-    busy, idle = guest.keep(1), guest.keep(2)
+@contextlib.contextmanager
+def being_thawed(checkpoint: Checkpoint) -> Iterator[None]:
+    """Another thread maps its pages in this block, and finds them there when it ends."""
     held, done = threading.Event(), threading.Event()
+    there: list[bool] = []
 
     def thaw() -> None:
-        with busy.pages() as pages:
+        with checkpoint.pages() as pages:
             held.set()
             done.wait(30)
-            assert (pages / "ram.pages").exists()
+            there.append((pages / "ram.pages").exists())
 
     thread = threading.Thread(target=thaw)
     thread.start()
     held.wait(30)
-    rest(guest.cache)
-    assert (busy.in_use, idle.in_use) == (True, False)
+    yield
     done.set()
     thread.join()
+    assert there == [True]
+
+
+def test_one_that_is_thawed_just_now_is_not_brought_to_rest(guest: Guest) -> None:
+    busy, idle = guest.keep(1), guest.keep(2)
+    with being_thawed(busy):
+        rest(guest.cache)
+        assert (busy.in_use, idle.in_use) == (True, False)
     rest(guest.cache)
     assert [checkpoint.in_use for checkpoint in (busy, idle)] == [False, False]
+
+
+def test_one_that_is_thawed_just_now_is_not_removed(guest: Guest) -> None:
+    busy, idle = guest.keep(1), guest.keep(2)
+    with being_thawed(busy):
+        with pytest.raises(Timeout):
+            discard(busy, within=0)
+        assert prune_checkpoints(guest.cache, most_bytes=0) == [idle.key]
+        (busy.folder / "about.json").write_text("{")  # as if it were damaged, or made anew
+        assert list(of_checkpoints(guest.cache)) == []
+    assert [leftover.where for leftover in of_checkpoints(guest.cache)] == [str(busy.folder)]
+    discard(busy)
+    assert not busy.folder.exists()
+
+
+#: A run of another process: it says that it holds the lock, and does until its input ends.
+ANOTHER_RUN = """
+import sys
+from harness.images import Cache
+from harness.vm.checkpoint import RunLock
+
+lock = RunLock(Cache())
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_end_of_a_run_leaves_the_checkpoints_of_another_as_they_are(guest: Guest) -> None:
+    checkpoint, own = guest.keep(1), RunLock(guest.cache)
+    own.acquire()
+    other = subprocess.Popen(
+        [sys.executable, "-c", ANOTHER_RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        own.release()
+        rest_after_run(guest.cache)
+        assert checkpoint.in_use
+        other.kill()
+        other.wait()
+        rest_after_run(guest.cache)
+    assert (checkpoint.whole, checkpoint.in_use) == (True, False)
+
+
+def test_of_a_cache_that_is_read_only_no_run_has_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text("a file where the folder would be made")
+    lock = RunLock(Cache(tmp_path))
+    lock.acquire()
+    lock.release()
+    rest_after_run(Cache(tmp_path))
 
 
 def test_those_used_last_stay_in_use(guest: Guest) -> None:
