@@ -19,6 +19,9 @@ from harness.load.client_thread import ClientThread, Opener, family_of
 from harness.trial import Trial
 from harness.wait import Elapsed, Moment, NotYet, monotonic_moment, time_until, trial_moment
 
+#: Seconds for the answer to the datagram that was sent last, just before the end.
+_LAST_ANSWERED_WITHIN = 1.0
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -117,8 +120,15 @@ class Datagrams(ClientThread):
                 while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
                     if select.select([flow], [], [], left)[0]:
                         self._read(flow)
-            if select.select([flow], [], [], self._every)[0]:
-                self._read(flow)
+            ends = time.monotonic() + max(self._every, _LAST_ANSWERED_WITHIN)
+            while self._unanswered() and (left := ends - time.monotonic()) > 0:
+                if select.select([flow], [], [], left)[0]:
+                    self._read(flow)
+
+    def _unanswered(self) -> bool:
+        """Return whether the last one, which was sent just now, has no answer yet."""
+        with self._lock:
+            return bool(self._sent) and self._sent[-1].answered is None
 
     def _open(self) -> socket.socket:
         made = socket.socket(family_of(self._to[0]), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)

@@ -6,7 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bare_trials import bare_trial
@@ -30,10 +32,14 @@ def here(make: Callable[[], socket.socket]) -> socket.socket:
 
 
 class Peer:
-    """Answers as the echo program does; ``silent`` makes it swallow what it gets."""
+    """Answers as the echo program does; ``silent`` makes it swallow what it gets.
+
+    ``late`` is after how many seconds it answers a datagram.
+    """
 
     def __init__(self) -> None:
         self.silent = False
+        self.late = 0.0
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("127.0.0.1", 0))
         self.tcp = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +60,12 @@ class Peer:
                 return
             self.ports_seen.add(at[1])
             if not self.silent:
-                self.udp.sendto(b"echo.1.abc " + data, at)
+                answer = partial(self._answer, data, at)
+                threading.Timer(self.late, answer).start() if self.late else answer()
+
+    def _answer(self, data: bytes, at: Any) -> None:
+        with suppress(OSError):  # it was closed meanwhile
+            self.udp.sendto(b"echo.1.abc " + data, at)
 
     def _accept(self) -> None:
         while True:
@@ -111,6 +122,15 @@ def test_datagrams_keep_their_port_and_name_who_answers(peer: Peer, open_trial: 
     assert flow.share_lost() == 0
     assert not_none(flow.longest_gap()).reached
     assert len(open_trial.samples("datagrams").read_text().splitlines()) == len(flow.sent)
+
+
+def test_the_last_datagrams_answer_is_waited_for_as_any_other(
+    peer: Peer, open_trial: Trial
+) -> None:
+    peer.late = 0.3
+    with flowing(peer, open_trial) as flow:
+        until("one is sent", lambda: flow.sent)
+    assert flow.share_lost() == 0
 
 
 def test_a_gap_is_as_long_as_nobody_answered(peer: Peer, open_trial: Trial) -> None:
