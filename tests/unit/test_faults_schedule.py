@@ -20,6 +20,7 @@ from harness.faults import Faults, catalogue
 from harness.faults.schedule import Injection, Plan, ScheduleRun, read_schedule
 from harness.faults.schedule.plan import ByTarget, contradict
 from harness.trial import Trial, read_lines
+from harness.wait import NotYet, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -364,8 +365,13 @@ def test_what_goes_wrong_beside_a_block_is_raised_at_its_end(
     trial: Trial, nodes: dict[str, Any], carry_out: Callable[..., Any]
 ) -> None:
     nodes["w1"].power_cut()
+
+    def over() -> bool | NotYet:
+        kinds = [entry["kind"] for entry in read_lines(trial.journal.path)]
+        return "schedule.end" in kinds or NotYet(f"{kinds}")
+
     with pytest.raises(FaultError, match="w1 is off"), carry_out(Injection(0.0, "filled", "w1")):
-        time.sleep(0.1)
+        wait_for(over, state="the schedule to end by its error", within=20, every=0.01)
     with (
         pytest.raises(ValueError, match="first cause"),
         carry_out(Injection(0.0, "filled", "w1")),
