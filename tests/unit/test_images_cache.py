@@ -254,6 +254,10 @@ def test_removing_a_tree_does_not_follow_links(tmp_path: Path) -> None:
 
 def test_a_cached_entry_is_found_quickly(cache: Cache) -> None:
     cache.build("kind", "key", write("a"), {})
-    began = time.monotonic()
-    cache.build("kind", "key", never, {})
-    assert time.monotonic() - began < 0.5
+
+    def took() -> float:
+        began = time.monotonic()
+        cache.build("kind", "key", never, {})
+        return time.monotonic() - began
+
+    assert min(took() for _ in range(5)) < 0.5, "at best: a busy machine may stop one of them"

@@ -146,8 +146,8 @@ def test_a_stop_finishes_what_is_being_answered_and_refuses_the_rest(
     busy.request("GET", "/")
     assert entered.wait(5)
     began = time.monotonic()
-    assert served.server.stop(5) is True
-    assert time.monotonic() - began < 2
+    assert served.server.stop(60) is True
+    assert time.monotonic() - began < 30, "it has not waited for one that asks nothing"
     answer = busy.getresponse()
     assert (answer.read(), answer.headers["Connection"]) == (b"done", "close")
     with pytest.raises(OSError, match="refused"):

@@ -112,12 +112,14 @@ def test_a_sink_that_stalls_takes_connections_and_nothing_else(running: Any) -> 
 
 
 def test_a_slow_sink_reads_at_its_rate(running: Any) -> None:
+    began = time.monotonic()
     running.command("behave", mode="slow", rate=1000)
     with running.connect() as tcp:
         tcp.sendall(b"".join(line(number) + b"\0" for number in range(100)))
         time.sleep(1.0)
         taken = running.command("state")["arrived"]
-        assert 0 < taken * (len(line(0)) + 1) < 2000
+        # One second's worth may have been saved up.
+        assert 0 < taken * (len(line(0)) + 1) < 1000 * (time.monotonic() - began + 1)
         running.command("behave", mode="serve")
         running.arrived(100)
 
