@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,14 +22,16 @@ from harness.trial import TrialClock
 
 
 class Node:
-    """This very process as a node's dockerd."""
+    """This very process as a node's dockerd, or another."""
 
     name = "m1"
 
     def __init__(
-        self, metrics: str | None = "go_goroutines 42\ngo_memstats_heap_inuse_bytes 1.5e+07\n"
+        self,
+        metrics: str | None = "go_goroutines 42\ngo_memstats_heap_inuse_bytes 1.5e+07\n",
+        pid: int | None = None,
     ) -> None:
-        self.dockerd = SimpleNamespace(pid=os.getpid())
+        self.dockerd = SimpleNamespace(pid=pid or os.getpid())
         self._metrics = metrics
 
     def metrics(self, timeout: float) -> str:
@@ -68,15 +70,29 @@ def test_a_process_is_read_whole() -> None:
     assert not_none(held.files) >= 3
 
 
+#: In a process of its own: in this one, threads and files of other tests may still be on their way.
+GROWING = """
+import os, sys, threading
+print("before", flush=True)
+sys.stdin.readline()
+files = [open(os.devnull) for _ in range(2)]
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("during", flush=True)
+sys.stdin.readline()
+"""
+
+
 def test_open_files_and_threads_are_counted() -> None:
-    before = held_by(stand_in(Node()), 0.0)
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    with Path(os.devnull).open(), Path(os.devnull).open():
-        during = held_by(stand_in(Node()), 1.0)
-    stop.set()
-    thread.join()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", GROWING], stdin=pipe, stdout=pipe) as process:
+        node = stand_in(Node(pid=process.pid))
+        assert not_none(process.stdout).readline() == b"before\n"
+        before = held_by(node, 0.0)
+        not_none(process.stdin).write(b"\n")
+        not_none(process.stdin).flush()
+        assert not_none(process.stdout).readline() == b"during\n"
+        during = held_by(node, 1.0)
+        process.kill()
     assert during.files == not_none(before.files) + 2
     assert during.threads == not_none(before.threads) + 1
 
