@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bare_trials import bare_trial
+from host import mounts, without_lifetimes
 from lab_builds import LabOf
 
 from harness.engine import Engine, provide, resolve
@@ -89,17 +90,17 @@ def host_state() -> Callable[..., dict[str, Any]]:
 
     def read() -> dict[str, Any]:
         groups = {}
-        for mount in (line.split() for line in Path("/proc/mounts").read_text().splitlines()):
+        for mount in (line.split() for line in mounts()):
             if mount[2] in ("cgroup", "cgroup2"):
                 groups[mount[1]] = sorted(
                     str(path) for path in Path(mount[1]).glob("*") if path.is_dir()
                 )
         return {
             "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
-            "addresses": said("ip", "-o", "address", "show", "scope", "global"),
-            "routes": said("ip", "route", "show", "table", "all"),
+            "addresses": without_lifetimes(said("ip", "-o", "address", "show", "scope", "global")),
+            "routes": without_lifetimes(said("ip", "route", "show", "table", "all")),
             "netns": sorted(path.name for path in Path("/run/netns").glob("*")),
-            "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+            "mounts": mounts(),
             "qdiscs": said("tc", "qdisc"),
             "iptables": [
                 line for line in said("iptables-save").splitlines() if line.startswith("-")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host import mounts
 
 pytestmark = pytest.mark.integration
 
 
 def of_the_host() -> Any:
-    mounts = Path("/proc/self/mounts").read_text()
-    return mounts, sorted(Path("/sys/class/net").iterdir())
+    return mounts(), sorted(Path("/sys/class/net").iterdir())
 
 
 def test_the_doctor_tells_of_this_machine_and_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host import mounts
 
 from harness.lab.features import probe_features
 
@@ -15,12 +16,11 @@ pytestmark = pytest.mark.integration
 
 
 def host_state() -> Any:
-    mounts = Path("/proc/self/mounts").read_text()
     links = sorted(Path("/sys/class/net").iterdir())
     qdiscs = subprocess.run(["tc", "qdisc"], capture_output=True, text=True, check=True).stdout
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
     table = [line for line in rules.splitlines() if line.startswith("-A")]
-    return mounts, links, qdiscs, table
+    return mounts(), links, qdiscs, table
 
 
 def test_trying_leaves_no_trace_on_the_host_nor_on_disk(tmp_path: Path) -> None:
