@@ -86,7 +86,8 @@ for turn in range(5):
 ).replace("import ctypes, json", "import ctypes, json, os")
 
 #: A third thread of such a process, as QEMU's monitor has one: how long it looks, in seconds,
-#: with a pipe that has something to read, and a socket that has nothing, and then something.
+#: with a pipe that has something to read, and a socket that has nothing, and then something. The
+#: second is looked at more than once: a busy machine may take the CPU away in the midst of one.
 MONITOR = PROCESS.replace(
     "for turn in range(5):",
     """looked = []
@@ -96,7 +97,7 @@ def monitor():
     os.write(written, b".")
     here, there = socket.socketpair()
     watched = (ctypes.c_int * 4)(readable, 1, here.fileno(), 1)
-    for _ in range(2):
+    for _ in range(11):
         began = time.monotonic()
         libc.ppoll(watched, 2, None, None)
         looked.append(time.monotonic() - began)
@@ -142,9 +143,9 @@ def test_the_main_loop_does_not_even_look_before_it_is_its_turn(tmp_path: Path) 
 
 def test_the_monitors_thread_wakes_for_its_socket_and_else_not_at_once(tmp_path: Path) -> None:
     assert MONITOR.count("ppoll") == 1
-    (idle, addressed), _ = run(provide_lockstep(Cache()), tmp_path, 0, process=MONITOR)
+    (idle, *addressed), _ = run(provide_lockstep(Cache()), tmp_path, 0, process=MONITOR)
     assert idle >= 0.019
-    assert addressed < idle
+    assert min(addressed) < 0.019
 
 
 def test_a_virtual_cpu_that_never_sleeps_holds_up_nobody_for_good_and_is_counted(
