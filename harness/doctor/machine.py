@@ -40,6 +40,7 @@ class Machine:
     reports: Path
     labs: Path
     kernel: KernelFeatures = field(default_factory=KernelFeatures)
+    pressure: Path = Path("/proc/pressure/cpu")
 
     def find(self, program: str) -> str | None:
         """Return the path of ``program``, None without it; also looks in /sbin and the like."""

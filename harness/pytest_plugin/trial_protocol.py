@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import nullcontext, suppress
-from functools import partial
 
 import msgspec
 import pytest
 
 from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.contract import HOLD_VARIABLE
-from harness.lab import Lab, probe_features
+from harness.lab import probe_features
 from harness.probes.sampling.heartbeat import Heartbeat
-from harness.probes.sampling.starvation import Starvation, cpu_times, groups_of
+from harness.probes.sampling.starvation import starvation_of
 from harness.pytest_plugin.deadline import DeadlinePassed, body_deadline
 from harness.pytest_plugin.expectations import broken_by
 from harness.pytest_plugin.known_bugs import (
@@ -91,8 +90,13 @@ def run_body(
     error: BaseException | None = None
     deadline = deadline_of(item)
     in_guest = setup.session.options.attach is not None
-    starvation = starvation_of(setup.lab, in_guest)
-    heartbeat = Heartbeat(trial, more=starvation.row)
+    # A guest has a kernel to itself, and in virtual time no other's work takes any of its time.
+    watched = [] if in_guest or setup.lab is None else starvation_of(setup.lab)
+
+    def more() -> dict[str, float]:
+        return {name: value for each in watched for name, value in each.row().items()}
+
+    heartbeat = Heartbeat(trial, more=more)
     try:
         left = deadline - trial.clock.now()
         with heartbeat, nullcontext() if in_guest else body_deadline(left):
@@ -107,17 +111,10 @@ def run_body(
         error = Inconclusive([f"the trial took longer than its deadline of {deadline:g} s"])
     except Exception as raised:
         error = raised
-    for doubt in (*heartbeat.doubts(trial.measures.all()), *starvation.doubts(trial)):
+    starved = (doubt for each in watched for doubt in each.doubts(trial))
+    for doubt in (*heartbeat.doubts(trial.measures.all()), *starved):
         trial.doubt(doubt)
     return conclude(item, setup, error), error
-
-
-def starvation_of(lab: Lab | None, in_guest: bool) -> Starvation:
-    """Return what counts whether others starve the lab; nothing where nobody else can be.
-
-    A guest has a kernel to itself, and in virtual time no other's work takes any of its time.
-    """
-    return Starvation(partial(cpu_times, [] if in_guest or lab is None else groups_of(lab)))
 
 
 def failure_of(record: TrialRecord, error: BaseException | None) -> BaseException:

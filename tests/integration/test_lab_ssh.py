@@ -164,11 +164,20 @@ def test_a_swarm_on_three_machines_survives_its_leader(
         *("network-cut", "network-loss", "containerd-killed", "node-killed"),
         "dockerd-killed",
     }, said
+    watched = {e["machine"]: e["kind"] for e in entries if e["kind"].startswith("machine.")}
+    kind = "machine.cpu" if kernel_counts_waiting() else "machine.unwatched"
+    assert watched == dict.fromkeys(("rack1", "rack2", "rack3"), kind)
     logs = {log.name for log in journal.parent.glob("logs/*.log") if log.stat().st_size}
     assert logs == {"m1.log", "m2.log", "m3.log"}
 
 
 @pytest.mark.parametrize("user", USERS)
+def kernel_counts_waiting() -> bool:
+    """Return whether this kernel, which is that of all machines here, says who waits for a CPU."""
+    pressure = Path("/proc/pressure/cpu")
+    return pressure.exists() and "full " in pressure.read_text()
+
+
 @pytest.mark.parametrize("of", ["harness", "connection"])
 def test_a_lab_ends_with_the_harness_or_its_connection(
     of: str, user: str, machines: SshMachines, untouched: None, stable: Engine

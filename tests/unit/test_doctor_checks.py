@@ -115,6 +115,25 @@ def test_a_module_that_could_be_loaded_is_no_lack_but_a_line_to_type() -> None:
     assert (found.state, found.todo) == ("degraded", "as root: modprobe ip_vs")
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "todo"),
+    [
+        ("some avg10=0.00 total=1\nfull avg10=0.00 total=0\n", "ok", ""),
+        ("some avg10=0.00 total=1\n", "degraded", "a kernel from 5.13 on"),
+        (None, "degraded", "boot with psi=1 on the kernel's command line"),
+    ],
+)
+def test_a_kernel_that_does_not_say_how_long_a_lab_waits_has_a_row_of_its_own(
+    said: str | None, state: str, todo: str, tmp_path: Path
+) -> None:
+    pressure = tmp_path / "cpu"
+    if said is not None:
+        pressure.write_text(said)
+    machine = Machine(True, "root", tmp_path, tmp_path, tmp_path, pressure=pressure)
+    found = one("pressure", machine)
+    assert (found.state, found.todo) == (state, todo)
+
+
 def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing() -> None:
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
     found = one("nftables", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))

@@ -6,14 +6,23 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bare_trials import bare_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.sampling.starvation import MOST, CpuTimes, Starvation, cpu_times
+from harness.errors import LabError
+from harness.lab import Lab
+from harness.probes.sampling.starvation import (
+    MOST,
+    CpuTimes,
+    Starvation,
+    cpu_times,
+    starvation_of,
+    times_of_machine,
+)
 from harness.trial import Expectation, Trial, read_lines
 from harness.wait import Elapsed
 
@@ -122,6 +131,7 @@ def test_times_are_read_as_the_kernel_counts_them(tmp_path: Path) -> None:
     read = cpu_times(groups, stat)
     tick = os.sysconf("SC_CLK_TCK")
     assert (read.waited, read.busy, read.stolen) == (2.5, 1500 / tick, 20 / tick)
+    assert read.cpus == 1
     assert read.lab >= 4.0, "and the harness's own"
 
 
@@ -135,7 +145,7 @@ def test_times_are_read_as_the_kernel_counts_them(tmp_path: Path) -> None:
         lambda group: (group / "cpu.stat").write_text(""),
     ],
 )
-def test_where_the_kernel_does_not_count_nothing_is_doubted(
+def test_where_the_kernel_does_not_count_nothing_is_doubted_and_that_is_said(
     tmp_path: Path, trial: Trial, broken: Callable[[Path], object]
 ) -> None:
     groups, stat = machine(tmp_path)
@@ -144,6 +154,68 @@ def test_where_the_kernel_does_not_count_nothing_is_doubted(
         starvation = Starvation(uncounted)
         assert starvation.row() == {}
         assert list(starvation.doubts(trial)) == []
+    [one, other] = unwatched(trial)
+    assert "does not" in one["why"]
+    assert other["why"] == "the lab has no cgroup of version 2"
+
+
+def unwatched(trial: Trial) -> list[dict[str, Any]]:
+    """Return what the journal says of machines on which nobody looked."""
+    entries = read_lines(trial.folder / "journal.jsonl")
+    return [entry for entry in entries if entry["kind"] == "machine.unwatched"]
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Return what a machine of the ssh lab answers, of the same files."""
+    groups, stat = machine(folder)
+    group = groups[0]
+    return {
+        "pressure": (group / "cpu.pressure").read_text(),
+        "usage": (group / "cpu.stat").read_text(),
+        "stat": stat.read_text() + "cpu1 1 2 3\ncpu2 1 2 3\n",
+        "ticks": "250",
+    }
+
+
+def test_another_machines_times_are_in_its_own_ticks_and_cpus(tmp_path: Path) -> None:
+    read = times_of_machine(lambda: files_of(tmp_path))
+    assert (read.waited, read.lab, read.cpus) == (2.5, 4.0, 3)
+    assert (read.busy, read.stolen) == (1500 / 250, 20 / 250)
+
+
+class Machines:
+    """A lab of two machines: one is starved and the other cannot be asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked = 0
+        self._files = files_of(folder)
+
+    def cpu_counters(self) -> dict[str, Callable[[], dict[str, str]]]:
+        return {"rack1": self._rack1, "rack2": self._rack2}
+
+    def _rack1(self) -> dict[str, str]:
+        self.asked += 1
+        waited = f"full avg10=0.00 total={self.asked * 30_000_000}\n"
+        busy = f"cpu  {self.asked * 20_000} 0 0 0 0 0 0 0 0 0\ncpu0 1\n"
+        return {**self._files, "pressure": waited, "stat": busy}
+
+    def _rack2(self) -> dict[str, str]:
+        raise LabError("machine rack2 has not answered within 10 s")
+
+
+def test_each_machine_of_a_lab_is_watched_by_itself(tmp_path: Path, trial: Trial) -> None:
+    lab = Machines(tmp_path)
+    watched = starvation_of(cast("Lab", lab))
+    assert [each.row() for each in watched] == [{}, {}], (
+        "nobody waits for a connection every second"
+    )
+    assert lab.asked == 1
+    [doubt] = [doubt for each in watched for doubt in each.doubts(trial)]
+    assert doubt.startswith("other work on rack1 kept the lab's processes waiting for a CPU for 30")
+    [other] = unwatched(trial)
+    assert (other["machine"], other["why"]) == (
+        "rack2", "machine rack2 has not answered within 10 s",
+    )  # fmt: skip
 
 
 def test_a_lab_that_is_gone_ends_the_count_where_it_was(tmp_path: Path, trial: Trial) -> None:

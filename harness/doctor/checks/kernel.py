@@ -87,3 +87,27 @@ def check_cgroups(machine: Machine) -> Finding:
     if layout == "none":
         return Finding("missing", "no cgroup file system is mounted", "mount -t cgroup2 ...")
     return Finding("ok", layout)
+
+
+@check(
+    "pressure",
+    "kernel",
+    needed_for="namespaces, dind, ssh labs: to see that other work starves them",
+)
+def check_pressure(machine: Machine) -> Finding:
+    try:
+        said = machine.pressure.read_text()
+    except OSError:
+        return Finding(
+            "degraded",
+            "no pressure stall information: a starved lab is judged all the same",
+            "boot with psi=1 on the kernel's command line",
+        )
+    # Of a whole machine the kernel has the line since it has it of cgroups (5.13).
+    if not any(line.startswith("full ") for line in said.splitlines()):
+        return Finding(
+            "degraded",
+            "it does not say when all of a lab waits: a starved lab is judged all the same",
+            "a kernel from 5.13 on",
+        )
+    return Finding("ok", "says for how long a lab waits for a CPU")

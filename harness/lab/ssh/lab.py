@@ -166,6 +166,10 @@ class SshLab:
         """The client hosts that were asked for so far, by name."""
         return self._side.client_hosts
 
+    def cpu_counters(self) -> dict[str, Callable[[], dict[str, str]]]:
+        """Return how to read each machine's counters of CPU time, by the machine's name."""
+        return {part.machine.name: part.cpu_counters for part in self._parts}
+
     def node(self, name: str) -> SshNode:
         """Return a node by its name; :class:`LabError` naming those there are."""
         try:

@@ -48,6 +48,16 @@ _COPIED_WITHIN = 600.0
 
 _UP_WITHIN = 30.0
 
+_COUNTERS = """
+cat "$1/cpu.pressure" 2>/dev/null
+echo --
+cat "$1/cpu.stat" 2>/dev/null
+echo --
+cat /proc/stat
+echo --
+getconf CLK_TCK
+"""
+
 _ONBOARD = Path(__file__).with_name("onboard")
 _JANITOR = Path(__file__).parent.with_name("janitor.py")
 _NODE_UP = Path(__file__).parent.with_name("scripts") / "node-up.sh"
@@ -242,6 +252,17 @@ class MachineLab:
         ).text.splitlines()
         pairs = [line.partition(" ")[::2] for line in said]
         return int(dict(pairs)["pid"]), [Path(value) for word, value in pairs if word == "group"]
+
+    def cpu_counters(self) -> dict[str, str]:
+        """Return what its kernel counts of CPU time, as the files have it.
+
+        ``pressure`` and ``usage`` of the lab's cgroup ("" where there is none), ``stat`` of the
+        machine, and its ``ticks`` a second. Raises :class:`LabError` if it cannot be asked.
+        """
+        group = f"/proc/{self.janitor}/root{self.folder}/cgroup/v2/swarm-chaos/{self.lab_id}"
+        said = self.connection.run(["sh", "-c", _COUNTERS, "sh", group], timeout=10.0).text
+        names = ("pressure", "usage", "stat", "ticks")
+        return dict(zip(names, said.split("--\n"), strict=True))
 
     def beat(self) -> None:
         """Tell the warden that somebody is here."""
