@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
+from dnslib import QTYPE, DNSRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,9 @@ LABELS = st.lists(
 )
 ADDRESSES = st.ip_addresses(v=4)
 
+#: Bytes of the record with which a question says how long an answer may be; no answer repeats it.
+OPTIONS = 11
+
 
 def reply(
     asked: bytes,
@@ -33,11 +37,11 @@ def reply(
     """What a server answers: the question again, and a record for each address."""
     number = asked[:2]
     head = struct.pack("!HHHHH", 0x8180 | code, 1, len(addresses), 0, 0)
-    name = b"\xc0\x0c" if compressed else asked[12:-4]
+    name = b"\xc0\x0c" if compressed else asked[12 : -4 - OPTIONS]
     records = b"".join(
         name + struct.pack("!HHIH", 1, 1, 600, 4) + address.packed for address in addresses
     )
-    return number + head + asked[12:] + records
+    return number + head + asked[12:-OPTIONS] + records
 
 
 @given(LABELS, st.integers(0, 0xFFFF), st.lists(ADDRESSES, max_size=30), st.booleans())
@@ -56,6 +60,16 @@ def test_a_packet_cut_short_is_refused(
     keep = data.draw(st.integers(0, len(packet) - 1))
     with pytest.raises(ValueError, match="cut short"):
         answer_in(packet[:keep])
+
+
+@given(LABELS, st.integers(0, 0xFFFF))
+def test_a_question_has_room_for_many_addresses(labels: Sequence[str], number: int) -> None:
+    """Docker's resolver cuts an answer at 512 bytes unless the question says that it may not."""
+    name = ".".join(labels)
+    asked = DNSRecord.parse(question(name, number))
+    assert (asked.header.id, str(asked.q.qname), asked.q.qtype) == (number, f"{name}.", QTYPE.A)
+    [room] = asked.ar
+    assert (room.rtype, room.edns_len) == (QTYPE.OPT, 4096)
 
 
 @given(st.binary(max_size=80))
@@ -80,7 +94,8 @@ def test_other_records_are_passed_over() -> None:
     asked = question("web", 1)
     other = b"\xc0\x0c" + struct.pack("!HHIH", 16, 1, 600, 3) + b"txt"
     address = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 600, 4) + bytes([10, 0, 1, 2])
-    packet = asked[:2] + struct.pack("!HHHHH", 0x8180, 1, 2, 0, 0) + asked[12:] + other + address
+    packet = asked[:2] + struct.pack("!HHHHH", 0x8180, 1, 2, 0, 0)
+    packet += asked[12:-OPTIONS] + other + address
     assert answer_in(packet).addresses == ("10.0.1.2",)
 
 
