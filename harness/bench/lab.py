@@ -50,25 +50,26 @@ def warm(makers: Iterable[LabMaker], engine: str) -> None:
         maker.make(Topology(), engine).close()
 
 
-def memory_of(nodes: Iterable[Node]) -> int:
-    """Return the bytes of memory of all processes of ``nodes``, without the page cache.
+def memory_of(nodes: Iterable[Node], field: str = "Pss") -> int:
+    """Return the bytes of memory of all processes of ``nodes``, their containers' left out.
 
-    It is the sum of their PSS, in which a page that several share counts once.
+    It is the sum of a field of ``/proc/PID/smaps_rollup``: of ``Pss``, in which a page that
+    several processes share counts once, or of ``Anonymous``, what no file holds.
     """
     spaces = {_pid_namespace(Path("/proc", str(node.here.pid))) for node in nodes}
     total = 0
     for process in Path("/proc").iterdir():
         if process.name.isdecimal() and _pid_namespace(process) in spaces - {None}:
             try:
-                total += pss_in((process / "smaps_rollup").read_text())
+                total += bytes_in((process / "smaps_rollup").read_text(), field)
             except OSError:
                 continue  # it has just ended
     return total
 
 
-def pss_in(smaps_rollup: str) -> int:
-    """Return the bytes of PSS in the text of ``/proc/PID/smaps_rollup``; 0 if it has none."""
-    found = re.search(r"^Pss: +(\d+) kB$", smaps_rollup, flags=re.MULTILINE)
+def bytes_in(smaps_rollup: str, field: str) -> int:
+    """Return a field of the text of ``/proc/PID/smaps_rollup`` in bytes; 0 if it has none."""
+    found = re.search(rf"^{field}: +(\d+) kB$", smaps_rollup, flags=re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 

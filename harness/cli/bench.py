@@ -180,6 +180,44 @@ def lab(
 @bench.command()
 @json_option
 @_engine
+@_repeated("--runs", 1)
+@click.option(
+    "--nodes",
+    default="5,10,20",
+    show_default=True,
+    metavar="N,N",
+    help="Sizes of swarms, three managers among them; three more nodes join each.",
+)
+def scale(as_json: bool, engine: str, runs: int, nodes: str) -> None:
+    """Measure how a swarm's times and memory grow with its nodes. Needs root.
+
+    On this kernel, whose CPUs all nodes share: compare sizes, not machines.
+    """
+    from harness.bench.lab import warm
+    from harness.bench.scale import metrics, rows, sizes_in
+    from harness.images import Cache
+    from harness.swarm.lab_makers import NamespacesMaker
+
+    sizes, maker = sizes_in(nodes), NamespacesMaker(Cache(say=say), say)
+    warm([maker], engine)
+    found: list[Metric] = []
+    try:
+        for metric in metrics(maker, engine, sizes, runs=runs, say=say):
+            found.append(metric)  # noqa: PERF402 - not a list at once: some are kept on an error
+    finally:  # what smaller swarms took is worth printing when a larger one does not work
+        if as_json:
+            _print(found, as_json=True)
+        elif found:
+            head, *body = rows(found)
+            table = table_of(*head, right=head[1:-1])
+            for row in body:
+                table.add_row(*row)
+            show(table)
+
+
+@bench.command()
+@json_option
+@_engine
 @_repeated("--runs", 5)
 def faults(as_json: bool, engine: str, runs: int) -> None:
     """Measure how soon after its injection a fault takes effect. Needs root."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_runs import many_trials
 
 from harness.bench import Metric, median_of
-from harness.bench.lab import pss_in
+from harness.bench.lab import bytes_in
 from harness.bench.report import metrics
 from harness.bench.trial import Mark, phases
 from harness.cli.bench import _print
@@ -61,7 +61,11 @@ def test_people_get_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_pss_is_read_from_the_rollup(text: str, size: int) -> None:
-    assert pss_in(text) == size
+    assert bytes_in(text, "Pss") == size
+
+
+def test_each_field_of_the_rollup_is_itself() -> None:
+    assert bytes_in("Pss:  9 kB\nAnonymous:  7 kB\nAnonHugePages:  5 kB\n", "Anonymous") == 7168
 
 
 def test_the_pages_of_a_run_are_measured(tmp_path: Path) -> None:
