@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from harness.images import Cache
 from harness.snapshots import kept_results
 from harness.snapshots.job import GuestJob, JobResult
 from harness.snapshots.kept_results import KeptResults
+from harness.vm import sparse
 from harness.vm.snapshot import Snapshot
 from harness.vm.thaw import GuestResult, Outcome
 
@@ -88,6 +90,9 @@ def test_the_longest_unused_goes_when_there_is_no_room(
     results: KeptResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results.keep("old", left(tmp_path / "old"))
-    monkeypatch.setattr(kept_results, "MOST_BYTES", 1)
+    kept = results.cache.root / "result" / "old"
+    os.utime(kept / kept_results._RESULT, (1000, 1000))
+    monkeypatch.setattr(kept_results, "MOST_BYTES", sparse.disk_use(kept) * 3 // 2)
     results.keep("new", left(tmp_path / "new"))
     assert results.take("old", JOB, tmp_path / "into") is None
+    assert results.take("new", JOB, tmp_path / "into") is not None
