@@ -7,6 +7,7 @@ On this kernel what rules and tbf can do; in a guest, by the item at the end, wh
 from __future__ import annotations
 
 import math
+import re
 import socket
 import statistics
 import struct
@@ -33,6 +34,10 @@ pytestmark = pytest.mark.integration
 
 _STAMP = struct.Struct("!Id")
 
+#: linux/socket.h. What is asked for without it is cut to net.core.rmem_max, on most machines some
+#: 200 KiB: of 6000 datagrams sent at once, those that meet a full buffer would count as lost.
+_SO_RCVBUFFORCE = 33
+
 #: Half the width, in standard deviations, of an interval that 1 sample of 30000 leaves.
 _SIGMAS = 4.2
 
@@ -49,7 +54,7 @@ class Receiver:
             lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         )
         self._socket.bind((place.address, port))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 24)
         self._socket.settimeout(0.1)
         self._end = False
         self._thread = threading.Thread(target=self._take, daemon=True)
@@ -194,7 +199,9 @@ def test_a_plane_is_cut_and_the_others_are_not(
         assert udp_passes(client, w1, 7946)
     assert udp_passes(m1, w1, 7946)
     assert udp_passes(w1, m1, 7946)
-    assert proofs(record, "fault.evidence") == ["2 packets were dropped, 2 of them probes"]
+    # More are the gossip of a swarm, if a test before this one has formed it.
+    [proof] = proofs(record, "fault.evidence")
+    assert re.fullmatch(r"\d+ packets were dropped, 2 of them probes", proof)
 
 
 def test_one_direction_is_cut_and_the_other_is_not(net: NetworkFaults, places: Any) -> None:
@@ -234,11 +241,13 @@ def test_a_flapping_link_is_cut_and_whole_in_turns(net: NetworkFaults, places: A
         closing(Receiver(w1, 9999)) as receiver,
         net.flap(net.links(m1, w1), down=0.5, up=0.5) as f,
     ):
+        began = time.monotonic()
         send(m1, w1, 9999, 300, every=0.01)
+        phases = (time.monotonic() - began) / 0.5  # six; more where sleeps take longer
         f.hold(3.2)
     came = {number for number, _ in receiver.came}
     changes = sum((number in came) != (number + 1 in came) for number in range(299))
-    assert 4 <= changes <= 7
+    assert 4 <= changes <= phases + 1
     assert 0.3 < len(came) / 300 < 0.7
     assert udp_passes(m1, w1, 9999)
 
@@ -337,7 +346,7 @@ def test_what_a_node_keeps_of_its_network(
         if not web.mesh:  # a port of host mode is a rule, and a proxy behind it
             assert "DNAT" not in w1.run(["iptables-save", "-t", "nat"]).text
     assert "DOCKER" in w1.run(["iptables-save"]).text
-    web.wait_serving(client, 10)
+    web.wait_serving(client, 60)
 
     with net.forget_neighbours(w1) as lost:
         path, _, *_ = lost.entries[0]
