@@ -23,7 +23,7 @@ from harness.load import Load
 from harness.trial import EngineFacts, Trial, TrialInputs, read_lines
 from harness.wait import NotYet, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 class Here:
@@ -63,7 +63,8 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def setup(self) -> None:
-                outer.connections += 1
+                with outer.lock:
+                    outer.connections += 1
                 super().setup()
 
             def do_GET(self) -> None:
@@ -156,7 +157,7 @@ def entries_of(trial: Trial, kind: str) -> list[dict[str, Any]]:
 
 
 def until(condition: Callable[[], bool], state: str) -> None:
-    wait_for(lambda: condition() or NotYet("not so"), state=state, within=10)
+    wait_for(lambda: condition() or NotYet("not so"), state=state, within=30)
 
 
 def refusing_url() -> str:
@@ -168,17 +169,19 @@ def test_a_healthy_server_gets_all_that_is_due_and_every_answer_is_on_record(
     server: Server, trial: Trial
 ) -> None:
     load = Load(Here(), trial)
-    with load.http(Target(m1=server.url, m2=server.url), users=10, per_user=5) as traffic:
+    with load.http(Target(m1=server.url, m2=server.url), users=10, per_user=2) as traffic:
         assert traffic.count > 0
         assert {r.entry for r in traffic.requests} == {"m1", "m2"}
-        until(lambda: traffic.count >= 150, "150 requests")
+        until(lambda: traffic.count >= 100, "100 requests")
         with pytest.raises(LoadError):
             _ = traffic.account
     account = traffic.account
     assert traffic.outcomes == {"ok": traffic.count}
     assert traffic.count == server.asked
-    assert account.unsent == account.blocked == account.client == 0
-    assert account.scheduled == account.sent == traffic.count
+    assert account.unsent == account.client == 0
+    assert account.scheduled - account.blocked == account.sent == traffic.count
+    # Where all wait for a CPU the server is slow, too, and a user waits for it.
+    assert account.blocked == 0 or max(r.done - r.due for r in traffic.requests) > 1 / 2
     assert trial.doubts == []
     first = traffic.requests[0]
     assert (first.code, first.task, first.node) == (200, "web.1", "w2")
@@ -186,7 +189,7 @@ def test_a_healthy_server_gets_all_that_is_due_and_every_answer_is_on_record(
     kept, new = traffic.over("kept"), traffic.over("new")
     assert (len({r.user for r in kept.all}), len({r.user for r in new.all})) == (6, 4)
     assert server.connections == 6 + new.count  # one a user, or one a request
-    assert traffic.resolution == pytest.approx(0.12)
+    assert traffic.resolution == pytest.approx(0.3)
     (start,) = entries_of(trial, "load.start")
     (stop,) = entries_of(trial, "load.stop")
     assert start["users_per_entry"] == {"m1": 5, "m2": 5}
@@ -194,14 +197,16 @@ def test_a_healthy_server_gets_all_that_is_due_and_every_answer_is_on_record(
     assert stop["outcomes"] == {"ok": traffic.count}
     locust = stop["locust"]
     assert (locust["requests"], locust["failures"]) == (traffic.count, 0)
-    # Locust rounds percentiles to whole milliseconds: 0 below half of one, or above its longest.
-    assert 0 <= locust["median"] <= locust["p99"] <= locust["longest"] + 0.001 < 1
-    assert locust["longest"] > 0
-    # 50 requests a second: anything above 20 ms each would have it fall behind.
-    assert stop["cpu"] / traffic.count < 0.01
+    # Locust rounds percentiles to two digits, of milliseconds: 0 below half of one, or above its
+    # longest, by a twentieth at most.
+    assert 0 <= locust["median"] <= locust["p99"] <= locust["longest"] * 1.05 + 0.001
+    slowest = max(r.took for r in traffic.requests)
+    assert 0 < locust["longest"] == pytest.approx(slowest, abs=0.01)
+    # 20 requests a second: anything above 50 ms each would have it fall behind.
+    assert stop["cpu"] / traffic.count < 0.025
     gap = traffic.longest_gap()
     assert gap is not None
-    assert gap < 1
+    assert gap < traffic.resolution + 2 * slowest + 0.5
 
 
 @pytest.mark.parametrize(
@@ -220,7 +225,10 @@ def test_each_misbehaviour_has_its_name(
     server: Server, trial: Trial, mood: str, outcome: str, code: int
 ) -> None:
     server.mood = mood
-    with Load(Here(), trial).http(Target(m1=server.url), users=3, per_user=5, timeout=0.5) as it:
+    timeout = 0.5 if mood == "hang" else 10.0  # a busy machine may be late, and none is in doubt
+    with Load(Here(), trial).http(
+        Target(m1=server.url), users=3, per_user=5, timeout=timeout
+    ) as it:
         until(lambda: it.count >= 6, "6 requests")
     assert {(r.outcome, r.code) for r in it.requests} == {(outcome, code)}
     assert it.share_of_50x == (1.0 if outcome == "5xx" else 0.0)
@@ -385,8 +393,9 @@ def test_a_disk_that_is_full_ends_the_generator_and_is_a_doubt(
 
 
 def test_a_locust_that_cannot_start_says_why_in_its_own_words(trial: Trial) -> None:
-    target = Target(m1="http://no-such-host.invalid:80")
-    with pytest.raises(LoadError) as caught, Load(Here(), trial).http(target, users=2):
+    # In a network without one, no name server can keep it waiting.
+    place, target = Here("unshare", "--net"), Target(m1="http://no-such-host.invalid:80")
+    with pytest.raises(LoadError) as caught, Load(place, trial).http(target, users=2):
         pass
     assert "exit code" in str(caught.value)
     assert "gaierror" in str(caught.value)
