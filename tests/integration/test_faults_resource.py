@@ -61,11 +61,20 @@ def among(node: Node, *argv: str) -> Any:
 
 
 def cpu_time(node: Node, script: Any) -> Any:
-    """CPU seconds by seconds of time that a busy program of the node's gets in half a second."""
-    busy = f"{script} & pid=$!; sleep 0.5; cat /proc/$pid/stat; kill -9 $pid"
+    """CPU seconds by seconds of time that a busy program of the node's gets in half a second.
+
+    Or in more: with little CPU `sleep` itself takes long to start and end.
+    """
+    busy = (
+        f"{script} & pid=$!; read began _ </proc/uptime; sleep 0.5; "
+        "read spent </proc/$pid/stat; read ended _ </proc/uptime; kill -9 $pid; "
+        'echo "$began $ended $spent"'
+    )
     done, _ = among(node, "sh", "-c", busy)
-    stat = done.text.rpartition(") ")[2].split()
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") / 0.5
+    times, _, spent = done.text.rpartition(") ")
+    began, ended = map(float, times.split()[:2])
+    ticks = sum(map(int, spent.split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK") / (ended - began)
 
 
 def test_a_node_gets_a_share_of_a_cpu_and_no_more(resource: ResourceFaults, m1: Node) -> None:
