@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import select
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 from optionals import not_none
-from processes import all_pids, proc_bytes, running_with
+from processes import all_pids, proc_bytes, proc_text, running_with
 
 from harness.engine import Engine
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +29,8 @@ MOMENTS = 3  # in each stage of its life
 STAGES = ["go", "built", "formed", "injected", "closed"]
 GONE_WITHIN = 10.0  # seconds; an undisturbed machine takes less than one
 
-#: Builds a lab whose id is given, forms a swarm, kills and revives nodes; a line per stage.
+#: Builds a lab whose id is given, forms a swarm, kills and revives nodes; a line per stage. With
+#: "stays" it goes no further than the swarm.
 MAKER = """
 import sys
 from pathlib import Path
@@ -37,7 +40,7 @@ from harness.lab import NamespacesLab, Topology, local_lab
 from harness.swarm import Swarm
 from harness.trial import EngineFacts, Trial, TrialInputs
 
-rootfs, lab_id, folder = sys.argv[1:]
+rootfs, lab_id, folder, *stays = sys.argv[1:]
 local_lab.secrets.token_hex = lambda _: lab_id
 engine = engine_at(Path(rootfs))
 facts = EngineFacts(name="", version=engine.version, source="", digest="")
@@ -50,6 +53,8 @@ with NamespacesLab.build(Topology(1, 1), lambda _: engine) as lab:
     lab.client_host().popen(["sleep", "1000"])
     Swarm.form(lab)
     print("formed", flush=True)
+    if stays:
+        sys.stdin.read()
     with (
         faults.network.cut(lab.node("w1"), plane="control"),
         faults.network.rate(lab.node("m1"), 1e6),
@@ -66,12 +71,16 @@ print("closed", flush=True)
 class Made:
     """A maker under way, and what can be found of its lab."""
 
-    def __init__(self, engine: Engine, number: int, tmp_path: Path, labs: Path) -> None:
+    def __init__(self, engine: Engine, number: int, tmp_path: Path, labs: Path, *more: str) -> None:
         self.lab_id = f"{0xDEAD0000 + os.getpid() % 4096 * 16 + number % 16:08x}"
         self.labs = labs
         self.folder = labs / self.lab_id
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAKER, str(engine.rootfs), self.lab_id, str(tmp_path / "trial")],
+            [
+                *(sys.executable, "-c", MAKER, str(engine.rootfs), self.lab_id),
+                *(str(tmp_path / "trial"), *more),
+            ],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "SWARM_CHAOS_LABS": str(labs)},
@@ -95,6 +104,10 @@ class Made:
         """Pids of what runs for this lab: by environment, command line or group."""
         return list(running_with(self.lab_id.encode(), os.fsencode(self.labs)))
 
+    def of_nodes(self) -> list[int]:
+        """Those of its processes that are in the lab's own pid namespaces, as nodes are."""
+        return [pid for pid in self.processes() if pid_namespace(pid) != pid_namespace("self")]
+
     def namespaces(self) -> Any:
         """The namespaces in which its processes are and this one is not."""
         found = set()
@@ -108,8 +121,17 @@ class Made:
 
     def close(self) -> None:
         self.process.wait()
+        not_none(self.process.stdin).close()
         not_none(self.process.stdout).close()
         not_none(self.process.stderr).close()
+
+
+def pid_namespace(pid: int | str) -> str:
+    """The pid namespace of a process; that of this one for one that is gone."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return pid_namespace("self")
 
 
 def links(folder: str) -> Any:
@@ -119,11 +141,23 @@ def links(folder: str) -> Any:
         return set()
 
 
-def all_namespaces() -> Any:
+def namespaces_of_before(moment: float) -> Any:
+    """The namespaces of the processes that began before a moment of the boot clock.
+
+    The kernel gives the number of a namespace that is gone to the next one, which is another's:
+    what the other lane of tests starts meanwhile is no part of the lab.
+    """
     found = set()
     for pid in all_pids():
-        found |= links(f"/proc/{pid}/ns")
+        if began(pid) < moment:
+            found |= links(f"/proc/{pid}/ns")
     return found
+
+
+def began(pid: int) -> float:
+    """When a process began, by the boot clock; infinity if it is gone."""
+    _, _, fields = proc_text(pid, "stat").rpartition(") ")
+    return int(fields.split()[19]) / os.sysconf("SC_CLK_TCK") if fields else math.inf
 
 
 def groups_of(lab_id: Any) -> Any:
@@ -133,10 +167,10 @@ def groups_of(lab_id: Any) -> Any:
     return [str(g) for root in roots for g in root.glob(f"swarm-chaos/{lab_id}")]
 
 
-def left_of(made: Made, namespaces: Any) -> Any:
-    """What is left of a lab, each thing in words."""
+def left_of(made: Made, namespaces: Any, before: float = math.inf) -> Any:
+    """What is left of a lab, each thing in words; of namespaces, from before a moment."""
     left = [f"process {pid}" for pid in made.processes()]
-    left += [f"namespace {name}" for name in namespaces & all_namespaces()]
+    left += [f"namespace {name}" for name in namespaces & namespaces_of_before(before)]
     left += [f"group {group}" for group in groups_of(made.lab_id)]
     left += [f"folder {path}" for path in made.labs.glob("*")]
     mounts = Path("/proc/self/mounts").read_text().splitlines()
@@ -146,7 +180,8 @@ def left_of(made: Made, namespaces: Any) -> Any:
 
 def wait_until_nothing_is_left(made: Made, namespaces: Any = frozenset()) -> None:
     give_up = time.monotonic() + GONE_WITHIN
-    while left := left_of(made, namespaces):
+    killed = time.clock_gettime(time.CLOCK_BOOTTIME)
+    while left := left_of(made, namespaces, killed):
         assert time.monotonic() < give_up, left
         time.sleep(0.05)
 
@@ -195,10 +230,11 @@ def test_kill_9_at_random_moments_leaves_nothing(
 def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
     stable: Engine, tmp_path: Path, labs: Path
 ) -> None:
-    made = Made(stable, 0, tmp_path, labs)
-    assert made.hear(b"formed", 60)
+    made = Made(stable, 0, tmp_path, labs, "stays")
+    assert made.hear(b"formed", 120), not_none(made.process.stderr).read().decode()
     seen = {line.split()[0] for line in left_of(made, made.namespaces())}
     assert seen == {"process", "namespace", "group", "folder"}, "what is looked for is there"
+    assert made.of_nodes()
     inside = [pid for pid in made.processes() if pid != made.process.pid]
     [janitor] = [pid for pid in inside if b"janitor.py" in proc_bytes(pid, "cmdline")]
     living = clean(labs)
@@ -207,6 +243,11 @@ def test_when_the_janitor_is_killed_the_nodes_die_and_clean_removes_the_rest(
 
     os.kill(janitor, signal.SIGKILL)
     made.kill()
+    wait_for(
+        lambda: not made.of_nodes() or NotYet(f"{made.of_nodes()} run"),
+        state="the nodes to die with their janitor",
+        within=GONE_WITHIN,
+    )
     listed = clean(labs, "--dry-run")
     assert f"would remove lab {made.folder}" in listed.stdout
     assert made.folder.exists()
