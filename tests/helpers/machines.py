@@ -114,7 +114,9 @@ class SshMachine:
                     found.append((process / "cmdline").read_text().replace("\0", " ").strip())
             except OSError:  # it ended just now
                 continue
-        return sorted(line for line in found if line and not line.startswith("sshd: "))
+        # since OpenSSH 9.8 a connection is served by a program of its own
+        own = ("sshd: ", "sshd-session: ", "sshd-auth: ")
+        return sorted(line for line in found if line and not line.startswith(own))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_a_swarm_on_three_machines_survives_its_leader(
         stderr=subprocess.STDOUT,
         cwd=tmp_path,
     )
-    said = ended.communicate(timeout=300)[0].decode()
+    said = ended.communicate(timeout=900)[0].decode()
     assert ended.returncode == 0, said
     (journal,) = reports.glob("latest/trials/*/journal.jsonl")
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -190,8 +191,11 @@ def test_a_lab_ends_with_the_harness_or_its_connection(
         if of == "harness":
             maker.kill()
         else:
-            for pid in sshd_sessions(machines, user):
-                os.kill(pid, signal.SIGKILL)
+            sessions = sshd_sessions(machines, user)
+            assert sessions
+            for pid in sessions:
+                with suppress(ProcessLookupError):  # one may end with another
+                    os.kill(pid, signal.SIGKILL)
             wait_for(
                 lambda: not left(machines) or NotYet(str(left(machines))),
                 state="the lab to end with its connection",
@@ -203,11 +207,13 @@ def test_a_lab_ends_with_the_harness_or_its_connection(
 
 def sshd_sessions(machines: SshMachines, user: str) -> list[int]:
     """Pids of the processes that serve a user's connections, below each machine's sshd."""
+    # what they call themselves up to OpenSSH 9.7, and since
+    names = (f"sshd: {user}".encode(), f"sshd-session: {user}".encode())
     inits = {machine.pid_namespace() for machine in machines.machines}
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            serves = (process / "cmdline").read_bytes().startswith(f"sshd: {user}".encode())
+            serves = (process / "cmdline").read_bytes().startswith(names)
             if serves and (process / "ns/pid").readlink() in inits:
                 found.append(int(process.name))
         except OSError:  # it ended just now
@@ -272,14 +278,14 @@ def test_what_cannot_be_used_is_refused_in_words_and_not_touched(
         paths.append(str(path))
     before = [sorted(machine.files.rglob("*")) for machine in machines.machines]
     asked = run(machines, "-c", ASKS, str(stable.rootfs), *paths)
-    answers = asked.communicate(timeout=120)[0].decode().splitlines()
+    answers = asked.communicate(timeout=300)[0].decode().splitlines()
     for (_, sentence), answer in zip(BAD, map(json.loads, answers), strict=True):
         assert sentence in answer
         assert "\n  -> " in answer or "cannot be reached" in answer
     machines.machines[1].run("rm", "/etc/swarm-chaos-node")
     try:
         asked = run(machines, "-c", ASKS, str(stable.rootfs), str(machines.inventory()))
-        (answer,) = asked.communicate(timeout=60)[0].decode().splitlines()
+        (answer,) = asked.communicate(timeout=300)[0].decode().splitlines()
     finally:
         machines.machines[1].run("touch", "/etc/swarm-chaos-node")
     assert "machine rack2 does not say that it may be used" in answer
