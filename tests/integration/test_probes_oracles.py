@@ -82,6 +82,14 @@ def web(swarm: Swarm) -> Deployment:
     return swarm.deploy(Workload("web", ("web",), (app,)))
 
 
+@pytest.fixture(scope="module")
+def other(lab: NamespacesLab) -> Node:
+    """The node of no swarm, now the only manager of another one."""
+    node = lab.node("s1")
+    ask(node, lambda api: api.swarm.init(advertise_addr=node.address))
+    return node
+
+
 class Asked:
     """The oracles on one trial."""
 
@@ -202,16 +210,14 @@ def test_control_a_route_is_gone(oracles: Asked, lab: NamespacesLab, faults: Fau
     assert said.startswith("w1: no neighbour entry for ")
 
 
-def test_control_two_clusters_elect_in_one_term(oracles: Asked, lab: NamespacesLab) -> None:
+def test_control_two_clusters_elect_in_one_term(oracles: Asked, other: Node) -> None:
     """A second swarm elects its first leader in the term in which the first has elected its own."""
-    other = lab.node("s1")
-    ask(other, lambda api: api.swarm.init(advertise_addr=other.address))
     assert only(oracles.broken(), LEADERS).startswith("term 2: ")
 
 
-def test_control_a_manager_forgets_its_term(oracles: Asked, lab: NamespacesLab) -> None:
+def test_control_a_manager_forgets_its_term(oracles: Asked, other: Node) -> None:
     """The lone manager of the second swarm elects itself at each start, from an older disk."""
-    node = lab.node("s1")
+    node = other
     state = Path(f"/proc/{node.here.pid}/root/var/lib/docker/swarm")
     node.dockerd.stop()
     old = shutil.copytree(state, node.here.dir / "old")
@@ -238,13 +244,15 @@ def start_and_lead(node: Node) -> None:
     wait_for(leads, state="s1 to lead", within=30.0)
 
 
-def test_control_two_swarms_are_taken_for_one(lab: NamespacesLab) -> None:
+def test_control_two_swarms_are_taken_for_one(
+    lab: NamespacesLab, swarm: Swarm, other: Node
+) -> None:
     """Each has an ingress network of its own, with the same subnet, VXLAN id and gateway."""
     listings = take_picture(lab.nodes.values(), 5.0).listings
-    one, other = listings["m1"], listings["s1"]
+    one, another = listings["m1"], listings[other.name]
     assert isinstance(one, Listing)
-    assert isinstance(other, Listing)
-    both = replace(one, networks=[*one.networks, *other.networks])
+    assert isinstance(another, Listing)
+    both = replace(one, networks=[*one.networks, *another.networks])
     said = resources_with_two_owners(Picture(listings={"m1": both}))
     assert "ingress and ingress are both 4096" in said
 
