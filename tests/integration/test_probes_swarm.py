@@ -13,7 +13,7 @@ from bare_trials import bare_trial
 from lab_builds import LabOf
 from optionals import not_none
 
-from harness.lab import NamespacesLab
+from harness.lab import NamespacesLab, Node
 from harness.probes.api import Api
 from harness.probes.containers import Containers
 from harness.probes.discovery import Discovery
@@ -25,6 +25,7 @@ from harness.probes.sandboxes import network_objects
 from harness.probes.tasks import Tasks
 from harness.swarm import APP_IMAGE, APP_PORT, Deployment, Service, Swarm, Workload
 from harness.trial import read_lines
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -163,6 +164,11 @@ def test_a_service_that_is_away_is_seen(web: Deployment, probes: Probes) -> None
     assert not probes.reach.longest_outage().seconds < 1
 
 
+def wrong_as(words: str, probes: Probes, node: Node) -> bool | NotYet:
+    wrong = probes.discovery.wrong(nodes=[node])
+    return any(words in each for each in wrong) or NotYet(f"{wrong}")
+
+
 def test_a_dead_node_is_seen(
     lab: NamespacesLab, swarm: Swarm, web: Deployment, probes: Probes
 ) -> None:
@@ -172,10 +178,9 @@ def test_a_dead_node_is_seen(
     probes.gossip.start(web)
     began = time.monotonic()
     worker.kill()
-    time.sleep(1)
-    dead = [words for words in probes.discovery.wrong(nodes=[manager]) if "is dead" in words]
-    assert dead, "the dead node's address is still given"
-    assert any("nobody to ask" in words for words in probes.discovery.wrong(nodes=[worker]))
+    # Gossip takes some five seconds to give the node up; meanwhile its addresses are given.
+    wait_for(lambda: wrong_as("is dead", probes, manager), state="a dead node's address", within=20)
+    wait_for(lambda: wrong_as("nobody to ask", probes, worker), state="nobody to ask", within=20)
     failed = probes.gossip.time_to("failed", worker, within=20, since=began)
     assert failed.reached
     whole = probes.discovery.time_to_converged(within=20, since=began, nodes=[manager])
