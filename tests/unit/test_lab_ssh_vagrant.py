@@ -85,6 +85,19 @@ def test_machines_are_brought_up_listed_and_destroyed(told: Path) -> None:
     assert not machines.folder.exists()
 
 
+def test_a_machine_that_shows_no_key_yet_is_asked_again(told: Path, tmp_path: Path) -> None:
+    """As one that is emulated, and busy with its first boot."""
+    scan = tmp_path / "bin" / "ssh-keyscan"
+    scan.write_text(
+        f"#!/bin/sh\n[ -e {told}.asked ] || {{ touch {told}.asked; exit 1; }}\n{KEYSCAN}"
+    )
+    machines = VagrantMachines()
+    machines.inventory(1)
+    keys = (machines.folder / "known_hosts").read_text()
+    machines.destroy()
+    assert keys == "192.168.121.1 ssh-ed25519 AAAA\n"
+
+
 def test_vagrants_own_words_are_passed_on(told: Path) -> None:
     Path(f"{told}.broken").touch()
     machines = VagrantMachines()

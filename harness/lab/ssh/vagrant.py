@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.errors import LabError, MissingError
 from harness.images import Say, silent
 from harness.lab.local_lab import labs_folder
+from harness.wait import NotYet, wait_for
 
 _VAGRANTFILE = Path(__file__).with_name("Vagrantfile")
 
@@ -27,6 +28,11 @@ _UP_WITHIN = 3600.0
 
 #: Seconds for one answer of vagrant, which takes some for each machine.
 _ANSWERS_WITHIN = 300.0
+
+
+#: Seconds for a machine's sshd to show its keys: an emulated one that has just been provisioned was
+#: seen not to within 20.
+_KEYS_WITHIN = 180.0
 
 
 class VagrantMachines:
@@ -100,11 +106,16 @@ def read_ssh_config(text: str) -> dict[str, dict[str, str]]:
 
 
 def _host_keys(host: Mapping[str, str]) -> str:
-    argv = ["ssh-keyscan", "-T", "20", "-p", host.get("Port", "22"), host["HostName"]]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if not done.stdout:
-        raise LabError(f"the sshd at {host['HostName']} shows no host key: {done.stderr.strip()}")
-    return done.stdout
+    address = host["HostName"]
+    # A connection for each kind of key; ssh-keyscan gives up on those that are slower than this.
+    argv = ["ssh-keyscan", "-T", "60", "-t", "ed25519,ecdsa,rsa", "-p", host.get("Port", "22")]
+
+    def shown() -> str | NotYet:
+        done = subprocess.run([*argv, address], capture_output=True, text=True, check=False)
+        return done.stdout or NotYet(done.stderr.strip() or "none")
+
+    state = f"the host keys of the sshd at {address}"
+    return wait_for(shown, state=state, within=_KEYS_WITHIN, every=1.0)
 
 
 def _destroy(folder: Path, network: str) -> None:
