@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,6 +174,30 @@ class Checked:
     def run(self, argv: list[str], **_: Any) -> Completed:
         done = subprocess.run(argv, capture_output=True, check=True)
         return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def popen(self, argv: list[str], **popen: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, **popen)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_new_machines_clock_is_set_by_this_ones(
+    allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    date, told = tmp_path / "date", tmp_path / "told"
+    date.write_text(f'#!/bin/sh\necho "$*" >{told}\nexit {0 if allowed else 1}\n')
+    date.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    here: Any = Checked()
+    one = machine.Machine(here, Inventory((), tmp_path, 14789))
+    before = time.time()
+    if allowed:
+        one.set_clock()
+    else:
+        with pytest.raises(LabError, match="the clock of machine rack1 cannot be set"):
+            one.set_clock()
+    utc, _, given = told.read_text().partition(" --set=@")
+    assert utc == "--utc"
+    assert before - 0.001 <= float(given) <= time.time()  # written in milliseconds
 
 
 def test_a_python_without_its_library_is_not_enough(

@@ -88,6 +88,27 @@ class Machine:
         text = (_ONBOARD / name).read_text()
         return self.connection.run(["sh", "-c", text, name, *argv], stdin=stdin, timeout=timeout)
 
+    # -- a machine that was made for this run --------------------------------------------------
+
+    def set_clock(self) -> None:
+        """Set its clock by this machine's: one that has just booted has it from whole seconds."""
+        self.connection.become_root()
+        setter = self.connection.popen(
+            # The time is read here when it listens: sshd and sudo may have taken a second.
+            ["sh", "-c", 'echo ready; read -r now; date --utc --set="@$now" >/dev/null'],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with setter:
+            assert setter.stdin is not None
+            assert setter.stdout is not None
+            setter.stdout.readline()
+            with contextlib.suppress(BrokenPipeError):
+                setter.stdin.write(f"{time.time():.3f}\n".encode())
+                setter.stdin.close()
+        if setter.returncode != 0:
+            raise LabError(f"the clock of machine {self.name} cannot be set")
+
     # -- before anything is made ---------------------------------------------------------------
 
     def check(self) -> None:

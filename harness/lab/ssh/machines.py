@@ -29,11 +29,11 @@ class Machines:
         self._end = weakref.finalize(self, open_.close)
 
     @classmethod
-    def reached(cls, path: Path) -> Self:
+    def reached(cls, path: Path, *, new: bool = False) -> Self:
         """Connect to every machine of an inventory and check that it may and can be used.
 
         Raises a :class:`~harness.errors.HarnessError` for the first that is not; nothing has been
-        changed on any.
+        changed on any. ``new``: they were made for this run, and their clocks are set first.
         """
         inventory = read_inventory(path)
         with ExitStack() as made:
@@ -45,6 +45,8 @@ class Machines:
                 return Machine(connection, inventory)
 
             machines = each_of(reach, range(len(inventory.machines)))
+            if new:
+                each_of(lambda machine: machine.set_clock(), machines)
             each_of(lambda machine: machine.check(), machines)
             _refuse_twins(machines)
             return cls(inventory, machines, made.pop_all())
