@@ -16,7 +16,7 @@ else
 TESTS := -n 2 tests -m 'not integration'
 endif
 
-.PHONY: help setup scenarios test unit lint format types doctor reference browser site release image screenshots constraints clean distclean
+.PHONY: help setup scenarios test unit lint format types doctor reference browser site release image box screenshots constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -78,6 +78,10 @@ release: setup
 ## make image        the OCI image of that wheel (needs umoci and skopeo)
 image: setup
 	@$(BIN)/python .ci/image.py build/release/*.whl $(ARGS)
+
+## make box          a box for the vagrant lab, in build/vagrant (needs qemu-utils); ARGS='--suite trixie'
+box: setup
+	@$(BIN)/python vagrant/box.py $(ARGS)
 
 ## make setup        only the set-up
 setup:
