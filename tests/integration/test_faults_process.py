@@ -50,6 +50,16 @@ def process(open_trial: Trial) -> ProcessFaults:
     return Faults(open_trial).process
 
 
+def wait_task(node: Node, service: str) -> tuple[Any, Process]:
+    def there() -> tuple[Any, Process] | NotYet:
+        try:
+            return task_of(node, service)
+        except HarnessError as error:
+            return NotYet(error.what)
+
+    return wait_for(there, state=f"a task of {service}", within=60)
+
+
 def silent(node: Node) -> bool:
     """Whether the API says nothing for a while."""
     return not node.dockerd.ping(timeout=0.4)
@@ -60,7 +70,7 @@ def ready(swarm: Swarm, node: Node) -> None:
 
 
 def test_a_paused_dockerd_is_silent_and_its_tasks_go_on(process: ProcessFaults, w1: Node) -> None:
-    _, task = task_of(w1, "a")
+    _, task = wait_task(w1, "a")
     with process.pause_dockerd(w1) as paused:
         assert state_of(paused.pid) == "T"
         assert silent(w1)
@@ -86,16 +96,6 @@ def test_a_paused_node_stands_still_down_to_its_tasks(process: ProcessFaults, w1
         assert silent(w1)
         assert ran() == before
     assert w1.dockerd.ping()
-
-
-def wait_task(node: Node, service: str) -> tuple[Any, Process]:
-    def there() -> tuple[Any, Process] | NotYet:
-        try:
-            return task_of(node, service)
-        except HarnessError as error:
-            return NotYet(error.what)
-
-    return wait_for(there, state=f"a task of {service}", within=60)
 
 
 def test_a_killed_task_exits_with_137(process: ProcessFaults, w1: Node) -> None:
