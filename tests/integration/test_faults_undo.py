@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from harness.faults.catalogue import kind_of
 from harness.lab import Lab, NamespacesLab, Topology
 from harness.manual import InjectedStore, ManualSession, keep_open
 from harness.manual.open_lab import OpenLab
+from harness.wait import NotYet, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -107,7 +109,10 @@ def said(*argv: str) -> Any:
 def in_a_process(work: Callable[..., None], *, killed_after: Any = None) -> bool:
     """Do something in a child; False when that raised a HarnessError, or was killed before."""
     sys.stdout.flush()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Since Python 3.12: threads of pytest-xdist are not in the child, nor is what they hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         code = 2
         try:
@@ -197,7 +202,13 @@ class Undo(RuleBasedStateMachine):
         print(f"heal {self.injected()}")
         assert in_a_process(self.heal_some)
         assert self.injected() == []
+        # What a dockerd runs on the way up, iptables and the like, may be there still.
+        wait_for(self.no_other_process, state="what runs to be what ran before", within=20)
         assert state_of(self.opened) == self.before
+
+    def no_other_process(self) -> bool | NotYet:
+        now, before = state_of(self.opened)["processes"], self.before["processes"]
+        return now == before or NotYet(f"{now}, and before {before}")
 
 
 def test_whatever_happens_it_ends_as_it_began(opened: OpenLab) -> None:
