@@ -208,12 +208,13 @@ def test_a_killed_leader_is_proven_followed_and_healed(
 
 
 def test_without_a_majority_nobody_leads(
-    swarm: Swarm, lab: NamespacesLab, open_trial: Trial
+    swarm: Swarm, lab: NamespacesLab, open_trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader, follower = swarm.leader, swarm.a_follower()
     faults = Faults(open_trial)
     for node in swarm.managers:
-        node.docker.api.timeout = 2  # seconds; a manager without a leader answers late
+        # seconds; a manager without a leader answers late
+        monkeypatch.setattr(node.docker.api, "timeout", 2)
     with faults.kill_node(follower), faults.kill_dockerd(leader):
         write = swarm.time_to_write(within=4)
         assert not write.reached
