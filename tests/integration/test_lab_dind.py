@@ -82,14 +82,7 @@ def test_a_swarm_of_containers_fails_over_and_leaves_the_engine_as_it_was(
         swarm, faults = Swarm.form(lab), Faults(open_trial, lab)
         web, leader = swarm.deploy(balanced_web()), swarm.leader
         with faults.kill_dockerd(leader):
-            wait_for(
-                lambda: next(
-                    (m for m in swarm.members() if m.leader and m.name != leader.name),
-                    NotYet(f"{leader.name} still leads"),
-                ),
-                state="another leader",
-                within=60,
-            )
+            swarm.wait_for_leader(other_than=leader, within=60)
         w1 = lab.node("w1")
         with faults.network.cut(w1, plane="control"), faults.process.pause_node(w1):
             assert not w1.dockerd.ping(timeout=0.5)

@@ -65,7 +65,7 @@ def start(labs: Path) -> Iterator[Callable[..., Any]]:
 def held(stable: Engine, start: Callable[..., Any]) -> Any:
     """A lab of one node that `lab up` holds open: its process."""
     process = start("lab", "up", "--topology=1m", "--bare")
-    hear(process, b"Ctrl-C ends the lab", 60)
+    hear(process, b"Ctrl-C ends the lab", 180)
     return process
 
 
