@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import running
 
 import harness
 from harness.errors import HarnessError, MicrovmError, UsageError
@@ -40,6 +42,10 @@ REPOSITORY = Path(harness.__file__).parent.parent
 AGENT = Path(__file__).with_name("vm_agent.py")
 WORD = pack({"word": b"hello"})
 
+#: Seconds of wall time after which a guest hangs for these tests: what its run costs is up to the
+#: machine and to what else runs there, most take some seconds.
+WALL = 600
+
 
 @pytest.fixture(scope="module")
 def spec() -> FreezeSpec:
@@ -55,7 +61,7 @@ def spec() -> FreezeSpec:
     needed = ImportGraph(REPOSITORY / "harness").files(["harness.vm.guest_init"])
     sources = {str(path.relative_to(REPOSITORY)): path.read_bytes() for path in needed}
     code = pack({**sources, "agent.py": AGENT.read_bytes()})
-    return FreezeSpec(image, ["python3", "agent.py"], code, Machine(memory_mib=512), within=300)
+    return FreezeSpec(image, ["python3", "agent.py"], code, Machine(memory_mib=512))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,7 @@ def trial(
     **inputs: Any,
 ) -> GuestResult:
     with thaw(snapshot, WORD, inputs, seed=seed, virtual_deadline=deadline, cpu=cpu) as guest:
-        return guest.wait(folder, wall_deadline=60)
+        return guest.wait(folder, wall_deadline=WALL)
 
 
 def digest(result: GuestResult) -> str:
@@ -89,12 +95,15 @@ def digest(result: GuestResult) -> str:
 
 
 def test_snapshot_is_found_again_and_listed_with_size_and_age(
-    spec: FreezeSpec, snapshot: Snapshot
+    spec: FreezeSpec, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Cache()
-    started = time.monotonic()
+
+    def never(*_: object) -> None:
+        raise AssertionError("it is frozen again")
+
+    monkeypatch.setattr("harness.vm.snapshot._boot", never)
     assert freeze(spec, cache) == snapshot
-    assert time.monotonic() - started < 2
     assert snapshot in snapshots(cache)
     assert 50 << 20 < snapshot.disk_bytes < 2048 << 20
     assert snapshot.age_seconds >= 0
@@ -163,7 +172,7 @@ def test_idle_time_is_jumped_over(snapshot: Snapshot, tmp_path: Path, slot: int)
     result = trial(snapshot, tmp_path, slot, do="sleep", seconds=600, deadline=1000)
     assert result.ok
     assert result.virtual_seconds >= 600
-    assert result.wall_seconds < 30
+    assert result.wall_seconds < 600 / 4
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,7 @@ def test_wall_deadline_ends_a_guest_that_spins(
         result = guest.wait(tmp_path, wall_deadline=3)
     assert result.outcome is Outcome.HUNG
     assert "3 wall seconds" in result.detail
-    assert 3 <= result.wall_seconds < 6
+    assert 3 <= result.wall_seconds < 60
 
 
 def test_a_qemu_that_stays_stopped_is_given_up_and_one_that_goes_on_is_as_it_was(
@@ -222,7 +231,7 @@ def test_a_qemu_that_stays_stopped_is_given_up_and_one_that_goes_on_is_as_it_was
     ) as guest:
         os.kill(guest.pid, signal.SIGSTOP)
         threading.Timer(1, os.kill, (guest.pid, signal.SIGCONT)).start()
-        assert digest(guest.wait(tmp_path / "paused", wall_deadline=60)) == undisturbed
+        assert digest(guest.wait(tmp_path / "paused", wall_deadline=WALL)) == undisturbed
 
     monkeypatch.setattr("harness.vm.thaw._STOPPED_FOR", 1.0)
     with thaw(
@@ -230,7 +239,7 @@ def test_a_qemu_that_stays_stopped_is_given_up_and_one_that_goes_on_is_as_it_was
     ) as guest:
         pid = guest.pid
         os.kill(pid, signal.SIGSTOP)
-        result = guest.wait(tmp_path / "stopped", wall_deadline=60)
+        result = guest.wait(tmp_path / "stopped", wall_deadline=WALL)
     assert result.outcome is Outcome.HUNG
     assert "its QEMU was stopped (SIGSTOP) for 1 s" in result.detail
     assert not Path(f"/proc/{pid}").exists()
@@ -292,12 +301,12 @@ time.sleep(600)
     with parent.stdout:
         pid = int(parent.stdout.readline())
     time.sleep(0.5)
-    assert Path(f"/proc/{pid}").exists(), "QEMU ended with the thread that asked for it"
+    assert running(pid), "QEMU ended with the thread that asked for it"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_for(
-        lambda: not Path(f"/proc/{pid}").exists() or NotYet("QEMU runs on"),
-        state="QEMU gone after its parent's kill -9", within=5,
+    wait_for(  # whose it is now to reap is up to the machine's first process
+        lambda: not running(pid) or NotYet("QEMU runs on"),
+        state="QEMU gone after its parent's kill -9", within=20,
     )  # fmt: skip
 
 
@@ -306,9 +315,16 @@ def test_boot_that_fails_shows_the_consoles_end_and_leaves_nothing(spec: FreezeS
     bad = replace(spec, command=["sh", "-c", "echo so it goes; exit 5"])
     with pytest.raises(HarnessError, match=r"(?s)before it was frozen.*so it goes.*with 5"):
         freeze(bad, cache)
-    # Others may be freezing in the same cache just now.
-    consoles = [*(cache.root / "snapshot").rglob("console.log")]
-    assert not [path for path in consoles if "so it goes" in path.read_text(errors="replace")]
+    assert not [at for at, said in consoles(cache) if "so it goes" in said]
+
+
+def consoles(cache: Cache) -> Iterator[tuple[Path, str]]:
+    """The consoles' logs in the cache, in which others may be freezing just now."""
+    for folder, _, files in os.walk(cache.root / "snapshot"):  # passes over what is gone
+        if "console.log" in files:
+            path = Path(folder, "console.log")
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.read_text(errors="replace")
 
 
 PASSING: dict[str, Any] = {"do": "fingerprint", "seconds": 2, "checkpoints": 2}
@@ -334,11 +350,11 @@ def test_what_goes_on_from_a_checkpoint_is_the_run_that_passed_it(
     with thaw(
         snapshot, WORD, PASSING, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
     ) as guest:
-        parent = guest.wait(tmp_path / "parent", wall_deadline=60)
+        parent = guest.wait(tmp_path / "parent", wall_deadline=WALL)
     with resume(kept["point 0"], seed=1, cpu=slot, at_checkpoint=keep) as guest:
-        child = guest.wait(tmp_path / "child", wall_deadline=60)
+        child = guest.wait(tmp_path / "child", wall_deadline=WALL)
     with resume(kept["point 1"], seed=1, cpu=slot) as guest:  # kept of a child: a grandchild
-        grandchild = guest.wait(tmp_path / "grandchild", wall_deadline=60)
+        grandchild = guest.wait(tmp_path / "grandchild", wall_deadline=WALL)
 
     assert len({digest(result) for result in (passed, parent, child, grandchild)}) == 1
     assert [len(found) for found in digests.values()] == [2, 4]
@@ -368,7 +384,7 @@ def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, sl
             source, None, {"warmth": warmth}, seed=1, virtual_deadline=60, cpu=slot,
             at_checkpoint=keep,
         ) as guest:  # fmt: skip
-            guest.wait(tmp_path / f"warm-up {warmth}", wall_deadline=60)
+            guest.wait(tmp_path / f"warm-up {warmth}", wall_deadline=WALL)
         assert find(Cache(), about) == kept[-1]
         return kept[-1]
 
@@ -382,7 +398,7 @@ def test_many_runs_start_from_one_warm_up(snapshot: Snapshot, tmp_path: Path, sl
             warm, WORD, {"do": "fingerprint", "seconds": 1}, seed=seed, virtual_deadline=60,
             cpu=slot,
         ) as guest:  # fmt: skip
-            result = guest.wait(tmp_path / name, wall_deadline=60)
+            result = guest.wait(tmp_path / name, wall_deadline=WALL)
         text = (result.folder / "fingerprint.txt").read_text()
         assert re.search(r"^warm 3 \w{8} 7 \w{8}", text, flags=re.MULTILINE)
         assert 1 <= result.virtual_seconds < 3  # its own, without the warm-up's
@@ -407,7 +423,7 @@ def test_without_its_base_a_checkpoint_is_not_found_and_goes(
     with thaw(
         snapshot, WORD, PASSING, seed=1, virtual_deadline=60, cpu=slot, at_checkpoint=keep
     ) as guest:
-        guest.wait(tmp_path, wall_deadline=60)
+        guest.wait(tmp_path, wall_deadline=WALL)
     assert find(Cache(), orphaned) is None
     assert kept[0] not in checkpoints(Cache())
     assert kept[0].key in prune_checkpoints(Cache(), most_bytes=1 << 50)

@@ -115,7 +115,7 @@ for turn in range(5):""",
 def run(library: Path, folder: Path, work: float, *, process: str = PROCESS) -> Any:
     lockstep = Lockstep(library, folder)
     words = lockstep.command(Qemu("none", (sys.executable, "-c", process, str(work))))
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
     return json.loads(done.stdout.splitlines()[0]), lockstep.counted()
 
 
@@ -130,7 +130,7 @@ def test_the_main_loop_waits_until_the_virtual_cpu_sleeps(tmp_path: Path) -> Non
 def test_without_it_the_main_loop_would_not_wait(tmp_path: Path) -> None:
     """The control: the same process keeps no lockstep by itself."""
     words = [sys.executable, "-c", PROCESS, "0.05"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
     assert json.loads(done.stdout) != ["turn", "works", "has worked"] * 5
 
 
@@ -182,7 +182,7 @@ def test_what_such_a_process_starts_is_left_alone(tmp_path: Path) -> None:
     lockstep = Lockstep(provide_lockstep(Cache()), tmp_path)
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROCESS!r}, '0'])"
     words = lockstep.command(Qemu("none", (sys.executable, "-c", starts)))
-    subprocess.run(words, capture_output=True, timeout=60, check=True)
+    subprocess.run(words, capture_output=True, timeout=300, check=True)
     assert not lockstep.counted().known
 
 
