@@ -177,7 +177,7 @@ def run_in_guest(
     snapshot, engine = guests.frozen(request.point.engine, request.topology, request.others)
     inputs = request.inputs(engine, lab="microvm", kernel=guests.kernel, clock=guests.clock.value)
     folder = run.trial_folder(inputs)
-    incoming = folder.with_name(f".{folder.name}.incoming")
+    incoming = run.incoming(folder.name)
     deadline = deadline_of(assignment.item)
     warm_up = warm_up_of(request, guests.clock)
     job = GuestJob(

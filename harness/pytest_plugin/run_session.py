@@ -76,6 +76,7 @@ class RunSession:
         """
         if self.run is None or SHARED_RUN in worker_input(self._config):
             return
+        self.run.add_begun()
         if self.run.record.trials:
             try:
                 self.run.seal()

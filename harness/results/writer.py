@@ -24,6 +24,8 @@ from harness.results.run import (
 from harness.results.scenario_names import short_name
 from harness.trial import TrialInputs
 
+_INCOMING = ".incoming"
+
 
 def trial_id(inputs: TrialInputs) -> str:
     """Return a trial's folder name: ``<scenario>.<version>.<topology>.s<seed>[.control]``."""
@@ -97,6 +99,17 @@ class RunWriter:
             return
         self.record = msgspec.structs.replace(self.record, trials=(*self.record.trials, trial))
         write_run(self.folder, self.record)
+
+    def incoming(self, trial: str) -> Path:
+        """Return where what a trial's guest leaves is taken in, before it is the trial's folder."""
+        return self.folder / TRIALS / f".{trial}{_INCOMING}"
+
+    def add_begun(self) -> None:
+        """List the trials of workers that were killed in them, and remove what they took in."""
+        for half in (self.folder / TRIALS).glob(f".*{_INCOMING}*"):
+            shutil.rmtree(half, ignore_errors=True)
+        for trial in sorted((self.folder / TRIALS).glob("[!.]*")):
+            self.add(trial.name)
 
     def seal(self) -> None:
         """Note the digest of each trial's record in ``run.json``: no trial is changed any more."""

@@ -21,6 +21,7 @@ GUESTS = frozenset({
     "test_vm_lockstep",
     "test_vm_overlay",
     "test_vm_without_root",
+    "test_vm_worker_killed",
     "test_snapshots_visit",
 })  # fmt: skip
 

@@ -46,6 +46,30 @@ def test_a_trial_of_a_killed_worker_is_unknown(
     assert not [name for name in passed if name.startswith("x-2")]
 
 
+def test_the_trial_of_a_killed_worker_is_in_the_run_even_if_there_is_no_other(
+    scenario: Callable[..., Any],
+) -> None:
+    # As the host of a guest has it: the folder would be the trial's with the next rename.
+    ran = scenario(
+        """
+import os, signal
+
+def test_x(trial):
+    incoming = trial.folder.with_name(f".{trial.folder.name}.incoming")
+    incoming.mkdir()
+    (incoming / "console.log").write_text("booted")
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+""",
+        *("-n", "1"),
+    )
+    assert ran.code == EXIT_TROUBLE, ran.out + ran.err
+    [begun] = read_run(ran.run).record.trials
+    assert begun.startswith("x.")
+    assert [path.name for path in (ran.run / "trials").iterdir()] == [begun]
+    assert (ran.run / "trials" / begun / "journal.jsonl").stat().st_size
+
+
 def test_a_test_that_is_no_scenario_has_failed_with_its_worker(
     scenario: Callable[..., Any],
 ) -> None:
