@@ -51,8 +51,17 @@ def busy(groups, loops_per_cpu):
 
 
 def gone(loops):
-    left = [loop for loop in loops if os.path.exists(f"/proc/{loop}")]
+    left = [loop for loop in loops if runs(loop)]
     return NotYet(f"{len(left)} are there") if left else True
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state = file.read().rpartition(") ")[2][:1]
+    except OSError:  # it ended just now
+        return False
+    return state not in ("Z", "X")  # which have only to be reaped, by the machine's first process
 
 
 @contextlib.contextmanager
@@ -121,7 +130,8 @@ def test_a_lab_that_others_starve_does_not_judge(
 def test_a_lab_that_is_busy_itself_does(tmp_path: Path, as_root: None, stable: Engine) -> None:
     code, record, spent = ran(tmp_path, "within")
     cpu_seconds = spent["seconds"] * (os.cpu_count() or 1)
-    assert spent["lab"] > 0.2 * cpu_seconds, "the load on a node is the lab's own"
+    left = cpu_seconds - spent["others"]  # the other lane's guests, say
+    assert spent["lab"] > 0.4 * left, "the load on a node is the lab's own"
     assert spent["starved"] <= spent["others"] + spent["stolen"]
     if spent["others"] < MOST * cpu_seconds:  # others may be at work, too
         assert (code, record["verdict"]) == (0, "pass"), record["reason"]
