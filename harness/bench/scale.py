@@ -25,6 +25,7 @@ from harness.errors import HarnessError, LabError, SwarmError, UsageError, WaitT
 from harness.lab import Lab, Node, Topology
 from harness.lab.topology import MOST_NODES
 from harness.probes.sampling.dns_wire import SERVER, answer_in, question
+from harness.probes.sampling.neighbour_table import NeighbourTable, overflowed
 from harness.probes.sampling.netns import NetworkNamespace
 from harness.probes.sampling.proc_handle import ProcHandle
 from harness.swarm import APP_IMAGE, Deployment, NoAnswer, Service, Swarm, Workload
@@ -89,6 +90,7 @@ def metrics(
     failed: HarnessError | None = None
     for size in sizes:
         seen: dict[str, list[float]] = {name: [] for name in MEASURES}
+        neighbours = NeighbourTable()
         try:
             for run in range(1, runs + 1):
                 say(f"{size} nodes, {run} of {runs}")
@@ -102,8 +104,11 @@ def metrics(
             )
         except HarnessError as error:
             failed = error
+        if times := neighbours.overflows:  # whatever was measured, it was not the swarm
+            seen = {}
+            failed = LabError(f"{size} nodes cannot be measured: {overflowed(times)}")
         for name, unit in MEASURES.items():
-            if seen[name]:
+            if seen.get(name):
                 metric = median_of(f"scale.{size}n.{name}", seen[name], unit)
                 medians[name][size] = metric.value
                 yield metric

@@ -41,6 +41,7 @@ class Machine:
     labs: Path
     kernel: KernelFeatures = field(default_factory=KernelFeatures)
     pressure: Path = Path("/proc/pressure/cpu")
+    neighbours: Path = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 
     def find(self, program: str) -> str | None:
         """Return the path of ``program``, None without it; also looks in /sbin and the like."""

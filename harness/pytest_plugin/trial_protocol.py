@@ -13,6 +13,7 @@ from harness.errors import ExpectationTimeout, HarnessError
 from harness.guest.contract import HOLD_VARIABLE
 from harness.lab import probe_features
 from harness.probes.sampling.heartbeat import Heartbeat
+from harness.probes.sampling.neighbour_table import NeighbourTable
 from harness.probes.sampling.starvation import starvation_of
 from harness.pytest_plugin.deadline import DeadlinePassed, body_deadline
 from harness.pytest_plugin.expectations import broken_by
@@ -96,6 +97,7 @@ def run_body(
     def more() -> dict[str, float]:
         return {name: value for each in watched for name, value in each.row().items()}
 
+    neighbours = NeighbourTable()
     heartbeat = Heartbeat(trial, more=more)
     try:
         left = deadline - trial.clock.now()
@@ -112,7 +114,8 @@ def run_body(
     except Exception as raised:
         error = raised
     starved = (doubt for each in watched for doubt in each.doubts(trial))
-    for doubt in (*heartbeat.doubts(trial.measures.all()), *starved):
+    stalled = heartbeat.doubts(trial.measures.all())
+    for doubt in (*stalled, *starved, *neighbours.doubts(trial)):
         trial.doubt(doubt)
     return conclude(item, setup, error), error
 

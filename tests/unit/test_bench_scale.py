@@ -13,8 +13,9 @@ from hypothesis import strategies as some
 from harness.bench import scale
 from harness.bench.metric import Metric
 from harness.bench.scale import MEASURES, growth, metrics, rows, sizes_in
-from harness.errors import SwarmError, UsageError, WaitTimeout
+from harness.errors import LabError, SwarmError, UsageError, WaitTimeout
 from harness.lab import Lab, Node, Topology
+from harness.probes.sampling.neighbour_table import NeighbourTable
 from harness.swarm import NoAnswer, Swarm
 
 
@@ -106,6 +107,20 @@ def test_a_size_that_does_not_work_leaves_what_was_measured(
     assert "scale.10n.storm" in found
     assert "scale.growth.storm" in found
     assert not any("20" in name or name == "scale.10n.failover" for name in found)
+
+
+def test_what_was_measured_on_a_full_table_of_neighbours_is_not_shown(
+    labs: Labs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter([5, 5, 5, 905])  # before and after each size
+    monkeypatch.setattr(scale, "NeighbourTable", lambda: NeighbourTable(lambda: next(counted)))
+    found: list[str] = []
+    measured = metrics(cast("Any", labs), "any", [5, 10, 20], runs=1, say=lambda _: None)
+    with pytest.raises(LabError, match=r"10 nodes cannot be measured: .* full 900 times"):
+        found.extend(metric.name for metric in measured)
+    assert len(labs.made) == 2
+    assert "scale.5n.storm" in found
+    assert not any("10n" in name for name in found)
 
 
 def test_sizes_are_the_columns_of_the_table() -> None:

@@ -134,6 +134,26 @@ def test_a_kernel_that_does_not_say_how_long_a_lab_waits_has_a_row_of_its_own(
     assert (found.state, found.todo) == (state, todo)
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "seen"),
+    [
+        ("1024\n", "ok", "room for 1024, which labs of more than 20 nodes fill: as root: sysctl"),
+        ("16384\n", "ok", "room for 16384"),
+        (None, "unknown", "does not say"),
+    ],
+)
+def test_how_many_neighbours_there_is_room_for_is_shown(
+    said: str | None, state: str, seen: str, tmp_path: Path
+) -> None:
+    neighbours = tmp_path / "gc_thresh3"
+    if said is not None:
+        neighbours.write_text(said)
+    machine = Machine(True, "root", tmp_path, tmp_path, tmp_path, neighbours=neighbours)
+    found = one("neighbours", machine)
+    assert found.state == state
+    assert seen in found.seen
+
+
 def test_a_feature_that_could_not_be_tried_is_unknown_and_not_missing() -> None:
     kernel = KernelFeatures({"nftables": Tried(None, "no program nft")}, "v2")
     found = one("nftables", Machine(True, "root", Path("/"), Path("/"), Path("/"), kernel))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.doctor.check import Examination, Finding, check
 from harness.doctor.machine import Machine
 from harness.doctor.packages import apt_line_for
+from harness.probes.sampling.neighbour_table import CURE, ENOUGH
 
 FEATURES = {
     "namespaces": "the namespaces lab",
@@ -111,3 +112,16 @@ def check_pressure(machine: Machine) -> Finding:
             "a kernel from 5.13 on",
         )
     return Finding("ok", "says for how long a lab waits for a CPU")
+
+
+@check(
+    "neighbours", "kernel", needed_for="namespaces, dind labs: of many nodes, or several at once"
+)
+def check_neighbours(machine: Machine) -> Finding:
+    try:
+        room = int(machine.neighbours.read_text())
+    except (OSError, ValueError):
+        return Finding("unknown", "this network namespace does not say how many there is room for")
+    if room < ENOUGH:
+        return Finding("ok", f"room for {room}, which labs of more than 20 nodes fill: {CURE}")
+    return Finding("ok", f"room for {room}")
