@@ -2,10 +2,13 @@
 
 A load balancer treats each of them unlike a request: a flow of datagrams never ends for it, a
 connection outlives what it was balanced by, a large reply needs full-sized packets on every way.
-The ports are in host mode, which needs no IPVS: each worker has one task, and its clients no other.
+Each worker has one task. In host mode, which needs no IPVS, a worker's clients have that task and
+no other; by the routing mesh, IPVS gives each flow to one of both.
 """
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import pytest
 
@@ -23,15 +26,22 @@ SOURCE_PORT = 40009
 PATIENCE = 5.0
 UPDATED_WITHIN = 90.0
 
+Mode = Literal["host", "ingress"]
+
+#: How a port is published; the routing mesh needs IPVS.
+MODES: list[Any] = ["host", pytest.param("ingress", marks=pytest.mark.needs("ip_vs"))]
+
 #: Bytes of a reply: some hundred full-sized packets.
 LARGE = 256 << 10
 
 GAP = Expectation(
-    "longest gap of a flow of datagrams to a node whose only task is replaced",
+    "longest gap of a flow of datagrams whose task is replaced",
     unit="s",
     at_most=20,
     source="moby: the task is out for 2 s, is stopped at once, the next one starts in its place "
-    "when that has ended: some seconds on a slow machine; with it, conntrack's entry is deleted",
+    "when that has ended: some seconds on a slow machine; with it, conntrack's entry is deleted, "
+    "and by the mesh IPVS forgets a flow whose task is gone with its next datagram "
+    "(net.ipv4.vs.expire_nodest_conn)",
     control="test_control_datagrams_unanswered",
 )
 ANSWERED = Expectation(
@@ -70,9 +80,12 @@ LARGE_TAKES = Observation("median time of a large reply", unit="s")
 
 
 @pytest.mark.upstream("moby/moby#36878", "moby/moby#35135")
-def test_datagrams_through_an_update(swarm: Swarm, trial: Trial, measure: Measures) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_datagrams_through_an_update(
+    mode: Mode, swarm: Swarm, trial: Trial, measure: Measures
+) -> None:
     """A client that keeps its source port is answered by a live task soon after each update."""
-    web, worker = swarm.deploy(echoing()), swarm.a_worker()
+    web, worker = swarm.deploy(echoing(mode)), swarm.a_worker()
     with datagrams(swarm, worker, trial) as flow:
         flow.time_to_answer(within=10.0)
         web.redeploy("echo")
@@ -155,9 +168,9 @@ def test_control_mtu_black_hole(
     measure(LOST_LARGE, traffic.share_lost)
 
 
-def echoing() -> Workload:
-    """Return the echo service with a task on each worker, which publishes it over UDP and TCP."""
-    ports = tuple(Port(ECHO_PORT, PORT, protocol, "host") for protocol in ("udp", "tcp"))
+def echoing(mode: Mode = "host") -> Workload:
+    """Return the echo service with a task on each worker, published over UDP and TCP."""
+    ports = tuple(Port(ECHO_PORT, PORT, protocol, mode) for protocol in ("udp", "tcp"))
     echo: Service = echo_service(
         networks=("web",),
         replicas=None,
