@@ -58,7 +58,7 @@ _NEED = 3 << 30  # bytes: tree and image side by side
 _UUID = "6d766d00-0000-4000-8000-000000000001"
 _HASH_SEED = "6d766d00-0000-4000-8000-000000000002"
 _WHEELS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
-_FORMAT = 7  # raise when what is made from the same inputs changes
+_FORMAT = 8  # raise when what is made from the same inputs changes
 
 
 def base_tar(cache: Cache, suite: str = "trixie", *, say: Say = silent) -> Path:
@@ -194,7 +194,7 @@ class GuestImage:
             "the guest's Python packages could not be fetched",
             None,
         )
-        _drop_commands(site)
+        _drop_commands_and_headers(site)
 
     def _script(self, tree: Path, site: Path, draft: Path) -> str:
         """Shell for all that has to happen under one fakeroot."""
@@ -263,15 +263,19 @@ class GuestImage:
         return "\n".join(lines) + "\n"
 
 
-def _drop_commands(site: Path) -> None:
-    """Remove what pip made to be called by name: it begins with the path of the host's Python.
+def _drop_commands_and_headers(site: Path) -> None:
+    """Remove what pip puts beside packages, which no guest could use.
 
-    No guest could run it, and it would make another image of each place that images are built in.
+    A command begins with the path of the host's Python, and whether that is one of a virtual
+    environment decides where headers are: each would make another image of the same inputs.
     """
-    shutil.rmtree(site / "bin", ignore_errors=True)
+    beside = ("bin", "include")
+    for name in beside:
+        shutil.rmtree(site / name, ignore_errors=True)
+    left_out = tuple(f"../../{name}/" for name in beside)
     for record in site.glob("*.dist-info/RECORD"):
         lines = record.read_text().splitlines(keepends=True)
-        record.write_text("".join(line for line in lines if not line.startswith("../../bin/")))
+        record.write_text("".join(line for line in lines if not line.startswith(left_out)))
 
 
 def _by_loader(root: str, name: str, program: str) -> str:

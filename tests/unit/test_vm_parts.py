@@ -315,13 +315,19 @@ def test_scratch_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_
 def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "flask").write_text("#!/some/where/.venv/bin/python\n")
+    headers = tmp_path / "include" / "site" / "python3.11" / "greenlet"  # in a virtual environment
+    headers.mkdir(parents=True)
+    (headers / "greenlet.h").write_text("")
     record = tmp_path / "flask-3.0.dist-info" / "RECORD"
     record.parent.mkdir()
-    record.write_text("../../bin/flask,sha256=abc,214\nflask/__init__.py,sha256=def,99\n")
-    guest_image._drop_commands(tmp_path)
-    assert not (tmp_path / "bin").exists()
+    header = "../../include/site/python3.11/greenlet/greenlet.h,sha256=ghi,4755\n"
+    record.write_text(
+        f"../../bin/flask,sha256=abc,214\n{header}flask/__init__.py,sha256=def,99\n"
+    )
+    guest_image._drop_commands_and_headers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [record.parent.name]
     assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
-    guest_image._drop_commands(tmp_path)  # packages without commands are as well
+    guest_image._drop_commands_and_headers(tmp_path)  # packages without either are as well
 
 
 def test_a_base_that_another_hook_made_is_another(

@@ -22,7 +22,13 @@ groups=
 for mount in "$mounts"/v2 "$mounts"/v1/*; do
     group=$mount/swarm-chaos/$id/$name
     [ -d "${group%/*}" ] || continue
-    [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    # What ran on a node that was killed may still be dying, and a group of version 2 that was
+    # handed on takes no process: it has to go first.
+    looks=0
+    while [ -d "$group" ] && [ "$looks" -lt 200 ]; do
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05
+        looks=$((looks + 1))
+    done
     mkdir -p "$group"
     for file in cpuset.cpus cpuset.mems; do # version 1 takes no process into an empty cpuset
         [ ! -e "$group/$file" ] || [ -n "$(cat "$group/$file")" ] ||
