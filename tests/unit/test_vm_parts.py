@@ -321,9 +321,7 @@ def test_what_pip_made_for_the_hosts_python_stays_out_of_the_image(tmp_path: Pat
     record = tmp_path / "flask-3.0.dist-info" / "RECORD"
     record.parent.mkdir()
     header = "../../include/site/python3.11/greenlet/greenlet.h,sha256=ghi,4755\n"
-    record.write_text(
-        f"../../bin/flask,sha256=abc,214\n{header}flask/__init__.py,sha256=def,99\n"
-    )
+    record.write_text(f"../../bin/flask,sha256=abc,214\n{header}flask/__init__.py,sha256=def,99\n")
     guest_image._drop_commands_and_headers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [record.parent.name]
     assert record.read_text() == "flask/__init__.py,sha256=def,99\n"
