@@ -172,13 +172,13 @@ def test_a_swarm_on_three_machines_survives_its_leader(
     assert logs == {"m1.log", "m2.log", "m3.log"}
 
 
-@pytest.mark.parametrize("user", USERS)
 def kernel_counts_waiting() -> bool:
     """Return whether this kernel, which is that of all machines here, says who waits for a CPU."""
     pressure = Path("/proc/pressure/cpu")
     return pressure.exists() and "full " in pressure.read_text()
 
 
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("of", ["harness", "connection"])
 def test_a_lab_ends_with_the_harness_or_its_connection(
     of: str, user: str, machines: SshMachines, untouched: None, stable: Engine
