@@ -6,9 +6,11 @@ swarm is frozen and a trial runs.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,14 +29,18 @@ class ProgressReceiver:
         self.address = str(Path(self._folder.name, "lines"))
         """What a worker is given, for :func:`sender`."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.address)
+        with _short(self.address) as address:
+            self._socket.bind(address)
         self._thread = threading.Thread(target=self._show, name="worker progress", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Show what has arrived, and end."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.connect(self.address)
+        with (
+            _short(self.address) as address,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+        ):
+            end.connect(address)
             end.send(b"")
         self._thread.join()
         self._socket.close()
@@ -53,9 +59,27 @@ def sender(address: str, worker: str) -> Say:
 
     def say(text: str) -> None:
         for line in text.splitlines():
-            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            with (
+                suppress(OSError),
+                _short(address) as short,
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+            ):
                 end.settimeout(_PATIENCE)
-                end.connect(address)
+                end.connect(short)
                 end.send(f"[{worker}] {line}".encode()[:_LONGEST])
 
     return say
+
+
+@contextmanager
+def _short(address: str) -> Iterator[str]:
+    """Give a name for a socket that fits into a socket's address, however long its path is.
+
+    An address has room for 107 bytes, and TMPDIR may be longer than that.
+    """
+    path = Path(address)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

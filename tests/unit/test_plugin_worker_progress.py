@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from harness.pytest_plugin.worker_progress import ProgressReceiver, sender
 
@@ -26,6 +30,20 @@ def test_what_was_sent_is_shown_before_the_end() -> None:
     assert shown[:2] == ["[gw0] freezing a swarm", "[gw0] of three"]
     assert [line[:7] for line in shown[2:]] == ["[gw0] x", "[gw1] f", "[gw1] o", "[gw1] x"]
     assert max(map(len, shown)) == 4096
+
+
+def test_the_path_of_temporary_files_may_be_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    shown: list[str] = []
+    receiver = ProgressReceiver(shown.append)
+    assert receiver.address.startswith(str(long))
+    sender(receiver.address, "gw0")("a line")
+    receiver.close()
+    assert shown == ["[gw0] a line"]
 
 
 def test_a_worker_outlives_its_terminal() -> None:
