@@ -137,7 +137,7 @@ def test_a_kernel_that_does_not_say_how_long_a_lab_waits_has_a_row_of_its_own(
 @pytest.mark.parametrize(
     ("said", "state", "seen"),
     [
-        ("1024\n", "ok", "room for 1024, which labs of more than 20 nodes fill: as root: sysctl"),
+        ("1024\n", "ok", "room for 1024, which a lab of fifty nodes fills: as root: sysctl"),
         ("16384\n", "ok", "room for 16384"),
         (None, "unknown", "does not say"),
     ],

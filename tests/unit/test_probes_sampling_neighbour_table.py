@@ -11,7 +11,7 @@ from bare_trials import bare_trial
 from harness.probes.sampling.neighbour_table import NeighbourTable, times_full
 from harness.trial import Trial, read_lines
 
-#: Read on a kernel 6.1 with two CPUs after a lab of 23 nodes, without the columns in between.
+#: Read on a kernel 6.1 with two CPUs after a lab of 53 nodes, without the columns in between.
 ARP = """entries  allocs   table_fulls
 00000006 0000c8e3 000182e3
 00000006 0000c7a4 000143b7

@@ -123,5 +123,5 @@ def check_neighbours(machine: Machine) -> Finding:
     except (OSError, ValueError):
         return Finding("unknown", "this network namespace does not say how many there is room for")
     if room < ENOUGH:
-        return Finding("ok", f"room for {room}, which labs of more than 20 nodes fill: {CURE}")
+        return Finding("ok", f"room for {room}, which a lab of fifty nodes fills: {CURE}")
     return Finding("ok", f"room for {room}")

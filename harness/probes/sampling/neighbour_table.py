@@ -1,9 +1,9 @@
 """Whether the kernel's neighbour tables were full, which all network namespaces share.
 
 A kernel keeps the neighbours (ARP, and NDISC for IPv6) of all its namespaces in one table each,
-with room for ``net.ipv4.neigh.default.gc_thresh3``, 1024 unless somebody raised it. Of a lab of n
-nodes it has n² and more, and those of every other lab. Where it is full, packets to
-whoever is not in it are dropped, and a healthy swarm times out.
+with room for ``net.ipv4.neigh.default.gc_thresh3``, 1024 unless somebody raised it. A lab of n
+nodes may have n² of them: one of fifty filled it, one of twenty did not. Where it is full,
+packets to whoever is not in it are dropped, and a healthy swarm times out.
 """
 
 from __future__ import annotations
