@@ -188,7 +188,7 @@ class VagrantMaker(SshMaker):
         if self._machines is None or len(self._machines) < needed:
             if self._machines is not None:
                 self._machines.close()
-            self._machines = Machines.reached(self._vagrant.inventory(needed), new=True)
+            self._machines = Machines.made_for_a_run(self._vagrant.inventory(needed))
         return self._lab(topology, engine, self._machines)
 
 

@@ -29,12 +29,29 @@ class Machines:
         self._end = weakref.finalize(self, open_.close)
 
     @classmethod
-    def reached(cls, path: Path, *, new: bool = False) -> Self:
+    def reached(cls, path: Path) -> Self:
         """Connect to every machine of an inventory and check that it may and can be used.
 
         Raises a :class:`~harness.errors.HarnessError` for the first that is not; nothing has been
-        changed on any. ``new``: they were made for this run, and their clocks are set first.
+        changed on any.
         """
+        return cls._reached(path, Machine.check)
+
+    @classmethod
+    def made_for_a_run(cls, path: Path) -> Self:
+        """Connect to machines that have just booted; as :meth:`reached`, but their clocks are set.
+
+        Errors are the same.
+        """
+
+        def set_and_check(machine: Machine) -> None:
+            machine.set_clock()
+            machine.check()
+
+        return cls._reached(path, set_and_check)
+
+    @classmethod
+    def _reached(cls, path: Path, check: Callable[[Machine], None]) -> Self:
         inventory = read_inventory(path)
         with ExitStack() as made:
             folder = made.enter_context(tempfile.TemporaryDirectory(prefix="swarm-chaos-ssh-"))
@@ -45,9 +62,7 @@ class Machines:
                 return Machine(connection, inventory)
 
             machines = each_of(reach, range(len(inventory.machines)))
-            if new:
-                each_of(lambda machine: machine.set_clock(), machines)
-            each_of(lambda machine: machine.check(), machines)
+            each_of(check, machines)
             _refuse_twins(machines)
             return cls(inventory, machines, made.pop_all())
 
