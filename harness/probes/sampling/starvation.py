@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from harness.errors import HarnessError, LabError
 from harness.lab import Lab
@@ -129,14 +130,22 @@ def groups_of(lab: Lab) -> list[Path]:
     return sorted({node.groups.unified.parent for node in nodes if node.groups.unified})
 
 
+@runtime_checkable
+class OfMachines(Protocol):
+    """A lab whose nodes are on other kernels than this one."""
+
+    def cpu_counters(self) -> Mapping[str, Callable[[], Mapping[str, str]]]:
+        """Return how to read each machine's counters of CPU time, by the machine's name."""
+        ...
+
+
 def starvation_of(lab: Lab) -> list[Starvation]:
     """Return what counts from now on whether others starve a lab, on each of its machines."""
-    machines = getattr(lab, "cpu_counters", None)  # a lab whose nodes do not share this kernel
-    if machines is None:
+    if not isinstance(lab, OfMachines):
         return [Starvation(partial(cpu_times, groups_of(lab)))]
     return [
         Starvation(partial(times_of_machine, read), machine=name)
-        for name, read in machines().items()
+        for name, read in lab.cpu_counters().items()
     ]
 
 
