@@ -47,14 +47,18 @@ def test_a_table_that_was_full_meanwhile_is_a_doubt(trial: Trial, after: int, ti
     assert len(doubts) == bool(times)
     assert all(f"full {times} times" in doubt and "gc_thresh3" in doubt for doubt in doubts)
     entries = list(read_lines(trial.folder / "journal.jsonl"))
-    assert [e["times"] for e in entries if e["kind"] == "machine.neighbours_full"] == (
+    assert [e["times"] for e in entries if e["kind"] == "neighbours.full"] == (
         [times] if times else []
     )
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("arp_cache"), ValueError("table_fulls")])
-def test_a_kernel_that_does_not_say_is_no_doubt(trial: Trial, error: Exception) -> None:
+def test_a_kernel_that_does_not_say_is_no_doubt_and_on_record(
+    trial: Trial, error: Exception
+) -> None:
     def unreadable() -> int:
         raise error
 
     assert list(NeighbourTable(unreadable).doubts(trial)) == []
+    entries = read_lines(trial.folder / "journal.jsonl")
+    assert [e["why"] for e in entries if e["kind"] == "neighbours.unwatched"] == [str(error)]

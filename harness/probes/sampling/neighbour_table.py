@@ -41,11 +41,12 @@ def _times_full(text: str) -> int:
 class NeighbourTable:
     """What of the neighbour tables' room was missing since this was made.
 
-    Where nobody can tell it doubts nothing.
+    Where nobody can tell it doubts nothing, and says so in the trial's journal.
     """
 
     def __init__(self, read: Callable[[], int] = times_full) -> None:
         self._read = read
+        self._why = ""
         self._before = self._reading()
 
     @property
@@ -55,15 +56,18 @@ class NeighbourTable:
         return now - self._before if now is not None and self._before is not None else 0
 
     def doubts(self, trial: Trial) -> Iterator[str]:
-        """Record that a table was full; yield that it is a doubt."""
+        """Record that a table was full, or that nobody can tell; yield the former as a doubt."""
         if overflows := self.overflows:
-            trial.journal.write("machine.neighbours_full", times=overflows)
+            trial.journal.write("neighbours.full", times=overflows)
             yield overflowed(overflows)
+        elif self._why:
+            trial.journal.write("neighbours.unwatched", why=self._why)
 
     def _reading(self) -> int | None:
         try:
             return self._read()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            self._why = str(error)
             return None
 
 
