@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import nullcontext, suppress
+from itertools import chain
 
 import msgspec
 import pytest
@@ -97,7 +98,7 @@ def run_body(
     def more() -> dict[str, float]:
         return {name: value for each in watched for name, value in each.row().items()}
 
-    neighbours = NeighbourTable()
+    neighbours = [] if setup.lab is None else [NeighbourTable()]
     heartbeat = Heartbeat(trial, more=more)
     try:
         left = deadline - trial.clock.now()
@@ -113,9 +114,9 @@ def run_body(
         error = Inconclusive([f"the trial took longer than its deadline of {deadline:g} s"])
     except Exception as raised:
         error = raised
-    starved = (doubt for each in watched for doubt in each.doubts(trial))
-    stalled = heartbeat.doubts(trial.measures.all())
-    for doubt in (*stalled, *starved, *neighbours.doubts(trial)):
+    starved = (each.doubts(trial) for each in watched)
+    crowded_out = (each.doubts(trial) for each in neighbours)
+    for doubt in chain(heartbeat.doubts(trial.measures.all()), *starved, *crowded_out):
         trial.doubt(doubt)
     return conclude(item, setup, error), error
 
