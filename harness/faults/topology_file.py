@@ -352,6 +352,12 @@ def _check_link(found: TopologyFile, number: int, link: LinkTable) -> None:
     if link.between == (REST, REST) or (both := ends[0] & ends[1]) or not any(ends):
         which = ", ".join(sorted(both)) if link.between != (REST, REST) else "all"
         raise _wrong(f"there is no link from {which} to itself", f"{where}.between")
+    nodes = {place.name for place in found._places()}
+    if REST in link.between and len(nodes) > 1 and nodes in ends:
+        raise _wrong(
+            "all nodes are at one end: nothing is at the other but client hosts",
+            f"{where}.between",
+        )
     if link.jitter is not None and link.delay is None:
         raise _wrong("jitter is around a delay: give one", f"{where}.jitter")
     if link.delay is None and link.loss is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -293,6 +294,16 @@ class _Kernel:
 
     def has(self, name: str) -> bool:
         return name in self._features
+
+
+@pytest.mark.parametrize(("nodes", "refused"), [("3m", True), ("3m1w", False), ("1m", False)])
+def test_a_link_from_all_nodes_to_all_others_is_refused_where_it_is_written(
+    nodes: str, refused: bool, tmp_path: Path
+) -> None:
+    text = f'name = "x"\nnodes = "{nodes}"\n[[link]]\nbetween = ["managers", "*"]\nloss = "1%"\n'
+    said = pytest.raises(UsageError, match=r"\(line 4, column 1\): all nodes are at one end")
+    with said if refused else nullcontext():
+        TopologyFile.load(written(tmp_path, text))
 
 
 def test_the_schema_is_that_of_the_model() -> None:
