@@ -49,6 +49,23 @@ def is_draft(name: str) -> bool:
     return name.startswith(".") and name.endswith(_DRAFT)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock (flock) of a file; nobody does if it cannot be read."""
+    import fcntl  # of Unix alone
+
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def untrusted(folder: Path) -> str:
     """Return why what lies in ``folder`` may be another user's doing, as a clause; "" if not.
 

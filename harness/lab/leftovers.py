@@ -11,7 +11,6 @@ abandoned when no process has it on its command line and nothing in it has chang
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import LabError
+from harness.files import is_locked
 from harness.lab import janitor
 from harness.lab.local_lab import labs_folder
 
@@ -85,7 +85,7 @@ def of_labs() -> Iterator[list[Leftover]]:
         # First what is there, then who lives: a lab that came in between has only a janitor yet.
         folders = _folders()
         groups = [group for mount in mounts for group in _groups(mount)]
-        alive = live_labs() | {folder.name for folder in folders if _locked(folder)}
+        alive = live_labs() | {folder.name for folder in folders if is_locked(folder / "lock")}
         dead = [folder for folder in folders if folder.name not in alive]
         yield [
             *(_group(g) for g in groups if g.name not in alive and not _has_foreign_processes(g)),
@@ -103,7 +103,7 @@ def of_engine() -> list[Leftover]:
         found = janitor.containers(socket)
     except (OSError, ValueError):
         return []  # no engine, or nobody answers there: nothing of ours is known to be left
-    alive = live_labs() | {folder.name for folder in _folders() if _locked(folder)}
+    alive = live_labs() | {folder.name for folder in _folders() if is_locked(folder / "lock")}
     return [
         Leftover("container", container[:12], partial(janitor.remove_container, socket, container))
         for container, lab in found.items()
@@ -161,21 +161,6 @@ def _folders() -> list[Path]:
         return sorted(f for f in labs_folder().iterdir() if _LAB_ID.fullmatch(f.name))
     except OSError:
         return []
-
-
-def _locked(folder: Path) -> bool:
-    """Return whether a process holds a lab's lock."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 @contextlib.contextmanager

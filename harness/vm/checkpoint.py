@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from harness.errors import MicrovmError, MissingError
-from harness.files import human_size, is_draft
+from harness.files import human_size, is_draft, is_locked
 from harness.images import Cache
 from harness.vm import content_hash, packing, seal, sparse
 from harness.vm.machine import Files, Machine
@@ -443,8 +443,12 @@ class RunLock:
         """Hold it from now on. Safe to call twice."""
         if self._file < 0:
             with contextlib.suppress(OSError):
-                self._file = _open_runs(self._store)
-                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._store.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(
+                    self._store / _RUNS, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644
+                )
+                # At most for as long as another run looks whether anybody holds it.
+                fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def release(self) -> None:
         """Let go of it. Safe to call twice."""
@@ -467,19 +471,4 @@ def rest_after_run(cache: Cache) -> None:
 
 def run_under_way(cache: Cache) -> bool:
     """Return whether anybody holds the cache's :class:`RunLock`."""
-    try:
-        runs = _open_runs(store_of(cache))
-    except OSError:
-        return False
-    try:
-        fcntl.flock(runs, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(runs)
-    return False
-
-
-def _open_runs(store: Path) -> int:
-    store.mkdir(parents=True, exist_ok=True)
-    return os.open(store / _RUNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return is_locked(store_of(cache) / _RUNS)

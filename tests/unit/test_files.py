@@ -1,11 +1,12 @@
 """Files are written atomically; sizes and ages are in the unit that people would choose."""
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness.files import human_age, human_size, is_draft, replacing, write_atomically
+from harness.files import human_age, human_size, is_draft, is_locked, replacing, write_atomically
 
 
 def test_a_file_is_replaced_with_text_or_bytes(tmp_path: Path) -> None:
@@ -73,3 +74,14 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert human_age(seconds) == text
+
+
+def test_a_lock_is_seen_while_somebody_holds_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_locked(lock)
+    with lock.open("w") as held:
+        assert not is_locked(lock)
+        for kind in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+            fcntl.flock(held, kind)
+            assert is_locked(lock)
+    assert not is_locked(lock)
