@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from optionals import not_none
 
 from harness.engine import Engine
 from harness.images import Cache
@@ -51,14 +52,13 @@ def test_an_engines_images_come_through_its_socket_and_it_is_only_read(
 
 
 def test_the_voting_application_is_tried(images: Path, tmp_path: Path) -> None:
-    """Left alone no vote is lost; what its leader's daemon costs it is measured.
+    """Left alone no vote is lost; what its leader's daemon costs it is judged as the file says.
 
     How much that is depends on what the leader runs and on how soon there is another one.
     """
     compose = tmp_path / "compose.yml"
     text = (VOTING / "compose.yml").read_text()
-    text = text.replace("  lost: 0.05\n", "  lost: 1\n").replace("  back: 90\n", "  back: 180\n")
-    compose.write_text(text.replace("  back: 180\n", "  back: 180\n  held: 5\n"))
+    compose.write_text(text.replace("  back: 90\n", "  back: 90\n  held: 5\n"))
     command = ["try", "compose.yml", "--name=voting", f"--images={images}", "--lab=namespaces"]
     done = subprocess.run(
         [sys.executable, "-m", "harness.cli", *command, "-k", "nothing or leader-dockerd"],
@@ -67,15 +67,20 @@ def test_the_voting_application_is_tried(images: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     answer = (tmp_path / "try-voting" / "README.md").read_text()
-    assert "2 of 2 experiments went as expected" in answer
     assert "**log-collector-gone** is not applicable" in answer
     run = read_run(latest_run(tmp_path / "try-voting" / "reports"))
     alone, killed = (
         {each.name: each.value for each in trial.record.measures}
         for trial in sorted(run.trials, key=lambda trial: "leader" in trial.record.id)
     )
-    assert {"requests lost at the other nodes", "time with tasks missing"} <= alone.keys()
     assert alone["requests lost at the other nodes"] == 0
+    assert "time with tasks missing" in alone
     assert alone.keys() == killed.keys()
+    lost, back = (
+        killed["requests lost at the other nodes"],
+        killed["time until every task runs again"],
+    )
+    borne = not_none(lost) <= 0.05 and not_none(back) < 90
+    assert done.returncode == (0 if borne else 1), done.stdout + done.stderr
+    assert f"{2 if borne else 1} of 2 experiments went as expected" in answer
