@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,16 @@ _LOOK = 0.4
 #: Seconds for a manager to accept a write: a request waits for a leader for that long
 #: (moby daemon/cluster, swarmRequestTimeout is 20 s), and it is tried twice.
 ACCEPTED_WITHIN = 45.0
+
+#: What etcd's raft writes to dockerd's log, in every engine from 2017 on: that it starts, and whom
+#: it follows from then on.
+_RAFT_STARTS = re.compile(r'msg="newRaft [0-9a-f]+ ')
+_RAFT_FOLLOWS = re.compile(
+    r'msg="raft\.node: [0-9a-f]+ (?:elected leader [0-9a-f]+|changed leader from [0-9a-f]+ to)'
+)
+
+#: Seconds between two heartbeats of a leader (swarmkit: HeartbeatTick 1, TickInterval 1 s).
+_HEARTBEAT = 1.0
 
 
 class NoAnswer(HarnessError):
@@ -258,6 +269,33 @@ class SwarmClient:
             every=_LOOK,
         )
 
+    def wait_for_raft(self, managers: Iterable[Node], *, within: float = 60.0) -> None:
+        """Wait ``within`` seconds until all of these follow a leader and have caught up with it.
+
+        A manager is listed as ready and reachable before it has the leader's log, which comes
+        with the first heartbeat that reaches it, up to 1 s after its join, and several after a
+        restart. Until then it cannot be elected, keeps others from it by its candidacies
+        (swarmkit asks for no votes beforehand), and if it is killed after a join, never takes part
+        again: it knows nobody to answer (swarmkit#1360).
+        """
+        logs = {node.name: node.log for node in managers}
+
+        def all_follow() -> bool | NotYet:
+            deaf = [
+                name
+                for name, log in logs.items()
+                if not follows_a_leader(log.read_text(errors="replace"))
+            ]
+            return NotYet(f"{', '.join(deaf)} heard of no leader yet") if deaf else True
+
+        expect_state(
+            all_follow,
+            state=f"{', '.join(sorted(logs))} to follow a leader",
+            within=within,
+            every=_LOOK,
+        )
+        time.sleep(_HEARTBEAT)  # the answer to a heartbeat brings what is missing
+
     def time_to_ready(
         self, nodes: Iterable[Node], *, within: float, since: Moment | None = None
     ) -> Elapsed:
@@ -342,6 +380,16 @@ class SwarmClient:
         if not nodes:
             raise SwarmError(f"the swarm has no {what}")
         return self.random.choice(nodes)
+
+
+def follows_a_leader(log: str) -> bool:
+    """Return whether a dockerd's log says that its raft has had a leader since its last start."""
+    started = follows = -1
+    for match in _RAFT_STARTS.finditer(log):
+        started = match.start()
+    for match in _RAFT_FOLLOWS.finditer(log):
+        follows = match.start()
+    return 0 <= started < follows
 
 
 def _first_line(error: BaseException) -> str:

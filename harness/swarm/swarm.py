@@ -62,7 +62,7 @@ class Swarm(SwarmClient):
         """Initialize on the first manager and join the rest; spares do not join.
 
         Managers join one after the other, each a change of raft's membership; workers join
-        together. Return when every member is listed as ready.
+        together. Return when every member is listed as ready, and every manager has caught up.
         """
         swarm = cls(lab, journal=journal, seed=seed)
         first, *managers = swarm._planned("manager")
@@ -85,6 +85,7 @@ class Swarm(SwarmClient):
                 ]:
                     done.result()
             swarm.wait_for_ready([first, *managers, *workers], within=_FORMED_WITHIN)
+            swarm.wait_for_raft([first, *managers], within=_FORMED_WITHIN)
         except (NoAnswer, WaitTimeout) as error:
             raise SwarmError(f"the swarm could not be formed: {error.what}") from error
         return swarm
@@ -116,6 +117,7 @@ class Swarm(SwarmClient):
             node.dockerd.wait_ready()
             self.wait_for_leader(within=_FORMED_WITHIN)
             self.wait_for_ready(everybody, within=_FORMED_WITHIN)
+            self.wait_for_raft(managers, within=_FORMED_WITHIN)
 
     def set_role(self, node: Node, role: str) -> None:
         """Promote or demote a member: "manager" or "worker"."""

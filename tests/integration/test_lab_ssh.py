@@ -60,6 +60,8 @@ def test_leader_lost(swarm, faults, leadership, measure):
     assert 0.3 < lost / seen < 0.7, (lost, seen)
     with faults.kill_node(other):
         pass
+    swarm.wait_for_ready([other])
+    swarm.wait_for_raft([other])  # one that lags behind cannot be elected, and delays who can
     with faults.process.kill_containerd(follower), faults.kill_dockerd(leader) as outage:
         measure(NEW_LEADER, leadership.time_to_new_leader(other_than=leader, since=outage))
 """
