@@ -28,8 +28,8 @@ from harness.pytest_plugin.collection import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_generate_tests,
-    refuse_cpus_without_guests,
     refuse_debugger,
+    refuse_hardware_without_guests,
     refuse_unknown_qemu,
 )
 from harness.pytest_plugin.fixtures import (
@@ -121,7 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options = read(config)
         refuse_debugger(config, options)
         refuse_unknown_qemu(options)
-        refuse_cpus_without_guests(options)
+        refuse_hardware_without_guests(options)
         if options.into is not None:
             _register_in_guest(config, options, options.into)
         else:

@@ -190,14 +190,16 @@ def refuse_unknown_qemu(options: Options) -> None:
         own_qemu()
 
 
-def refuse_cpus_without_guests(options: Options) -> None:
-    """Nodes on this kernel have this machine's CPUs, and a record must not say otherwise."""
-    in_a_guest = options.attach is not None
-    if options.cpus is not None and not in_a_guest and chosen_lab(options) != "microvm":
-        raise UsageError(
-            f"--cpus is for guests, and the {chosen_lab(options)} lab has none",
-            hint="leave it away there: nodes have this machine's CPUs",
-        )
+def refuse_hardware_without_guests(options: Options) -> None:
+    """Nodes on this kernel have what this machine has, and a record must not say otherwise."""
+    if options.attach is not None:  # in a guest
+        return
+    for option, asked in (("--cpus", options.cpus), ("--memory", options.memory)):
+        if asked is not None and chosen_lab(options) != "microvm":
+            raise UsageError(
+                f"{option} is for guests, and the {chosen_lab(options)} lab has none",
+                hint="leave it away there: nodes have this machine's CPUs and memory",
+            )
 
 
 def refuse_debugger(config: pytest.Config, options: Options) -> None:

@@ -47,7 +47,7 @@ from harness.trial import TrialInputs, TrialRecord, read_lines, write_record
 from harness.vm.kernels import kernel_suite
 from harness.vm.kvm import kvm_boots
 from harness.vm.machine import KVM_CPU, MOST_CPUS, Accelerator, Clock, Machine
-from harness.vm.pool import Pool
+from harness.vm.pool import Pool, own_mib
 from harness.vm.snapshot import Snapshot, set_aside_if_damaged
 from harness.vm.thaw import Outcome
 
@@ -76,6 +76,7 @@ class Guests:
     kernel: str
     clock: Clock
     cpus: int | None = None
+    memory: int | None = None
     reuse: Reuse | None = None
     _frozen: dict[tuple[str, ...], tuple[Snapshot, Engine]] = field(default_factory=dict)
     _payloads: dict[Path, bytes] = field(default_factory=dict)
@@ -104,10 +105,11 @@ class Guests:
     def machine(self) -> Machine:
         """Return the guests' hardware: one emulated CPU in virtual time, else what there is.
 
-        Unless a number of CPUs was asked for.
+        Unless a number of CPUs, or of MiB, was asked for.
         """
+        memory_mib = self.memory or Machine.memory_mib
         if self.clock is Clock.VIRTUAL:
-            return Machine(clock=self.clock, cpus=self.cpus or 1)
+            return Machine(clock=self.clock, cpus=self.cpus or 1, memory_mib=memory_mib)
         kernel = debian_kernel(kernel_suite(self.kernel), self.cache, say=self.say)
         boots = kvm_boots(kernel, self.cache, say=self.say).boots
         return Machine(
@@ -115,6 +117,7 @@ class Guests:
             accelerator=Accelerator.KVM if boots else Accelerator.TCG,
             cpu=KVM_CPU if boots else Machine.cpu,
             cpus=self.cpus or min(MOST_CPUS, max(2, len(os.sched_getaffinity(0)))),
+            memory_mib=memory_mib,
         )
 
     def payload(self, item: pytest.Item) -> bytes:
@@ -133,7 +136,7 @@ class Guests:
     def pool(self) -> Pool:
         """Return the CPUs that guests may have."""
         if self._pool is None:
-            self._pool = Pool()
+            self._pool = Pool(guest_mib=own_mib(self.memory or Machine.memory_mib))
         return self._pool
 
 
@@ -159,6 +162,7 @@ class Assignment:
             *(f"--engine={point.engine}", f"--seed={point.seed}"),
             *([f"--topology={written}"] if self.topology_given else []),
             *([f"--cpus={request.cpus}"] if request.cpus is not None else []),
+            *([f"--memory={request.memory}"] if request.memory is not None else []),
             *(["--capture-packets"] if request.capture else []),
             *(["--controls"] if request.control else []),
             *(["--thorough"] if self.item.get_closest_marker("thorough") else []),

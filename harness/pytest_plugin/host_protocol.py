@@ -44,6 +44,7 @@ class HostProtocol:
             asked.kernel,
             asked.clock,
             asked.cpus,
+            asked.memory,
             Reuse(KeptResults(session.cache), asked.reuse, asked.audit),
         )
 

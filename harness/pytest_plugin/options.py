@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.lab import Topology
 from harness.lab.topology import ROLES
 from harness.vm.kernels import KERNELS, kernel_suite
-from harness.vm.machine import MOST_CPUS, Clock
+from harness.vm.machine import MOST_CPUS, Clock, Machine
 
 if TYPE_CHECKING:
     from harness.faults.topology_file import TopologyFile
@@ -25,6 +25,9 @@ DEFAULT_KERNEL = "6.12"
 
 MOST_TRIALS = 10_000
 """Of one scenario in one run: at a minute each, a week of them."""
+
+LEAST_MEMORY, MOST_MEMORY = 2000, 65_536
+"""MiB of a guest: the usual swarm of five nodes, and more than the largest topology wants."""
 
 _PLAIN = re.compile(r"\w+")
 """A topology that names nodes and nothing else."""
@@ -50,6 +53,8 @@ class Options:
     kernel: str
     clock: Clock
     cpus: int | None
+    memory: int | None
+    """MiB of a guest."""
     inventory: Path | None = None
     reuse: bool = False
     audit: float = 0.0
@@ -138,6 +143,12 @@ def declare(parser: pytest.Parser) -> None:
         "microvm lab)",
     )
     group.addoption(
+        "--memory",
+        metavar="MIB",
+        help=f"a guest's memory, from {LEAST_MEMORY} MiB (default: {Machine.memory_mib}, enough "
+        "for a dozen nodes; microvm lab)",
+    )
+    group.addoption(
         "--reuse",
         action="store_true",
         help="take the results of trials that were run before with the same inputs, in virtual "
@@ -221,6 +232,7 @@ def read(config: pytest.Config) -> Options:
         kernel=_kernel(config.getoption("--kernel")),
         clock=_clock(config.getoption("--clock")),
         cpus=_cpus(config.getoption("--cpus")),
+        memory=_memory(config.getoption("--memory")),
         inventory=_inventory(config.getoption("--inventory"), lab),
         reuse=config.getoption("--reuse"),
         audit=_audit(config.getoption("--audit"), reuse=config.getoption("--reuse")),
@@ -268,6 +280,15 @@ def _cpus(written: str | None) -> int | None:
     number = _whole("--cpus", written, least=1)
     if number > MOST_CPUS:
         raise UsageError(f"--cpus {number} is too much", hint=f"at most {MOST_CPUS}")
+    return number
+
+
+def _memory(written: str | None) -> int | None:
+    if written is None:
+        return None
+    number = _whole("--memory", written, least=LEAST_MEMORY)
+    if number > MOST_MEMORY:
+        raise UsageError(f"--memory {number} is too much", hint=f"at most {MOST_MEMORY}")
     return number
 
 

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 class TrialRequest:
     """One trial to be run; the same on the host that sends it and in the guest that runs it.
 
-    ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` is
-    None unless a number was asked for. ``serving`` is the workload that the swarm serves when the
-    scenario begins. ``capture``: whether packets are captured, which changes a guest's history.
-    ``file`` is what the topology is from, if it is from a file.
+    ``others`` are engines that the scenario installs besides its nodes' own, by name. ``cpus`` and
+    ``memory``, in MiB, are a guest's, None unless a number was asked for. ``serving`` is the
+    workload that the swarm serves when the scenario begins. ``capture``: whether packets are
+    captured, which changes a guest's history. ``file`` is what the topology is from, if it is from
+    a file.
     """
 
     scenario: str
@@ -41,6 +42,7 @@ class TrialRequest:
     control: bool = False
     others: tuple[str, ...] = ()
     cpus: int | None = None
+    memory: int | None = None
     serving: Workload | None = None
     capture: bool = False
     file: TopologyFile | None = None
@@ -56,6 +58,7 @@ class TrialRequest:
             control=item.get_closest_marker("control") is not None,
             others=other_engines_of(item, point.engine) or (),
             cpus=options.cpus,
+            memory=options.memory,
             serving=serving_of(item),
             capture=options.capture,
             file=options.topology_file,
@@ -67,6 +70,8 @@ class TrialRequest:
         options = {"other_engines": " ".join(self.others)} if self.others else {}
         if self.cpus is not None:
             options["cpus"] = str(self.cpus)
+        if self.memory is not None:
+            options["memory_mib"] = str(self.memory)
         if self.capture:
             options["capture_packets"] = "yes"
         return options

@@ -23,6 +23,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         return None  # refused when the plugin is configured
     if chosen_lab(options) != "microvm":
         return 1
-    from harness.vm.pool import Pool
+    from harness.vm.machine import Machine
+    from harness.vm.pool import Pool, own_mib
 
-    return Pool().slots
+    return Pool(guest_mib=own_mib(options.memory or Machine.memory_mib)).slots

@@ -29,7 +29,11 @@ def snapshot_of(
         record.inputs.engine.name,
         recorded_nodes(record.inputs.topology),
         ".".join(record.inputs.kernel.split(".")[:2]),
-        Machine(clock=Clock.VIRTUAL, cpus=int(record.inputs.options.get("cpus", "1"))),
+        Machine(
+            clock=Clock.VIRTUAL,
+            cpus=int(record.inputs.options.get("cpus", "1")),
+            memory_mib=int(record.inputs.options.get("memory_mib", Machine.memory_mib)),
+        ),
         tuple(record.inputs.options.get("other_engines", "").split()),
     )
     found, _ = freeze_swarm(wanted, cache, say=say)

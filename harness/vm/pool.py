@@ -20,10 +20,12 @@ from harness.errors import MicrovmError, MissingError
 from harness.files import untrusted
 from harness.images import Say, silent
 from harness.vm.cgroup_limits import CgroupLimits
+from harness.vm.machine import Machine
 from harness.wait import NotYet, wait_for
 
 _GUEST_OWN_MIB = 800
-"""Memory a running guest was seen to take for itself at most, besides what guests share."""
+"""Memory a running guest of the usual size was seen to take for itself at most, besides what guests
+share."""
 
 _TRIES_IN_SILENCE = 20
 """Looks for a free CPU, a twentieth of a second apart, before a wait is worth a word."""
@@ -90,6 +92,14 @@ class Pool:
             yield cpu
         finally:
             lock.release()
+
+
+def own_mib(memory_mib: int) -> int:
+    """Return how much memory a guest of this size takes for itself at most, in MiB.
+
+    One that is larger than usual may use all that it has more.
+    """
+    return _GUEST_OWN_MIB + max(0, memory_mib - Machine.memory_mib)
 
 
 def memory_slots(available_mib: int, guest_mib: int) -> int:

@@ -78,6 +78,9 @@ def test_reports_may_lie_anywhere() -> None:
         ({"kernel": "2.4"}, "2.4"),
         ({"cpus": "0"}, "--cpus 0 is too small"),
         ({"cpus": "99"}, "--cpus 99 is too much"),
+        ({"memory": "3g"}, "--memory: '3g' is not a whole number"),
+        ({"memory": "100"}, "--memory 100 is too small"),
+        ({"memory": "999999"}, "--memory 999999 is too much"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(

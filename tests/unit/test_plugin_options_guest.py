@@ -103,11 +103,14 @@ def test_auto_is_the_guest_where_qemu_is_or_can_be_fetched(
     assert markers.chosen_lab(read("--lab=namespaces")) == "namespaces"
 
 
-def test_cpus_are_refused_where_there_are_no_guests(read: Callable[..., options.Options]) -> None:
-    with pytest.raises(UsageError, match="--cpus is for guests"):
-        collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces"))
-    collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=microvm"))
-    collection.refuse_cpus_without_guests(read("--cpus=2", "--lab=namespaces", "--lab-attach=/x"))
+@pytest.mark.parametrize("option", ["--cpus=2", "--memory=8000"])
+def test_hardware_is_refused_where_there_are_no_guests(
+    option: str, read: Callable[..., options.Options]
+) -> None:
+    with pytest.raises(UsageError, match=f"{option.partition('=')[0]} is for guests"):
+        collection.refuse_hardware_without_guests(read(option, "--lab=namespaces"))
+    collection.refuse_hardware_without_guests(read(option, "--lab=microvm"))
+    collection.refuse_hardware_without_guests(read(option, "--lab=namespaces", "--lab-attach=/x"))
 
 
 @pytest.mark.parametrize("share", ["2", "-0.1", "all"])

@@ -126,9 +126,14 @@ def test_host_and_guest_make_the_same_inputs() -> None:
         topology=Topology(3, 2),
         others=("28.0.0", "29.0.0"),
         cpus=2,
+        memory=8000,
     )
     inputs = request.inputs(engine, lab="microvm", kernel="6.12", clock="virtual")
     assert inputs.engine.name == "stable", "as it was asked for, however the guest's is named"
     assert (inputs.seed, inputs.topology, inputs.clock) == (7, "3m2w", "virtual")
-    assert inputs.options == {"other_engines": "28.0.0 29.0.0", "cpus": "2"}
+    assert inputs.options == {
+        "other_engines": "28.0.0 29.0.0",
+        "cpus": "2",
+        "memory_mib": "8000",
+    }
     assert request.inputs(engine, lab="microvm", kernel="6.12", clock="real").clock == "real"

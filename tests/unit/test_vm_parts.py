@@ -32,7 +32,7 @@ from harness.vm.initrd import (
 )
 from harness.vm.kvm import probe_program
 from harness.vm.machine import Clock, Files, Machine
-from harness.vm.pool import Pool, memory_slots
+from harness.vm.pool import Pool, memory_slots, own_mib
 from harness.vm.qmp import Qmp
 from harness.vm.scratch import Scratch, sweep
 from harness.vm.snapshot import Snapshot
@@ -232,6 +232,12 @@ def test_pool_is_bounded_by_slots_cpus_and_memory(
     with pytest.raises(MicrovmError):
         Pool(0, runtime=tmp_path)
     assert memory_slots(8000, 1000) == 7
+
+
+def test_a_larger_guest_may_use_all_that_it_has_more() -> None:
+    usual = Machine.memory_mib
+    assert own_mib(usual) == own_mib(usual - 500)
+    assert own_mib(usual + 5000) == own_mib(usual) + 5000
 
 
 def test_probe_program_runs(tmp_path: Path) -> None:
