@@ -20,8 +20,10 @@ def read_tables(path: Path) -> tuple[str, Any]:
     kind, load = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a valid text file: {error.reason}") from error
     try:
         return text, load(text)
     except ValueError as error:  # both say line and column

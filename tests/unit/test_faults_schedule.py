@@ -229,7 +229,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read the schedule"):
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
         read_schedule(tmp_path / "none.toml", 1)
     (tmp_path / "picture.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not a valid text file"):

@@ -23,14 +23,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -38,6 +35,7 @@ from harness.errors import UsageError
 from harness.faults.catalogue import kind_of, read_parameters
 from harness.faults.parameter import duration
 from harness.faults.schedule.plan import ByTarget, Injection, Plan
+from harness.faults.toml_file import read_tables
 
 #: A mistyped unit must not make a plan of millions.
 _MOST = 10_000
@@ -123,17 +121,7 @@ def read_schedule(path: Path, seed: int) -> Plan:
 
     Raises :class:`UsageError` with the line or the entry that is wrong.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise UsageError(f"cannot read the schedule {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the schedule {path} is not a valid text file: {error.reason}") from error
-    try:
-        raw: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:  # both decoders say line and column
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise UsageError(f"{path} is not valid {kind}: {error}") from error
+    text, raw = read_tables(path)
     try:
         schedule = msgspec.convert(raw, Schedule)
     except msgspec.ValidationError as error:
