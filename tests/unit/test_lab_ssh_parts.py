@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,24 @@ def test_a_connection_that_is_lost_is_said_at_once(runner: Runner) -> None:
             waiting.result(5)
     with pytest.raises(LabError, match="the connection to machine rack1 is lost"):
         runner.run(["true"], None, 1.0)
+
+
+def test_the_group_of_a_user_is_kept_when_it_becomes_root_again() -> None:
+    """A machine made for a run has its clock set, as root, before it is checked, as root."""
+
+    class Asked(connection.Connection):
+        def __init__(self) -> None:
+            self._sudo, self.group = (), 0
+
+        def run(self, argv: Sequence[str], **_: object) -> Completed:
+            number = b"0" if self._sudo else b"1000"
+            return Completed(tuple(argv), 0, number, b"")
+
+    asked = Asked()
+    asked.become_root()
+    asked.become_root()
+    assert asked.group == 1000
+    assert asked.run(["id", "-u"]).text == "0"
 
 
 # -- what a machine has ----------------------------------------------------------------------
