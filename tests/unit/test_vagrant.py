@@ -38,6 +38,7 @@ box = program(REPOSITORY / "vagrant" / "box.py")
         ["ruby", "-c", "vagrant/Vagrantfile"],
         ["ruby", "-c", "harness/lab/ssh/Vagrantfile"],
         ["bash", "-n", "vagrant/provision.sh"],
+        ["bash", "-n", ".ci/vagrant"],
         ["ruby", "-e", box.VAGRANTFILE, "-c"],
         ["sh", "-n", "-c", box.SETUP],
     ],
