@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -195,6 +196,70 @@ class Checked:
 
     def popen(self, argv: list[str], **popen: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(argv, **popen)
+
+
+class Copying(Checked):
+    """A connection that a copy can be sent over."""
+
+    def command(self, argv: list[str]) -> list[str]:
+        return argv
+
+    def run(self, argv: list[str], *, check: bool = True, **_: Any) -> Completed:
+        done = subprocess.run(argv, capture_output=True, check=check)
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+def tar_that_says(line: str, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``tar -c`` say and end with this, when it has packed all."""
+    real = shutil.which("tar")
+    tar = folder / "bin" / "tar"
+    tar.parent.mkdir()
+    tar.write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\n[ "$1" != -c ] || {{ echo "{line}" >&2; exit {code}; }}\n'
+    )
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tar.parent}:{os.environ['PATH']}")
+
+
+def seed_in(folder: Path) -> Path:
+    seed = folder / "abcd" / "seed"
+    (seed / "layers").mkdir(parents=True)
+    (seed / "layers" / "file").write_text("of a layer")
+    (folder / "there" / "seeds").mkdir(parents=True)
+    return seed
+
+
+def machine_in(folder: Path) -> machine.Machine:
+    here: Any = Copying()
+    one = machine.Machine(here, Inventory((), folder, 14789))
+    one.folder = folder / "there"
+    return one
+
+
+def test_a_seed_is_copied_while_other_labs_link_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = seed_in(tmp_path)
+    tar_that_says("tar: ./layers/file: file changed as we read it", 1, tmp_path, monkeypatch)
+    there = machine_in(tmp_path).seed_at(seed)
+    assert (there / "layers" / "file").read_text() == "of a layer"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("tar: ./layers/file: File shrank by 10 bytes; padding with zeros", 1),
+        ("tar: ./layers/file: Cannot open: Permission denied", 2),
+    ],
+)
+def test_of_a_copy_that_is_not_the_whole_nothing_is_left(
+    line: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = seed_in(tmp_path)
+    tar_that_says(line, code, tmp_path, monkeypatch)
+    with pytest.raises(LabError, match=f"cannot copy seed to machine rack1: {line}"):
+        machine_in(tmp_path).seed_at(seed)
+    assert list((tmp_path / "there" / "seeds").iterdir()) == []
 
 
 @pytest.mark.parametrize("allowed", [True, False])
