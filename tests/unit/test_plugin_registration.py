@@ -83,15 +83,21 @@ def test_the_plugin_may_be_imported_before_it_is_registered(project: Path) -> No
 # -- workers ---------------------------------------------------------------------------------------
 
 
-def workers_for(monkeypatch: pytest.MonkeyPatch, lab: str, *args: str) -> int | None:
-    monkeypatch.setattr(workers, "read", lambda _: SimpleNamespace(lab=lab))
-    monkeypatch.setattr(pool, "Pool", lambda: SimpleNamespace(slots=7))
+def workers_for(
+    monkeypatch: pytest.MonkeyPatch, lab: str, *args: str, memory: int | None = None
+) -> int | None:
+    def fitting(*, guest_mib: int) -> SimpleNamespace:
+        return SimpleNamespace(slots=7000 // guest_mib)
+
+    monkeypatch.setattr(workers, "read", lambda _: SimpleNamespace(lab=lab, memory=memory))
+    monkeypatch.setattr(pool, "Pool", fitting)
     config: Any = SimpleNamespace(args=list(args))
     return workers.pytest_xdist_auto_num_workers(config)
 
 
 def test_as_many_workers_as_guests_find_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workers_for(monkeypatch, "microvm", "scenarios") == 7
+    assert workers_for(monkeypatch, "microvm", "scenarios") == 7000 // pool.own_mib(3000)
+    assert workers_for(monkeypatch, "microvm", "scenarios", memory=4000) == 7000 // 1800
     assert workers_for(monkeypatch, "namespaces", "scenarios/test_x.py") == 1
     assert workers_for(monkeypatch, "microvm", "tests/unit") is None
 
