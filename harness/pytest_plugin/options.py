@@ -145,8 +145,8 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--memory",
         metavar="MIB",
-        help=f"a guest's memory, from {LEAST_MEMORY} MiB (default: {Machine.memory_mib}, enough "
-        "for a dozen nodes; microvm lab)",
+        help=f"a guest's memory, from {LEAST_MEMORY} MiB (default: {Machine.memory_mib}; microvm "
+        "lab)",
     )
     group.addoption(
         "--reuse",
