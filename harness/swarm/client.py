@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import requests
 from docker import DockerClient
 from docker.errors import APIError, DockerException
 
+from harness.engine.versions import release_key
 from harness.errors import HarnessError, LabError, SwarmError, WaitTimeout
 from harness.lab import Lab, Node
 from harness.trial import Journal
@@ -37,15 +37,9 @@ _LOOK = 0.4
 #: (moby daemon/cluster, swarmRequestTimeout is 20 s), and it is tried twice.
 ACCEPTED_WITHIN = 45.0
 
-#: What etcd's raft writes to dockerd's log, in every engine from 2017 on: that it starts, and whom
-#: it follows from then on.
-_RAFT_STARTS = re.compile(r'msg="newRaft [0-9a-f]+ ')
-_RAFT_FOLLOWS = re.compile(
-    r'msg="raft\.node: [0-9a-f]+ (?:elected leader [0-9a-f]+|changed leader from [0-9a-f]+ to)'
-)
-
-#: Seconds between two heartbeats of a leader (swarmkit: HeartbeatTick 1, TickInterval 1 s).
-_HEARTBEAT = 1.0
+#: A manager's stream of events has what happens in its own copy of the swarm's state since
+#: API 1.30, of 17.06 (moby#32421).
+_SAYS_WHAT_IT_HAS = "17.06.0"
 
 
 class NoAnswer(HarnessError):
@@ -270,31 +264,34 @@ class SwarmClient:
         )
 
     def wait_for_raft(self, managers: Iterable[Node], *, within: float = 60.0) -> None:
-        """Wait ``within`` seconds until all of these follow a leader and have caught up with it.
+        """Wait ``within`` seconds until all of these have what the swarm has written until now.
 
         A manager is listed as ready and reachable before it has the leader's log, which comes
-        with the first heartbeat that reaches it, up to 1 s after its join, and several after a
-        restart. Until then it cannot be elected, keeps others from it by its candidacies
+        with the first message of raft that reaches it, up to 1 s after its join, and several after
+        a restart. Until then it cannot be elected, keeps others from it by its candidacies
         (swarmkit asks for no votes beforehand), and if it is killed after a join, never takes part
-        again: it knows nobody to answer (swarmkit#1360).
+        again: it knows nobody to answer (swarmkit#1360). So a secret is created and removed, and
+        each manager's own events have to say so. Engines before 17.06 do not, and are not awaited.
         """
-        logs = {node.name: node.log for node in managers}
+        since = release_key(_SAYS_WHAT_IT_HAS)
+        awaited = [node for node in managers if release_key(node.engine.version) >= since]
+        written = ""
 
-        def all_follow() -> bool | NotYet:
-            deaf = [
-                name
-                for name, log in logs.items()
-                if not follows_a_leader(log.read_text(errors="replace"))
-            ]
-            return NotYet(f"{', '.join(deaf)} heard of no leader yet") if deaf else True
+        def all_have_it() -> bool | NotYet:
+            nonlocal written
+            try:
+                written = written or self._write()
+                late = [node.name for node in awaited if not has_removed(node, written)]
+            except NoAnswer as error:
+                return NotYet(error.what)
+            return NotYet(f"{', '.join(late)} not yet") if late else True
 
         expect_state(
-            all_follow,
-            state=f"{', '.join(sorted(logs))} to follow a leader",
+            all_have_it,
+            state=f"{', '.join(sorted(node.name for node in awaited))} to have what was written",
             within=within,
             every=_LOOK,
         )
-        time.sleep(_HEARTBEAT)  # the answer to a heartbeat brings what is missing
 
     def time_to_ready(
         self, nodes: Iterable[Node], *, within: float, since: Moment | None = None
@@ -333,16 +330,10 @@ class SwarmClient:
 
         ``since`` is a fault or a monotonic reading (default: now).
         """
-        attempts = 0
 
         def written() -> bool | NotYet:
-            nonlocal attempts
-            attempts += 1
             try:
-                made = self.ask(
-                    lambda api: api.api.create_secret(f"write-probe-{attempts}", b"x"),
-                )
-                self.ask(lambda api: api.api.remove_secret(made["ID"]))
+                self._write()
             except NoAnswer as error:
                 return NotYet(error.what)
             return True
@@ -367,6 +358,13 @@ class SwarmClient:
 
     # -- within --------------------------------------------------------------------------------
 
+    def _write(self) -> str:
+        """Create a secret, remove it, and return its id; :class:`NoAnswer` if no manager does."""
+        name = f"write-probe-{time.monotonic_ns()}"  # one may be left whose answer was lost
+        made = str(self.ask(lambda api: api.api.create_secret(name, b"x"))["ID"])
+        self.ask(lambda api: api.api.remove_secret(made))
+        return made
+
     def _likely_managers(self) -> list[Node]:
         """Those of the last list of members, then those that were planned and may be again."""
         listed = [node for node in self.lab.nodes.values() if node.name in self._managers]
@@ -382,14 +380,15 @@ class SwarmClient:
         return self.random.choice(nodes)
 
 
-def follows_a_leader(log: str) -> bool:
-    """Return whether a dockerd's log says that its raft has had a leader since its last start."""
-    started = follows = -1
-    for match in _RAFT_STARTS.finditer(log):
-        started = match.start()
-    for match in _RAFT_FOLLOWS.finditer(log):
-        follows = match.start()
-    return 0 <= started < follows
+def has_removed(manager: Node, secret: str) -> bool:
+    """Return whether a manager's events say that a secret, by its id, was removed."""
+    filters = {"type": "secret", "event": "remove"}
+    until = f"{time.time():.9f}"  # what is past is told, and the answer ends
+    events = ask(
+        manager,
+        lambda api: list(api.api.events(since=0, until=until, filters=filters, decode=True)),
+    )
+    return any(event["Actor"]["ID"] == secret for event in events)
 
 
 def _first_line(error: BaseException) -> str:
