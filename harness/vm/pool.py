@@ -99,7 +99,7 @@ def own_mib(memory_mib: int) -> int:
 
     One that is larger than usual may use all that it has more.
     """
-    return _GUEST_OWN_MIB + max(0, memory_mib - Machine.memory_mib)
+    return _GUEST_OWN_MIB + memory_mib - Machine.memory_mib
 
 
 def memory_slots(available_mib: int, guest_mib: int) -> int:
