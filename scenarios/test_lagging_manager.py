@@ -75,10 +75,10 @@ def test_control_stays_away(swarm: Swarm, faults: Faults, measure: Measures) -> 
 def test_leader_killed_after_a_restart(
     leader_dies: str, swarm: Swarm, faults: Faults, leadership: Leadership, measure: Measures
 ) -> None:
-    """A manager is restarted and answers; then the leader dies."""
+    """A manager misses what is written while it is down; it answers, and then the leader dies."""
     leader, restarted = swarm.leader, swarm.a_follower()
     with faults.kill_node(restarted):
-        pass
+        swarm.set_labels(leader, {"written": "meanwhile"})
     if leader_dies == "later":
         swarm.wait_for_raft([restarted])
     with faults.kill_dockerd(leader) as outage:
