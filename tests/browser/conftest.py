@@ -33,6 +33,7 @@ def chromium() -> Any:
     if CHROMIUM is None:
         pytest.skip("no chromium here: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright.expect.set_options(timeout=20_000)  # two cores may be busy with whole swarms
     sandbox = [] if os.geteuid() else ["--no-sandbox"]
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
