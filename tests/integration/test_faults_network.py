@@ -26,6 +26,7 @@ from harness.errors import FaultError, MissingError, UsageError
 from harness.faults import Faults
 from harness.faults.network import NetworkFaults
 from harness.faults.network.fabric import Fabric
+from harness.faults.network.iptables_save import policies_in
 from harness.lab import NamespacesLab, Node, probe_features
 from harness.swarm import Swarm, balanced_web
 from harness.trial import Expectation, Measures, Trial, read_lines
@@ -348,12 +349,20 @@ def test_what_a_node_keeps_of_its_network(
     assert "DOCKER" in w1.run(["iptables-save"]).text
     web.wait_serving(client, 60)
 
+    policies = policies_in(w1.run(["iptables-save"]).text)
+    with net.lose_firewall_rules(w1):
+        w1.dockerd.kill()
+        w1.start()  # it writes its own rules, and leaves the policies as they are
+        assert policies_in(w1.run(["iptables-save"]).text) == frozenset()
+    assert policies_in(w1.run(["iptables-save"]).text) == policies == {("filter", ":FORWARD DROP")}
+    web.wait_serving(client, 60)
+
     with net.forget_neighbours(w1) as lost:
         path, _, *_ = lost.entries[0]
         inside = ["nsenter", f"--net={path}", "bridge", "fdb", "show"]
         assert " dst " not in w1.run(inside).text
     assert " dst " in w1.run(inside).text
-    assert len(proofs(record, "fault.healed")) == 4
+    assert len(proofs(record, "fault.healed")) == 5
 
 
 # -- in a guest, where netem is --------------------------------------------------------------

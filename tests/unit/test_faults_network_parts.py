@@ -344,6 +344,12 @@ def test_what_was_added_meanwhile_stays_and_comes_first() -> None:
     assert whole.count(":FORWARD") == 1
 
 
+def test_policies_are_put_back_without_the_rules() -> None:
+    assert iptables_save.policies_in(SAVED) == {("filter", ":FORWARD DROP")}
+    assert iptables_save.only_policies(SAVED) == "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"
+    assert iptables_save.policies_in(iptables_save.emptied(SAVED)) == frozenset()
+
+
 chains = st.sampled_from(["INPUT", "FORWARD", "DOCKER", "DOCKER-USER"])
 listed = st.lists(chains, unique=True, min_size=1).flatmap(
     lambda names: st.lists(

@@ -25,6 +25,24 @@ def emptied(text: str) -> str:
     )
 
 
+def policies_in(text: str) -> frozenset[tuple[str, str]]:
+    """Return the policies other than ACCEPT, each with its table: ``("nat", ":INPUT DROP")``."""
+    return frozenset(
+        (table, " ".join(line.split()[:2]))
+        for table, lines in _tables(text).items()
+        for line in lines
+        if line.startswith(":") and line.split()[1] not in ("ACCEPT", "-")
+    )
+
+
+def only_policies(text: str) -> str:
+    """Return the policies that are not ACCEPT, to restore with ``--noflush``."""
+    tables: dict[str, list[str]] = {}
+    for table, policy in sorted(policies_in(text)):
+        tables.setdefault(table, []).append(f"{policy} [0:0]")
+    return _written(tables)
+
+
 def merged(saved: str, present: str) -> str:
     """Return all of ``saved`` and, before it, chain by chain, what only ``present`` has.
 

@@ -175,12 +175,25 @@ class FirewallRulesLost(NodeFault):
         return f"{len(iptables_save.rules_in(self.saved))} rules are gone"
 
     def undo(self) -> None:
-        """Put back what is missing; what has been added since stays, before it."""
+        """Put back what is missing; what has been added since stays, before it.
+
+        The rules of a dockerd that is gone are left to the next one, but not the policies: a
+        dockerd sets FORWARD to DROP only where it finds forwarding off, and its predecessor has
+        turned it on.
+        """
         if self._same():
             self._restore(iptables_save.merged(self.saved, self._listed()))
+        elif self.node.up:
+            self._restore(iptables_save.only_policies(self.saved), "--noflush")
 
     def evidence_of_healing(self) -> str:
         """Check that all rules are back, or that the dockerd that needed them is gone."""
+        if not self.node.up:
+            return "the node is off, and its rules are gone with it"
+        if missing := (
+            iptables_save.policies_in(self.saved) - iptables_save.policies_in(self._listed())
+        ):
+            raise FaultError(f"{len(missing)} iptables policies are not back on {self.node.name}")
         if not self._same():
             return "the dockerd that had written them is gone, and the next one writes its own"
         if missing := iptables_save.rules_in(self.saved) - iptables_save.rules_in(self._listed()):
@@ -193,8 +206,8 @@ class FirewallRulesLost(NodeFault):
     def _listed(self) -> str:
         return self.node.run(["iptables-save"]).text
 
-    def _restore(self, script: str) -> None:
-        self.node.run(["iptables-restore", "--wait"], stdin=script.encode())
+    def _restore(self, script: str, *flags: str) -> None:
+        self.node.run(["iptables-restore", "--wait", *flags], stdin=script.encode())
 
 
 class NeighboursForgotten(NodeFault):
