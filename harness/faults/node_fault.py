@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import FaultError, LabError
+from harness.errors import FaultError, LabError, WaitTimeout
 from harness.faults.fault import Fault
 from harness.faults.parameter import target
 from harness.lab import Node
@@ -13,6 +13,9 @@ DOCKERD = "dockerd's process"
 
 #: Seconds for a dockerd that was stopped or starved to answer again.
 _ANSWERS_WITHIN = 60.0
+
+#: The same while another fault starves it still: it either does what it can at once, or not at all.
+_STARVED_ANSWERS_WITHIN = 5.0
 
 
 class NodeFault(Fault):
@@ -43,7 +46,8 @@ class NodeFault(Fault):
     def answers(self) -> str:
         """Wait until the node's API answers, as evidence; :class:`FaultError` if it does not.
 
-        It is not asked while another fault has dockerd down or stopped.
+        It is not asked while another fault has dockerd down or stopped. One that starves it may
+        keep it from answering, and then that is said: this fault has no more part in it.
         """
         if other := self._dockerd_claimed_by():
             return f"the API of {self.node.name} was not asked: {other} still has dockerd"
@@ -54,8 +58,31 @@ class NodeFault(Fault):
             except LabError as error:
                 return NotYet(error.what)
 
-        wait_for(pinged, state=f"the API of {self.node.name}", within=_ANSWERS_WITHIN, every=0.05)
-        return f"the API of {self.node.name} answers"
+        what, starving = f"the API of {self.node.name}", self.starved_by()
+        within = self.patience(_ANSWERS_WITHIN)
+        try:
+            wait_for(pinged, state=what, within=within, every=0.05)
+        except WaitTimeout:
+            if starving is None:
+                raise
+            return f"{what} does not answer, {starving} is still injected"
+        return f"{what} answers"
+
+    def starved_by(self) -> str | None:
+        """Return another active fault that takes from the node what dockerd cannot do without."""
+        for other in self.trial.active_faults.active:
+            if (
+                isinstance(other, NodeFault)
+                and other is not self
+                and other.may_end_dockerd
+                and other.node.name == self.node.name
+            ):
+                return other.id or other.name
+        return None
+
+    def patience(self, seconds: float) -> float:
+        """Return the seconds to wait for what dockerd does by itself in ``seconds`` at most."""
+        return seconds if self.starved_by() is None else min(seconds, _STARVED_ANSWERS_WITHIN)
 
     def restore(self) -> None:
         """Have the node up with its dockerd running, if something has ended it meanwhile.

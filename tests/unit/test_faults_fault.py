@@ -12,7 +12,7 @@ import pytest
 from faults_model import Delayed, Filled, Limited, ModelNode, PowerCut, Shaped, open_trial
 from optionals import not_none
 
-from harness.errors import FaultError, TrialError, UsageError
+from harness.errors import FaultError, TrialError, UsageError, WaitTimeout
 from harness.faults import Faults
 from harness.faults.node_fault import DOCKERD, NodeFault
 from harness.trial import Trial, read_lines
@@ -280,12 +280,12 @@ class Machine:
         self.here = self
         self.groups = SimpleNamespace(unified=None)
         self.starts = 0
-        self.dockerd = SimpleNamespace(alive=True, pings=0)
+        self.dockerd = SimpleNamespace(alive=True, silent=False, pings=0)
         self.dockerd.ping = self.ping
 
     def ping(self, timeout: float) -> bool:
         self.dockerd.pings += 1
-        result: bool = self.dockerd.alive
+        result: bool = self.dockerd.alive and not self.dockerd.silent
         return result
 
     def start(self) -> None:
@@ -330,6 +330,30 @@ def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial: Trial) -
     assert machine.starts == 1
     assert machine.dockerd.pings == 1
     assert trial.doubts == []
+
+
+class Exhausted(Starved):
+    name = "exhausted"
+    may_end_dockerd = True
+
+
+def test_a_heal_beside_a_fault_that_starves_dockerd_is_not_refused_for_its_silence(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.faults.node_fault._STARVED_ANSWERS_WITHIN", 0.1)
+    monkeypatch.setattr("harness.faults.node_fault._ANSWERS_WITHIN", 0.2)
+    machine: Any = Machine()
+    starved, exhausted = Starved(trial, machine).inject(), Exhausted(trial, machine)
+    machine.dockerd.alive = True
+    exhausted.inject()
+    machine.dockerd.alive = True
+    machine.dockerd.silent = True
+    starved.heal()
+    assert trial.doubts == []
+    [healed] = [e for e in read_lines(trial.journal.path) if e["kind"] == "fault.healed"]
+    assert healed["proof"] == "the API of m1 does not answer, exhausted-2 is still injected"
+    with pytest.raises(WaitTimeout, match="no answer to _ping"):
+        exhausted.heal()  # nothing else is to blame
 
 
 def test_a_node_that_stands_still_takes_no_other_fault(trial: Trial, tmp_path: Path) -> None:

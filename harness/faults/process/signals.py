@@ -232,8 +232,13 @@ class ContainerdKilled(NodeFault):
                 return NotYet("dockerd does not know its version yet")
             return process.pid
 
+        starving = self.starved_by()
+        still = "" if starving is None else f", where {starving} is still injected"
         pid = wait_for(
-            back, state=f"another containerd on {self.node.name}", within=_BACK_WITHIN, every=0.05
+            back,
+            state=f"another containerd on {self.node.name}{still}",
+            within=self.patience(_BACK_WITHIN),
+            every=0.05,
         )
         return f"containerd is back as pid {pid}, dockerd has its version"
 
