@@ -17,6 +17,7 @@ from harness.files import write_atomically
 from harness.results.acknowledged import Acknowledged
 from harness.results.failures import Weight, failures_of, scenario_of
 from harness.results.run import Run
+from harness.results.writer import folder_name
 
 HISTORY_SCHEMA = 1
 _MOST_TRIALS = 5
@@ -129,7 +130,7 @@ def standings(
     found += [
         _standing(kind, nights, (), gone=True)
         for kind in (earlier[-1].kinds if earlier else ())
-        if kind.name not in present and kind.scenario in tonight.scenarios
+        if kind.name not in present and _ran(tonight, kind)
     ]
     order: Mapping[State, int] = {"new": 0, "known": 1, "acknowledged": 2, "gone": 3}
     return tuple(sorted(found, key=lambda one: (order[one.state], one.kind.weight, one.kind.name)))
@@ -150,13 +151,21 @@ def _standing(
         first_seen=seen[0][0].label,
         last_seen=seen[-1][0].label,
         nights=len(seen),
-        of=sum(kind.scenario in night.scenarios or bool(_named(night, kind)) for night in nights),
+        of=sum(_ran(night, kind) or bool(_named(night, kind)) for night in nights),
         note=note,
     )
 
 
 def _named(night: Night, kind: Kind) -> list[Kind]:
     return [each for each in night.kinds if each.name == kind.name]
+
+
+def _ran(night: Night, kind: Kind) -> bool:
+    """Whether a night has a record of the kind's scenario.
+
+    Of a trial without one no more is known than its folder's name.
+    """
+    return kind.scenario in night.scenarios or kind.scenario in map(folder_name, night.scenarios)
 
 
 def _covering(kind: Kind, notes: Sequence[Acknowledged]) -> str:

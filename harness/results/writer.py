@@ -29,10 +29,18 @@ _INCOMING = ".incoming"
 
 def trial_id(inputs: TrialInputs) -> str:
     """Return a trial's folder name: ``<scenario>.<version>.<topology>.s<seed>[.control]``."""
-    scenario = _slug(short_name(inputs.scenario).removeprefix("test_"))
-    parts = [scenario, _slug(inputs.engine.version, keep="."), _slug(inputs.topology)]
+    parts = [
+        folder_name(inputs.scenario),
+        _slug(inputs.engine.version, keep="."),
+        _slug(inputs.topology),
+    ]
     parts.append(f"s{inputs.seed}")
     return ".".join(parts + (["control"] if inputs.control else []))
+
+
+def folder_name(scenario: str) -> str:
+    """Return what the folder of a scenario's trials begins with, up to the first dot."""
+    return _slug(short_name(scenario).removeprefix("test_"))
 
 
 class RunWriter:

@@ -108,6 +108,18 @@ def test_states_over_nights(tmp_path: Path) -> None:
     assert (one.first_seen, one.last_seen) == (bad.name, again.name)
 
 
+def test_a_trial_without_a_record_is_gone_when_a_night_has_its_records(tmp_path: Path) -> None:
+    bad = store_run(tmp_path, [1.0], limit=5.0)
+    (bad.trials[0].folder / "trial.json").unlink()
+    other = store_run(
+        tmp_path, [1.0], day=2, limit=5.0, inputs={"scenario": "scenarios/test_b.py::test_b"}
+    ).folder
+    healed = store_run(tmp_path, [1.0], day=3, limit=5.0).folder
+    [(_, name)] = kinds_of(bad.folder)
+    assert kinds_of(bad.folder, other) == []
+    assert kinds_of(bad.folder, healed) == [("gone", name)]
+
+
 def test_a_night_that_did_not_run_a_scenario_says_nothing_of_it(tmp_path: Path) -> None:
     bad = store_run(tmp_path, [9.0], limit=5.0).folder
     other = store_run(
