@@ -92,16 +92,16 @@ def _collected(folder: Path) -> _Collector:
 
 def _scenarios(collector: _Collector) -> dict[tuple[str, str], Scenario]:
     """Return one for each test function, its parametrized cases in it."""
-    found: dict[tuple[str, str], Scenario] = {}
+    items: dict[tuple[str, str], list[pytest.Function]] = {}
     for item in collector.items:
+        items.setdefault((item.path.name, item.originalname), []).append(item)
+    found: dict[tuple[str, str], Scenario] = {}
+    for key, own in items.items():
         assert collector.options is not None
-        key = (item.path.name, item.originalname)
-        if key not in found:
-            topology = str(topology_of(item, collector.options))
-            found[key] = Scenario.of(item, topology)
-        found[key].add_threads(item)
-        if case := _case(item):
-            found[key].cases.append(case)
+        scenario = found[key] = Scenario.of(own[0], str(topology_of(own[0], collector.options)))
+        cases = [_case(item) for item in own]
+        scenario.cases.extend(filter(None, cases))
+        scenario.add_marks(own, cases)
     return dict(sorted(found.items(), key=lambda pair: pair[0][0]))
 
 

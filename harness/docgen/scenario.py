@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,16 +80,26 @@ class Scenario:
             topology=topology,
             threads=_args(item, "upstream"),
             needs=_args(item, "needs"),
-            known_bugs=[_known_bug(mark) for mark in item.iter_markers("known_bug")],
+            known_bugs=[],
             thorough=item.get_closest_marker("thorough") is not None,
             is_control=item.get_closest_marker("control") is not None,
             must_break=broken_by(item),
             measures=list(dict.fromkeys(StatedMeasure.of(each) for each in stated_in(item.module))),
         )
 
-    def add_threads(self, item: pytest.Function) -> None:
-        """Add the threads that only one of its cases names."""
-        self.threads.extend(each for each in _args(item, "upstream") if each not in self.threads)
+    def add_marks(self, items: Iterable[pytest.Function], cases: Iterable[str]) -> None:
+        """Add the threads and known bugs of its items; what only some of its cases have says so."""
+        bugs: dict[str, list[str]] = {}
+        for item, case in zip(items, cases, strict=True):
+            threads = _args(item, "upstream")
+            self.threads.extend(each for each in threads if each not in self.threads)
+            for mark in item.iter_markers("known_bug"):
+                bugs.setdefault(_known_bug(mark), []).append(case)
+        everywhere = len(self.cases) or 1
+        self.known_bugs = [
+            bug if len(having) == everywhere else f"{', '.join(having)}: {bug}"
+            for bug, having in bugs.items()
+        ]
 
     def facts(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

@@ -35,6 +35,15 @@ def test_one(lab, measure):
     """One thing."""
 
 
+@pytest.mark.known_bug("moby/moby#2", engines="<27.0")
+@pytest.mark.swarm(managers=1)
+@pytest.mark.parametrize(
+    "how", ["slowly", pytest.param("fast", marks=pytest.mark.known_bug("moby/moby#3"))]
+)
+def test_two(how, lab, measure):
+    """Two things."""
+
+
 @pytest.mark.control
 @pytest.mark.swarm(managers=1)
 def test_control_all(lab, measure):
@@ -65,7 +74,7 @@ def test_a_limit_reads_like_a_sentence() -> None:
 def test_a_scenario_has_what_its_file_states_and_a_control_what_names_it(
     scenarios: list[Scenario],
 ) -> None:
-    one, control = scenarios
+    one, _, control = scenarios
     assert [each.name for each in one.measures] == ["gap at {entry}", "kept", "moved"]
     assert one.measures == control.measures
     assert (one.is_control, one.must_break) == (False, [])
@@ -81,6 +90,12 @@ def test_the_page_has_limit_source_and_control_of_each(scenarios: list[Scenario]
     assert (
         "| `test_control_all` | All goes wrong. **Control**: must break “gap at {entry}”. |" in page
     )
+
+
+def test_a_known_bug_of_some_cases_is_said_with_them(scenarios: list[Scenario]) -> None:
+    [two] = [each for each in scenarios if each.name == "test_two"]
+    assert two.cases == ["slowly", "fast"]
+    assert two.known_bugs == ["moby/moby#2 (<27.0)", "fast: moby/moby#3 (all engines)"]
 
 
 def test_the_pages_are_what_the_code_says() -> None:
