@@ -20,6 +20,7 @@ from harness.swarm.stacks import Stack, as_stack, stack
 from harness.swarm.swarm import Swarm
 from harness.swarm.task import Task
 from harness.swarm.workload import (
+    ANY_SUBNET,
     APP_IMAGE,
     APP_PORT,
     BALANCER_IMAGE,
@@ -33,6 +34,7 @@ from harness.swarm.workload import (
 )
 
 __all__ = [
+    "ANY_SUBNET",
     "APP_IMAGE",
     "APP_PORT",
     "BALANCER_IMAGE",

@@ -24,7 +24,7 @@ from harness.swarm.service_parts import (
     RestartPolicy,
     UpdateConfig,
 )
-from harness.swarm.workload import Network, Service, Workload
+from harness.swarm.workload import ANY_SUBNET, Network, Service, Workload
 from harness.swarm.yaml_items import Item, read
 
 DEFAULT_NETWORK = "default"
@@ -94,7 +94,9 @@ def _volume(item: Item) -> tuple[str | None, dict[str, str]]:
 
 
 def _network(name: str, item: Item) -> Network:
-    parts = item.keys("driver", "driver_opts", "attachable", "internal", "ipam", "labels")
+    parts = item.keys(
+        "driver", "driver_opts", "attachable", "internal", "enable_ipv6", "ipam", "labels"
+    )
     if "driver" in parts:
         parts["driver"].one_of("overlay")
     options = parts["driver_opts"].pairs() if "driver_opts" in parts else {}
@@ -109,7 +111,10 @@ def _network(name: str, item: Item) -> Network:
         Network,
         name=name,
         subnet=next((each for each in subnets if ":" not in each), None),
-        subnet_ipv6=next((each for each in subnets if ":" in each), None),
+        subnet_ipv6=next(
+            (each for each in subnets if ":" in each),
+            ANY_SUBNET if _said(parts, "enable_ipv6", Item.flag, False) else None,
+        ),
         encrypted=encrypted,
         mtu=None if mtu is None else int(mtu),
         attachable=_said(parts, "attachable", Item.flag, False),

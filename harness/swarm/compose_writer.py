@@ -19,7 +19,7 @@ from harness.swarm.service_parts import (
     RestartPolicy,
     UpdateConfig,
 )
-from harness.swarm.workload import Network, Service, Workload
+from harness.swarm.workload import ANY_SUBNET, Network, Service, Workload
 
 #: The newest version of the format that the command line of 20.10 knows; 26.1 knows 3.12.
 _VERSION = "3.9"
@@ -220,15 +220,18 @@ def _network(network: Network) -> dict[str, Any]:
         **({"encrypted": ""} if network.encrypted else {}),
         **({_MTU: str(network.mtu)} if network.mtu is not None else {}),
     }
-    subnets = [each for each in (network.subnet, network.subnet_ipv6) if each]
+    subnets = [network.subnet, network.subnet_ipv6]
     return _said(
         {
             "driver": "overlay",
             "driver_opts": options,
             "attachable": network.attachable,
             "internal": network.internal or None,
+            "enable_ipv6": network.subnet_ipv6 == ANY_SUBNET or None,
             "labels": dict(network.labels),
-            "ipam": _said({"config": [{"subnet": subnet} for subnet in subnets]}),
+            "ipam": _said(
+                {"config": [{"subnet": each} for each in subnets if each not in (None, ANY_SUBNET)]}
+            ),
         }
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from docker.types import IPAMConfig, IPAMPool
 
 from harness.swarm.client import SwarmClient
-from harness.swarm.workload import Network
+from harness.swarm.workload import ANY_SUBNET, Network
 
 _MTU = "com.docker.network.driver.mtu"
 
@@ -20,7 +20,8 @@ def create(swarm: SwarmClient, network: Network) -> str:
 
 def creation(network: Network) -> dict[str, Any]:
     """Return the arguments with which the SDK's low-level client creates a network."""
-    pools = [IPAMPool(subnet=each) for each in (network.subnet, network.subnet_ipv6) if each]
+    subnets = [network.subnet, network.subnet_ipv6]
+    pools = [IPAMPool(subnet=each) for each in subnets if each not in (None, ANY_SUBNET)]
     options = {
         **network.options,
         **({"encrypted": ""} if network.encrypted else {}),
@@ -44,13 +45,14 @@ def described(attrs: dict[str, Any]) -> Network:
     A subnet that swarm chose is in it, too.
     """
     subnets = [pool["Subnet"] for pool in (attrs.get("IPAM") or {}).get("Config") or ()]
+    chosen = ANY_SUBNET if attrs.get("EnableIPv6") else None
     options = dict(attrs.get("Options") or {})
     options.pop("com.docker.network.driver.overlay.vxlanid_list", None)
     mtu = options.pop(_MTU, None)
     return Network(
         attrs["Name"],
         subnet=next((each for each in subnets if ":" not in each), None),
-        subnet_ipv6=next((each for each in subnets if ":" in each), None),
+        subnet_ipv6=next((each for each in subnets if ":" in each), chosen),
         encrypted=options.pop("encrypted", None) is not None,
         mtu=None if mtu is None else int(mtu),
         attachable=bool(attrs.get("Attachable")),

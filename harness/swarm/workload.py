@@ -158,13 +158,18 @@ class Service:
         return role == self.role if self.role else role in ("manager", "worker")
 
 
+ANY_SUBNET = "any"
+"""As a network's ``subnet_ipv6``: whichever subnet the engine chooses."""
+
+
 @dataclass(frozen=True)
 class Network:
     """An overlay network: ``Network("web", subnet="10.77.0.0/26", encrypted=True)``.
 
-    ``subnet`` None: from swarm's pool. ``mtu`` is that of its interfaces. ``attachable`` networks
-    take plain containers, which probes look from. ``internal`` ones lead nowhere else. ``options``
-    are more of the driver's own.
+    ``subnet`` None: from swarm's pool. ``subnet_ipv6`` None: no IPv6; :data:`ANY_SUBNET`: one
+    that the engine chooses, which 28.5 can and 26.1 cannot. ``mtu`` is that of its interfaces.
+    ``attachable`` networks take plain containers, which probes look from. ``internal`` ones lead
+    nowhere else. ``options`` are more of the driver's own.
     """
 
     name: str
@@ -179,7 +184,7 @@ class Network:
 
     def __post_init__(self) -> None:
         for subnet, version in ((self.subnet, 4), (self.subnet_ipv6, 6)):
-            if subnet is None:
+            if subnet is None or (version == 6 and subnet == ANY_SUBNET):
                 continue
             try:
                 found = ipaddress.ip_network(subnet)

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from harness.swarm import (
+    ANY_SUBNET,
     Dns,
     FileFrom,
     HealthCheck,
@@ -162,7 +163,7 @@ def networks() -> st.SearchStrategy[Network]:
         Network,
         NAMES,
         subnet=maybe(st.integers(0, 255).map(lambda n: f"10.{n}.0.0/24")),
-        subnet_ipv6=maybe(st.just("fd00:77::/64")),
+        subnet_ipv6=maybe(st.sampled_from(["fd00:77::/64", ANY_SUBNET])),
         encrypted=st.booleans(),
         mtu=maybe(st.integers(68, 9000)),
         attachable=st.booleans(),

@@ -54,6 +54,7 @@ def test_a_network_is_read_back_the_same(network: Network) -> None:
         },
         "IPAM": {"Config": (made["ipam"] or {}).get("Config")},
         "Attachable": made["attachable"],
+        "EnableIPv6": made["enable_ipv6"],
         "Internal": made["internal"],
         "Labels": made["labels"],
     }
