@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from harness.errors import FaultError, LabError, WaitTimeout
 from harness.faults.fault import Fault
 from harness.faults.parameter import target
@@ -16,6 +18,9 @@ _ANSWERS_WITHIN = 60.0
 
 #: The same while another fault starves it still: it either does what it can at once, or not at all.
 _STARVED_ANSWERS_WITHIN = 5.0
+
+#: Seconds for a dockerd that was told to end: 15 for its containers (moby daemon.Shutdown), twice.
+_ENDS_WITHIN = 30.0
 
 
 class NodeFault(Fault):
@@ -89,8 +94,30 @@ class NodeFault(Fault):
 
         What another fault keeps down is left to the heal of that one.
         """
-        if self._dockerd_claimed_by() is None and not (self.node.up and self.node.dockerd.alive):
+        if self._dockerd_claimed_by() is not None:
+            return
+        self._let_end()
+        if not (self.node.up and self.node.dockerd.alive):
             self.node.start()
+
+    def _let_end(self) -> None:
+        """Let a dockerd end that is on its way out: whoever has told it to may be gone since.
+
+        Until it has ended it is alive, and does not answer.
+        """
+
+        def decided() -> bool | NotYet:
+            if not self.node.up or not self.node.dockerd.alive or self.node.dockerd.ping():
+                return True
+            return NotYet("it neither answers nor ends")
+
+        with suppress(WaitTimeout):  # then it starts, or is starved: the evidence will tell
+            wait_for(
+                decided,
+                state=f"dockerd of {self.node.name}",
+                within=self.patience(_ENDS_WITHIN),
+                every=0.05,
+            )
 
     def _dockerd_claimed_by(self) -> str | None:
         """The name of another active fault that stops or ends the node's dockerd."""

@@ -283,7 +283,7 @@ class Machine:
         self.dockerd = SimpleNamespace(alive=True, silent=False, pings=0)
         self.dockerd.ping = self.ping
 
-    def ping(self, timeout: float) -> bool:
+    def ping(self, timeout: float = 2.0) -> bool:
         self.dockerd.pings += 1
         result: bool = self.dockerd.alive and not self.dockerd.silent
         return result
@@ -329,6 +329,25 @@ def test_a_heal_leaves_dockerd_down_that_another_fault_has_ended(trial: Trial) -
     ended.heal()
     assert machine.starts == 1
     assert machine.dockerd.pings == 1
+    assert trial.doubts == []
+
+
+def test_a_heal_lets_a_dockerd_end_that_is_on_its_way_out(trial: Trial) -> None:
+    """Whoever has told it to may have been killed since: nobody else would start it again."""
+    machine: Any = Machine()
+    starved = Starved(trial, machine).inject()
+    machine.dockerd.alive = machine.dockerd.silent = True
+
+    def ends_when_asked_twice(timeout: float = 2.0) -> bool:
+        machine.dockerd.pings += 1
+        if machine.dockerd.pings == 2:
+            machine.dockerd.alive = False
+        answers: bool = machine.starts > 0
+        return answers
+
+    machine.dockerd.ping = ends_when_asked_twice
+    starved.heal()
+    assert machine.starts == 1
     assert trial.doubts == []
 
 
