@@ -14,6 +14,7 @@ from lab_builds import LabOf
 
 from harness.errors import FaultError
 from harness.faults import Faults
+from harness.faults.kill import NodeKilled
 from harness.faults.resource import ResourceFaults
 from harness.faults.resource.controllers import controller
 from harness.lab import NamespacesLab, Node
@@ -131,6 +132,17 @@ def test_a_dockerd_without_room_is_killed_by_the_kernel_and_started_again(
         assert limited.killed >= 1
     assert m1.dockerd.ping()
     assert m1.docker.info()["Swarm"]["LocalNodeState"] == "active"
+
+
+def test_a_limit_of_dockerd_goes_although_its_node_is_off(
+    resource: ResourceFaults, m1: Node
+) -> None:
+    limited = resource.limit_dockerd_memory(m1, 64 * MIB).inject()
+    off = NodeKilled(limited.trial, m1).inject()
+    limited.heal()
+    assert not m1.up, "that is left to the fault that has switched it off"
+    off.heal()
+    assert m1.dockerd.ping()
 
 
 def test_without_descriptors_no_call_is_taken(resource: ResourceFaults, m1: Node) -> None:
