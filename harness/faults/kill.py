@@ -36,12 +36,11 @@ class DockerdKilled(NodeFault):
 
     def undo(self) -> None:
         """Start it again over the same state, the node too if that went down meanwhile."""
-        if not self.node.up or not self.node.dockerd.alive:
-            self.node.start()
+        self.restore()
 
     def evidence_of_healing(self) -> str:
         """Check that the API answers."""
-        return _answered(self)
+        return self.answers()
 
 
 class NodeKilled(NodeFault):
@@ -69,15 +68,8 @@ class NodeKilled(NodeFault):
 
     def undo(self) -> None:
         """Switch it on with the files it had."""
-        if not self.node.up:
-            self.node.start()
+        self.restore()
 
     def evidence_of_healing(self) -> str:
         """Check that the API answers."""
-        return _answered(self)
-
-
-def _answered(fault: NodeFault) -> str:
-    if not fault.node.dockerd.ping():
-        raise FaultError(f"dockerd on {fault.node.name} does not answer after the heal")
-    return f"the API of {fault.node.name} answers"
+        return self.answers()
