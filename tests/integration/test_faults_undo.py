@@ -2,6 +2,7 @@
 
 The many paths are in tests/unit/test_faults_undo.py, on a model; this is a sample of them. Every
 step is a process of its own, so nothing is healed out of a memory, and some are killed half-way.
+A longer search: ``UNDO_PATHS=100 .venv/bin/pytest -x tests/integration/test_faults_undo.py``.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ FAULTS = {
     "mtu-black-hole": ("m1 -> client", {}),
     "conntrack-flushed": ("m1", {}),
 }
+
+#: How many paths; some 6 s each.
+PATHS = int(os.environ.get("UNDO_PATHS", "8"))
 
 LIMITS = {
     *("memory.max", "memory.high", "memory.limit_in_bytes", "pids.max", "cgroup.freeze"),
@@ -242,7 +246,7 @@ class Undo:
         return now == before or NotYet(f"{now}, and before {before}")
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(PATHS))
 def test_whatever_happens_it_ends_as_it_began(opened: OpenLab, seed: int) -> None:
     assert all(kind_of(name) for name in FAULTS)
     undo = Undo(opened, seed)
