@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 FOR_ITSELF = "docker/for-linux#973"  # each engine gives out addresses as if it were alone
-TASKS = 6  # two on each node, so that each has tasks to ask and to be asked
+TASKS = 6  # two on each node: one asks the other, which has to work, and those of other nodes
 
 STARTED = Expectation(
     "time until all tasks run",

@@ -6,9 +6,10 @@ have the same, and who is asked is not who was meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from harness.errors import LabError
 from harness.swarm import Deployment, ask
 
 _SERVICE = "com.docker.swarm.service.name"
@@ -56,30 +57,31 @@ def ipv6_addresses(web: Deployment, service: str, network: str) -> list[TaskAddr
 
 
 def not_reached(web: Deployment, tasks: Iterable[TaskAddress], *, port: int) -> list[str]:
-    """Ask each task from one on every other node, by its address; return what went wrong.
+    """Have one task of each node ask all others by their addresses; return what went wrong.
 
-    The tasks run the echo program on ``port``. ``echo.1.x2k on w1: echo.3.y7f answers m1``.
+    The tasks run the echo program on ``port``. ``echo.1.x2k on w1: echo.3.y7f answers m1``. Raises
+    :class:`LabError` when a task ends before it has asked.
     """
     tasks = list(tasks)
-    askers = {task.node: task for task in tasks}
+    askers = {task.node: task for task in tasks}.values()
     return [
-        f"{task.task} on {task.node}: {who} answers {asker.node}".replace(": - ans", ": nobody ans")
-        for asker in askers.values()
-        for task, who in _asked(
-            web, asker, [task for task in tasks if task.node != asker.node], port
-        )
+        f"{task.task} on {task.node}: {who or 'nobody'} answers {asker.node}"
+        for asker in askers
+        for task, who in _asked(web, asker, [task for task in tasks if task is not asker], port)
         if who != task.task
     ]
 
 
 def _asked(
     web: Deployment, asker: TaskAddress, tasks: list[TaskAddress], port: int
-) -> Iterable[tuple[TaskAddress, str]]:
-    addressed = [task for task in tasks if task.address]
-    command = ["/usr/bin/python3", "-I", "-S", "-c", _WHO, str(port)]
-    command += [task.address for task in addressed]
+) -> Iterator[tuple[TaskAddress, str]]:
+    addressed = [task.address for task in tasks if task.address]
+    command = ["/usr/bin/python3", "-I", "-S", "-c", _WHO, str(port), *addressed]
     node = web.swarm.lab.node(asker.node)
     started = ask(node, lambda api: api.api.exec_create(asker.container, command, stderr=False))
     said = ask(node, lambda api: api.api.exec_start(started["Id"])).decode().split()
-    who = dict(zip((task.task for task in addressed), said, strict=True))
-    return [(task, who.get(task.task, "-")) for task in tasks]
+    if len(said) != len(addressed):
+        raise LabError(f"{asker.task} on {asker.node} has ended, or could not ask: {said}")
+    who = iter(said)
+    for task in tasks:
+        yield task, next(who).removeprefix("-") if task.address else ""
