@@ -26,12 +26,26 @@ pytest_plugins = ["harness.pytest_plugin"]
 os.geteuid = lambda: int(os.environ.get("FAKE_UID", "0"))
 
 
+class Dockerd:
+    """Runs while its node does."""
+
+    def __init__(self, node):
+        self.node = node
+
+    @property
+    def alive(self):
+        return self.node.up
+
+    def ping(self, timeout=2.0):
+        return self.node.up
+
+
 class Node:
     """Can be killed and started, and nothing else."""
 
     def __init__(self, name):
         self.name, self.up = name, True
-        self.dockerd = Facts(ping=lambda: self.up)
+        self.dockerd = Dockerd(self)
 
     def kill(self):
         self.up = os.environ.get("FAKE_NODE") == "immortal"
