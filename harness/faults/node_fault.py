@@ -19,8 +19,9 @@ _ANSWERS_WITHIN = 60.0
 #: The same while another fault starves it still: it either does what it can at once, or not at all.
 _STARVED_ANSWERS_WITHIN = 5.0
 
-#: Seconds for a dockerd that was told to end: 15 for its containers (moby daemon.Shutdown), twice.
-_ENDS_WITHIN = 30.0
+#: Seconds for dockerd to end: on TERM it gives its containers 15 s (moby daemon.Shutdown), and
+#: each its own grace period.
+ENDS_WITHIN = 60.0
 
 
 class NodeFault(Fault):
@@ -115,7 +116,7 @@ class NodeFault(Fault):
             wait_for(
                 decided,
                 state=f"dockerd of {self.node.name}",
-                within=self.patience(_ENDS_WITHIN),
+                within=self.patience(ENDS_WITHIN),
                 every=0.05,
             )
 

@@ -6,16 +6,12 @@ import signal
 from pathlib import Path
 
 from harness.errors import FaultError, HarnessError, LabError
-from harness.faults.node_fault import DOCKERD, NodeFault
+from harness.faults.node_fault import DOCKERD, ENDS_WITHIN, NodeFault
 from harness.faults.parameter import one_of, parameter, state
 from harness.faults.process.processes import containerd_of
 from harness.lab.dockerd import DEADLY
 from harness.swarm import ask
 from harness.wait import NotYet, wait_for
-
-#: Seconds for dockerd to end: on TERM it gives its containers 15 s (moby daemon.Shutdown), and
-#: each its own grace period.
-_ENDS_WITHIN = 60.0
 
 #: Seconds in which dockerd has containerd back; 26.1.5 was seen to take 10 to 11.
 _BACK_WITHIN = 60.0
@@ -44,7 +40,7 @@ class DockerdSignalled(NodeFault):
 
     def apply(self) -> None:
         """Send the signal and wait until the process has ended."""
-        self.node.dockerd.end(signal.Signals[f"SIG{self.signal}"], _ENDS_WITHIN)
+        self.node.dockerd.end(signal.Signals[f"SIG{self.signal}"], ENDS_WITHIN)
 
     def evidence(self) -> str:
         """Check that the process is gone and the API does not answer."""
