@@ -1,7 +1,7 @@
 """Whether tasks on different nodes reach each other over IPv6, on a network that has both families.
 
-Swarm hands out one address for each task, an IPv4 one. The IPv6 one is given by the engine of the
-task's node, out of a subnet of which every engine takes itself for the only owner.
+Swarm hands out one address for each task, mostly an IPv4 one. That of the other family is given by
+the engine of the task's node, out of a subnet that every engine takes for its own.
 """
 
 from __future__ import annotations
